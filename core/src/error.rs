@@ -1,0 +1,291 @@
+//! The one error of the crate.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What went wrong, as far as a caller must know to act on it.
+///
+/// The numbers are fixed: faces in other languages use them as codes. New kinds may be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum ErrorKind {
+    /// The partition, segment or bucket does not exist. Create it, or check the name.
+    NotFound = 1,
+    /// The store refused the credentials or the action. Fix the permission; nothing was changed.
+    PermissionDenied = 2,
+    /// The caller's input can't be stored or understood. Fix it; nothing was changed.
+    InvalidInput = 3,
+    /// The offset is outside the log; [`Error::log_range`] says what the log holds.
+    OutOfRange = 4,
+    /// Another start offset was fixed before, or another exclusive writer is open in this process.
+    Conflict = 5,
+    /// Another writer owns the partition now. Open again only if this process should own it.
+    Fenced = 6,
+    /// Stored bytes are not what they must be. [`Error::key`] and [`Error::position`] say where.
+    Corrupt = 7,
+    /// The store can't be reached or is overloaded. Try again.
+    Unavailable = 8,
+    /// A deadline passed. The work may still complete.
+    TimedOut = 9,
+    /// The buffer is full. Wait for durability of what is in it, then try again.
+    Full = 10,
+    /// The store or the format version lacks something that is needed.
+    Unsupported = 11,
+    /// The handle was closed.
+    Closed = 12,
+    /// A fault of this library. Please report it.
+    Internal = 13,
+}
+
+impl ErrorKind {
+    /// The kind's name in lower case, as messages and the command print it.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::NotFound => "not found",
+            ErrorKind::PermissionDenied => "permission denied",
+            ErrorKind::InvalidInput => "invalid input",
+            ErrorKind::OutOfRange => "offset out of range",
+            ErrorKind::Conflict => "conflict",
+            ErrorKind::Fenced => "fenced",
+            ErrorKind::Corrupt => "corrupt",
+            ErrorKind::Unavailable => "unavailable",
+            ErrorKind::TimedOut => "timed out",
+            ErrorKind::Full => "full",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::Closed => "closed",
+            ErrorKind::Internal => "internal error",
+        }
+    }
+
+    /// Whether the same call may succeed later without a change by the caller.
+    pub fn is_retriable(self) -> bool {
+        matches!(self, ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Full)
+    }
+}
+
+/// What is known of a failed append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stored {
+    /// No request that carried it was or can become visible: it may be appended again elsewhere.
+    Not,
+    /// A request that carried it may have been, or may yet be, applied: look at the log before
+    /// appending it again.
+    Perhaps,
+}
+
+/// An error with its place: which object, where in it, and what to do.
+///
+/// Cloning is cheap; all waiters of a failed flush get the same error. No message holds a
+/// credential.
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    key: Option<String>,
+    position: Option<u64>,
+    offsets: Option<(i64, i64)>,
+    log_range: Option<(i64, i64)>,
+    next_readable: Option<i64>,
+    winner: Option<String>,
+    stored: Option<Stored>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of a kind with a message for the reader.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Arc::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+            key: None,
+            position: None,
+            offsets: None,
+            log_range: None,
+            next_readable: None,
+            winner: None,
+            stored: None,
+            source: None,
+        }))
+    }
+
+    /// The kind: decides what a caller does.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The message without place and hint.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What to do about it, when that is more than the kind says.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The key of the object it is about.
+    pub fn key(&self) -> Option<&str> {
+        self.0.key.as_deref()
+    }
+
+    /// The byte position in that object.
+    pub fn position(&self) -> Option<u64> {
+        self.0.position
+    }
+
+    /// First and last offset that the broken bytes cover, where known.
+    pub fn offsets(&self) -> Option<(i64, i64)> {
+        self.0.offsets
+    }
+
+    /// For [`ErrorKind::OutOfRange`]: log start offset and log end offset (one past the last).
+    pub fn log_range(&self) -> Option<(i64, i64)> {
+        self.0.log_range
+    }
+
+    /// For [`ErrorKind::Corrupt`]: the next offset that can be read.
+    pub fn next_readable_offset(&self) -> Option<i64> {
+        self.0.next_readable
+    }
+
+    /// For [`ErrorKind::Fenced`]: who won, where the store told.
+    pub fn winner(&self) -> Option<&str> {
+        self.0.winner.as_deref()
+    }
+
+    /// For a failed append: whether its bytes may be in the log.
+    pub fn stored(&self) -> Option<Stored> {
+        self.0.stored
+    }
+
+    /// Whether the same call may succeed later without a change by the caller.
+    pub fn is_retriable(&self) -> bool {
+        self.0.kind.is_retriable()
+    }
+
+    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+
+    /// The same error with another kind.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        self.edit(|e| e.kind = kind)
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        self.edit(|e| e.hint = Some(hint.into()))
+    }
+
+    /// Adds the object's key.
+    #[must_use]
+    pub fn with_key(self, key: impl Into<String>) -> Self {
+        self.edit(|e| e.key = Some(key.into()))
+    }
+
+    /// Adds the byte position in the object.
+    #[must_use]
+    pub fn at(self, position: u64) -> Self {
+        self.edit(|e| e.position = Some(position))
+    }
+
+    /// Adds the offsets that are affected, first and last.
+    #[must_use]
+    pub fn with_offsets(self, first: i64, last: i64) -> Self {
+        self.edit(|e| e.offsets = Some((first, last)))
+    }
+
+    /// Adds the log's range: log start offset, log end offset.
+    #[must_use]
+    pub fn with_log_range(self, start: i64, end: i64) -> Self {
+        self.edit(|e| e.log_range = Some((start, end)))
+    }
+
+    /// Adds the next offset that can be read.
+    #[must_use]
+    pub fn with_next_readable(self, offset: i64) -> Self {
+        self.edit(|e| e.next_readable = Some(offset))
+    }
+
+    /// Adds who won the slot.
+    #[must_use]
+    pub fn with_winner(self, winner: impl Into<String>) -> Self {
+        self.edit(|e| e.winner = Some(winner.into()))
+    }
+
+    /// Adds what is known of the append.
+    #[must_use]
+    pub fn with_stored(self, stored: Stored) -> Self {
+        self.edit(|e| e.stored = Some(stored))
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.edit(|e| e.source = Some(Arc::new(source)))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let e = &*self.0;
+        write!(f, "{}: {}", e.kind.name(), e.message)?;
+        if let Some(key) = &e.key {
+            write!(f, " [{key}")?;
+            if let Some(position) = e.position {
+                write!(f, " at byte {position}")?;
+            }
+            write!(f, "]")?;
+        }
+        if let Some((first, last)) = e.offsets {
+            write!(f, " (offsets {first} to {last})")?;
+        }
+        if let Some((start, end)) = e.log_range {
+            write!(f, " (the log starts at {start} and ends before {end})")?;
+        }
+        if let Some(next) = e.next_readable {
+            write!(f, " (next readable offset {next})")?;
+        }
+        if let Some(winner) = &e.winner {
+            write!(f, " (won by {winner})")?;
+        }
+        match e.stored {
+            Some(Stored::Not) => write!(f, "; not stored")?,
+            Some(Stored::Perhaps) => write!(f, "; perhaps stored")?,
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self}")?;
+        if let Some(hint) = self.hint() {
+            write!(f, "; hint: {hint}")?;
+        }
+        if let Some(source) = &self.0.source {
+            write!(f, "; cause: {source}")?;
+        }
+        write!(f, ")")
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|s| s as _)
+    }
+}

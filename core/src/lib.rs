@@ -1,0 +1,22 @@
+//! Kafka partition logs as a library, straight in an object-store bucket.
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
+)]
+
+pub mod error;
+pub mod format;
+pub mod log;
+pub mod runtime;
+pub mod store;
+
+pub use error::{Error, ErrorKind, Result, Stored};
+pub use object_store;

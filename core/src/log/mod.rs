@@ -1,0 +1,1 @@
+//! The bucket and the log of a partition.

@@ -1,0 +1,218 @@
+//! Where work runs and where time and randomness come from.
+//!
+//! All I/O of a [`Bucket`](crate::Bucket) runs on its [`Runtime`]. Clock, randomness and spawn are
+//! traits, so that a simulation can replay a seed.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// A boxed future that owns what it needs.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Tells the time.
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// Unix time in milliseconds. May jump, also backwards.
+    fn wall_ms(&self) -> i64;
+    /// Time since an arbitrary fixed point; never goes back, and counts time asleep where the
+    /// system can tell (CLOCK_BOOTTIME on Linux).
+    fn elapsed(&self) -> Duration;
+    /// Completes after `duration`. Awaited only on the runtime's own tasks.
+    fn sleep(&self, duration: Duration) -> BoxFuture<()>;
+}
+
+/// Gives random bytes.
+pub trait Entropy: fmt::Debug + Send + Sync + 'static {
+    /// Fills the buffer with random bytes.
+    ///
+    /// # Errors
+    /// When the system's generator fails.
+    fn fill(&self, buffer: &mut [u8]) -> Result<()>;
+}
+
+/// Starts tasks.
+pub trait Spawn: fmt::Debug + Send + Sync + 'static {
+    /// Runs a future to its end, on its own.
+    fn spawn(&self, task: BoxFuture<()>);
+}
+
+/// Clock, randomness and spawn of a [`Bucket`](crate::Bucket). Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    spawn: Arc<dyn Spawn>,
+}
+
+impl Runtime {
+    /// A runtime of given parts: for a simulation, or an executor of the caller's.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, spawn: Arc<dyn Spawn>) -> Self {
+        Runtime { clock, entropy, spawn }
+    }
+
+    /// The tokio runtime that the caller is in, or one of its own when there is none.
+    ///
+    /// # Errors
+    /// When a runtime is needed and its threads can't be started.
+    pub fn current_or_own() -> Result<Self> {
+        match tokio::runtime::Handle::try_current() {
+            Ok(handle) => Ok(Self::tokio(handle)),
+            Err(_) => Self::own(),
+        }
+    }
+
+    /// Runs on the given tokio runtime, which must have time enabled (and I/O for HTTP stores).
+    pub fn tokio(handle: tokio::runtime::Handle) -> Self {
+        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy), Arc::new(TokioSpawn(handle)))
+    }
+
+    /// Starts a runtime of its own with two worker threads; it ends with the last clone.
+    ///
+    /// # Errors
+    /// When its threads can't be started.
+    pub fn own() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("kfs")
+            .enable_all()
+            .build()
+            .map_err(|e| {
+                Error::new(ErrorKind::Unavailable, "the runtime's threads could not be started").with_source(e)
+            })?;
+        Ok(Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy), Arc::new(OwnTokio(Some(runtime)))))
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The source of randomness.
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    /// Starts a task of the library's own.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn.spawn(Box::pin(task));
+    }
+
+    /// Starts `work` on the runtime and gives a future for its result that any executor may poll.
+    /// Dropping that future ends the wait, never the work.
+    pub fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Running<T> {
+        let (send, receive) = tokio::sync::oneshot::channel();
+        self.spawn(async move {
+            let _ = send.send(work.await);
+        });
+        Running(receive)
+    }
+
+    /// Waits for `work` at most `limit`; `None` when the time ran out.
+    pub async fn timeout<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let sleep = self.clock.sleep(limit);
+        futures_util::pin_mut!(work);
+        match futures_util::future::select(work, sleep).await {
+            futures_util::future::Either::Left((value, _)) => Some(value),
+            futures_util::future::Either::Right(_) => None,
+        }
+    }
+}
+
+/// The result of work that runs on a [`Runtime`].
+#[derive(Debug)]
+#[must_use = "the work goes on without it, but its result is lost"]
+pub struct Running<T>(tokio::sync::oneshot::Receiver<Result<T>>);
+
+impl<T> Future for Running<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|received| {
+            received.unwrap_or_else(|_| {
+                Err(Error::new(
+                    ErrorKind::Internal,
+                    "the task ended without a result; its runtime was shut down, or it panicked",
+                ))
+            })
+        })
+    }
+}
+
+/// The system's clocks.
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    fn wall_ms(&self) -> i64 {
+        let now = std::time::SystemTime::now();
+        match now.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn elapsed(&self) -> Duration {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
+    fn elapsed(&self) -> Duration {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        START.get_or_init(std::time::Instant::now).elapsed()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place that sleeps")]
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// The system's random generator.
+#[derive(Debug)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    #[allow(clippy::disallowed_methods, reason = "the one place that draws randomness")]
+    fn fill(&self, buffer: &mut [u8]) -> Result<()> {
+        getrandom::fill(buffer)
+            .map_err(|e| Error::new(ErrorKind::Internal, "the system's random generator failed").with_source(e))
+    }
+}
+
+#[derive(Debug)]
+struct TokioSpawn(tokio::runtime::Handle);
+
+impl Spawn for TokioSpawn {
+    fn spawn(&self, task: BoxFuture<()>) {
+        drop(self.0.spawn(task));
+    }
+}
+
+#[derive(Debug)]
+struct OwnTokio(Option<tokio::runtime::Runtime>);
+
+impl Spawn for OwnTokio {
+    fn spawn(&self, task: BoxFuture<()>) {
+        if let Some(runtime) = &self.0 {
+            drop(runtime.spawn(task));
+        }
+    }
+}
+
+impl Drop for OwnTokio {
+    fn drop(&mut self) {
+        // A plain drop waits for blocking tasks, and panics inside another runtime.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
