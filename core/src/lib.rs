@@ -17,6 +17,8 @@ pub mod format;
 pub mod log;
 pub mod runtime;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use object_store;
