@@ -1,0 +1,40 @@
+//! What tests that cross crates share: a real S3 server on loopback, the vectors' place, and the
+//! core's own test kit.
+//!
+//! Tests stand in `tests/tests/`, one file per subject.
+
+use std::path::{Path, PathBuf};
+
+pub use kfs_core::testing::*;
+
+pub mod s3;
+
+pub use s3::S3Server;
+
+/// The root of the checkout.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the checkout")
+}
+
+/// The directory of the test vectors.
+pub fn vectors() -> PathBuf {
+    repository().join("tests/vectors")
+}
+
+/// Whether this runs in CI (`CI` is set to `true` or `1`), where nothing may be skipped.
+pub fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
+/// Says that the test that calls this was skipped, in a line that is easy to find. The test then
+/// returns.
+///
+/// # Panics
+/// In CI, where a skip is a failure.
+pub fn skip(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    assert!(!in_ci(), "{test} can't be skipped in CI: {reason}");
+    // Not captured by the test harness, unlike println.
+    let line = format!("SKIPPED {test}: {reason}\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+}
