@@ -1,1 +1,194 @@
 //! Which bucket and how.
+//!
+//! A [`Store`] is a flat map from keys to immutable-until-replaced objects, on a directory, in
+//! memory, in a bucket, or on any [`object_store::ObjectStore`] that a caller brings. It adds what
+//! the log needs and that trait does not say: a create-if-absent whose outcomes tell what is known,
+//! an identity for what was created, versions to compare, pages of a listing, counted requests and
+//! a bound on those under way.
+//!
+//! The futures of a store are awaited on the [`Runtime`](crate::runtime::Runtime)'s own tasks only:
+//! the clients of cloud stores need tokio.
+
+#[allow(dead_code, reason = "the directory uses it")]
+mod failure;
+mod list;
+mod local;
+mod location;
+#[allow(dead_code, reason = "the HTTP connector uses it")]
+mod meter;
+mod ops;
+mod options;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::list::PaginatedListStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use self::list::Lister;
+use self::location::Location;
+use self::meter::Meter;
+use crate::error::{Error, ErrorKind, Result};
+
+pub use self::local::{DiskHook, DiskOp, DiskVerdict};
+pub use self::options::StoreOptions;
+pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, RequestCounts, Version};
+
+/// An object store with what the log needs of it. Cheap to clone; clones share counters and bounds.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    url: String,
+    /// Put before every key: empty, or ends with `/`.
+    prefix: String,
+    /// For GETs, listings and deletes: may try again by itself.
+    reads: Arc<dyn ObjectStore>,
+    /// For creates and overwrites.
+    commits: Arc<dyn ObjectStore>,
+    lister: Lister,
+    kind: Kind,
+    meter: Arc<Meter>,
+    permits: Semaphore,
+}
+
+/// What is known of a store beyond the trait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kind {
+    /// A create or overwrite is one request, never sent again by the client itself.
+    single_attempt: bool,
+    /// Our own HTTP connector counts the tries.
+    counted_on_the_wire: bool,
+    /// ETags go into HTTP headers.
+    quoted_e_tags: bool,
+}
+
+impl Store {
+    /// Opens the store that a URL names: `file:///dir`, `memory:` (empty at each open), or with the
+    /// feature `aws` `s3://bucket/prefix` with its settings from the environment. Sends no request.
+    ///
+    /// # Errors
+    /// `Unsupported` for another scheme or a feature that is not built in, `InvalidInput` for a URL
+    /// or settings that can't be right, and what the directory answers: `NotFound` when its parent
+    /// does not exist, `InvalidInput` when a file is in its place, `PermissionDenied`.
+    pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+        match location::parse(url)? {
+            Location::Directory(path) => {
+                let _ = path;
+                Err(Error::new(ErrorKind::Unsupported, "directories come next"))
+            }
+            Location::Memory { prefix } => {
+                let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+                let kind = Kind { single_attempt: true, ..Kind::default() };
+                Ok(Self::build(url, prefix, store.clone(), store, Lister::Stream, kind, options))
+            }
+            #[cfg(feature = "aws")]
+            Location::S3 { .. } => Err(Error::new(ErrorKind::Unsupported, "S3 comes next")),
+            #[cfg(not(feature = "aws"))]
+            Location::S3 { .. } => Err(Error::new(ErrorKind::Unsupported, "this build has no S3 client")
+                .with_hint("build kfs-core with the feature aws")),
+        }
+    }
+
+    /// A store over any implementation of the trait. It may try again by itself, so a failed create
+    /// counts as [`Created::Unknown`] more often than on a store that [`Store::open`] made. It must
+    /// keep user metadata, and list keys in ascending order.
+    pub fn from_object_store(store: Arc<dyn ObjectStore>) -> Self {
+        Self::from_object_store_with(store, &StoreOptions::default())
+    }
+
+    /// [`Store::from_object_store`] with options: only the bound on requests under way counts.
+    pub fn from_object_store_with(store: Arc<dyn ObjectStore>, options: &StoreOptions) -> Self {
+        let url = format!("custom:{store}");
+        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, Kind::default(), options)
+    }
+
+    /// A store over an implementation that lists in pages, as object_store's cloud clients do: its
+    /// listings ask for no more keys than are wanted.
+    pub fn paginated<S: ObjectStore + PaginatedListStore>(store: Arc<S>) -> Self {
+        let url = format!("custom:{store}");
+        let lister = Lister::Pages(store.clone());
+        let kind = Kind { quoted_e_tags: true, ..Kind::default() };
+        Self::build(&url, String::new(), store.clone(), store, lister, kind, &StoreOptions::default())
+    }
+
+    fn build(
+        url: &str,
+        prefix: String,
+        reads: Arc<dyn ObjectStore>,
+        commits: Arc<dyn ObjectStore>,
+        lister: Lister,
+        kind: Kind,
+        options: &StoreOptions,
+    ) -> Self {
+        Store(Arc::new(Inner {
+            url: url.to_string(),
+            prefix,
+            reads,
+            commits,
+            lister,
+            kind,
+            meter: Arc::new(Meter::default()),
+            permits: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
+        }))
+    }
+
+    /// The URL that the store was opened with. It holds no secret: URLs with a user, a password or
+    /// a query are refused.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// Whether what is read is mapped: bytes of a whole object cost no copy, and are cached by the
+    /// system already.
+    pub fn is_mapped(&self) -> bool {
+        false
+    }
+
+    /// Requests and bytes so far.
+    pub fn requests(&self) -> RequestCounts {
+        self.0.meter.counts()
+    }
+
+    /// A place among the requests under way; held until the request has ended.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+        self.0.permits.acquire().await.map_err(|_| Error::new(ErrorKind::Closed, "the store is closed"))
+    }
+
+    /// The store's path of a key.
+    fn path(&self, key: &str) -> Result<Path> {
+        let invalid = |what: &str| {
+            Error::new(ErrorKind::InvalidInput, format!("not a usable key: {what}"))
+                .with_key(key.escape_default().to_string())
+        };
+        if key.is_empty() {
+            return Err(invalid("it is empty"));
+        }
+        if key.starts_with('/') || key.ends_with('/') {
+            return Err(invalid("it begins or ends with /"));
+        }
+        // Path::parse refuses empty segments, `.`, `..` and control characters.
+        Path::parse(format!("{}{key}", self.0.prefix))
+            .map_err(|_| invalid("it has an empty segment, `.` or `..`, or a control character"))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the clients: some print their keys.
+        write!(f, "Store({})", self.0.url)
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.url)
+    }
+}

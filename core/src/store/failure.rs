@@ -1,0 +1,250 @@
+//! From object_store's errors to ours, without what must not be shown.
+
+use std::error::Error as StdError;
+
+use crate::error::{Error, ErrorKind};
+
+/// How much of a store's own text a message holds, in characters.
+const TEXT_LIMIT: usize = 400;
+
+/// A failure of our own that travels through `object_store::Error::Generic`.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) effect: Effect,
+}
+
+/// What a failed request did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Nothing, for certain.
+    None,
+    /// Perhaps something.
+    Unknown,
+    /// It was written, and an fsync failed.
+    SyncFailed {
+        /// Whether the object had its name by then.
+        visible: bool,
+    },
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl StdError for Failure {}
+
+impl Failure {
+    pub(crate) fn new(effect: Effect, error: Error) -> Self {
+        Failure { error, effect }
+    }
+
+    /// As an error of object_store's, so that it passes through `dyn ObjectStore`.
+    pub(crate) fn into_object_store(self, path: &str) -> object_store::Error {
+        let path = path.to_string();
+        match self.error.kind() {
+            ErrorKind::NotFound => object_store::Error::NotFound { path, source: Box::new(self) },
+            ErrorKind::PermissionDenied => object_store::Error::PermissionDenied { path, source: Box::new(self) },
+            ErrorKind::Unsupported => object_store::Error::NotSupported { source: Box::new(self) },
+            _ => object_store::Error::Generic { store: "kfs directory", source: Box::new(self) },
+        }
+    }
+
+    /// The failure of ours in an error's chain of causes.
+    pub(crate) fn find(error: &object_store::Error) -> Option<&Failure> {
+        chain(error).find_map(|cause| cause.downcast_ref::<Failure>())
+    }
+}
+
+fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
+}
+
+/// Maps an error of a request for `key`. `status` is the HTTP status, where it is known.
+pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
+    if let Some(failure) = Failure::find(error) {
+        let ours = failure.error.clone();
+        return if ours.key().is_some() || key.is_empty() { ours } else { ours.with_key(key) };
+    }
+    use object_store::Error as E;
+    let text = text(error);
+    let mapped = match error {
+        E::NotFound { .. } => match code(&error.to_string()) {
+            Some("NoSuchBucket") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
+            _ => Error::new(ErrorKind::NotFound, "no such object"),
+        },
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
+            Error::new(ErrorKind::PermissionDenied, format!("the store refused the request: {text}"))
+                .with_hint("check the credentials, and what they are allowed to do in this bucket")
+        }
+        E::Precondition { .. } | E::NotModified { .. } => changed(key),
+        E::AlreadyExists { .. } => Error::new(ErrorKind::Conflict, "the object exists already"),
+        E::NotSupported { .. } | E::NotImplemented { .. } => {
+            Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}"))
+        }
+        E::InvalidPath { .. } => Error::new(ErrorKind::InvalidInput, format!("not a usable key: {text}")),
+        E::UnknownConfigurationKey { .. } => Error::new(ErrorKind::InvalidInput, text),
+        #[cfg(feature = "aws")]
+        E::JoinError { .. } => Error::new(ErrorKind::Internal, format!("a task of the store's client failed: {text}")),
+        _ => by_transport(error, status, &text),
+    };
+    if key.is_empty() { mapped } else { mapped.with_key(key) }
+}
+
+/// The object is there, and is not the version that was asked for.
+pub(crate) fn changed(key: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "changed: the object is another version than the one asked for").with_key(key)
+}
+
+fn by_transport(error: &object_store::Error, status: Option<u16>, text: &str) -> Error {
+    match status {
+        Some(status @ (408 | 504)) => {
+            return Error::new(ErrorKind::TimedOut, format!("the store answered {status}: {text}"));
+        }
+        // Credentials that ran out are answered with 400 by S3.
+        Some(400)
+            if matches!(code(&error.to_string()), Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) =>
+        {
+            return Error::new(ErrorKind::PermissionDenied, format!("the store refused the credentials: {text}"))
+                .with_hint("renew the credentials");
+        }
+        Some(501) => return Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}")),
+        Some(status) if (400..500).contains(&status) && status != 429 => {
+            return Error::new(ErrorKind::InvalidInput, format!("the store answered {status}: {text}"));
+        }
+        _ => {}
+    }
+    if timed_out(error) {
+        return Error::new(ErrorKind::TimedOut, format!("the store did not answer in time: {text}"));
+    }
+    Error::new(ErrorKind::Unavailable, format!("the store failed: {text}"))
+}
+
+fn timed_out(error: &object_store::Error) -> bool {
+    chain(error).any(|cause| {
+        #[cfg(feature = "aws")]
+        if let Some(http) = cause.downcast_ref::<object_store::client::HttpError>() {
+            return http.kind() == object_store::client::HttpErrorKind::Timeout;
+        }
+        cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
+    })
+}
+
+/// Whether a request certainly never reached the store.
+pub(crate) fn never_sent(error: &object_store::Error) -> bool {
+    #[cfg(feature = "aws")]
+    {
+        chain(error).any(|cause| {
+            cause
+                .downcast_ref::<object_store::client::HttpError>()
+                .is_some_and(|http| http.kind() == object_store::client::HttpErrorKind::Connect)
+        })
+    }
+    #[cfg(not(feature = "aws"))]
+    {
+        let _ = error;
+        false
+    }
+}
+
+/// The `<Code>` of an answer in S3's or Azure's XML.
+fn code(text: &str) -> Option<&str> {
+    between(text, "<Code>", "</Code>")
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(open)?;
+    rest.split_once(close).map(|(inner, _)| inner)
+}
+
+/// The store's own words, fit for a message. An XML answer is cut to its code and message, for S3
+/// repeats the string to sign and the signature in it; a URL loses user and query, where signed
+/// URLs carry theirs.
+pub(crate) fn text(error: &dyn StdError) -> String {
+    let whole = error.to_string();
+    let short = match code(&whole) {
+        Some(code) => match between(&whole, "<Message>", "</Message>") {
+            Some(message) => format!("{code}: {message}"),
+            None => code.to_string(),
+        },
+        None => whole,
+    };
+    let mut words = String::new();
+    for word in short.split_whitespace() {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(&without_secrets(word));
+    }
+    match words.char_indices().nth(TEXT_LIMIT) {
+        Some((at, _)) => format!("{}...", words.get(..at).unwrap_or_default()),
+        None => words,
+    }
+}
+
+fn without_secrets(word: &str) -> String {
+    let Some((scheme, rest)) = word.split_once("://") else { return word.to_string() };
+    let (rest, query) = match rest.find('?') {
+        Some(at) => (rest.get(..at).unwrap_or_default(), "?..."),
+        None => (rest, ""),
+    };
+    let host = rest.find('/').unwrap_or(rest.len());
+    let rest = match rest.get(..host).and_then(|authority| authority.rfind('@')) {
+        Some(at) => rest.get(at..).map(|tail| format!("...{tail}")).unwrap_or_default(),
+        None => rest.to_string(),
+    };
+    format!("{scheme}://{rest}{query}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: text.to_string().into() }
+    }
+
+    #[test]
+    fn a_message_holds_no_signed_url() {
+        let error = generic("Error performing GET https://me:pw@host/b/k?X-Amz-Signature=abcdef&x=1 in 3ms");
+        let shown = map(&error, "k", None);
+        let text = format!("{shown} {shown:?}");
+        assert!(!text.contains("abcdef") && !text.contains("pw@"), "{text}");
+        assert!(text.contains("host/b/k"), "{text}");
+    }
+
+    #[test]
+    fn an_xml_answer_is_cut_to_code_and_message() {
+        let body = "status 403: <Error><Code>SignatureDoesNotMatch</Code><Message>no match</Message>\
+                    <SignatureProvided>0badc0de</SignatureProvided></Error>";
+        let error = object_store::Error::PermissionDenied { path: "k".into(), source: body.into() };
+        let shown = map(&error, "k", Some(403));
+        assert_eq!(shown.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(shown.message(), "the store refused the request: SignatureDoesNotMatch: no match");
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let shown = map(&generic(&"ü".repeat(5000)), "k", None);
+        assert!(shown.message().chars().count() < TEXT_LIMIT + 50);
+    }
+
+    #[test]
+    fn statuses_have_their_kinds() {
+        for (status, kind) in [
+            (500, ErrorKind::Unavailable),
+            (503, ErrorKind::Unavailable),
+            (429, ErrorKind::Unavailable),
+            (408, ErrorKind::TimedOut),
+            (504, ErrorKind::TimedOut),
+            (400, ErrorKind::InvalidInput),
+            (501, ErrorKind::Unsupported),
+        ] {
+            assert_eq!(map(&generic("x"), "k", Some(status)).kind(), kind, "{status}");
+        }
+        let expired = generic("<Code>ExpiredToken</Code>");
+        assert_eq!(map(&expired, "k", Some(400)).kind(), ErrorKind::PermissionDenied);
+    }
+}

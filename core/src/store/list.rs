@@ -1,0 +1,216 @@
+//! Listings in pages.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use object_store::ObjectMeta;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::Path;
+
+use super::Store;
+use super::failure;
+use super::meter::{Attempt, Op};
+use super::ops::info;
+use super::types::{ListPage, ObjectInfo};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most keys that one listing request answers, on S3 and by our way of counting.
+const KEYS_A_REQUEST: usize = 1000;
+
+/// How a store lists.
+pub(super) enum Lister {
+    /// Through the trait's stream.
+    Stream,
+    /// In pages with tokens.
+    Pages(Arc<dyn PaginatedListStore>),
+}
+
+impl Store {
+    /// Lists objects whose key begins with `prefix` and is greater than `after` (a whole key, or
+    /// any text), at most `max` of them (at least 1), ascending.
+    ///
+    /// # Errors
+    /// `Unsupported` when the store does not list in ascending order; what a request answers.
+    pub async fn list_page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
+        let max = max.max(1);
+        let prefix = format!("{}{prefix}", self.0.prefix);
+        let after = after.map(|after| format!("{}{after}", self.0.prefix));
+        let after = after.filter(|after| after.as_str() >= prefix.as_str());
+        if after.as_deref().is_some_and(|after| !after.starts_with(&prefix)) {
+            // Every key with this prefix is smaller.
+            return Ok(ListPage { objects: Vec::new(), complete: true });
+        }
+        let _permit = self.permit().await?;
+        let mut page =
+            Page { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
+        let complete = match &self.0.lister {
+            Lister::Stream => self.list_stream(&mut page).await?,
+            Lister::Pages(pages) => self.list_pages(pages.as_ref(), &mut page).await?,
+        };
+        Ok(ListPage { objects: page.objects, complete })
+    }
+
+    async fn list_stream(&self, page: &mut Page<'_>) -> Result<bool> {
+        // The trait lists whole path segments; the rest of the prefix is filtered here.
+        let directory = page.prefix.rfind('/').and_then(|at| page.prefix.get(..at)).unwrap_or_default();
+        let directory = Path::parse(directory).map_err(|error| failure::map(&error.into(), page.prefix, None))?;
+        let directory = Some(&directory).filter(|directory| !directory.is_root());
+        let offset = page.after.and_then(|after| Path::parse(after).ok().filter(|path| path.as_ref() == after));
+        let mut stream = match &offset {
+            Some(offset) => self.0.reads.list_with_offset(directory, offset),
+            None => self.0.reads.list(directory),
+        };
+        let mut begun = 0usize;
+        self.0.meter.count(Op::List, 1);
+        loop {
+            if page.is_full() && begun.is_multiple_of(KEYS_A_REQUEST) {
+                // To look whether something follows would cost another request.
+                return Ok(false);
+            }
+            let Some(next) = stream.next().await else { return Ok(true) };
+            let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
+            if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
+                self.0.meter.count(Op::List, 1);
+            }
+            begun = begun.saturating_add(1);
+            match page.take(&meta)? {
+                Taken::Yes | Taken::Skipped => {}
+                Taken::Full => return Ok(false),
+                Taken::Past => return Ok(true),
+            }
+        }
+    }
+
+    async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut Page<'_>) -> Result<bool> {
+        let mut token = None;
+        loop {
+            let wanted = page.max.saturating_sub(page.objects.len()).clamp(1, KEYS_A_REQUEST);
+            let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
+            let options = PaginatedListOptions {
+                offset: page.after.map(str::to_string),
+                max_keys: Some(wanted),
+                page_token: token,
+                extensions: attempt.extensions(),
+                ..PaginatedListOptions::default()
+            };
+            let prefix = Some(page.prefix).filter(|prefix| !prefix.is_empty());
+            let answer = pages.list_paginated(prefix, options).await;
+            let answer = answer.map_err(|error| failure::map(&error, page.prefix, attempt.status()))?;
+            for meta in &answer.result.objects {
+                if let Taken::Full = page.take(meta)? {
+                    return Ok(false);
+                }
+            }
+            token = answer.page_token;
+            if token.is_none() {
+                return Ok(true);
+            }
+            if page.is_full() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The names directly under `prefix` under which there are objects, as directories of a tree:
+    /// without prefix and slash, ascending. The prefix is whole path segments. On a directory, one
+    /// that holds no file may be among them.
+    ///
+    /// # Errors
+    /// What a request answers.
+    pub async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
+        let prefix = format!("{}{}", self.0.prefix, prefix.trim_end_matches('/'));
+        let prefix = prefix.trim_end_matches('/');
+        let _permit = self.permit().await?;
+        let mut names = match &self.0.lister {
+            Lister::Stream => self.dirs_by_delimiter(prefix).await?,
+            Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
+        };
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
+        let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
+        self.0.meter.count(Op::List, 1);
+        let answer = self.0.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
+        let answer = answer.map_err(|error| failure::map(&error, prefix, None))?;
+        let keys = answer.objects.len().saturating_add(answer.common_prefixes.len());
+        let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
+        self.0.meter.count(Op::List, u64::try_from(more).unwrap_or(u64::MAX));
+        Ok(answer.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)).collect())
+    }
+
+    async fn dirs_by_pages(&self, pages: &dyn PaginatedListStore, prefix: &str) -> Result<Vec<String>> {
+        let raw = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let mut names = Vec::new();
+        let mut token = None;
+        loop {
+            let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
+            let options = PaginatedListOptions {
+                delimiter: Some("/".into()),
+                page_token: token,
+                extensions: attempt.extensions(),
+                ..PaginatedListOptions::default()
+            };
+            let answer = pages.list_paginated(Some(raw.as_str()).filter(|raw| !raw.is_empty()), options).await;
+            let answer = answer.map_err(|error| failure::map(&error, prefix, attempt.status()))?;
+            names.extend(answer.result.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)));
+            token = answer.page_token;
+            if token.is_none() {
+                return Ok(names);
+            }
+        }
+    }
+}
+
+/// A page as it fills.
+struct Page<'a> {
+    store: &'a Store,
+    prefix: &'a str,
+    after: Option<&'a str>,
+    max: usize,
+    objects: Vec<ObjectInfo>,
+    last: Option<String>,
+}
+
+/// What became of an object that a listing showed.
+enum Taken {
+    Yes,
+    /// It is not of those asked for.
+    Skipped,
+    /// It did not fit any more.
+    Full,
+    /// It is beyond all that were asked for.
+    Past,
+}
+
+impl Page<'_> {
+    fn is_full(&self) -> bool {
+        self.objects.len() >= self.max
+    }
+
+    fn take(&mut self, meta: &ObjectMeta) -> Result<Taken> {
+        let full = meta.location.as_ref();
+        if let Some(last) = self.last.as_deref().filter(|last| *last >= full) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("the store lists out of order: {full} came after {last}"),
+            )
+            .with_hint("the log needs listings in ascending order of keys"));
+        }
+        self.last = Some(full.to_string());
+        if !full.starts_with(self.prefix) {
+            return Ok(if full > self.prefix { Taken::Past } else { Taken::Skipped });
+        }
+        if self.after.is_some_and(|after| full <= after) {
+            return Ok(Taken::Skipped);
+        }
+        if self.is_full() {
+            return Ok(Taken::Full);
+        }
+        let key = full.strip_prefix(&self.store.0.prefix).unwrap_or(full).to_string();
+        self.objects.push(info(key, meta));
+        Ok(Taken::Yes)
+    }
+}

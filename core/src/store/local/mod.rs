@@ -1,0 +1,5 @@
+//! The durable store on a directory.
+
+mod hook;
+
+pub use self::hook::{DiskHook, DiskOp, DiskVerdict};

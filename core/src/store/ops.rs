@@ -1,0 +1,304 @@
+//! Requests for one object.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use object_store::{
+    Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStoreExt, PutMode,
+    PutOptions, PutPayload, PutResult,
+};
+
+use super::Store;
+use super::failure::{self, Effect, Failure};
+use super::meter::{Attempt, Op};
+use super::types::{Created, Fetched, Identity, ObjectInfo, ReadRange, Version};
+use crate::error::{Error, ErrorKind, Result};
+
+const KFSID: &str = "kfsid";
+const KFSNAME: &str = "kfsname";
+const KFSMERGED: &str = "kfsmerged";
+
+impl Store {
+    /// Reads an object, or a part of it. With `if_match`, only if it is that version still.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when the object is another version; `InvalidInput` for an empty range
+    /// or a key that can't be one; `Unavailable` for a body that ended early, too.
+    pub async fn get(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        let path = self.path(key)?;
+        let asked = match range {
+            ReadRange::Whole => None,
+            ReadRange::Range(range) if range.start < range.end => Some(GetRange::Bounded(range)),
+            ReadRange::Suffix(bytes) if bytes > 0 => Some(GetRange::Suffix(bytes)),
+            _ => return Err(Error::new(ErrorKind::InvalidInput, "an empty range was asked for").with_key(key)),
+        };
+        let _permit = self.permit().await?;
+        let attempt = self.attempt(Op::Get);
+        let mut options = GetOptions::new();
+        options.range = asked.clone();
+        options.if_match = if_match.and_then(|version| version.if_match(self.0.kind.quoted_e_tags));
+        options.extensions = attempt.extensions();
+        let fetched = match self.0.reads.get_opts(&path, options).await {
+            Ok(answer) => self.body(key, answer, asked).await?,
+            // A store answers a range that begins after the end with an error that can't be told
+            // from others. That must not look like a store that is away, for it would be asked for
+            // ever: one HEAD tells.
+            Err(error) => match asked {
+                Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
+                    self.beyond_the_end(key, &path, &asked, failure::map(&error, key, attempt.status())).await?
+                }
+                _ => return Err(failure::map(&error, key, attempt.status())),
+            },
+        };
+        match if_match {
+            Some(version) if !version.same_as(&fetched.info.version) => Err(failure::changed(key)),
+            _ => Ok(fetched),
+        }
+    }
+
+    /// What a store says of an object, without its bytes: one HEAD.
+    ///
+    /// # Errors
+    /// `NotFound`, and what [`Store::get`] answers.
+    pub async fn head(&self, key: &str) -> Result<Fetched> {
+        let path = self.path(key)?;
+        let _permit = self.permit().await?;
+        self.head_at(key, &path).await
+    }
+
+    async fn head_at(&self, key: &str, path: &object_store::path::Path) -> Result<Fetched> {
+        let attempt = self.attempt(Op::Get);
+        let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
+        let answer = self.0.reads.get_opts(path, options).await;
+        let answer = answer.map_err(|error| failure::map(&error, key, attempt.status()))?;
+        let info = info(key.to_string(), &answer.meta);
+        Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: identity(&answer.attributes) })
+    }
+
+    async fn beyond_the_end(
+        &self,
+        key: &str,
+        path: &object_store::path::Path,
+        asked: &GetRange,
+        otherwise: Error,
+    ) -> Result<Fetched> {
+        let mut fetched = self.head_at(key, path).await?;
+        let size = fetched.info.size;
+        let beyond = match asked {
+            GetRange::Bounded(range) => range.start >= size,
+            GetRange::Offset(start) => *start >= size,
+            GetRange::Suffix(_) => size == 0,
+        };
+        if !beyond {
+            return Err(otherwise);
+        }
+        fetched.range = size..size;
+        Ok(fetched)
+    }
+
+    async fn body(&self, key: &str, answer: GetResult, asked: Option<GetRange>) -> Result<Fetched> {
+        let info = info(key.to_string(), &answer.meta);
+        let identity = identity(&answer.attributes);
+        let size = info.size;
+        let expected = match asked {
+            None => 0..size,
+            Some(GetRange::Bounded(range)) => range.start.min(size)..range.end.min(size),
+            Some(GetRange::Offset(start)) => start.min(size)..size,
+            Some(GetRange::Suffix(bytes)) => size.saturating_sub(bytes)..size,
+        };
+        let answered = answer.range.clone();
+        if answered != expected {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "the store answered bytes {} to {}, asked were {} to {}",
+                    answered.start, answered.end, expected.start, expected.end
+                ),
+            )
+            .with_key(key));
+        }
+        let bytes = collect(key, answer.payload, &expected).await?;
+        self.0.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        Ok(Fetched { bytes, range: expected, info, identity })
+    }
+
+    /// Creates an object, unless its name is taken. The outcome says what is known; see
+    /// [`Created`]. Never in parts, whatever its size. Sent once where the store is one that
+    /// [`Store::open`] made. There is no time-out here: the caller sets one.
+    ///
+    /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
+    /// `kfsid` makes it idempotent within this process.
+    pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
+        let path = match self.path(key) {
+            Ok(path) => path,
+            Err(error) => return Created::Refused(error),
+        };
+        let _permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(error) => return Created::Refused(error),
+        };
+        let size = payload.content_length();
+        let attempt = self.attempt_to_put(size);
+        let options = PutOptions {
+            mode: PutMode::Create,
+            attributes: attributes(identity),
+            extensions: attempt.extensions(),
+            ..PutOptions::default()
+        };
+        match self.0.commits.put_opts(&path, payload, options).await {
+            Ok(answer) => Created::Yes(version_put(&answer, size)),
+            Err(error) => self.not_created(&error, key, attempt.status()),
+        }
+    }
+
+    fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
+        use object_store::Error as E;
+        let mapped = failure::map(error, key, status);
+        if let Some(failure) = Failure::find(error) {
+            return match failure.effect {
+                Effect::None => Created::Refused(mapped),
+                Effect::Unknown => Created::Unknown(mapped),
+                Effect::SyncFailed { visible } => Created::SyncFailed { visible, error: mapped },
+            };
+        }
+        let certain = match error {
+            E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => return Created::Exists,
+            // Decided by the client before anything is sent.
+            E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. } => true,
+            _ if !self.0.kind.single_attempt => false,
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => true,
+            _ => match status {
+                // A server that refuses so has not acted. 408 is a time-out, 409 and 429 are not
+                // answered alike by all.
+                Some(status) => (400..500).contains(&status) && !matches!(status, 408 | 409 | 429),
+                None => failure::never_sent(error),
+            },
+        };
+        if certain { Created::Refused(mapped) } else { Created::Unknown(mapped) }
+    }
+
+    /// Writes an object, replacing what is there. Sent once where the store is one that
+    /// [`Store::open`] made. There is no time-out here: the caller sets one.
+    ///
+    /// # Errors
+    /// Whatever failed; the object may be the old or the new one.
+    pub async fn overwrite(&self, key: &str, payload: PutPayload) -> Result<Version> {
+        let path = self.path(key)?;
+        let _permit = self.permit().await?;
+        let size = payload.content_length();
+        let attempt = self.attempt_to_put(size);
+        let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
+        match self.0.commits.put_opts(&path, payload, options).await {
+            Ok(answer) => Ok(version_put(&answer, size)),
+            Err(error) => Err(failure::map(&error, key, attempt.status())),
+        }
+    }
+
+    /// Deletes an object. One that is not there is deleted already.
+    ///
+    /// # Errors
+    /// Whatever failed; the object may be gone or not.
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        let _permit = self.permit().await?;
+        self.0.meter.count(Op::Delete, 1);
+        match self.0.reads.delete(&path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failure::map(&error, key, None)),
+        }
+    }
+
+    /// Makes certain that an object that is there is durable: on a directory file and directories
+    /// are fsynced again. Elsewhere what is there is durable, and nothing is sent.
+    ///
+    /// # Errors
+    /// `NotFound`; what a failed fsync says.
+    #[allow(clippy::unused_async, reason = "a directory's fsync is awaited")]
+    pub async fn settle(&self, key: &str) -> Result<()> {
+        self.path(key).map(|_| ())
+    }
+
+    fn attempt(&self, op: Op) -> Attempt {
+        Attempt::begin(&self.0.meter, op, self.0.kind.counted_on_the_wire)
+    }
+
+    fn attempt_to_put(&self, size: usize) -> Attempt {
+        let attempt = self.attempt(Op::Put);
+        if !self.0.kind.counted_on_the_wire {
+            attempt.meter().sent(u64::try_from(size).unwrap_or(u64::MAX));
+        }
+        attempt
+    }
+}
+
+fn may_be_out_of_range(error: &object_store::Error, status: Option<u16>) -> bool {
+    match status {
+        Some(status) => status == 416,
+        None => matches!(error, object_store::Error::Generic { .. }) && Failure::find(error).is_none(),
+    }
+}
+
+async fn collect(key: &str, payload: GetResultPayload, expected: &Range<u64>) -> Result<Bytes> {
+    let wanted = expected.end.saturating_sub(expected.start);
+    let mut stream = match payload {
+        GetResultPayload::Stream(stream) => stream,
+        // Another crate in the build may switch on object_store's own local store.
+        #[allow(unreachable_patterns)]
+        _ => {
+            return Err(Error::new(ErrorKind::Unsupported, "object_store's LocalFileSystem is not durable enough")
+                .with_hint("open the directory by its file: URL"));
+        }
+    };
+    let mut chunks: Vec<Bytes> = Vec::new();
+    let mut length = 0u64;
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|error| failure::map(&error, key, None))?;
+        length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if length > wanted {
+            break;
+        }
+        if !chunk.is_empty() {
+            chunks.push(chunk);
+        }
+    }
+    if length != wanted {
+        let message = format!("the body had {length} bytes, {wanted} were promised");
+        return Err(Error::new(ErrorKind::Unavailable, message).with_key(key));
+    }
+    if chunks.len() <= 1 {
+        return Ok(chunks.pop().unwrap_or_default());
+    }
+    // Sized by what arrived, not by what a header promised.
+    let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+    for chunk in chunks {
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(whole.freeze())
+}
+
+/// An object as object_store describes it, under our key.
+pub(super) fn info(key: String, meta: &ObjectMeta) -> ObjectInfo {
+    let modified_ms = meta.last_modified.timestamp_millis();
+    let version = Version::new(meta.e_tag.as_deref(), meta.size, Some(modified_ms));
+    ObjectInfo { key, size: meta.size, modified_ms, version }
+}
+
+fn version_put(answer: &PutResult, size: usize) -> Version {
+    Version::new(answer.e_tag.as_deref(), u64::try_from(size).unwrap_or(u64::MAX), None)
+}
+
+fn attributes(identity: &Identity) -> Attributes {
+    let mut attributes = Attributes::new();
+    for (name, value) in [(KFSID, &identity.kfsid), (KFSNAME, &identity.kfsname), (KFSMERGED, &identity.kfsmerged)] {
+        if let Some(value) = value {
+            attributes.insert(Attribute::Metadata(name.into()), value.clone().into());
+        }
+    }
+    attributes
+}
+
+fn identity(attributes: &Attributes) -> Identity {
+    let field = |name: &'static str| attributes.get(&Attribute::Metadata(name.into())).map(|value| value.to_string());
+    Identity { kfsid: field(KFSID), kfsname: field(KFSNAME), kfsmerged: field(KFSMERGED) }
+}

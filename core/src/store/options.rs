@@ -1,0 +1,109 @@
+//! How a store is opened.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::local::DiskHook;
+use crate::runtime::{Entropy, SystemEntropy};
+
+/// Options of [`Store::open`](super::Store::open).
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    pub(crate) max_in_flight: usize,
+    pub(crate) map: bool,
+    pub(crate) named_staging: bool,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) disk_hook: Option<Arc<dyn DiskHook>>,
+    pub(crate) environment: bool,
+    pub(crate) config: Vec<(String, String)>,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            max_in_flight: 64,
+            map: true,
+            named_staging: false,
+            entropy: Arc::new(SystemEntropy),
+            disk_hook: None,
+            environment: true,
+            config: Vec::new(),
+        }
+    }
+}
+
+impl StoreOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many requests may be under way at once; further ones wait. Default 64, at least 1.
+    #[must_use]
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests;
+        self
+    }
+
+    /// Whether a directory's files are mapped into memory to be read (default) or copied. A program
+    /// that truncates a mapped file kills the process that reads it; libkfs never does.
+    #[must_use]
+    pub fn map(mut self, map: bool) -> Self {
+        self.map = map;
+        self
+    }
+
+    /// Where the names of staging files come from.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
+        self.entropy = entropy;
+        self
+    }
+
+    /// On a directory, stages under random names even where the system has nameless files
+    /// (O_TMPFILE). That path is taken by itself where there are none; this is for tests.
+    #[must_use]
+    pub fn named_staging(mut self, named: bool) -> Self {
+        self.named_staging = named;
+        self
+    }
+
+    /// On a directory, asks `hook` before each call that changes the disk: for tests that make an
+    /// fsync fail, or record what a power cut may undo.
+    #[must_use]
+    pub fn disk_hook(mut self, hook: Arc<dyn DiskHook>) -> Self {
+        self.disk_hook = Some(hook);
+        self
+    }
+
+    /// Whether the client of a cloud store reads its settings from the process's environment
+    /// (default), such as `AWS_ACCESS_KEY_ID`.
+    #[must_use]
+    pub fn environment(mut self, read: bool) -> Self {
+        self.environment = read;
+        self
+    }
+
+    /// A setting for the client of a cloud store, named as in the environment, in any case; wins
+    /// over the environment. An unknown name is an error when the store is opened.
+    #[must_use]
+    pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.config.push((name.into(), value.into()));
+        self
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be secrets: names only.
+        let names: Vec<&str> = self.config.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("StoreOptions")
+            .field("max_in_flight", &self.max_in_flight)
+            .field("map", &self.map)
+            .field("named_staging", &self.named_staging)
+            .field("environment", &self.environment)
+            .field("config", &names)
+            .finish_non_exhaustive()
+    }
+}
