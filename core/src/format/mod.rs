@@ -1,1 +1,64 @@
-//! Bytes only.
+//! The formats: bytes only, no I/O, no async.
+//!
+//! Everything that a bucket holds is read and written here: object keys, segments, sparse and time
+//! indexes, Kafka record batches and records, the log's identity. `docs/format.md` describes the
+//! bytes field by field.
+//!
+//! Reading borrows. A [`Batch`] is a view over [`bytes::Bytes`]; the [`Record`]s of an uncompressed
+//! batch point into it, and iterating allocates nothing per record. Every length is checked before
+//! it is used, and what a compressed batch may grow to is bounded by [`Limits`]. No input makes
+//! this module panic or allocate by a length that it did not check (invariant 7): what is wrong is
+//! said by [`Malformed`], with the position of the bytes.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use kfs_core::format::{BatchBuilder, BatchOptions, CrcCheck, Limits, NewRecord, Segment, SegmentBuilder};
+//!
+//! let mut records = BatchBuilder::new(BatchOptions::default());
+//! records.push(&NewRecord::new(1_767_225_600_000).key(b"k").value(b"v"))?;
+//! let batch = records.finish(0)?;
+//!
+//! let mut builder = SegmentBuilder::new(0, 1_767_225_600_000, 100)?;
+//! builder.push(&batch, None)?;
+//! let built = builder.finish()?;
+//!
+//! let segment = Segment::parse(&Bytes::from(built.chunks.concat()), CrcCheck::Verify)?;
+//! for batch in segment.batches() {
+//!     for record in &batch.batch.records(&Limits::default())? {
+//!         assert_eq!(record?.value, Some(&b"v"[..]));
+//!     }
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod batch;
+mod batch_builder;
+mod batch_header;
+mod compression;
+mod crc;
+mod fields;
+mod index;
+mod keys;
+mod limits;
+mod log_json;
+mod malformed;
+mod record;
+mod segment;
+mod segment_builder;
+mod time_index;
+mod varint;
+
+pub use batch::{Batch, Batches, batches};
+pub use batch_builder::{BatchBuilder, BatchOptions, NewHeader, NewRecord};
+pub use batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, MAX_OFFSET};
+pub use compression::{Codec, Compression};
+pub use crc::{append as crc32c_append, combine as crc32c_combine, crc32c};
+pub use index::{DEFAULT_INDEX_INTERVAL, IndexBuilder, IndexEntry, SparseIndex};
+pub use keys::{DEFAULT_NAMESPACE, Namespace, ObjectName, PartitionId, Topic};
+pub use limits::{CrcCheck, Limits};
+pub use log_json::LogIdentity;
+pub use malformed::Malformed;
+pub use record::{Header, Headers, IntoRecords, OwnedRecord, Record, RecordIter, Records};
+pub use segment::{BatchAt, FOOTER_LEN, HEADER_LEN, Overlap, Segment, SegmentBatches, SegmentFooter, SegmentHeader};
+pub use segment_builder::{BuiltSegment, MAX_SEGMENT_LEN, SegmentBuilder};
+pub use time_index::{TIME_INDEX_LEN, TimeIndex};

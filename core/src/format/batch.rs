@@ -1,0 +1,186 @@
+//! A record batch as a view over bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::batch_header::{BATCH_HEADER_LEN, BatchHeader, CRC_FROM, MAX_OFFSET, PATCHED_LEN};
+use super::{CrcCheck, Limits, Malformed, Records, crc};
+use crate::error::{Error, ErrorKind, Result};
+
+/// One whole record batch: its bytes, shared and not copied, and its header.
+///
+/// Cloning counts a reference. Control bits, producer fields, unknown attribute bits and offset gaps
+/// stay as they are: only base offset and leader epoch ever change, by [`Batch::with_base_offset`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    bytes: Bytes,
+    header: BatchHeader,
+}
+
+impl Batch {
+    /// Reads the batch that starts at byte `at`, header checks and CRC included. Records are not
+    /// decoded; bytes after the batch are not looked at.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position from the start of `bytes`, when the batch is not wholly there
+    /// too.
+    pub fn parse(bytes: &Bytes, at: usize, check: CrcCheck) -> Result<Batch, Malformed> {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let header = BatchHeader::parse(rest).map_err(|e| e.offset_position(at as u64))?;
+        let end = at.saturating_add(header.total_len());
+        if end > bytes.len() {
+            return Err(Malformed::new(
+                at as u64 + 8,
+                format!("a batch of {} bytes where {} are left", header.total_len(), rest.len()),
+                "a whole batch",
+            ));
+        }
+        let batch = Batch { bytes: bytes.slice(at..end), header };
+        if check == CrcCheck::Verify {
+            batch.check_crc().map_err(|e| e.offset_position(at as u64))?;
+        }
+        Ok(batch)
+    }
+
+    /// Compares the CRC with the bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position from the batch's start.
+    pub fn check_crc(&self) -> Result<(), Malformed> {
+        let computed = crc::crc32c(self.covered());
+        if computed == self.header.crc {
+            return Ok(());
+        }
+        Err(Malformed::new(
+            17,
+            format!("batch CRC {:08x}", self.header.crc),
+            format!("{computed:08x}, which its bytes have"),
+        ))
+    }
+
+    /// A batch of bytes made by this library.
+    pub(super) fn from_parts(bytes: Bytes, header: BatchHeader) -> Batch {
+        Batch { bytes, header }
+    }
+
+    /// The bytes that the CRC covers.
+    pub(super) fn covered(&self) -> &[u8] {
+        self.bytes.get(CRC_FROM..).unwrap_or_default()
+    }
+
+    /// The bytes before those, with another base offset and perhaps leader epoch.
+    pub(super) fn patched_prefix(&self, base_offset: i64, leader_epoch: Option<i32>) -> [u8; PATCHED_LEN] {
+        let mut prefix = [0; PATCHED_LEN];
+        let mut out = &mut prefix[..];
+        out.put_i64(base_offset);
+        out.put_i32(self.header.batch_length);
+        out.put_i32(leader_epoch.unwrap_or(self.header.leader_epoch));
+        prefix
+    }
+
+    /// The whole batch as it is stored.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The header's fields.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The first offset.
+    pub fn base_offset(&self) -> i64 {
+        self.header.base_offset
+    }
+
+    /// The last offset, of a removed record too.
+    pub fn last_offset(&self) -> i64 {
+        self.header.last_offset()
+    }
+
+    /// The offset that follows.
+    pub fn next_offset(&self) -> i64 {
+        self.header.next_offset()
+    }
+
+    /// The same batch at another offset, with another leader epoch when one is given. Copies the
+    /// bytes when that changes anything, and only then; the CRC does not cover these fields.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the offset is negative or the batch would end beyond
+    /// 2^63-2.
+    pub fn with_base_offset(&self, base_offset: i64, leader_epoch: Option<i32>) -> Result<Batch> {
+        check_range(base_offset, self.header.last_offset_delta)?;
+        let mut header = self.header;
+        header.base_offset = base_offset;
+        header.leader_epoch = leader_epoch.unwrap_or(header.leader_epoch);
+        if header == self.header {
+            return Ok(self.clone());
+        }
+        let mut bytes = BytesMut::with_capacity(self.bytes.len());
+        bytes.put_slice(&self.patched_prefix(base_offset, leader_epoch));
+        bytes.put_slice(self.bytes.get(PATCHED_LEN..).unwrap_or_default());
+        Ok(Batch { bytes: bytes.freeze(), header })
+    }
+
+    /// The records, decompressed within the limit where they are compressed. Those of an
+    /// uncompressed batch borrow the batch's own bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position from the batch's start: the records part can't be decompressed,
+    /// or not within the limit.
+    pub fn records(&self, limits: &Limits) -> Result<Records, Malformed> {
+        Records::of(&self.header, &self.bytes.slice(BATCH_HEADER_LEN.min(self.bytes.len())..), limits)
+    }
+}
+
+/// Whether a batch may stand at an offset.
+pub(super) fn check_range(base_offset: i64, last_offset_delta: i32) -> Result<()> {
+    if base_offset >= 0 && base_offset < MAX_OFFSET - i64::from(last_offset_delta) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::InvalidInput,
+        format!("a batch of last offset delta {last_offset_delta} can't stand at offset {base_offset}"),
+    )
+    .with_hint(format!("a batch lies between offset 0 and {MAX_OFFSET}")))
+}
+
+/// The batches that stand back to back in `bytes`, each checked as by [`Batch::parse`].
+///
+/// Ends after an error. Positions count from the start of `bytes`.
+pub fn batches(bytes: &Bytes, check: CrcCheck) -> Batches {
+    Batches { bytes: bytes.clone(), at: 0, check }
+}
+
+/// Iterator over batches that stand back to back; see [`batches`].
+#[derive(Clone, Debug)]
+pub struct Batches {
+    bytes: Bytes,
+    at: usize,
+    check: CrcCheck,
+}
+
+impl Batches {
+    /// Where the next batch starts.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let batch = Batch::parse(&self.bytes, self.at, self.check);
+        match &batch {
+            Ok(batch) => self.at += batch.bytes.len(),
+            Err(_) => self.at = self.bytes.len(),
+        }
+        Some(batch)
+    }
+}
+
+impl std::iter::FusedIterator for Batches {}

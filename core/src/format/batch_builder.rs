@@ -1,0 +1,352 @@
+//! Making record batches of records.
+
+use bytes::{BufMut, Bytes};
+
+use super::batch::check_range;
+use super::batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, CRC_FROM, LENGTH_FROM};
+use super::{Batch, Codec, Compression, compression, crc, varint};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A batch ends before its timestamps spread this far, in milliseconds: KafScale's SQL processor
+/// reads deltas of 32 bits.
+const MAX_TIMESTAMP_SPREAD: u64 = 1 << 30;
+/// The most bytes of a batch: its segment stays below 2 GiB, header and footer included.
+const MAX_BATCH_LEN: usize = i32::MAX as usize - 48;
+
+/// A header of a record to write: name and value.
+pub type NewHeader<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// A record to write.
+///
+/// ```
+/// use kfs_core::format::NewRecord;
+/// let headers = [(&b"trace"[..], Some(&b"1"[..])), (b"trace", None)];
+/// let record = NewRecord::new(1_767_225_600_000).key(b"user-1").value(b"paid").headers(&headers);
+/// # let _ = record;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NewRecord<'a> {
+    /// Unix milliseconds.
+    pub timestamp_ms: i64,
+    /// The key; `None` is null.
+    pub key: Option<&'a [u8]>,
+    /// The value; `None` is null, a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers in their order; names may repeat, values may be null.
+    pub headers: &'a [NewHeader<'a>],
+}
+
+impl<'a> NewRecord<'a> {
+    /// A record without key, value and headers.
+    pub fn new(timestamp_ms: i64) -> Self {
+        NewRecord { timestamp_ms, ..Default::default() }
+    }
+
+    /// Sets the key.
+    #[must_use]
+    pub fn key(self, key: &'a [u8]) -> Self {
+        NewRecord { key: Some(key), ..self }
+    }
+
+    /// Sets the value.
+    #[must_use]
+    pub fn value(self, value: &'a [u8]) -> Self {
+        NewRecord { value: Some(value), ..self }
+    }
+
+    /// Sets the headers.
+    #[must_use]
+    pub fn headers(self, headers: &'a [NewHeader<'a>]) -> Self {
+        NewRecord { headers, ..self }
+    }
+}
+
+/// How batches are made. The default is what KafScale's readers take: uncompressed, no producer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchOptions {
+    /// The codec of the records part.
+    pub compression: Compression,
+    /// The leader epoch, -1 by default.
+    pub leader_epoch: i32,
+    /// The idempotent producer, -1 by default.
+    pub producer_id: i64,
+    /// The producer's epoch, -1 by default.
+    pub producer_epoch: i16,
+    /// The sequence number of the first record of the first batch, -1 by default. Later batches of
+    /// the same builder count on from it.
+    pub base_sequence: i32,
+    /// Whether batches are part of a transaction.
+    pub transactional: bool,
+    /// Whether batches hold control records.
+    pub control: bool,
+    /// Marks batches LogAppendTime, with this time (Unix milliseconds) for all records.
+    pub log_append_time: Option<i64>,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        BatchOptions {
+            compression: Compression::NONE,
+            leader_epoch: -1,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            transactional: false,
+            control: false,
+            log_append_time: None,
+        }
+    }
+}
+
+impl BatchOptions {
+    /// Sets the codec.
+    #[must_use]
+    pub fn with_compression(self, compression: impl Into<Compression>) -> Self {
+        BatchOptions { compression: compression.into(), ..self }
+    }
+
+    /// Sets the leader epoch.
+    #[must_use]
+    pub fn with_leader_epoch(self, leader_epoch: i32) -> Self {
+        BatchOptions { leader_epoch, ..self }
+    }
+
+    /// Sets the producer's fields.
+    #[must_use]
+    pub fn with_producer(self, id: i64, epoch: i16, base_sequence: i32) -> Self {
+        BatchOptions { producer_id: id, producer_epoch: epoch, base_sequence, ..self }
+    }
+
+    /// Sets the transactional bit.
+    #[must_use]
+    pub fn with_transactional(self, transactional: bool) -> Self {
+        BatchOptions { transactional, ..self }
+    }
+
+    /// Sets the control bit.
+    #[must_use]
+    pub fn with_control(self, control: bool) -> Self {
+        BatchOptions { control, ..self }
+    }
+
+    /// Sets LogAppendTime, Unix milliseconds.
+    #[must_use]
+    pub fn with_log_append_time(self, time_ms: i64) -> Self {
+        BatchOptions { log_append_time: Some(time_ms), ..self }
+    }
+
+    fn attributes(&self, codec: Codec) -> Attributes {
+        let flag = |set: bool, bit: i16| if set { bit } else { 0 };
+        Attributes(
+            i16::from(codec as u8)
+                | flag(self.log_append_time.is_some(), Attributes::LOG_APPEND_TIME)
+                | flag(self.transactional, Attributes::TRANSACTIONAL)
+                | flag(self.control, Attributes::CONTROL),
+        )
+    }
+}
+
+/// Gathers records and makes batches of them; can be used again after each.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    options: BatchOptions,
+    records: Vec<u8>,
+    count: i32,
+    base_timestamp: i64,
+    min_timestamp: i64,
+    max_timestamp: i64,
+}
+
+impl BatchBuilder {
+    /// A builder without records.
+    pub fn new(options: BatchOptions) -> Self {
+        BatchBuilder {
+            options,
+            records: Vec::new(),
+            count: 0,
+            base_timestamp: -1,
+            min_timestamp: i64::MAX,
+            max_timestamp: i64::MIN,
+        }
+    }
+
+    /// Adds a record; false when it doesn't fit, and the batch must be finished first: its
+    /// timestamps would spread by 2^30 ms, or its size or count pass what the format holds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the record is too large for any batch.
+    pub fn push(&mut self, record: &NewRecord<'_>) -> Result<bool> {
+        let (min, max) = (self.min_timestamp.min(record.timestamp_ms), self.max_timestamp.max(record.timestamp_ms));
+        if min.abs_diff(max) >= MAX_TIMESTAMP_SPREAD || self.count == i32::MAX {
+            return Ok(false);
+        }
+        let base = if self.count == 0 { record.timestamp_ms } else { self.base_timestamp };
+        // Within the spread this can't overflow.
+        let timestamp_delta = record.timestamp_ms.wrapping_sub(base);
+        let len = body_len(record, timestamp_delta, self.count);
+        let total = len.map(|len| BATCH_HEADER_LEN + self.records.len() + varint::len(len as i64) + len);
+        let (Some(len), Some(_)) = (len, total.filter(|total| *total <= MAX_BATCH_LEN)) else {
+            if self.count > 0 {
+                return Ok(false);
+            }
+            return Err(Error::new(ErrorKind::InvalidInput, "a record does not fit in a batch")
+                .with_hint("a batch has less than 2 GiB"));
+        };
+        self.encode(record, len, timestamp_delta);
+        (self.base_timestamp, self.min_timestamp, self.max_timestamp) = (base, min, max);
+        self.count += 1;
+        Ok(true)
+    }
+
+    fn encode(&mut self, record: &NewRecord<'_>, len: usize, timestamp_delta: i64) {
+        let out = &mut self.records;
+        varint::put(out, len as i64);
+        out.push(0);
+        varint::put(out, timestamp_delta);
+        varint::put(out, i64::from(self.count));
+        put_nullable(out, record.key);
+        put_nullable(out, record.value);
+        varint::put(out, record.headers.len() as i64);
+        for (name, value) in record.headers {
+            put_nullable(out, Some(name));
+            put_nullable(out, *value);
+        }
+    }
+
+    /// Records in the batch so far.
+    pub fn record_count(&self) -> i32 {
+        self.count
+    }
+
+    /// Bytes that the batch would have now, were it not compressed.
+    pub fn encoded_len(&self) -> usize {
+        BATCH_HEADER_LEN + self.records.len()
+    }
+
+    /// Whether there is no record.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The batch of the records so far, at an offset. The builder is then empty.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when there is no record, or the batch can't stand at that offset.
+    pub fn finish(&mut self, base_offset: i64) -> Result<Batch> {
+        if self.count == 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, "a batch of no records"));
+        }
+        check_range(base_offset, self.count - 1)?;
+        let mut bytes = Vec::with_capacity(match self.options.compression.codec() {
+            Codec::None => BATCH_HEADER_LEN + self.records.len(),
+            _ => BATCH_HEADER_LEN + self.records.len() / 2,
+        });
+        bytes.resize(BATCH_HEADER_LEN, 0);
+        compression::compress(self.options.compression, &self.records, &mut bytes)?;
+        let max_timestamp = self.options.log_append_time.unwrap_or(self.max_timestamp);
+        let codec = self.options.compression.codec();
+        let mut header = self.header(base_offset, self.options.attributes(codec), self.count - 1);
+        header.base_timestamp = self.base_timestamp;
+        header.max_timestamp = max_timestamp;
+        header.record_count = self.count;
+        let batch = seal(header, bytes)?;
+        if self.options.base_sequence >= 0 {
+            // Sequence numbers go from 0 to i32::MAX and start again, as Kafka's producers count.
+            self.options.base_sequence = self.options.base_sequence.wrapping_add(self.count) & i32::MAX;
+        }
+        self.records.clear();
+        self.count = 0;
+        (self.min_timestamp, self.max_timestamp) = (i64::MAX, i64::MIN);
+        Ok(batch)
+    }
+
+    /// An empty batch of 61 bytes that takes `last_offset_delta + 1` offsets and shows no record, as
+    /// compaction leaves it; with a delta of 0 it is what a claim writes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the delta is negative or the batch can't stand there.
+    pub fn empty_batch(base_offset: i64, last_offset_delta: i32, options: &BatchOptions) -> Result<Batch> {
+        if last_offset_delta < 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, "a batch of no offsets"));
+        }
+        check_range(base_offset, last_offset_delta)?;
+        let builder = Self::new(options.clone());
+        let mut header = builder.header(base_offset, options.attributes(Codec::None), last_offset_delta);
+        header.max_timestamp = options.log_append_time.unwrap_or(-1);
+        seal(header, vec![0; BATCH_HEADER_LEN])
+    }
+
+    fn header(&self, base_offset: i64, attributes: Attributes, last_offset_delta: i32) -> BatchHeader {
+        BatchHeader {
+            base_offset,
+            batch_length: 0,
+            leader_epoch: self.options.leader_epoch,
+            magic: 2,
+            crc: 0,
+            attributes,
+            last_offset_delta,
+            base_timestamp: -1,
+            max_timestamp: -1,
+            producer_id: self.options.producer_id,
+            producer_epoch: self.options.producer_epoch,
+            base_sequence: self.options.base_sequence,
+            record_count: 0,
+        }
+    }
+}
+
+/// Fills in the header's 61 bytes, length and CRC.
+fn seal(mut header: BatchHeader, mut bytes: Vec<u8>) -> Result<Batch> {
+    if bytes.len() > MAX_BATCH_LEN {
+        return Err(Error::new(ErrorKind::InvalidInput, format!("a batch of {} bytes", bytes.len()))
+            .with_hint("a batch has less than 2 GiB"));
+    }
+    header.batch_length = (bytes.len() - LENGTH_FROM) as i32;
+    write_header(&header, &mut bytes);
+    header.crc = crc::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
+    write_header(&header, &mut bytes);
+    Ok(Batch::from_parts(Bytes::from(bytes), header))
+}
+
+fn write_header(header: &BatchHeader, bytes: &mut [u8]) {
+    let mut out = bytes.get_mut(..BATCH_HEADER_LEN).unwrap_or_default();
+    out.put_i64(header.base_offset);
+    out.put_i32(header.batch_length);
+    out.put_i32(header.leader_epoch);
+    out.put_i8(header.magic);
+    out.put_u32(header.crc);
+    out.put_i16(header.attributes.bits());
+    out.put_i32(header.last_offset_delta);
+    out.put_i64(header.base_timestamp);
+    out.put_i64(header.max_timestamp);
+    out.put_i64(header.producer_id);
+    out.put_i16(header.producer_epoch);
+    out.put_i32(header.base_sequence);
+    out.put_i32(header.record_count);
+}
+
+fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            varint::put(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+        None => varint::put(out, -1),
+    }
+}
+
+/// Bytes of a record after its length; `None` when that is no `i32`.
+fn body_len(record: &NewRecord<'_>, timestamp_delta: i64, offset_delta: i32) -> Option<usize> {
+    let nullable = |bytes: Option<&[u8]>| bytes.map_or(1, |b| varint::len(b.len() as i64).saturating_add(b.len()));
+    let fixed = 1
+        + varint::len(timestamp_delta)
+        + varint::len(i64::from(offset_delta))
+        + varint::len(record.headers.len() as i64);
+    let mut len = fixed.saturating_add(nullable(record.key)).saturating_add(nullable(record.value));
+    for (name, value) in record.headers {
+        len = len.saturating_add(nullable(Some(name))).saturating_add(nullable(*value));
+    }
+    (len <= i32::MAX as usize).then_some(len)
+}

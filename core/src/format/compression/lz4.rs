@@ -1,0 +1,221 @@
+//! The LZ4 frame format, over raw blocks of lz4_flex.
+//!
+//! Frames are taken apart here so that a block is decompressed into its place in the output: linked
+//! blocks find their history there, and no buffer is sized by what a frame's header promises.
+
+use lz4_flex::block::{DecompressError, compress_into, decompress_into_with_dict, get_maximum_output_size};
+use twox_hash::XxHash32;
+
+use super::{Codec, Malformed, beyond_limit, codec_failed};
+use crate::error::Result;
+use crate::format::varint::Cursor;
+
+const MAGIC: u32 = 0x184d_2204;
+/// Skippable frames have these 28 bits, then any 4.
+const SKIPPABLE: u32 = 0x184d_2a50;
+/// The highest bit of a block's size: stored, not compressed.
+const STORED: u32 = 1 << 31;
+/// How far back a block may refer.
+const WINDOW: usize = 64 * 1024;
+/// The block size that is written, Kafka's default.
+const BLOCK_LEN: usize = 64 * 1024;
+
+/// A frame's descriptor: `FLG` and `BD`.
+struct Frame {
+    linked: bool,
+    block_checksums: bool,
+    content_checksum: bool,
+    content_size: Option<u64>,
+    block_max: usize,
+}
+
+pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
+    let mut reader = Reader { payload, cursor: Cursor::new(payload), limit, out: Vec::new() };
+    while !reader.cursor.rest().is_empty() {
+        reader.frame()?;
+    }
+    Ok(reader.out)
+}
+
+struct Reader<'a> {
+    payload: &'a [u8],
+    cursor: Cursor<'a>,
+    limit: usize,
+    out: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn position(&self) -> usize {
+        self.payload.len() - self.cursor.rest().len()
+    }
+
+    fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
+        let at = self.position();
+        self.cursor.take(len).ok_or_else(|| {
+            Malformed::new(at as u64, format!("{} bytes", self.cursor.rest().len()), format!("{what} of {len} bytes"))
+        })
+    }
+
+    fn u32(&mut self, what: &'static str) -> Result<u32, Malformed> {
+        let bytes = self.take(4, what)?;
+        Ok(bytes.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+    }
+
+    /// One frame, skippable or not.
+    fn frame(&mut self) -> Result<(), Malformed> {
+        let at = self.position();
+        let magic = self.u32("an LZ4 frame's magic number")?;
+        if magic & !0xf == SKIPPABLE {
+            let len = self.u32("a skippable frame's size")? as usize;
+            self.take(len, "a skippable frame")?;
+            return Ok(());
+        }
+        if magic != MAGIC {
+            return Err(Malformed::new(at as u64, format!("magic number {magic:08x}"), "an LZ4 frame (184d2204)"));
+        }
+        let frame = self.descriptor()?;
+        let start = self.out.len();
+        while self.block(&frame, start)? {}
+        let content = self.out.get(start..).unwrap_or_default();
+        let len = content.len() as u64;
+        if let Some(size) = frame.content_size.filter(|size| *size != len) {
+            let expected = format!("{len}, which its blocks have");
+            return Err(Malformed::new(at as u64, format!("an LZ4 content size of {size}"), expected));
+        }
+        if frame.content_checksum {
+            let computed = XxHash32::oneshot(0, content);
+            self.checksum(computed, "content checksum")?;
+        }
+        Ok(())
+    }
+
+    fn descriptor(&mut self) -> Result<Frame, Malformed> {
+        let at = self.position();
+        let start = self.cursor.rest();
+        let (flags, block) = match *self.take(2, "an LZ4 frame descriptor")? {
+            [flags, block] => (flags, block),
+            _ => (0, 0),
+        };
+        let block_max = match block {
+            0x40 => 64 << 10,
+            0x50 => 256 << 10,
+            0x60 => 1 << 20,
+            0x70 => 4 << 20,
+            _ => 0,
+        };
+        if flags & 0b1100_0010 != 0b0100_0000 || block_max == 0 {
+            let found = format!("LZ4 frame descriptor {flags:02x} {block:02x}");
+            return Err(Malformed::new(at as u64, found, "version 1, block size 4 to 7, reserved bits 0"));
+        }
+        if flags & 1 != 0 {
+            return Err(Malformed::unsupported(at as u64, "an LZ4 frame with a dictionary", "one without"));
+        }
+        let content_size = match flags & 8 != 0 {
+            true => {
+                let (low, high) = (self.u32("a content size")?, self.u32("a content size")?);
+                Some(u64::from(high) << 32 | u64::from(low))
+            }
+            false => None,
+        };
+        let computed = (XxHash32::oneshot(0, start.get(..self.position() - at).unwrap_or_default()) >> 8) as u8;
+        let at = self.position();
+        if self.take(1, "a header checksum")? != [computed] {
+            return Err(Malformed::new(at as u64, "a wrong LZ4 header checksum", format!("{computed:02x}")));
+        }
+        Ok(Frame {
+            linked: flags & 0x20 == 0,
+            block_checksums: flags & 0x10 != 0,
+            content_checksum: flags & 4 != 0,
+            content_size,
+            block_max,
+        })
+    }
+
+    /// Appends one block; false at the end mark.
+    fn block(&mut self, frame: &Frame, frame_start: usize) -> Result<bool, Malformed> {
+        let at = self.position();
+        let size = self.u32("an LZ4 block's size")?;
+        if size == 0 {
+            return Ok(false);
+        }
+        let data = self.take((size & !STORED) as usize, "an LZ4 block")?;
+        if data.len() > frame.block_max {
+            let found = format!("an LZ4 block of {} bytes", data.len());
+            return Err(Malformed::new(at as u64, found, format!("at most {}", frame.block_max)));
+        }
+        if frame.block_checksums {
+            self.checksum(XxHash32::oneshot(0, data), "block checksum")?;
+        }
+        if size & STORED == 0 {
+            self.compressed(data, at, frame, frame_start)?;
+        } else if data.len() > self.limit.saturating_sub(self.out.len()) {
+            return Err(beyond_limit(at, self.limit));
+        } else {
+            self.out.extend_from_slice(data);
+        }
+        Ok(true)
+    }
+
+    fn compressed(&mut self, data: &[u8], at: usize, frame: &Frame, frame_start: usize) -> Result<(), Malformed> {
+        let start = self.out.len();
+        let room = frame.block_max.min(self.limit.saturating_sub(start));
+        let history = if frame.linked { frame_start.max(start.saturating_sub(WINDOW)) } else { start };
+        // Most blocks compress less than fourfold. A frame may allow 4 MiB for a block of some
+        // bytes; only what really grows gets that much.
+        let mut len = data.len().saturating_mul(4).max(1024).min(room);
+        loop {
+            self.out.resize(start + len, 0);
+            let (done, target) = self.out.split_at_mut(start);
+            let history = done.get(history..).unwrap_or_default();
+            match decompress_into_with_dict(data, target, history) {
+                Ok(written) => {
+                    self.out.truncate(start + written);
+                    return Ok(());
+                }
+                Err(DecompressError::OutputTooSmall { .. }) if len < room => len = len.saturating_mul(4).min(room),
+                Err(DecompressError::OutputTooSmall { .. }) if room < frame.block_max => {
+                    return Err(beyond_limit(at, self.limit));
+                }
+                Err(error) => {
+                    let found = format!("a broken LZ4 block ({error})");
+                    return Err(Malformed::new(at as u64, found, "a whole LZ4 block"));
+                }
+            }
+        }
+    }
+
+    fn checksum(&mut self, computed: u32, what: &'static str) -> Result<(), Malformed> {
+        let at = self.position();
+        let stored = self.u32(what)?;
+        if stored == computed {
+            return Ok(());
+        }
+        Err(Malformed::new(at as u64, format!("LZ4 {what} {stored:08x}"), format!("{computed:08x}")))
+    }
+}
+
+/// Writes one frame with independent blocks and no checksums: Kafka's reader refuses linked blocks,
+/// further frames and skippable ones.
+pub(super) fn compress(records: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    // Version 1, independent blocks; blocks of 64 KiB.
+    let descriptor = [0x60, 0x40];
+    out.extend_from_slice(&MAGIC.to_le_bytes());
+    out.extend_from_slice(&descriptor);
+    out.push((XxHash32::oneshot(0, &descriptor) >> 8) as u8);
+    let mut buffer = vec![0; get_maximum_output_size(BLOCK_LEN.min(records.len()))];
+    for chunk in records.chunks(BLOCK_LEN) {
+        let len = compress_into(chunk, &mut buffer).map_err(|e| codec_failed(Codec::Lz4, e))?;
+        match buffer.get(..len) {
+            Some(block) if len < chunk.len() => {
+                out.extend_from_slice(&(len as u32).to_le_bytes());
+                out.extend_from_slice(block);
+            }
+            _ => {
+                out.extend_from_slice(&(chunk.len() as u32 | STORED).to_le_bytes());
+                out.extend_from_slice(chunk);
+            }
+        }
+    }
+    out.extend_from_slice(&0u32.to_le_bytes());
+    Ok(())
+}

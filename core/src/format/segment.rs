@@ -1,0 +1,396 @@
+//! A segment object: header, record batches back to back, footer.
+
+use bytes::Bytes;
+
+use super::batch_header::{BatchHeader, CRC_FROM};
+use super::fields::{array, be_i32, be_i64, be_u16, be_u32};
+use super::{Batch, CrcCheck, IndexBuilder, Limits, MAX_OFFSET, Malformed, SparseIndex, TimeIndex, crc};
+
+/// Bytes before the first batch.
+pub const HEADER_LEN: usize = 32;
+/// Bytes after the last batch.
+pub const FOOTER_LEN: usize = 16;
+
+pub(super) const MAGIC: [u8; 4] = *b"KAFS";
+pub(super) const FOOTER_MAGIC: [u8; 4] = *b"END!";
+pub(super) const VERSION: u16 = 1;
+
+/// The first 32 bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SegmentHeader {
+    /// The first batch's base offset; the key says the same.
+    pub base_offset: i64,
+    /// The sum of the batches' record counts.
+    pub message_count: i32,
+    /// When the segment was made, Unix milliseconds.
+    pub created_ms: i64,
+}
+
+impl SegmentHeader {
+    /// Reads the header from the start of bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`], *unsupported* for another version.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (
+            Some(magic),
+            Some(version),
+            Some(flags),
+            Some(base_offset),
+            Some(message_count),
+            Some(created_ms),
+            Some(reserved),
+        ) = (
+            array::<4>(bytes, 0),
+            be_u16(bytes, 4),
+            be_u16(bytes, 6),
+            be_i64(bytes, 8),
+            be_i32(bytes, 16),
+            be_i64(bytes, 20),
+            be_u32(bytes, 28),
+        )
+        else {
+            return Err(Malformed::new(bytes.len() as u64, "the end of the bytes", "a segment header of 32 bytes"));
+        };
+        if magic != MAGIC {
+            return Err(Malformed::new(0, format!("magic {:?}", magic.escape_ascii().to_string()), "\"KAFS\""));
+        }
+        if version != VERSION {
+            return Err(Malformed::unsupported(4, format!("segment version {version}"), "version 1"));
+        }
+        if flags != 0 {
+            return Err(Malformed::new(6, format!("flags {flags:#06x}"), "0, for version 1 has none"));
+        }
+        if !(0..MAX_OFFSET).contains(&base_offset) {
+            return Err(Malformed::new(8, format!("base offset {base_offset}"), format!("0 to {}", MAX_OFFSET - 1)));
+        }
+        if message_count < 0 {
+            return Err(Malformed::new(16, format!("a message count of {message_count}"), "at least 0"));
+        }
+        if reserved != 0 {
+            return Err(Malformed::new(28, format!("reserved bytes {reserved:#010x}"), "0"));
+        }
+        Ok(SegmentHeader { base_offset, message_count, created_ms })
+    }
+}
+
+/// The last 16 bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SegmentFooter {
+    /// CRC-32C of everything between header and footer.
+    pub crc: u32,
+    /// The last batch's last offset.
+    pub last_offset: i64,
+}
+
+impl SegmentFooter {
+    /// Reads the footer from exactly its 16 bytes. Nothing protects them: whoever trusts
+    /// `last_offset` has compared it with the last batch, or takes it for a hint.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position from the footer's start.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
+        let (Some(crc), Some(last_offset), Some(magic)) =
+            (be_u32(bytes, 0), be_i64(bytes, 4), array::<4>(bytes, 12).filter(|_| bytes.len() == FOOTER_LEN))
+        else {
+            let found = format!("{} bytes", bytes.len());
+            return Err(Malformed::new(0, found, "a segment footer of 16 bytes"));
+        };
+        if magic != FOOTER_MAGIC {
+            return Err(Malformed::new(12, format!("magic {:?}", magic.escape_ascii().to_string()), "\"END!\""));
+        }
+        if !(0..MAX_OFFSET).contains(&last_offset) {
+            return Err(Malformed::new(4, format!("last offset {last_offset}"), format!("0 to {}", MAX_OFFSET - 1)));
+        }
+        Ok(SegmentFooter { crc, last_offset })
+    }
+}
+
+/// A batch and where it stands in its segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchAt {
+    /// The batch's first byte, from the segment's start.
+    pub position: u64,
+    /// The batch.
+    pub batch: Batch,
+    /// Whether the batch's base offset is below its predecessor's end: see [`Overlap`]. Readers pass
+    /// over it.
+    pub overlaps: bool,
+}
+
+/// A batch whose base offset is below the end of what precedes it.
+///
+/// KafScale's broker gives only the first batch of a produce call its offset, so that the ones after
+/// it keep the client's. Readers pass over such a batch, as Kafka's clients do; the index and the
+/// message count leave it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Overlap {
+    /// The batch's first byte, from the segment's start.
+    pub position: u64,
+    /// The batch's base offset.
+    pub base_offset: i64,
+    /// The least offset that it could have.
+    pub expected_offset: i64,
+}
+
+/// A whole, checked segment; a view that shares the object's bytes.
+#[derive(Clone, Debug)]
+pub struct Segment {
+    bytes: Bytes,
+    header: SegmentHeader,
+    footer: SegmentFooter,
+    next_offset: i64,
+    batch_count: usize,
+    overlaps: Vec<Overlap>,
+}
+
+impl Segment {
+    /// Reads a whole segment and checks all of it in one pass: header, footer, every batch's header
+    /// and CRC, the body's CRC, ascending offsets, and that header and footer agree with the
+    /// batches. Records are not decoded.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position in the object.
+    pub fn parse(bytes: &Bytes, check: CrcCheck) -> Result<Segment, Malformed> {
+        let header = SegmentHeader::parse(bytes)?;
+        let Some((body, footer)) = bytes.len().checked_sub(FOOTER_LEN).and_then(|end| bytes.split_at_checked(end))
+        else {
+            return Err(Malformed::new(bytes.len() as u64, "the end of the bytes", "a segment footer of 16 bytes"));
+        };
+        if bytes.len() > i32::MAX as usize {
+            return Err(Malformed::new(i32::MAX as u64, format!("{} bytes", bytes.len()), "less than 2 GiB"));
+        }
+        let footer_at = body.len() as u64;
+        let footer = SegmentFooter::parse(footer).map_err(|e| e.offset_position(footer_at))?;
+        let mut walk = Walk::new(bytes.slice(..body.len()), header.base_offset, check);
+        let segment = Segment {
+            bytes: bytes.clone(),
+            header,
+            footer,
+            batch_count: walk.run(footer.last_offset)?,
+            next_offset: walk.next_offset,
+            overlaps: std::mem::take(&mut walk.overlaps),
+        };
+        segment.check_against(&walk, footer_at)?;
+        Ok(segment)
+    }
+
+    /// Header and footer against what the batches say.
+    fn check_against(&self, walk: &Walk, footer_at: u64) -> Result<(), Malformed> {
+        if walk.check == CrcCheck::Verify && walk.crc != self.footer.crc {
+            return Err(Malformed::new(
+                footer_at,
+                format!("body CRC {:08x}", self.footer.crc),
+                format!("{:08x}, which the body has", walk.crc),
+            ));
+        }
+        let count = i64::from(self.header.message_count);
+        // KafScale counts what it gave an offset; what overlaps it may count or not.
+        let counted = if self.overlaps.is_empty() { count == walk.records } else { count <= walk.all_records };
+        if !counted {
+            let expected = format!("{}, which the batches have", walk.records);
+            return Err(Malformed::new(16, format!("a message count of {count}"), expected));
+        }
+        let last = self.footer.last_offset;
+        let ends = if self.overlaps.is_empty() { last + 1 == self.next_offset } else { walk.footer_matched };
+        if !ends {
+            let expected = format!("{}, the last batch's", self.next_offset - 1);
+            return Err(Malformed::new(footer_at + 4, format!("last offset {last}"), expected));
+        }
+        Ok(())
+    }
+
+    /// The header's fields.
+    pub fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// The footer's fields.
+    pub fn footer(&self) -> &SegmentFooter {
+        &self.footer
+    }
+
+    /// The whole object.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The first offset.
+    pub fn base_offset(&self) -> i64 {
+        self.header.base_offset
+    }
+
+    /// The offset that follows the segment. The footer's last offset is one less, unless batches
+    /// overlap.
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// How many batches there are, those that overlap included; at least one.
+    pub fn batch_count(&self) -> usize {
+        self.batch_count
+    }
+
+    /// The batches whose base offset is below their predecessor's end, in their order; empty for
+    /// every segment that this library wrote.
+    pub fn overlaps(&self) -> &[Overlap] {
+        &self.overlaps
+    }
+
+    /// The batches in their order, with their positions. Nothing is checked again.
+    pub fn batches(&self) -> SegmentBatches {
+        let end = self.bytes.len().saturating_sub(FOOTER_LEN);
+        SegmentBatches { body: self.bytes.slice(..end), at: HEADER_LEN, next_offset: self.header.base_offset }
+    }
+
+    /// The sparse index that belongs to the segment, made by the rule with the given interval.
+    /// Batches that overlap are left out, as KafScale does.
+    pub fn index(&self, interval: i32) -> SparseIndex {
+        let mut builder = IndexBuilder::new(interval);
+        let mut next_offset = self.header.base_offset;
+        let mut at = HEADER_LEN;
+        while let Some(Ok(header)) = self.bytes.get(at..).map(BatchHeader::parse) {
+            if header.base_offset >= next_offset {
+                builder.push(header.base_offset, at as u64, header.record_count);
+                next_offset = header.next_offset();
+            }
+            at = at.saturating_add(header.total_len());
+            if at >= self.bytes.len().saturating_sub(FOOTER_LEN) {
+                break;
+            }
+        }
+        builder.finish()
+    }
+
+    /// The range of timestamps and offsets of the segment's records, control records included;
+    /// decodes them all. `None` when there is no record.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position in the object, for records that can't be read.
+    pub fn time_range(&self, limits: &Limits) -> Result<Option<TimeIndex>, Malformed> {
+        let mut range: Option<TimeIndex> = None;
+        for at in self.batches().filter(|at| !at.overlaps) {
+            add_times(&mut range, &at.batch, limits).map_err(|e| e.offset_position(at.position))?;
+        }
+        Ok(range)
+    }
+}
+
+/// Adds a batch's records to a range.
+pub(super) fn add_times(range: &mut Option<TimeIndex>, batch: &Batch, limits: &Limits) -> Result<(), Malformed> {
+    for record in &batch.records(limits)? {
+        let record = record?;
+        range
+            .get_or_insert_with(|| TimeIndex::of(record.timestamp, record.offset))
+            .add(record.timestamp, record.offset);
+    }
+    Ok(())
+}
+
+/// One pass over a segment's batches.
+struct Walk {
+    body: Bytes,
+    check: CrcCheck,
+    crc: u32,
+    next_offset: i64,
+    /// Records of batches that don't overlap, and of all.
+    records: i64,
+    all_records: i64,
+    footer_matched: bool,
+    overlaps: Vec<Overlap>,
+}
+
+impl Walk {
+    fn new(body: Bytes, base_offset: i64, check: CrcCheck) -> Self {
+        Walk {
+            body,
+            check,
+            crc: 0,
+            next_offset: base_offset,
+            records: 0,
+            all_records: 0,
+            footer_matched: false,
+            overlaps: Vec::new(),
+        }
+    }
+
+    /// Returns how many batches there are.
+    fn run(&mut self, footer_last: i64) -> Result<usize, Malformed> {
+        let base_offset = self.next_offset;
+        let (mut at, mut count) = (HEADER_LEN, 0);
+        while at < self.body.len() || count == 0 {
+            let batch = Batch::parse(&self.body, at, self.check)?;
+            if count == 0 && batch.base_offset() != base_offset {
+                let found = format!("base offset {}", batch.base_offset());
+                return Err(Malformed::new(at as u64, found, format!("{base_offset}, the segment's")));
+            }
+            if self.check == CrcCheck::Verify {
+                self.crc = append_batch(self.crc, &batch);
+            }
+            let records = i64::from(batch.header().record_count);
+            self.all_records += records;
+            self.footer_matched |= batch.last_offset() == footer_last;
+            if batch.base_offset() < self.next_offset {
+                self.overlaps.push(Overlap {
+                    position: at as u64,
+                    base_offset: batch.base_offset(),
+                    expected_offset: self.next_offset,
+                });
+            } else {
+                self.records += records;
+                self.next_offset = batch.next_offset();
+            }
+            at += batch.bytes().len();
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// The CRC of bytes and a batch after them, of which the batch's own CRC was checked.
+pub(super) fn append_batch(crc: u32, batch: &Batch) -> u32 {
+    let (prefix, covered) = batch.bytes().split_at_checked(CRC_FROM).unwrap_or_default();
+    append_covered(crc::append(crc, prefix), batch.header().crc, covered)
+}
+
+/// The CRC of bytes and further ones, whose own CRC is known.
+#[inline]
+pub(super) fn append_covered(crc: u32, covered_crc: u32, covered: &[u8]) -> u32 {
+    /// Below this a second pass over bytes that are in the cache takes less time than combining.
+    const COMBINE_FROM: usize = 1024;
+    if covered.len() < COMBINE_FROM {
+        crc::append(crc, covered)
+    } else {
+        crc::combine(crc, covered_crc, covered.len() as u64)
+    }
+}
+
+/// Iterator over a segment's batches; see [`Segment::batches`].
+#[derive(Clone, Debug)]
+pub struct SegmentBatches {
+    body: Bytes,
+    at: usize,
+    next_offset: i64,
+}
+
+impl Iterator for SegmentBatches {
+    type Item = BatchAt;
+
+    fn next(&mut self) -> Option<BatchAt> {
+        // Checked when the segment was read.
+        let batch = Batch::parse(&self.body, self.at, CrcCheck::AlreadyChecked).ok()?;
+        let position = self.at as u64;
+        self.at += batch.bytes().len();
+        let overlaps = batch.base_offset() < self.next_offset;
+        if !overlaps {
+            self.next_offset = batch.next_offset();
+        }
+        Some(BatchAt { position, batch, overlaps })
+    }
+}
+
+impl std::iter::FusedIterator for SegmentBatches {}

@@ -1,0 +1,185 @@
+//! Kafka's variable-length integers: seven bits a byte, least significant first, zigzag for the sign.
+
+/// Reads variable-length fields off the front of bytes.
+///
+/// One- and two-byte integers, which nearly all are, take the short path. `None` means that the
+/// bytes end first or that the integer is longer than its type allows.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Cursor { rest: bytes }
+    }
+
+    #[inline(always)]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline(always)]
+    pub(super) fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(byte)
+    }
+
+    #[inline(always)]
+    pub(super) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// An `i32`, at most five bytes.
+    #[inline(always)]
+    pub(super) fn varint(&mut self) -> Option<i32> {
+        match *self.rest {
+            [a, ref rest @ ..] if a < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag32(u32::from(a)))
+            }
+            [a, b, ref rest @ ..] if b < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag32(u32::from(a & 0x7f) | u32::from(b) << 7))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    /// An `i64`, at most ten bytes.
+    #[inline(always)]
+    pub(super) fn varlong(&mut self) -> Option<i64> {
+        match *self.rest {
+            [a, ref rest @ ..] if a < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag64(u64::from(a)))
+            }
+            [a, b, ref rest @ ..] if b < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag64(u64::from(a & 0x7f) | u64::from(b) << 7))
+            }
+            _ => self.unsigned().map(unzigzag64),
+        }
+    }
+
+    /// A length: `None` inside for -1, a fault for anything below.
+    #[inline(always)]
+    pub(super) fn nullable_len(&mut self) -> Option<Option<usize>> {
+        match self.varint()? {
+            -1 => Some(None),
+            len => usize::try_from(len).ok().map(Some),
+        }
+    }
+
+    #[inline(never)]
+    fn long_varint(&mut self) -> Option<i32> {
+        let value = self.unsigned()?;
+        u32::try_from(value).ok().map(unzigzag32)
+    }
+
+    #[inline(never)]
+    fn unsigned(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        let mut shift = 0u32;
+        loop {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            // The tenth byte has room for one bit.
+            if shift > 63 || (shift == 63 && bits > 1) {
+                return None;
+            }
+            value |= bits << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+            shift += 7;
+        }
+    }
+}
+
+#[inline(always)]
+fn unzigzag32(value: u32) -> i32 {
+    ((value >> 1) as i32) ^ -((value & 1) as i32)
+}
+
+#[inline(always)]
+fn unzigzag64(value: u64) -> i64 {
+    ((value >> 1) as i64) ^ -((value & 1) as i64)
+}
+
+/// Appends an `i64`. An `i32` has the same encoding.
+#[inline]
+pub(super) fn put(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+/// How many bytes [`put`] appends.
+#[inline]
+pub(super) fn len(value: i64) -> usize {
+    let bits = 64 - (((value << 1) ^ (value >> 63)) as u64 | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(value: i64) -> Vec<u8> {
+        let mut out = Vec::new();
+        put(&mut out, value);
+        out
+    }
+
+    #[test]
+    fn known_encodings() {
+        for (value, bytes) in [
+            (0, &[0u8][..]),
+            (-1, &[1]),
+            (1, &[2]),
+            (63, &[0x7e]),
+            (-64, &[0x7f]),
+            (64, &[0x80, 1]),
+            (i64::from(i32::MAX), &[0xfe, 0xff, 0xff, 0xff, 0x0f]),
+            (i64::from(i32::MIN), &[0xff, 0xff, 0xff, 0xff, 0x0f]),
+            (i64::MIN, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
+        ] {
+            assert_eq!(encoded(value), bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_cut_is_refused() {
+        assert_eq!(Cursor::new(&[]).varint(), None);
+        assert_eq!(Cursor::new(&[0x80]).varint(), None);
+        assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).varint(), None, "33 bits");
+        assert_eq!(Cursor::new(&[0x80; 64]).varlong(), None);
+        assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 3]).varlong(), None, "65 bits");
+        assert_eq!(Cursor::new(&[3]).nullable_len(), None, "a length of -2");
+        assert_eq!(Cursor::new(&[1]).nullable_len(), Some(None));
+    }
+
+    proptest! {
+        #[test]
+        fn integers_round_trip(long: i64, shift in 0u32..63, int: i32) {
+            let long = long >> shift;
+            let bytes = encoded(long);
+            prop_assert_eq!(bytes.len(), len(long));
+            let mut cursor = Cursor::new(&bytes);
+            prop_assert_eq!(cursor.varlong(), Some(long));
+            prop_assert!(cursor.rest().is_empty());
+            prop_assert_eq!(Cursor::new(&bytes).varint(), i32::try_from(long).ok());
+            prop_assert_eq!(Cursor::new(&encoded(i64::from(int))).varint(), Some(int));
+        }
+    }
+}
