@@ -1,0 +1,61 @@
+# What a person runs. `.ci/run` calls the same targets.
+
+CARGO ?= cargo
+VERSITYGW_VERSION := v1.8.0
+SERVERS := $(CURDIR)/.servers/bin
+STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check doc bench servers clean
+
+help: ## Shows this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: ## Appends, kills a writer, reads back and verifies, in a temporary directory
+	@sh demo.sh
+
+test: servers ## Runs every test; those on S3 need Go once, for `make servers`
+	$(CARGO) test --workspace --locked
+	@test -x $(SERVERS)/versitygw || test -n "$$KFS_VERSITYGW" || \
+	  echo "SKIPPED: the tests on a real S3 server; see \`make servers\`"
+
+check: doc ## Checks format, lints, docs, licences and sources of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p kfs-core --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then \
+	  $(CARGO) deny --locked --log-level error check bans licenses sources; \
+	elif [ -n "$$CI" ]; then \
+	  echo "cargo-deny is missing in CI" >&2; exit 1; \
+	else \
+	  echo "SKIPPED: licences and sources of dependencies: cargo-deny is not installed (cargo install cargo-deny --locked)"; \
+	fi
+
+doc: ## Builds the API's documentation; a broken link is an error
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+bench: ## Runs the benchmarks
+	$(CARGO) bench -p kfs-benches --locked
+
+servers: $(STAMP) ## Installs the S3 server of the tests into .servers/bin, once
+
+# Where it can't be had the tests on S3 are skipped, and it says so; in CI that is a failure.
+$(STAMP):
+	@if [ -n "$$KFS_VERSITYGW" ]; then exit 0; fi; \
+	if command -v go >/dev/null; then \
+	  echo "installing versitygw $(VERSITYGW_VERSION) into .servers/bin; this takes some minutes, once"; \
+	  mkdir -p $(SERVERS) && \
+	  GOBIN=$(SERVERS) GOFLAGS=-mod=mod go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION) && \
+	  touch $@ && exit 0; \
+	  why="its installation failed"; \
+	else \
+	  why="Go is not installed"; \
+	fi; \
+	echo "==============================================================================="; \
+	echo "No S3 server: $$why. The tests on a real S3 server WILL BE SKIPPED."; \
+	echo "Everything else runs. Mend that, or set KFS_VERSITYGW to a versitygw binary."; \
+	echo "==============================================================================="; \
+	[ -z "$$CI" ] || { echo "In CI nothing is skipped: this is a failure." >&2; exit 1; }
+
+clean: ## Removes what builds made; installed servers stay
+	$(CARGO) clean
