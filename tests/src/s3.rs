@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kfs_core::store::StoreOptions;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use tempfile::TempDir;
 
@@ -72,8 +73,7 @@ impl S3Server {
         if prefix.is_empty() { format!("s3://{BUCKET}") } else { format!("s3://{BUCKET}/{prefix}") }
     }
 
-    /// The environment that makes object_store's client use this server: for a child process, or
-    /// name by name as options.
+    /// The environment that makes a client use this server: for a child process.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.into()),
@@ -82,6 +82,13 @@ impl S3Server {
             ("AWS_ENDPOINT_URL", self.endpoint()),
             ("AWS_ALLOW_HTTP", "true".into()),
         ]
+    }
+
+    /// Options for [`Store::open`](kfs_core::store::Store::open) on this server, whatever the
+    /// process's environment says.
+    pub fn store_options(&self) -> StoreOptions {
+        let options = StoreOptions::new().environment(false);
+        self.environment().into_iter().fold(options, |options, (name, value)| options.config(name, value))
     }
 
     /// A client of its own for the bucket, to look beneath the library.
