@@ -21,4 +21,6 @@ pub mod store;
 pub mod testing;
 
 pub use error::{Error, ErrorKind, Result, Stored};
+pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
+pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
 pub use object_store;

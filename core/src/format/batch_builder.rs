@@ -60,6 +60,17 @@ impl<'a> NewRecord<'a> {
     pub fn headers(self, headers: &'a [NewHeader<'a>]) -> Self {
         NewRecord { headers, ..self }
     }
+
+    /// At most as many bytes as the record takes in a batch, uncompressed; a few more than it does.
+    pub fn encoded_bound(&self) -> usize {
+        // Length, attributes, timestamp delta, offset delta, key and value lengths, header count.
+        let fixed = 5 + 1 + 10 + 5 + 5 + 5 + 5;
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+        let own = len(self.key).saturating_add(len(self.value)).saturating_add(fixed);
+        self.headers.iter().fold(own, |sum, (name, value)| {
+            sum.saturating_add(10).saturating_add(name.len()).saturating_add(len(*value))
+        })
+    }
 }
 
 /// How batches are made. The default is what KafScale's readers take: uncompressed, no producer.
@@ -197,6 +208,25 @@ impl BatchBuilder {
         self.encode(record, len, timestamp_delta);
         (self.base_timestamp, self.min_timestamp, self.max_timestamp) = (base, min, max);
         self.count += 1;
+        Ok(true)
+    }
+
+    /// Adds all records or none; false when they don't all fit.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_all(&mut self, records: &[NewRecord<'_>]) -> Result<bool> {
+        let before = (self.records.len(), self.count, self.base_timestamp, self.min_timestamp, self.max_timestamp);
+        for record in records {
+            match self.push(record) {
+                Ok(true) => {}
+                refused => {
+                    self.records.truncate(before.0);
+                    (_, self.count, self.base_timestamp, self.min_timestamp, self.max_timestamp) = before;
+                    return refused;
+                }
+            }
+        }
         Ok(true)
     }
 

@@ -1,1 +1,13 @@
-//! The bucket and the log of a partition.
+//! The bucket and the logs of its partitions.
+
+mod bucket;
+mod budget;
+mod catalog;
+mod locate;
+mod marks;
+mod partition;
+pub mod writer;
+
+pub use bucket::{Bucket, BucketOptions};
+pub use marks::{Marks, Watch};
+pub use partition::Partition;

@@ -1,0 +1,258 @@
+//! The root object: a store, a runtime, and budgets over all partitions.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use object_store::ObjectStore;
+
+use super::budget::Budget;
+use super::partition::{Partition, PartitionState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Namespace, PartitionId, Topic};
+use crate::runtime::Runtime;
+use crate::store::{RequestCounts, Store, StoreOptions};
+
+/// How a [`Bucket`] behaves. Start from `BucketOptions::default()`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BucketOptions {
+    /// Where I/O runs; `None`: the tokio runtime that the caller is in, else one of its own.
+    pub runtime: Option<Runtime>,
+    /// Namespace of the partitions that are named without one.
+    pub namespace: Namespace,
+    /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB).
+    pub buffer_bytes: usize,
+    /// Bytes of indexes and catalogs held for reading over all partitions (default 32 MiB).
+    pub cache_bytes: usize,
+    /// Options of the store.
+    pub store: StoreOptions,
+}
+
+impl Default for BucketOptions {
+    fn default() -> Self {
+        BucketOptions {
+            runtime: None,
+            namespace: Namespace::default(),
+            buffer_bytes: 32 << 20,
+            cache_bytes: 32 << 20,
+            store: StoreOptions::default(),
+        }
+    }
+}
+
+impl BucketOptions {
+    /// Sets [`runtime`](Self::runtime).
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Sets [`namespace`](Self::namespace).
+    #[must_use]
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// Sets [`buffer_bytes`](Self::buffer_bytes).
+    #[must_use]
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`cache_bytes`](Self::cache_bytes).
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets [`store`](Self::store).
+    #[must_use]
+    pub fn store(mut self, options: StoreOptions) -> Self {
+        self.store = options;
+        self
+    }
+}
+
+/// A bucket (or a directory, or memory) that holds partition logs. Cheap to clone; one for a process
+/// is enough, for it owns the budgets over all its partitions.
+#[derive(Clone)]
+pub struct Bucket(pub(crate) Arc<BucketInner>);
+
+pub(crate) struct BucketInner {
+    pub(crate) store: Store,
+    pub(crate) runtime: Runtime,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) options: BucketOptions,
+    partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
+}
+
+impl Bucket {
+    /// Opens `file:///directory`, `memory:` or, with the feature `aws`, `s3://bucket/prefix`
+    /// (options from the environment). Sends no request.
+    ///
+    /// # Errors
+    /// Invalid input for a URL that can't be understood, unsupported for a scheme that is unknown or
+    /// not built in, and what makes a directory unusable.
+    pub fn open(url: &str) -> Result<Self> {
+        Self::open_with(url, BucketOptions::default())
+    }
+
+    /// Like [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(url: &str, options: BucketOptions) -> Result<Self> {
+        Self::from_store(Store::open(url, &options.store)?, options)
+    }
+
+    /// A bucket over any `object_store` implementation. It must create if absent
+    /// (`PutMode::Create`) atomically, and give user metadata back.
+    ///
+    /// # Errors
+    /// When a runtime is needed and can't be started.
+    pub fn from_object_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Self> {
+        Self::from_store(Store::from_object_store(store), options)
+    }
+
+    /// A bucket over an opened [`Store`].
+    ///
+    /// # Errors
+    /// When a runtime is needed and can't be started.
+    pub fn from_store(store: Store, options: BucketOptions) -> Result<Self> {
+        let runtime = match &options.runtime {
+            Some(runtime) => runtime.clone(),
+            None => Runtime::current_or_own()?,
+        };
+        let budget = Budget::new(options.buffer_bytes);
+        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, options, partitions: Mutex::default() })))
+    }
+
+    /// A partition of the default namespace. A name: nothing is asked of the store.
+    ///
+    /// # Errors
+    /// Invalid input when the topic's name or the number is not allowed (format.md).
+    pub fn partition(&self, topic: &str, partition: i32) -> Result<Partition> {
+        let topic = Topic::new(topic)?;
+        Ok(self.partition_of(PartitionId::new(self.0.options.namespace.clone(), topic, partition)?))
+    }
+
+    /// A partition by its full name. Nothing is asked of the store.
+    pub fn partition_of(&self, id: PartitionId) -> Partition {
+        let mut partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = partitions.get(&id).and_then(Weak::upgrade) {
+            return Partition::new(state);
+        }
+        if partitions.len() == partitions.capacity() {
+            partitions.retain(|_, state| state.strong_count() > 0);
+        }
+        let state = Arc::new(PartitionState::new(id.clone(), self.0.clone()));
+        partitions.insert(id, Arc::downgrade(&state));
+        Partition::new(state)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Where its work runs.
+    pub fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    /// The options it was opened with.
+    pub fn options(&self) -> &BucketOptions {
+        &self.0.options
+    }
+
+    /// Requests sent to the store so far.
+    pub fn requests(&self) -> RequestCounts {
+        self.0.store.requests()
+    }
+
+    /// Bytes of appends that are buffered or in flight now.
+    pub fn buffered_bytes(&self) -> usize {
+        self.0.budget.used()
+    }
+
+    /// Flushes and closes every writer. What could not be flushed within `deadline` is named in the
+    /// error, which has the kind timed out.
+    ///
+    /// # Errors
+    /// Timed out, naming the partitions whose appends are not all durable; or the first failure.
+    pub async fn close(&self, deadline: Duration) -> Result<()> {
+        let states: Vec<_> = {
+            let partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            partitions.values().filter_map(Weak::upgrade).collect()
+        };
+        let closing: Vec<_> = states
+            .iter()
+            .flat_map(|s| s.live_writers())
+            .map(|w| (w.partition_id().clone(), w.close_within(deadline)))
+            .collect();
+        let mut failed = Vec::new();
+        for (id, close) in closing {
+            if let Err(error) = close.await {
+                failed.push((id, error));
+            }
+        }
+        let Some((_, first)) = failed.first() else { return Ok(()) };
+        let names: Vec<_> = failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
+        Err(Error::new(first.kind(), format!("{} partitions could not be flushed: {}", failed.len(), names.join("; "))))
+    }
+
+    /// Topics of the default namespace, by name. One LIST per 1,000 topics.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn topics(&self) -> Result<Vec<Topic>> {
+        let inner = self.0.clone();
+        self.0
+            .runtime
+            .run(async move {
+                let names = inner.store.list_dirs(&format!("{}/", inner.options.namespace)).await?;
+                // A bucket holds foreign objects too: what can't be a topic is not one.
+                Ok(names.iter().filter_map(|name| Topic::new(name).ok()).collect())
+            })
+            .await
+    }
+
+    /// Partitions of a topic, by number. One LIST per 1,000 partitions.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionId>> {
+        let (inner, topic) = (self.0.clone(), topic.clone());
+        self.0
+            .runtime
+            .run(async move {
+                let namespace = &inner.options.namespace;
+                let names = inner.store.list_dirs(&format!("{namespace}/{topic}/")).await?;
+                let mut numbers: Vec<i32> = names
+                    .iter()
+                    .filter_map(|name| name.parse().ok().filter(|n: &i32| n.to_string() == *name))
+                    .collect();
+                numbers.sort_unstable();
+                numbers.into_iter().map(|n| PartitionId::new(namespace.clone(), topic.clone(), n)).collect()
+            })
+            .await
+    }
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bucket").field(&self.0.store).finish()
+    }
+}
+
+/// Names of objects that were asked for by a wrong kind of caller end here.
+pub(crate) fn not_found(id: &PartitionId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("partition {id} has neither log.json nor a segment"))
+        .with_hint("check topic, partition and namespace; the first append or `create` makes it")
+}

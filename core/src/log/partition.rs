@@ -1,0 +1,141 @@
+//! A partition: a name, and what this process knows of it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::bucket::BucketInner;
+use super::catalog::Catalog;
+use super::marks::{Marks, MarksCell};
+use super::writer::{Writer, WriterCore, WriterOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::PartitionId;
+use crate::runtime::Runtime;
+use crate::store::Store;
+
+/// A partition's log by name. Making one asks nothing of the store; cheap to clone.
+#[derive(Clone)]
+pub struct Partition(Arc<PartitionState>);
+
+/// What all handles of one partition share in a [`Bucket`](crate::Bucket).
+pub(crate) struct PartitionState {
+    pub(crate) id: PartitionId,
+    pub(crate) bucket: Arc<BucketInner>,
+    pub(crate) catalog: Mutex<Catalog>,
+    pub(crate) marks: MarksCell,
+    writers: Mutex<Writers>,
+}
+
+#[derive(Default)]
+struct Writers {
+    /// An exclusive writer is open, or being opened.
+    exclusive: bool,
+    live: Vec<Weak<WriterCore>>,
+}
+
+impl PartitionState {
+    pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>) -> Self {
+        PartitionState { id, bucket, catalog: Mutex::default(), marks: MarksCell::default(), writers: Mutex::default() }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.bucket.store
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.bucket.runtime
+    }
+
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.bucket.runtime.clock().wall_ms()
+    }
+
+    pub(crate) fn live_writers(&self) -> Vec<Arc<WriterCore>> {
+        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.live.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// The one exclusive writer of this process, if it is live: what it knows of the tail is exact
+    /// until it is fenced.
+    pub(crate) fn exclusive_writer(&self) -> Option<Arc<WriterCore>> {
+        self.live_writers().into_iter().find(|w| w.is_exclusive())
+    }
+
+    /// Takes the place of the exclusive writer, or says that it is taken.
+    pub(crate) fn reserve(&self, exclusive: bool) -> Result<()> {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.live.retain(|w| w.strong_count() > 0);
+        if exclusive {
+            if writers.exclusive {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("an exclusive writer of partition {} is open in this process", self.id),
+                )
+                .with_hint("close it first, or share it: a Writer is cheap to clone"));
+            }
+            writers.exclusive = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn attach(&self, writer: &Arc<WriterCore>) {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner).live.push(Arc::downgrade(writer));
+    }
+
+    pub(crate) fn release(&self, exclusive: bool) {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        if exclusive {
+            writers.exclusive = false;
+        }
+        writers.live.retain(|w| w.upgrade().is_some_and(|w| w.is_live()));
+    }
+}
+
+impl Partition {
+    pub(crate) fn new(state: Arc<PartitionState>) -> Self {
+        Partition(state)
+    }
+
+    pub(crate) fn state(&self) -> &Arc<PartitionState> {
+        &self.0
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &PartitionId {
+        &self.0.id
+    }
+
+    /// The range of the log as far as this process knows it, without asking the store; `None` before
+    /// anything was learned. A writer in this process keeps it exact while it is not fenced;
+    /// else [`refresh`](Self::refresh) asks the store.
+    pub fn marks(&self) -> Option<Marks> {
+        self.0.marks.get()
+    }
+
+    /// Opens a writer: finds the tail, checks the newest segment and makes its index right. An empty
+    /// partition is left untouched until the first append.
+    ///
+    /// # Errors
+    /// Conflict when another start offset was fixed, or an exclusive writer is open in this process;
+    /// corrupt when the newest segment is not whole; fenced when it holds a higher leader epoch.
+    pub async fn writer(&self, options: WriterOptions) -> Result<Writer> {
+        let state = self.0.clone();
+        self.0.runtime().run(super::writer::open(state, options)).await
+    }
+
+    /// Creates the log without an append: `log.json` with its start offset. When it exists already,
+    /// its start offset is accepted if it is the same.
+    ///
+    /// # Errors
+    /// Conflict when the log exists with another start offset; invalid input for an offset out of
+    /// range; what the store answers.
+    pub async fn create(&self, start_offset: i64) -> Result<()> {
+        let state = self.0.clone();
+        self.0.runtime().run(async move { super::writer::create(&state, start_offset).await }).await
+    }
+}
+
+impl fmt::Debug for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Partition").field(&self.0.id.to_string()).finish()
+    }
+}

@@ -1,0 +1,294 @@
+//! What was appended and waits for a flush: groups, each of which goes into one segment whole.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::append::Fate;
+use super::options::WriterOptions;
+use crate::error::Result;
+use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord};
+use crate::log::budget::Permit;
+
+/// Appends that can't be parted: one append of batches; or appends of records that share batches.
+pub(super) struct Group {
+    pub(super) id: u64,
+    pub(super) batches: Vec<Batch>,
+    /// The batch that further records may join; only in the last group.
+    open: Option<Box<BatchBuilder>>,
+    /// Encoded bytes of the closed batches.
+    pub(super) bytes: usize,
+    pub(super) records: u64,
+    /// First offset, relative to the writer's count.
+    pub(super) first: i64,
+    /// Offsets it takes.
+    pub(super) count: i64,
+    pub(super) since: Duration,
+    pub(super) waited_for: bool,
+    /// A claim: a segment of its own.
+    pub(super) alone: bool,
+    pub(super) fate: Arc<Fate>,
+    permits: Vec<Permit>,
+}
+
+impl Group {
+    fn seal(&mut self) -> Result<()> {
+        if let Some(mut open) = self.open.take() {
+            if !open.is_empty() {
+                let batch = open.finish(0)?;
+                self.bytes = self.bytes.saturating_add(batch.bytes().len());
+                self.batches.push(batch);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn settle(self, outcome: Result<i64>) {
+        // The bytes are free before anybody learns of it, so that who appends on is not refused.
+        drop(self.permits);
+        drop(self.batches);
+        self.fate.settle(outcome);
+    }
+}
+
+/// Where an append went.
+pub(super) struct Placed {
+    pub(super) fate: Arc<Fate>,
+    pub(super) group: u64,
+    pub(super) first: i64,
+    pub(super) count: i64,
+}
+
+/// The queue of groups.
+#[derive(Default)]
+pub(super) struct Accumulator {
+    groups: VecDeque<Group>,
+    next_group: u64,
+    /// The next relative offset.
+    next: i64,
+    bytes: usize,
+    records: u64,
+    batches: usize,
+    /// When the oldest append that somebody waits for came in.
+    waited_since: Option<Duration>,
+}
+
+impl Accumulator {
+    pub(super) fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// Bytes that wait, with those of the open batch.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.saturating_add(self.open().map_or(0, |b| b.encoded_len()))
+    }
+
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    pub(super) fn batches(&self) -> usize {
+        self.batches.saturating_add(usize::from(self.open().is_some()))
+    }
+
+    /// One past the last relative offset.
+    pub(super) fn end(&self) -> i64 {
+        self.next
+    }
+
+    /// How many groups wait.
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// When the oldest append came in.
+    pub(super) fn oldest(&self) -> Option<Duration> {
+        self.groups.front().map(|g| g.since)
+    }
+
+    /// When the oldest append that somebody waits for came in.
+    pub(super) fn waited_since(&self) -> Option<Duration> {
+        self.waited_since
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
+        self.groups.iter()
+    }
+
+    pub(super) fn last_group(&self) -> Option<&Group> {
+        self.groups.back()
+    }
+
+    fn open(&self) -> Option<&BatchBuilder> {
+        self.groups.back().and_then(|g| g.open.as_deref())
+    }
+
+    /// Marks that somebody waits for a group; false when it has left the queue.
+    pub(super) fn wait_for(&mut self, id: u64) -> bool {
+        let Some(front) = self.groups.front().map(|g| g.id) else { return false };
+        let index = id.checked_sub(front).and_then(|i| usize::try_from(i).ok());
+        match index.and_then(|i| self.groups.get_mut(i)) {
+            Some(group) => {
+                group.waited_for = true;
+                let since = group.since;
+                self.waited_since = Some(self.waited_since.map_or(since, |oldest| oldest.min(since)));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn start_group(&mut self, since: Duration) -> Result<()> {
+        self.close_open()?;
+        self.groups.push_back(Group {
+            id: self.next_group,
+            batches: Vec::new(),
+            open: None,
+            bytes: 0,
+            records: 0,
+            first: self.next,
+            count: 0,
+            since,
+            waited_for: false,
+            alone: false,
+            fate: Arc::default(),
+            permits: Vec::new(),
+        });
+        self.next_group = self.next_group.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Closes the batch that records may join.
+    pub(super) fn close_open(&mut self) -> Result<()> {
+        if let Some(group) = self.groups.back_mut() {
+            let (bytes, batches) = (group.bytes, group.batches.len());
+            group.seal()?;
+            self.bytes = self.bytes.saturating_add(group.bytes.saturating_sub(bytes));
+            self.batches = self.batches.saturating_add(group.batches.len().saturating_sub(batches));
+        }
+        Ok(())
+    }
+
+    /// An append of batches: a group of its own.
+    pub(super) fn push_batches(
+        &mut self,
+        batches: Vec<Batch>,
+        permit: Permit,
+        now: Duration,
+        alone: bool,
+    ) -> Result<Placed> {
+        self.start_group(now)?;
+        let (mut bytes, mut records, mut count) = (0_usize, 0_u64, 0_i64);
+        for batch in &batches {
+            bytes = bytes.saturating_add(batch.bytes().len());
+            records = records.saturating_add(u64::try_from(batch.header().record_count).unwrap_or(0));
+            count = count.saturating_add(i64::from(batch.header().last_offset_delta).saturating_add(1));
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.records = self.records.saturating_add(records);
+        self.batches = self.batches.saturating_add(batches.len());
+        self.place(permit, count, |group| {
+            group.batches = batches;
+            group.bytes = bytes;
+            group.records = records;
+            group.alone = alone;
+        })
+    }
+
+    /// An append of records: joins the open batch if it fits whole, else starts a group. `share` is
+    /// false while groups must stay small.
+    pub(super) fn push_records(
+        &mut self,
+        records: &[NewRecord<'_>],
+        permit: Permit,
+        now: Duration,
+        share: bool,
+        options: &WriterOptions,
+    ) -> Result<Placed> {
+        let size: usize = records.iter().map(NewRecord::encoded_bound).sum();
+        let joined = share
+            && self.open().is_some_and(|open| open.encoded_len().saturating_add(size) <= options.batch_bytes)
+            && self.join(records)?;
+        if !joined {
+            let (closed, open) = batch_up(records, options)?;
+            self.start_group(now)?;
+            let bytes: usize = closed.iter().map(|b| b.bytes().len()).sum();
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.batches = self.batches.saturating_add(closed.len());
+            if let Some(group) = self.groups.back_mut() {
+                group.bytes = bytes;
+                group.batches = closed;
+                group.open = Some(open);
+            }
+        }
+        let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
+        self.records = self.records.saturating_add(records.len() as u64);
+        let size = records.len() as u64;
+        self.place(permit, count, |group| group.records = group.records.saturating_add(size))
+    }
+
+    fn join(&mut self, records: &[NewRecord<'_>]) -> Result<bool> {
+        let Some(open) = self.groups.back_mut().and_then(|g| g.open.as_mut()) else { return Ok(false) };
+        open.push_all(records)
+    }
+
+    fn place(&mut self, permit: Permit, count: i64, change: impl FnOnce(&mut Group)) -> Result<Placed> {
+        let Some(group) = self.groups.back_mut() else {
+            return Err(crate::Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
+        };
+        change(group);
+        let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count };
+        group.count = group.count.saturating_add(count);
+        group.permits.push(permit);
+        self.next = self.next.saturating_add(count);
+        Ok(placed)
+    }
+
+    /// The groups of the next segment: as many as fit `max_bytes` (the first always), one if `small`.
+    pub(super) fn drain(&mut self, max_bytes: usize, small: bool) -> Result<Vec<Group>> {
+        self.close_open()?;
+        let mut drained: Vec<Group> = Vec::new();
+        let (mut bytes, mut records) = (0_usize, 0_u64);
+        while let Some(group) = self.groups.front() {
+            let first = drained.is_empty();
+            bytes = bytes.saturating_add(group.bytes);
+            records = records.saturating_add(group.records);
+            let fits = bytes <= max_bytes && i32::try_from(records).is_ok();
+            if !first && (small || group.alone || !fits) {
+                break;
+            }
+            let alone = group.alone;
+            self.bytes = self.bytes.saturating_sub(group.bytes);
+            self.records = self.records.saturating_sub(group.records);
+            self.batches = self.batches.saturating_sub(group.batches.len());
+            drained.extend(self.groups.pop_front());
+            if alone {
+                break;
+            }
+        }
+        self.waited_since = self.groups.iter().find(|g| g.waited_for).map(|g| g.since);
+        Ok(drained)
+    }
+
+    /// Everything that waits, to be failed.
+    pub(super) fn take_all(&mut self) -> Vec<Group> {
+        (self.bytes, self.records, self.batches, self.waited_since) = (0, 0, 0, None);
+        std::mem::take(&mut self.groups).into()
+    }
+}
+
+/// Records in batches of up to `batch_bytes`; the last is left open.
+pub(super) fn batch_up(records: &[NewRecord<'_>], options: &WriterOptions) -> Result<(Vec<Batch>, Box<BatchBuilder>)> {
+    let mut open = Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)));
+    let mut closed = Vec::new();
+    for record in records {
+        let full = open.encoded_len().saturating_add(record.encoded_bound()) > options.batch_bytes;
+        if (full && !open.is_empty()) || !open.push(record)? {
+            closed.push(open.finish(0)?);
+            if !open.push(record)? {
+                return Err(super::too_large("a record does not fit a batch of its own"));
+            }
+        }
+    }
+    Ok((closed, open))
+}

@@ -1,0 +1,142 @@
+//! The handle of an append: its offsets, and when they are durable.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::core::WriterCore;
+use crate::error::Result;
+
+/// The offsets that an append got: first and last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Offsets {
+    /// The first.
+    pub base: i64,
+    /// The last; at least the first.
+    pub last: i64,
+}
+
+type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
+
+/// How the flush of a group of appends ended. They share a segment, so they share its fate.
+#[derive(Default)]
+pub(super) struct Fate {
+    /// What must be added to a relative offset to have the absolute one; or why it failed.
+    outcome: OnceLock<Result<i64>>,
+    settled: Notify,
+    callbacks: Mutex<Vec<Callback>>,
+}
+
+impl Fate {
+    pub(super) fn settle(&self, outcome: Result<i64>) {
+        let callbacks = {
+            let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.outcome.set(outcome).is_err() {
+                return;
+            }
+            std::mem::take(&mut *callbacks)
+        };
+        self.settled.notify_waiters();
+        if let Some(outcome) = self.outcome.get() {
+            for callback in callbacks {
+                callback(outcome);
+            }
+        }
+    }
+
+    pub(super) fn get(&self) -> Option<&Result<i64>> {
+        self.outcome.get()
+    }
+
+    pub(super) async fn wait(&self) -> Result<i64> {
+        loop {
+            let settled = self.settled.notified();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
+            }
+            settled.await;
+        }
+    }
+
+    fn on_settled(&self, callback: Callback) {
+        let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.outcome.get() {
+            Some(outcome) => {
+                drop(callbacks);
+                callback(outcome);
+            }
+            None => callbacks.push(callback),
+        }
+    }
+}
+
+/// An append that is in the writer's buffer or beyond. Dropping it changes nothing for the append.
+#[derive(Clone)]
+pub struct Append {
+    pub(super) core: Arc<WriterCore>,
+    pub(super) fate: Arc<Fate>,
+    /// Number of its group, to tell the writer that somebody waits for it.
+    pub(super) group: u64,
+    /// Relative to the writer's own count; what is added is fixed when the offsets are final.
+    pub(super) first: i64,
+    pub(super) count: i64,
+}
+
+impl Append {
+    /// Its offsets, if they are final: it is durable, or nothing but the failure of this append can
+    /// change them any more (see [`OnConflict`](super::OnConflict)). Not a promise of durability.
+    pub fn final_offsets(&self) -> Option<Offsets> {
+        match self.fate.get() {
+            Some(Ok(shift)) => Some(self.offsets(*shift)),
+            Some(Err(_)) => None,
+            None => self.core.final_shift().map(|shift| self.offsets(shift)),
+        }
+    }
+
+    /// Whether it is settled: `None` while it is buffered or in flight.
+    pub fn outcome(&self) -> Option<Result<Offsets>> {
+        self.fate.get().map(|outcome| outcome.clone().map(|shift| self.offsets(shift)))
+    }
+
+    /// Waits until it is durable. From the first poll on, the writer flushes as soon as
+    /// [`linger`](super::WriterOptions::linger) allows. Dropping the future ends the wait only.
+    ///
+    /// # Errors
+    /// Why the flush failed; [`Error::stored`](crate::Error::stored) says whether the bytes may be in the log.
+    pub fn durable(&self) -> impl Future<Output = Result<Offsets>> + Send + 'static {
+        let append = self.clone();
+        async move {
+            if append.fate.get().is_none() {
+                append.core.somebody_waits(append.group);
+            }
+            append.fate.wait().await.map(|shift| append.offsets(shift))
+        }
+    }
+
+    /// Calls back once when it is settled, on the writer's runtime (at once, on this thread, when it
+    /// is settled already). Does not count as waiting unless `wait` is set.
+    pub fn on_settled(&self, wait: bool, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
+        if wait && self.fate.get().is_none() {
+            self.core.somebody_waits(self.group);
+        }
+        let append = self.clone();
+        self.fate.on_settled(Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift)))));
+    }
+
+    fn offsets(&self, shift: i64) -> Offsets {
+        let base = self.first.saturating_add(shift);
+        Offsets { base, last: base.saturating_add(self.count.saturating_sub(1)) }
+    }
+}
+
+impl fmt::Debug for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Append")
+            .field("offsets", &self.final_offsets())
+            .field("settled", &self.fate.get().is_some())
+            .finish()
+    }
+}

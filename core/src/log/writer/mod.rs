@@ -1,0 +1,40 @@
+//! Appending to a partition: accumulate, flush, commit.
+
+mod accumulator;
+mod append;
+mod commit;
+mod control;
+mod core;
+mod env;
+mod look;
+mod open;
+mod options;
+mod rival;
+mod seen;
+mod slot;
+mod start;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use append::{Append, Offsets};
+pub use options::{OnConflict, WriterOptions};
+pub use writer::{Admission, Writer};
+
+pub(crate) use self::core::WriterCore;
+pub(crate) use start::create_log as create;
+pub(crate) use writer::open;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Runtime;
+
+/// 16 random bytes as 32 hex digits.
+fn random_id(runtime: &Runtime) -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    runtime.entropy().fill(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+}
+
+fn too_large(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, what).with_hint("split it into several appends")
+}

@@ -1,0 +1,126 @@
+//! Opening to write: find the tail, check it, make its index right.
+
+use std::sync::Arc;
+
+use object_store::PutPayload;
+
+use super::commit::{Chain, Previous, Start};
+use super::options::WriterOptions;
+use super::rival::{check_epoch, check_segment};
+use super::seen::Seen;
+use super::start::{fixed_start, obey};
+use crate::error::{ErrorKind, Result};
+use crate::format::{Segment, SparseIndex};
+use crate::log::catalog::SegmentRef;
+use crate::log::locate::{Tail, find_tail};
+use crate::log::partition::PartitionState;
+use crate::store::ReadRange;
+
+/// Where the log ends, checked.
+pub(super) struct Found {
+    pub(super) start: Start,
+    pub(super) next: i64,
+    pub(super) previous: Option<Previous>,
+    pub(super) seen: Seen,
+}
+
+/// The chain of a writer that is opened now.
+pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Chain> {
+    let found = find(state, options).await?;
+    Ok(Chain {
+        writer_id: super::random_id(state.runtime())?,
+        flush_number: 0,
+        start: found.start,
+        next: found.next,
+        previous: found.previous,
+        seen: found.seen,
+        committed: false,
+    })
+}
+
+/// Finds the end of the log and checks its newest segment whole.
+pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Found> {
+    let mut tries = 0;
+    loop {
+        let seen = Seen::now(&**state.runtime().clock());
+        let tail = find_tail(state).await?;
+        let Some(newest) = &tail.newest else { return find_empty(state, options, &tail, seen).await };
+        if options.start_offset.is_some() {
+            let first = tail.first.as_ref().map(|s| s.base);
+            let fixed = fixed_start(state.store(), &state.id, tail.has_log_json, first).await?;
+            obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
+        }
+        match read_newest(state, options, newest).await {
+            Ok((segment, version)) => {
+                let next = segment.footer().last_offset.saturating_add(1);
+                let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
+                state.marks.learn(&state.id, log_start, next, state.now_ms());
+                let size = newest.size;
+                let previous = Previous { base: newest.base, size, version, index_unsure: None };
+                return Ok(Found { start: Start::Fixed, next, previous: Some(previous), seen });
+            }
+            // It vanished between the listing and the read: the partition is being deleted or retained.
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < 3 => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn find_empty(state: &PartitionState, options: &WriterOptions, tail: &Tail, seen: Seen) -> Result<Found> {
+    let fixed = fixed_start(state.store(), &state.id, tail.has_log_json, None).await?;
+    let mark = tail.log_start_mark;
+    let (start, next) = match fixed {
+        Some(fixed) => {
+            obey(&state.id, options.start_offset, fixed)?;
+            let next = fixed.max(mark.unwrap_or(0));
+            state.marks.learn(&state.id, Some(next), next, state.now_ms());
+            (Start::Fixed, next)
+        }
+        None => {
+            let asked = options.start_offset;
+            (Start::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)))
+        }
+    };
+    Ok(Found { start, next, previous: None, seen })
+}
+
+/// One GET: the CRC, the batches, the key, the footer. Sixteen unprotected bytes decide the next slot.
+async fn read_newest(
+    state: &PartitionState,
+    options: &WriterOptions,
+    newest: &SegmentRef,
+) -> Result<(Segment, crate::store::Version)> {
+    let key = state.id.segment_key(newest.base);
+    let fetched = state.store().get(&key, ReadRange::Whole, None).await?;
+    let segment = check_segment(&key, newest.base, &fetched)?;
+    check_epoch(&key, &segment, options)?;
+    repair_index(state, options, newest.base, &segment).await?;
+    Ok((segment, fetched.info.version))
+}
+
+/// Writes the index of a segment if it is missing or has other bytes than the rebuild.
+pub(super) async fn repair_index(
+    state: &PartitionState,
+    options: &WriterOptions,
+    base: i64,
+    segment: &Segment,
+) -> Result<()> {
+    let key = state.id.index_key(base);
+    let existing = match state.store().get(&key, ReadRange::Whole, None).await {
+        Ok(fetched) => Some(fetched.bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    // Another interval than ours is no fault.
+    let interval = existing
+        .as_deref()
+        .and_then(|bytes| SparseIndex::parse(bytes).ok())
+        .map(|index| index.interval())
+        .filter(|interval| *interval > 0)
+        .unwrap_or(options.index_interval);
+    let right = segment.index(interval).encode();
+    if existing.as_deref() != Some(&right[..]) {
+        state.store().overwrite(&key, PutPayload::from_bytes(right)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,175 @@
+//! How a writer behaves.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Compression, CrcCheck};
+
+/// What losing a segment slot to another writer means (design: "What losing a slot means").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OnConflict {
+    /// Displaces the former owner: until its first commit a writer moves on to the next slot; after
+    /// it, a lost slot fences. Offsets are final from the first commit on.
+    #[default]
+    Takeover,
+    /// Fenced at the first lost slot. Offsets are final once the tail or `log.json` was read.
+    Fence,
+    /// Always moves on: writers that know nothing of each other share a partition. Offsets are final
+    /// when the append is durable.
+    Rebase,
+}
+
+impl OnConflict {
+    /// Whether the partition is meant to have this one writer.
+    pub fn is_exclusive(self) -> bool {
+        self != OnConflict::Rebase
+    }
+}
+
+/// Options of a [`Writer`](crate::Writer). Start from `WriterOptions::default()`.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct WriterOptions {
+    /// What a lost slot means. Default [`OnConflict::Takeover`].
+    pub on_conflict: OnConflict,
+    /// First offset of an empty partition (migrations keep offsets). Default: what `log.json` or the
+    /// log start mark says, else 0.
+    pub start_offset: Option<i64>,
+    /// Stamped into each batch's `partition_leader_epoch`; a higher one in the log fences. Default: as sent.
+    pub leader_epoch: Option<i32>,
+    /// Buffered bytes that start a flush (default 8 MiB).
+    pub flush_bytes: usize,
+    /// Buffered records that start a flush (default: no bound).
+    pub flush_records: u64,
+    /// Buffered batches that start a flush (default: no bound).
+    pub flush_batches: usize,
+    /// Time since the oldest buffered append that starts a flush (default 250 ms).
+    pub flush_interval: Duration,
+    /// Time since the oldest append that somebody waits for that starts a flush (default 0).
+    pub linger: Duration,
+    /// Bytes up to which records of successive appends share a batch (default 64 KiB).
+    pub batch_bytes: usize,
+    /// Compression of batches built from records (default none, which KafScale's own readers need).
+    pub compression: Compression,
+    /// Messages between entries of the sparse index (default 100, KafScale's).
+    pub index_interval: i32,
+    /// Whether a `.kfst` time index is written with each segment (default no: one PUT more).
+    pub time_index: bool,
+    /// A name for people, kept with each segment; the fenced learn by whom. Default none.
+    pub name: Option<String>,
+    /// How long the tail may go unseen before a flush looks at it first (default 60 s, at most 5 min).
+    pub stale_after: Duration,
+    /// Whether the CRC of appended batches is checked (default yes). A caller who says that it was
+    /// checked and errs writes a segment whose CRC is wrong too.
+    pub crc_check: CrcCheck,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        WriterOptions {
+            on_conflict: OnConflict::Takeover,
+            start_offset: None,
+            leader_epoch: None,
+            flush_bytes: 8 << 20,
+            flush_records: u64::MAX,
+            flush_batches: usize::MAX,
+            flush_interval: Duration::from_millis(250),
+            linger: Duration::ZERO,
+            batch_bytes: 64 << 10,
+            compression: Compression::NONE,
+            index_interval: 100,
+            time_index: false,
+            name: None,
+            stale_after: Duration::from_secs(60),
+            crc_check: CrcCheck::Verify,
+        }
+    }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(mut self, $name: $type) -> Self {
+                self.$name = $name;
+                self
+            }
+        )*
+    };
+}
+
+impl WriterOptions {
+    setters! {
+        /// Sets [`on_conflict`](Self::on_conflict).
+        on_conflict: OnConflict,
+        /// Sets [`flush_bytes`](Self::flush_bytes).
+        flush_bytes: usize,
+        /// Sets [`flush_records`](Self::flush_records).
+        flush_records: u64,
+        /// Sets [`flush_batches`](Self::flush_batches).
+        flush_batches: usize,
+        /// Sets [`flush_interval`](Self::flush_interval).
+        flush_interval: Duration,
+        /// Sets [`linger`](Self::linger).
+        linger: Duration,
+        /// Sets [`batch_bytes`](Self::batch_bytes).
+        batch_bytes: usize,
+        /// Sets [`compression`](Self::compression).
+        compression: Compression,
+        /// Sets [`index_interval`](Self::index_interval).
+        index_interval: i32,
+        /// Sets [`time_index`](Self::time_index).
+        time_index: bool,
+        /// Sets [`stale_after`](Self::stale_after).
+        stale_after: Duration,
+        /// Sets [`crc_check`](Self::crc_check).
+        crc_check: CrcCheck,
+    }
+
+    /// Sets [`start_offset`](Self::start_offset).
+    #[must_use]
+    pub fn start_offset(mut self, offset: i64) -> Self {
+        self.start_offset = Some(offset);
+        self
+    }
+
+    /// Sets [`leader_epoch`](Self::leader_epoch).
+    #[must_use]
+    pub fn leader_epoch(mut self, epoch: i32) -> Self {
+        self.leader_epoch = Some(epoch);
+        self
+    }
+
+    /// Sets [`name`](Self::name).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
+        if let Some(start) = self.start_offset {
+            check_start_offset(start)?;
+        }
+        if self.stale_after > Duration::from_secs(300) {
+            return refuse(format!("stale_after is {:?}, at most 5 minutes are safe", self.stale_after));
+        }
+        if self.name.as_ref().is_some_and(|name| name.len() > 256 || !name.bytes().all(|b| (0x20..0x7f).contains(&b))) {
+            return refuse("the writer's name must be at most 256 printable ASCII characters".into());
+        }
+        if self.leader_epoch.is_some_and(|epoch| epoch < 0) {
+            return refuse("a leader epoch can't be negative".into());
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn check_start_offset(start: i64) -> Result<()> {
+    if (0..i64::MAX - 1).contains(&start) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidInput, format!("start offset {start} is not between 0 and 2^63-3")))
+}

@@ -1,0 +1,354 @@
+//! One flight: a built segment on its way into one slot, over as many tries as it takes.
+
+use object_store::PutPayload;
+
+use super::commit::{Chain, Committed, Previous, slot_key};
+use super::env::{Backoff, Env, Failure, gave_up};
+use super::look::Look;
+use super::rival::Rival;
+use super::seen::Seen;
+use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::format::{BuiltSegment, Segment};
+use crate::store::{Created, Fetched, Identity, ReadRange, Version};
+
+/// Conflicts in a row that kept nothing before the store is called unavailable.
+const MOST_EMPTY_CONFLICTS: u32 = 8;
+/// Refusals of the index in a row before the writer is poisoned: its segment is in.
+const MOST_INDEX_REFUSALS: u32 = 8;
+
+/// How a flight ended.
+pub(super) enum SlotEnd {
+    /// Ours, with its index, at the end of the chain.
+    Won(Committed),
+    /// Another writer's segment is in the slot, and ours can never be.
+    Lost(Box<Rival>),
+    /// The look before the first try says that the log went elsewhere; nothing was sent.
+    Gone(Error),
+    /// Over, with what is known of the bytes.
+    Failed(Failure),
+}
+
+pub(super) struct Flight {
+    built: BuiltSegment,
+    created_ms: i64,
+    slot: i64,
+    key: String,
+    identity: Identity,
+    /// When the first try was sent.
+    first_try: Option<Seen>,
+    /// A try was sent whose outcome is not known: the slot must be read before anything is said.
+    may_have_landed: bool,
+    segment: Option<Version>,
+    index_done: bool,
+    empty_conflicts: u32,
+}
+
+/// What is in the slot.
+enum Held {
+    Ours(Version),
+    Absent,
+    Merged,
+    /// Our bytes without an identity: nobody can tell.
+    Unknown,
+    Other(Box<Rival>),
+}
+
+impl Flight {
+    pub(super) fn new(chain: &Chain, env: &Env<'_>, built: BuiltSegment, created_ms: i64) -> Self {
+        let kfsid = format!("{}.{}", chain.writer_id, chain.flush_number);
+        let identity = Identity::of(kfsid).with_name(env.options.name.clone());
+        Flight {
+            built,
+            created_ms,
+            slot: chain.next,
+            key: slot_key(env.id(), chain.next),
+            identity,
+            first_try: None,
+            may_have_landed: false,
+            segment: None,
+            index_done: false,
+            empty_conflicts: 0,
+        }
+    }
+
+    pub(super) async fn win(mut self, chain: &mut Chain, env: &Env<'_>) -> SlotEnd {
+        let end = self.fly(chain, env).await;
+        end.unwrap_or_else(|failed| failed)
+    }
+
+    /// The protocol of one slot. `Err` ends it early.
+    async fn fly(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, SlotEnd> {
+        let mut backoff = Backoff::default();
+        let mut sent = env.now();
+        let version = loop {
+            if let Some(version) = &self.segment {
+                break version.clone();
+            }
+            // Invariant 2: a slot in the middle of the past must not be won by a writer that slept.
+            if env.is_stale(chain.seen) {
+                self.look_before(chain, env).await?;
+                if self.segment.is_some() {
+                    continue;
+                }
+            }
+            self.settle_previous_index(chain, env).await?;
+            // Preparing may have taken long: read the clocks again just before the request.
+            if env.is_stale(chain.seen) {
+                continue;
+            }
+            sent = env.now();
+            let was_unsure = self.may_have_landed;
+            match self.put(env).await? {
+                Created::Yes(version) => self.segment = Some(version),
+                Created::Exists => {
+                    self.may_have_landed = was_unsure;
+                    if let Some(rival) = self.inspect(env).await? {
+                        return Ok(SlotEnd::Lost(rival));
+                    }
+                }
+                Created::Refused(error) if error.kind() == ErrorKind::Unsupported => {
+                    self.may_have_landed = was_unsure;
+                    return Err(self.failed(error));
+                }
+                Created::Refused(_) => self.may_have_landed = was_unsure,
+                Created::Unknown(_) => {}
+                Created::SyncFailed { visible, error } => {
+                    self.may_have_landed = was_unsure || visible;
+                    return Err(self.failed(error));
+                }
+            }
+            if self.segment.is_none() {
+                backoff.wait(env).await.ok_or_else(|| self.gave_up())?;
+            }
+        };
+        self.finish_index(env).await?;
+        // Invariant 1: the log may have been deleted or retained while the request was on its way.
+        if env.is_stale(chain.seen) {
+            sent = self.look_after(chain, env, &version).await?;
+        }
+        Ok(SlotEnd::Won(self.committed(chain, version, sent)))
+    }
+
+    fn committed(&self, chain: &mut Chain, version: Version, sent: Seen) -> Committed {
+        let end = self.built.last_offset.saturating_add(1);
+        let previous = chain.previous.take().map(|p| p.base);
+        chain.previous =
+            Some(Previous { base: self.slot, size: self.built.size, version: version.clone(), index_unsure: None });
+        chain.next = end;
+        chain.seen = sent;
+        Committed { base: self.slot, end, size: self.built.size, version, created_ms: self.created_ms, previous }
+    }
+
+    /// Sends segment and index together; the answer is the segment's.
+    async fn put(&mut self, env: &Env<'_>) -> Result<Created, SlotEnd> {
+        self.first_try.get_or_insert_with(|| env.now());
+        self.may_have_landed = true;
+        let payload: PutPayload = self.built.chunks.iter().cloned().collect();
+        let segment = env.bounded(self.built.size, env.store().create(&self.key, payload, &self.identity));
+        let index = self.put_index(env);
+        let time_index = self.put_time_index(env);
+        let (segment, index, ()) = futures_util::future::join3(segment, index, time_index).await;
+        match index.ok_or_else(|| self.gave_up())? {
+            Ok(Created::Yes(_)) => self.index_done = true,
+            Ok(Created::SyncFailed { error, .. }) => {
+                // A failed fsync poisons the writer, whichever file it was.
+                self.may_have_landed = !matches!(segment, Some(Ok(Created::Exists | Created::Refused(_))));
+                return Err(self.failed(error));
+            }
+            // There already (a leftover, or a rival's), refused, or unknown: written over when the slot is ours.
+            _ => {}
+        }
+        Ok(match segment.ok_or_else(|| self.gave_up())? {
+            Ok(created) => created,
+            Err(timed_out) => Created::Unknown(timed_out),
+        })
+    }
+
+    async fn put_index(&self, env: &Env<'_>) -> Option<Result<Created>> {
+        if self.index_done {
+            return Some(Ok(Created::Exists));
+        }
+        let key = env.id().index_key(self.slot);
+        let payload = PutPayload::from_bytes(self.built.index.clone());
+        env.bounded(self.built.index.len() as u64, env.store().create(&key, payload, &Identity::default())).await
+    }
+
+    /// Best effort: readers do without it.
+    async fn put_time_index(&self, env: &Env<'_>) {
+        if let Some(time_index) = &self.built.time_index {
+            let key = env.id().time_index_key(self.slot);
+            let payload = PutPayload::from_bytes(time_index.encode());
+            let _ = env.bounded(0, env.store().create(&key, payload, &Identity::default())).await;
+        }
+    }
+
+    /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all.
+    async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Rival>>, SlotEnd> {
+        let before = env.now();
+        let read = env.patiently(|| env.store().get(&self.key, ReadRange::Whole, None)).await;
+        let held = match read.ok_or_else(|| self.gave_up())? {
+            Ok(fetched) => self.identify(env, fetched, before)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => Held::Absent,
+            Err(error) => return Err(self.failed(error)),
+        };
+        match held {
+            Held::Ours(version) => {
+                env.store().settle(&self.key).await.map_err(|error| self.failed(error))?;
+                self.segment = Some(version);
+                Ok(None)
+            }
+            Held::Absent => {
+                // The answer was a conflict and nothing is there: it can have been an earlier try's own
+                // landing in progress, so nothing is certain.
+                self.may_have_landed = true;
+                self.empty_conflicts = self.empty_conflicts.saturating_add(1);
+                if self.empty_conflicts < MOST_EMPTY_CONFLICTS {
+                    return Ok(None);
+                }
+                let error = Error::new(
+                    ErrorKind::Unavailable,
+                    format!(
+                        "the store answered {} times that the key exists, and keeps nothing there",
+                        self.empty_conflicts
+                    ),
+                )
+                .with_key(&*self.key);
+                Err(SlotEnd::Failed(Failure::passing(error, Stored::Perhaps)))
+            }
+            Held::Unknown => {
+                Err(self.unknown("the slot holds our bytes, but the store keeps no metadata that says whose they are"))
+            }
+            Held::Merged if self.may_have_landed => {
+                Err(self.unknown("the slot was merged before it was known whether ours was in it"))
+            }
+            Held::Other(_) if self.may_have_landed && self.first_try.is_none_or(|first| env.is_stale(first)) => {
+                Err(self.unknown("the slot holds another segment now, and ours may have been there before"))
+            }
+            Held::Merged => Ok(Some(Box::new(Rival::merged(&self.key)))),
+            Held::Other(rival) => Ok(Some(rival)),
+        }
+    }
+
+    fn identify(&self, env: &Env<'_>, fetched: Fetched, before: Seen) -> Result<Held, SlotEnd> {
+        if fetched.identity.kfsid == self.identity.kfsid {
+            return Ok(Held::Ours(fetched.info.version));
+        }
+        if fetched.identity.kfsmerged.is_some() {
+            return Ok(Held::Merged);
+        }
+        if fetched.identity.kfsid.is_none() && self.has_bytes(&fetched.bytes) {
+            return Ok(Held::Unknown);
+        }
+        let rival = Rival::parse(env.id(), self.slot, fetched, before);
+        rival.map(|rival| Held::Other(Box::new(rival))).map_err(|corrupt| self.failed(corrupt))
+    }
+
+    fn has_bytes(&self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        self.built.chunks.iter().all(|chunk| match rest.split_at_checked(chunk.len()) {
+            Some((head, tail)) => {
+                rest = tail;
+                head == &chunk[..]
+            }
+            None => false,
+        }) && rest.is_empty()
+    }
+
+    /// No `.kfs` is put before its predecessor's index is right.
+    async fn settle_previous_index(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+        let Some(previous) = &mut chain.previous else { return Ok(()) };
+        let Some(segment) = &previous.index_unsure else { return Ok(()) };
+        let base = previous.base;
+        let made = env.patiently(|| make_index_right(env, base, segment)).await;
+        made.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))?;
+        previous.index_unsure = None;
+        Ok(())
+    }
+
+    /// The segment is in: its index must be, before it is acked.
+    async fn finish_index(&mut self, env: &Env<'_>) -> Result<(), SlotEnd> {
+        self.may_have_landed = true;
+        let key = env.id().index_key(self.slot);
+        let (mut refused, mut backoff) = (0_u32, Backoff::default());
+        while !self.index_done {
+            let payload = PutPayload::from_bytes(self.built.index.clone());
+            let written = env.bounded(self.built.index.len() as u64, env.store().overwrite(&key, payload)).await;
+            match written.ok_or_else(|| self.gave_up())? {
+                Ok(Ok(_)) => self.index_done = true,
+                Ok(Err(error)) if error.kind() == ErrorKind::Unavailable || error.kind() == ErrorKind::TimedOut => {}
+                Err(_timed_out) => {}
+                Ok(Err(error)) => {
+                    refused = refused.saturating_add(1);
+                    if refused >= MOST_INDEX_REFUSALS || error.kind() != ErrorKind::PermissionDenied {
+                        let error = error.with_hint(
+                            "the segment is in the log, its index could not be written; opening a writer repairs it",
+                        );
+                        return Err(self.failed(error));
+                    }
+                }
+            }
+            if !self.index_done {
+                backoff.wait(env).await.ok_or_else(|| self.gave_up())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The look of a writer that has not seen the tail for longer than the bound.
+    async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+        let before = env.now();
+        let look = env.patiently(|| super::look::look(env, chain.previous.as_ref(), self.slot)).await;
+        let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
+            Look::Clear => None,
+            Look::Next { alone: true, .. } if self.first_try.is_some() => {
+                if let Some(rival) = self.inspect(env).await? { Some(rival.fenced()) } else { None }
+            }
+            Look::Next { .. } => Some(super::look::moved(env.id(), self.slot, "another writer went on after it")),
+            Look::Moved(error) => Some(error),
+        };
+        match gone {
+            None => {
+                chain.seen = before;
+                Ok(())
+            }
+            Some(error) if self.may_have_landed => Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))),
+            Some(error) => Err(SlotEnd::Gone(error)),
+        }
+    }
+
+    /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
+    async fn look_after(&self, chain: &Chain, env: &Env<'_>, version: &Version) -> Result<Seen, SlotEnd> {
+        let before = env.now();
+        let look = env.patiently(|| super::look::look(env, chain.previous.as_ref(), self.slot)).await;
+        let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
+            Look::Next { version: found, .. } if found.same_as(version) => return Ok(before),
+            Look::Clear => super::look::moved(env.id(), self.slot, "the segment that was just written is not there"),
+            Look::Next { .. } => super::look::moved(env.id(), self.slot, "other bytes are in the slot"),
+            Look::Moved(error) => error,
+        };
+        Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
+    }
+
+    fn stored(&self) -> Stored {
+        if self.may_have_landed { Stored::Perhaps } else { Stored::Not }
+    }
+
+    fn failed(&self, error: Error) -> SlotEnd {
+        SlotEnd::Failed(Failure::fatal(error, self.stored()))
+    }
+
+    fn gave_up(&self) -> SlotEnd {
+        SlotEnd::Failed(gave_up(self.may_have_landed))
+    }
+
+    fn unknown(&self, why: &str) -> SlotEnd {
+        let error = Error::new(ErrorKind::Fenced, why).with_key(&*self.key);
+        SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))
+    }
+}
+
+/// The index of another writer's segment: rebuilt, compared, written when it differs. KafScale can't
+/// open a partition with a hole in its indexes.
+pub(super) async fn make_index_right(env: &Env<'_>, base: i64, segment: &Segment) -> Result<()> {
+    super::open::repair_index(env.state, env.options, base, segment).await
+}

@@ -1,0 +1,124 @@
+//! `log.json`: how all writers of an empty partition agree on the first slot.
+
+use bytes::Bytes;
+use object_store::PutPayload;
+
+use super::commit::{Chain, Start};
+use super::env::{Backoff, Env, Failure, gave_up};
+use super::options::check_start_offset;
+use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::format::{LogIdentity, PartitionId};
+use crate::log::partition::PartitionState;
+use crate::runtime::Runtime;
+use crate::store::{Created, Identity, ReadRange, Store};
+
+impl Chain {
+    /// Before the first segment: creates `log.json`, or reads and obeys the one that is there.
+    pub(super) async fn fix_start(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+        let Start::Open { asked, mark } = self.start else { return Ok(()) };
+        let wanted = asked.or(mark).unwrap_or(0);
+        let payload = new_identity(env.state.runtime(), wanted).map_err(|e| Failure::fatal(e, Stored::Not))?;
+        let mut backoff = Backoff::default();
+        loop {
+            let created = create(env.store(), env.id(), payload.clone());
+            let start = match env.bounded(0, created).await.ok_or_else(|| gave_up(false))? {
+                Ok(Created::Yes(_)) => wanted,
+                Ok(Created::SyncFailed { error, .. }) => return Err(Failure::fatal(error, Stored::Not)),
+                Ok(Created::Refused(error)) if error.kind() == ErrorKind::Unsupported => {
+                    return Err(Failure::fatal(error, Stored::Not));
+                }
+                Ok(Created::Exists | Created::Unknown(_) | Created::Refused(_)) | Err(_) => {
+                    let read = env.patiently(|| read(env.store(), env.id())).await.ok_or_else(|| gave_up(false))?;
+                    match read.map_err(|e| Failure::fatal(e, Stored::Not))? {
+                        Some(identity) => identity.start_offset,
+                        None => {
+                            backoff.wait(env).await.ok_or_else(|| gave_up(false))?;
+                            continue;
+                        }
+                    }
+                }
+            };
+            obey(env.id(), asked, start).map_err(|e| Failure::fatal(e, Stored::Not))?;
+            self.next = start.max(mark.unwrap_or(0));
+            self.start = Start::Fixed;
+            return Ok(());
+        }
+    }
+}
+
+/// Any start offset but the one that is fixed is a conflict.
+pub(super) fn obey(id: &PartitionId, asked: Option<i64>, fixed: i64) -> Result<()> {
+    match asked {
+        Some(asked) if asked != fixed => Err(Error::new(
+            ErrorKind::Conflict,
+            format!("partition {id} starts at offset {fixed}, {asked} was asked for"),
+        )
+        .with_key(id.log_json_key())
+        .with_hint("leave the start offset out, or use another partition")),
+        _ => Ok(()),
+    }
+}
+
+fn new_identity(runtime: &Runtime, start_offset: i64) -> Result<Bytes> {
+    let identity =
+        LogIdentity { log_id: super::random_id(runtime)?, start_offset, created_ms: runtime.clock().wall_ms() };
+    Ok(identity.encode())
+}
+
+async fn create(store: &Store, id: &PartitionId, payload: Bytes) -> Created {
+    store.create(&id.log_json_key(), PutPayload::from_bytes(payload), &Identity::default()).await
+}
+
+/// `log.json`, if it is there.
+pub(super) async fn read(store: &Store, id: &PartitionId) -> Result<Option<LogIdentity>> {
+    let key = id.log_json_key();
+    match store.get(&key, ReadRange::Whole, None).await {
+        Ok(fetched) => LogIdentity::parse(&fetched.bytes).map(Some).map_err(|malformed| malformed.into_error(&key)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates the log without an append.
+pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Result<()> {
+    check_start_offset(start_offset)?;
+    let (store, id) = (state.store(), &state.id);
+    let tail = crate::log::locate::find_tail(state).await?;
+    if let Some(fixed) = fixed_start(store, id, tail.has_log_json, tail.first.map(|s| s.base)).await? {
+        return obey(id, Some(start_offset), fixed);
+    }
+    let payload = new_identity(state.runtime(), start_offset)?;
+    for _ in 0..8 {
+        match create(store, id, payload.clone()).await {
+            Created::Yes(_) => return learn_created(state, start_offset),
+            Created::SyncFailed { error, .. } | Created::Refused(error) => return Err(error),
+            Created::Exists | Created::Unknown(_) => {
+                if let Some(identity) = read(store, id).await? {
+                    obey(id, Some(start_offset), identity.start_offset)?;
+                    return learn_created(state, start_offset);
+                }
+            }
+        }
+    }
+    Err(Error::new(ErrorKind::Unavailable, "the store neither keeps log.json nor says why").with_key(id.log_json_key()))
+}
+
+fn learn_created(state: &PartitionState, start_offset: i64) -> Result<()> {
+    state.marks.learn(&state.id, Some(start_offset), start_offset, state.now_ms());
+    Ok(())
+}
+
+/// The start offset that is fixed already: `log.json`'s, else the first segment's of a log that has none.
+pub(super) async fn fixed_start(
+    store: &Store,
+    id: &PartitionId,
+    has_log_json: bool,
+    first: Option<i64>,
+) -> Result<Option<i64>> {
+    if has_log_json {
+        if let Some(identity) = read(store, id).await? {
+            return Ok(Some(identity.start_offset));
+        }
+    }
+    Ok(first)
+}

@@ -1,0 +1,228 @@
+//! The accumulator: triggers, grouping, order, and the bound on what is buffered.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn appends_gather_behind_the_put_in_flight() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "first").await.unwrap();
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+    let mut waiting = vec![tokio::spawn(writer.append(batch(&["a"])).await.unwrap().durable())];
+    gate.arrived(1).await;
+    for value in ["b", "c", "d"] {
+        waiting.push(tokio::spawn(writer.append(batch(&[value])).await.unwrap().durable()));
+    }
+    assert_eq!(process.segment_puts(), 2, "one PUT in flight (invariant 3)");
+    gate.open();
+    for one in waiting {
+        one.await.unwrap().unwrap();
+    }
+    assert_eq!(process.segment_puts(), 3, "the three that gathered went together");
+    let values: Vec<_> = world.records().await.into_iter().map(|(_, v)| v).collect();
+    assert_eq!(values, ["first", "a", "b", "c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_interval_flushes_though_nobody_waits() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    process.bucket.runtime().clock().sleep(Duration::from_millis(249)).await;
+    assert_eq!(process.segment_puts(), 0);
+    process.bucket.runtime().clock().sleep(Duration::from_millis(2)).await;
+    tokio::task::yield_now().await;
+    assert_eq!(process.segment_puts(), 1);
+    pending.durable().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_records_and_batches_flush_at_once() {
+    let long = options().flush_interval(Duration::from_secs(3_600));
+    for options in [long.clone().flush_bytes(100), long.clone().flush_records(2), long.flush_batches(2)] {
+        let process = World::new().process(1);
+        let writer = process.writer(options).await;
+        writer.append(batch(&["some bytes"])).await.unwrap();
+        process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
+        assert_eq!(process.segment_puts(), 0);
+        writer.append(batch(&["some bytes"])).await.unwrap();
+        process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
+        assert!(process.segment_puts() >= 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_waits_flushes_after_linger() {
+    let process = World::new().process(1);
+    let slow = options().flush_interval(Duration::from_secs(3_600)).linger(Duration::from_millis(20));
+    let writer = process.writer(slow).await;
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let clock = process.bucket.runtime().clock().clone();
+    let start = clock.elapsed();
+    pending.durable().await.unwrap();
+    let waited = clock.elapsed() - start;
+    assert!((20..40).contains(&waited.as_millis()), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_of_successive_appends_share_a_batch() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(policy(OnConflict::Rebase)).await;
+    let mut pending = Vec::new();
+    for value in ["a", "b", "c"] {
+        pending.push(writer.append_records(&[record(value), record(value)]).await.unwrap());
+    }
+    let mut offsets = Vec::new();
+    for one in &pending {
+        let got = one.durable().await.unwrap();
+        offsets.push((got.base, got.last));
+    }
+    assert_eq!(offsets, [(0, 1), (2, 3), (4, 5)]);
+    assert_eq!(world.segments().await[0].1.batch_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_closed_by_size() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(policy(OnConflict::Rebase).batch_bytes(200)).await;
+    let value = "x".repeat(80);
+    for _ in 0..6 {
+        writer.append_records(&[record(&value)]).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let segments = world.segments().await;
+    assert!(segments[0].1.batch_count() >= 3);
+    assert!(segments[0].1.batches().all(|b| b.batch.bytes().len() <= 264));
+    assert_eq!(world.records().await.len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_of_several_batches_is_in_one_segment() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(policy(OnConflict::Rebase).flush_bytes(150)).await;
+    let value = "x".repeat(60);
+    let two = [batch(&[&value]), batch(&[&value])].concat();
+    for _ in 0..3 {
+        writer.append(two.clone()).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let counts: Vec<_> = world.segments().await.iter().map(|(_, s)| s.header().message_count).collect();
+    assert_eq!(counts, [2, 2, 2], "larger than the flush size: a segment of its own, whole");
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_that_are_not_whole_are_invalid_input_and_lose_nothing() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    let good = batch(&["a"]);
+    let mut flipped = good.to_vec();
+    flipped[66] ^= 1;
+    for bad in [Vec::new(), good[..good.len() - 1].to_vec(), flipped, [&good[..], b"x"].concat()] {
+        let error = writer.append(bad).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
+    }
+    assert_eq!(writer.append_records(&[]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(append(&writer, "b").await.unwrap(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_buffer_refuses_or_makes_wait_in_call_order() {
+    let world = World::new();
+    let process = world.process_with(1, BucketOptions::default().buffer_bytes(250));
+    let writer = process.writer(policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600))).await;
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+    let value = |n: i32| format!("{n}{}", "x".repeat(20));
+    let mut waiting = Vec::new();
+    for n in 0..8 {
+        // Not polled yet: the order is that of the calls.
+        waiting.push(writer.append(batch(&[&value(n)])));
+    }
+    assert_eq!(writer.try_append(batch(&["y"])).unwrap_err().kind(), ErrorKind::Full);
+    gate.open();
+    waiting.reverse();
+    for admission in waiting {
+        admission.await.unwrap().durable().await.unwrap();
+    }
+    let values: Vec<_> = world.records().await.into_iter().map(|(_, v)| v).collect();
+    assert_eq!(values, (0..8).map(value).collect::<Vec<_>>());
+    assert_eq!(process.bucket.buffered_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_dropped_before_there_was_room_is_wholly_out() {
+    let world = World::new();
+    let process = world.process_with(1, BucketOptions::default().buffer_bytes(100));
+    let writer = process.writer(policy(OnConflict::Rebase)).await;
+    let first = writer.append(batch(&["a"])).await.unwrap();
+    drop(writer.append(batch(&["dropped"])));
+    let third = writer.append(batch(&["c"]));
+    first.durable().await.unwrap();
+    assert_eq!(third.await.unwrap().durable().await.unwrap().base, 1);
+    assert_eq!(world.records().await.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_wait_does_not_drop_the_append() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    drop(pending.durable());
+    drop(pending);
+    writer.flush().await.unwrap();
+    assert_eq!(world.records().await, [(0, "a".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_is_called_once_when_it_is_settled() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let again = send.clone();
+    pending.on_settled(true, move |outcome| send.send(outcome).unwrap());
+    assert_eq!(receive.recv().await.unwrap().unwrap().base, 0);
+    pending.on_settled(false, move |outcome| again.send(outcome).unwrap());
+    assert_eq!(receive.recv().await.unwrap().unwrap().base, 0);
+    assert!(receive.recv().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn marks_move_with_commits_and_final_appends_and_wake_watches() {
+    let process = World::new().process(1);
+    let partition = process.partition();
+    let writer = process.writer(options()).await;
+    assert!(partition.marks().is_none());
+    let mut watch = crate::log::Watch::new();
+    watch.add(&partition);
+    append(&writer, "a").await.unwrap();
+    let (id, marks) = watch.changed().await;
+    assert_eq!(&id, partition.id());
+    assert_eq!((marks.log_start, marks.high_watermark, marks.log_end), (0, 1, 1));
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+    let pending = writer.append(batch(&["b"])).await.unwrap();
+    let marks = watch.changed().await.1;
+    assert_eq!((marks.high_watermark, marks.log_end), (1, 2));
+    gate.open();
+    pending.durable().await.unwrap();
+    assert_eq!(watch.changed().await.1.high_watermark, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_a_bucket_flushes_every_writer() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options().flush_interval(Duration::from_secs(3_600))).await;
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    process.bucket.close(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(pending.outcome().unwrap().unwrap().base, 0);
+    assert_eq!(writer.append(batch(&["b"])).await.unwrap_err().kind(), ErrorKind::Closed);
+}

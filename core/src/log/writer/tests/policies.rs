@@ -1,0 +1,198 @@
+//! Several writers of one partition, in processes of their own.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn takeover_displaces_the_owner_who_then_is_fenced() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let old = one.writer(options().name("old")).await;
+    let new = two.writer(options().name("new")).await;
+    assert_eq!(append(&old, "old-0").await.unwrap(), (0, 0));
+    // The new one opened before that: it loses slot 0, moves on, and owns the partition from then on.
+    assert_eq!(append(&new, "new-1").await.unwrap(), (1, 1));
+    let error = append(&old, "old-1").await.unwrap_err();
+    assert_eq!((error.kind(), error.stored()), (ErrorKind::Fenced, Some(Stored::Not)));
+    assert_eq!(error.winner(), Some("new"));
+    assert_eq!(error.key(), Some(&*segment_key(1)));
+    assert_failed(append(&old, "old-2").await, ErrorKind::Fenced, Stored::Not);
+    assert_eq!(append(&new, "new-2").await.unwrap(), (2, 2));
+    let values: Vec<_> = world.records().await.into_iter().map(|(_, v)| v).collect();
+    assert_eq!(values, ["old-0", "new-1", "new-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fence_gives_up_at_the_first_loss() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    one.partition().create(0).await.unwrap();
+    let careful = two.writer(policy(OnConflict::Fence)).await;
+    let pending = careful.append(batch(&["x"])).await.unwrap();
+    assert_eq!(pending.final_offsets().map(|o| o.base), Some(0), "final once log.json was read");
+    let other = one.writer(options()).await;
+    append(&other, "a").await.unwrap();
+    assert_failed(pending.durable().await, ErrorKind::Fenced, Stored::Not);
+    assert_eq!(pending.final_offsets(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rebase_lets_writers_share_a_partition() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let first = one.writer(policy(OnConflict::Rebase)).await;
+    let second = two.writer(policy(OnConflict::Rebase)).await;
+    for round in 0..5 {
+        append(&first, &format!("one-{round}")).await.unwrap();
+        let pending = second.append(batch(&[&format!("two-{round}")])).await.unwrap();
+        assert_eq!(pending.final_offsets(), None, "not final before it is durable");
+        assert_eq!(pending.durable().await.unwrap().base, round * 2 + 1);
+    }
+    let offsets: Vec<_> = world.records().await.into_iter().map(|(o, _)| o).collect();
+    assert_eq!(offsets, (0..10).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_under_takeover_are_final_after_the_first_commit() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    let first = writer.append(batch(&["a", "b"])).await.unwrap();
+    assert_eq!(first.final_offsets(), None);
+    first.durable().await.unwrap();
+    let second = writer.append(batch(&["c"])).await.unwrap();
+    assert_eq!(second.final_offsets().map(|o| (o.base, o.last)), Some((2, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_commit_of_a_takeover_is_one_append_and_not_the_whole_buffer() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    for value in ["a", "b", "c"] {
+        writer.append_records(&[record(value)]).await.unwrap();
+    }
+    writer.flush().await.unwrap();
+    let counts: Vec<_> = world.segments().await.iter().map(|(_, s)| s.header().message_count).collect();
+    assert_eq!(counts, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_fences_every_earlier_owner_and_takes_one_offset() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let old = one.writer(options()).await;
+    append(&old, "a").await.unwrap();
+    let new = two.writer(options()).await;
+    let before = two.requests();
+    let claimed = new.claim().await.unwrap();
+    assert_eq!((claimed.base, claimed.last), (1, 1));
+    assert_eq!(two.requests().since(&before).total(), 2, "budget: 1 PUT .kfs + 1 PUT .index");
+    assert_failed(append(&old, "b").await, ErrorKind::Fenced, Stored::Not);
+    let pending = new.append(batch(&["c"])).await.unwrap();
+    assert_eq!(pending.final_offsets().map(|o| o.base), Some(2));
+    pending.durable().await.unwrap();
+    assert_eq!(world.records().await, [(0, "a".into()), (2, "c".into())]);
+    assert_eq!(world.segments().await[1].1.header().message_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_put_of_a_former_owner_is_fenced_by_a_claim() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let old = one.writer(options()).await;
+    append(&old, "a").await.unwrap();
+    one.faults.always(Op::Put, segment_key(1), Action::LateAndSilent);
+    let lost = old.append(batch(&["late"])).await.unwrap();
+    let waiting = tokio::spawn(lost.durable());
+    one.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
+    let new = two.writer(options()).await;
+    assert_eq!(new.claim().await.unwrap().base, 1);
+    let late = one.faults.land_late().await;
+    assert!(late.iter().all(|(_, answer)| answer.is_err()), "{late:?}");
+    one.faults.clear_rules();
+    // The try was sent less than the bound ago, so what is in the slot says that ours never was.
+    assert_failed(waiting.await.unwrap(), ErrorKind::Fenced, Stored::Not);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_higher_leader_epoch_in_the_log_fences() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let slept = one.writer(options().leader_epoch(4)).await;
+    let leader = two.writer(options().leader_epoch(5)).await;
+    append(&leader, "a").await.unwrap();
+    assert_failed(append(&slept, "b").await, ErrorKind::Fenced, Stored::Not);
+    drop(slept);
+    let again = one.partition().writer(options().leader_epoch(4)).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Fenced);
+    let equal = world.process(3).writer(options().leader_epoch(5)).await;
+    append(&equal, "c").await.unwrap();
+    let epochs: Vec<_> =
+        world.segments().await.iter().map(|(_, s)| s.batches().next().unwrap().batch.header().leader_epoch).collect();
+    assert_eq!(epochs, [5, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_exclusive_writer_in_the_process_is_a_conflict() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    let second = process.partition().writer(options()).await.unwrap_err();
+    assert_eq!(second.kind(), ErrorKind::Conflict);
+    writer.close(None).await.unwrap();
+    process.writer(options()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_writer_flushes_and_makes_room_for_the_next() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    drop(writer);
+    pending.durable().await.unwrap();
+    tokio::task::yield_now().await;
+    let writer = process.writer(options()).await;
+    assert_eq!(append(&writer, "b").await.unwrap(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn junk_in_the_next_slot_is_corrupt_with_its_key() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    world.put(&segment_key(1), "junk").await;
+    let error = append(&writer, "b").await.unwrap_err();
+    assert_eq!((error.kind(), error.stored()), (ErrorKind::Corrupt, Some(Stored::Not)));
+    assert_eq!(error.key(), Some(&*segment_key(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_index_of_a_segment_that_is_followed_is_made_right_first() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    world.put_segment(0, "rival").await;
+    world.put(&index_key(0), "not its index").await;
+    // The index must be right when the next segment is put.
+    let gate = Gate::new();
+    process.faults.on(Op::Put, segment_key(1), Action::Hold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["a"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    assert_eq!(world.bytes(&index_key(0)).await.unwrap(), world.segments().await[0].1.index(100).encode());
+    gate.open();
+    assert_eq!(pending.await.unwrap().unwrap().base, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_against_a_busy_owner_ends_contended_and_says_not_stored() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    for base in 0..70 {
+        world.put_segment(base, "busy").await;
+    }
+    assert_failed(append(&writer, "a").await, ErrorKind::Unavailable, Stored::Not);
+    // It holds nothing, so it may try again.
+    assert_eq!(append(&writer, "b").await.unwrap(), (70, 70));
+}

@@ -1,0 +1,171 @@
+//! A writer that slept, and what happened to the log meanwhile.
+
+use super::*;
+
+async fn slept(process: &Process, seconds: u64) {
+    process.bucket.runtime().clock().sleep(Duration::from_secs(seconds)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_after_the_bound_costs_one_look() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    slept(&process, 61).await;
+    let before = process.requests();
+    append(&writer, "b").await.unwrap();
+    let sent = process.requests().since(&before);
+    assert_eq!((sent.list, sent.total()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_wakes_after_its_slot_was_merged_away_is_fenced() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    slept(&process, 3_600).await;
+    // Others appended at 1 and 2; slots 0 and 1 were merged into one, slot 1 removed after the grace.
+    let merged = world.put_segment(0, "merged").await;
+    assert!(!merged.is_empty());
+    world.put_segment(2, "later").await;
+    assert_failed(append(&writer, "x").await, ErrorKind::Fenced, Stored::Not);
+    assert_eq!(process.segment_puts(), 1, "nothing was sent into the past");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_whose_last_segment_was_deleted_is_fenced() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    slept(&process, 61).await;
+    world.delete(&segment_key(0)).await;
+    assert_failed(append(&writer, "x").await, ErrorKind::Fenced, Stored::Not);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_holds_nothing_finds_the_tail_anew_after_sleeping() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    world.put_segment(0, "a").await;
+    world.put_segment(1, "b").await;
+    slept(&process, 3_600).await;
+    world.delete(&segment_key(0)).await;
+    assert_eq!(append(&writer, "c").await.unwrap(), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_went_back_counts_as_past_the_bound() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    process.clock.shift_wall(-5_000);
+    let before = process.requests();
+    append(&writer, "b").await.unwrap();
+    assert_eq!(process.requests().since(&before).list, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_machine_looks_first() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    process.clock.suspend(Duration::from_secs(3_600));
+    let before = process.requests();
+    append(&writer, "b").await.unwrap();
+    assert_eq!(process.requests().since(&before).list, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_took_longer_than_the_bound_is_acked_after_a_second_look() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::ActThenHold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    process.clock.suspend(Duration::from_secs(120));
+    let before = process.requests();
+    gate.open();
+    assert_eq!(pending.await.unwrap().unwrap().base, 1);
+    assert_eq!(process.requests().since(&before).list, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_won_in_the_middle_of_the_past_is_not_acked() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["ghost"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    // The machine sleeps for a day; others append 1..=5 and retention removes all but the last.
+    process.clock.suspend(Duration::from_secs(86_400));
+    world.put_segment(5, "later").await;
+    world.delete(&segment_key(0)).await;
+    gate.open();
+    assert_failed(pending.await.unwrap(), ErrorKind::Fenced, Stored::Perhaps);
+    assert!(world.bytes(&segment_key(1)).await.is_some(), "it deletes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_the_bound_finds_its_own_segment_by_the_look() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::Unavailable));
+    process.faults.on(Op::Get, ".kfs", Action::Fail(Failure::Unavailable));
+    let clock = process.clock.clone();
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    clock.suspend(Duration::from_secs(120));
+    gate.open();
+    assert_eq!(pending.await.unwrap().unwrap().base, 1);
+    assert_eq!(process.segment_puts(), 2, "the look found it: it was not sent again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_try_whose_slot_others_hold_is_perhaps_stored() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::Unavailable));
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    process.clock.suspend(Duration::from_secs(86_400));
+    // Built upon, merged away, and the slot used again: nobody can tell any more.
+    world.delete(&segment_key(1)).await;
+    world.put_segment(1, "other").await;
+    gate.open();
+    assert_failed(pending.await.unwrap(), ErrorKind::Fenced, Stored::Perhaps);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_merged_slot_after_a_lost_reply_is_perhaps_stored() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::Unavailable));
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    let bytes = world.bytes(&segment_key(1)).await.unwrap();
+    let merged = object_store::Attributes::from_iter([(object_store::Attribute::Metadata("kfsmerged".into()), "1")]);
+    world.store.put_opts(&segment_key(1).into(), bytes.into(), merged.into()).await.unwrap();
+    gate.open();
+    assert_failed(pending.await.unwrap(), ErrorKind::Fenced, Stored::Perhaps);
+}

@@ -1,0 +1,126 @@
+//! Where a log starts, and what opening checks.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn the_first_append_ever_makes_log_json() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options().start_offset(500)).await;
+    assert!(world.keys().await.is_empty(), "opening writes nothing");
+    let before = process.requests();
+    assert_eq!(append(&writer, "a").await.unwrap(), (500, 500));
+    assert_eq!(process.requests().since(&before).put, 3, "budget: log.json, segment, index");
+    let identity =
+        crate::format::LogIdentity::parse(&world.bytes(&format!("{PREFIX}log.json")).await.unwrap()).unwrap();
+    assert_eq!(identity.start_offset, 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_3_two_writers_of_an_empty_partition_share_one_first_slot() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let first = one.writer(options().start_offset(100)).await;
+    let second = two.writer(options().start_offset(200)).await;
+    let third = world.process(3).writer(options()).await;
+    append(&first, "a").await.unwrap();
+    assert_failed(append(&second, "b").await, ErrorKind::Conflict, Stored::Not);
+    assert_eq!(append(&third, "c").await.unwrap(), (101, 101), "who asked for none obeys");
+    assert_eq!(world.records().await, [(100, "a".into()), (101, "c".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_reply_of_log_json_is_read_back() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options().start_offset(7)).await;
+    process.faults.on(Op::Put, "log.json", Action::ActThenFail(Failure::Unavailable));
+    assert_eq!(append(&writer, "a").await.unwrap(), (7, 7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_on_log_json_that_kept_nothing_creates_again() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    process.faults.on(Op::Put, "log.json", Action::Conflict);
+    assert_eq!(append(&writer, "a").await.unwrap(), (0, 0));
+    assert!(world.bytes(&format!("{PREFIX}log.json")).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_start_offset_is_accepted_at_any_time_and_another_is_a_conflict() {
+    let world = World::new();
+    let process = world.process(1);
+    process.partition().create(9).await.unwrap();
+    process.partition().create(9).await.unwrap();
+    assert_eq!(process.partition().create(8).await.unwrap_err().kind(), ErrorKind::Conflict);
+    let writer = process.writer(options().start_offset(9)).await;
+    append(&writer, "a").await.unwrap();
+    writer.close(None).await.unwrap();
+    process.writer(options().start_offset(9)).await.close(None).await.unwrap();
+    let other = process.partition().writer(options().start_offset(10)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_log_continues_at_its_log_start_mark() {
+    let world = World::new();
+    let process = world.process(1);
+    process.partition().create(9).await.unwrap();
+    world.put(&format!("{PREFIX}log-start-{:020}", 40), "").await;
+    let writer = process.writer(options()).await;
+    assert_eq!(append(&writer, "a").await.unwrap(), (40, 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flipped_bit_anywhere_in_the_newest_segment_opens_no_writer() {
+    let world = World::new();
+    let process = world.process(1);
+    let bytes = world.put_segment(0, "some value").await;
+    // Header: magic, base offset, message count; body; footer: CRC, last offset, magic.
+    for at in [0, 15, 19, 40, 80, bytes.len() - 16, bytes.len() - 5, bytes.len() - 1] {
+        let mut broken = bytes.to_vec();
+        broken[at] ^= 1;
+        world.put(&segment_key(0), broken).await;
+        let error = process.partition().writer(options()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error:?}");
+        assert_eq!(error.key(), Some(&*segment_key(0)));
+    }
+    world.put(&segment_key(0), bytes).await;
+    process.writer(options()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_under_another_key_opens_no_writer() {
+    let world = World::new();
+    let process = world.process(1);
+    let bytes = world.put_segment(0, "a").await;
+    world.put(&segment_key(3), bytes).await;
+    let error = process.partition().writer(options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*segment_key(3))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_makes_the_newest_index_right_and_keeps_another_interval() {
+    let world = World::new();
+    let process = world.process(1);
+    world.put_segment(0, "a").await;
+    world.delete(&index_key(0)).await;
+    process.writer(options()).await.close(None).await.unwrap();
+    let segment = world.segments().await.remove(0).1;
+    assert_eq!(world.bytes(&index_key(0)).await.unwrap(), segment.index(100).encode());
+    world.put(&index_key(0), segment.index(7).encode()).await;
+    process.writer(options()).await;
+    assert_eq!(world.bytes(&index_key(0)).await.unwrap(), segment.index(7).encode());
+}
+
+#[tokio::test(start_paused = true)]
+async fn opening_a_partition_of_one_segment_takes_three_requests() {
+    let world = World::new();
+    world.put_segment(0, "a").await;
+    let process = world.process(1);
+    process.writer(options()).await;
+    let sent = process.requests();
+    assert_eq!((sent.list, sent.get, sent.put), (1, 2, 0));
+}
