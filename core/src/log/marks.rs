@@ -63,7 +63,7 @@ impl MarksCell {
     pub(crate) fn set_log_end(&self, id: &PartitionId, log_end: Option<i64>) {
         let mut cell = self.lock();
         if let Some(marks) = &mut cell.marks {
-            let end = log_end.unwrap_or(marks.high_watermark).max(marks.high_watermark);
+            let end = log_end.unwrap_or_default().max(marks.high_watermark);
             if end != marks.log_end {
                 marks.log_end = end;
                 Self::fire(cell, id);

@@ -169,11 +169,12 @@ impl Accumulator {
         Ok(())
     }
 
-    /// An append of batches: a group of its own.
+    /// An append of batches: a group of its own. The permit is taken only when it succeeds: dropping one
+    /// lets others in, which must not happen under the writer's lock.
     pub(super) fn push_batches(
         &mut self,
         batches: Vec<Batch>,
-        permit: Permit,
+        permit: &mut Option<Permit>,
         now: Duration,
         alone: bool,
     ) -> Result<Placed> {
@@ -200,7 +201,7 @@ impl Accumulator {
     pub(super) fn push_records(
         &mut self,
         records: &[NewRecord<'_>],
-        permit: Permit,
+        permit: &mut Option<Permit>,
         now: Duration,
         share: bool,
         options: &WriterOptions,
@@ -232,14 +233,14 @@ impl Accumulator {
         open.push_all(records)
     }
 
-    fn place(&mut self, permit: Permit, count: i64, change: impl FnOnce(&mut Group)) -> Result<Placed> {
+    fn place(&mut self, permit: &mut Option<Permit>, count: i64, change: impl FnOnce(&mut Group)) -> Result<Placed> {
         let Some(group) = self.groups.back_mut() else {
             return Err(crate::Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
         };
         change(group);
         let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count };
         group.count = group.count.saturating_add(count);
-        group.permits.push(permit);
+        group.permits.extend(permit.take());
         self.next = self.next.saturating_add(count);
         Ok(placed)
     }

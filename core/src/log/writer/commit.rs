@@ -103,8 +103,7 @@ impl Chain {
         batches: &[Batch],
     ) -> Result<Committed, Failure> {
         let env = Env { state, options, control };
-        let began = env.now();
-        let mut losses = 0_u32;
+        let (mut losses, mut losing) = (0_u32, None);
         loop {
             self.fix_start(&env).await?;
             let created_ms = state.now_ms();
@@ -139,7 +138,8 @@ impl Chain {
             };
             losses = losses.saturating_add(1);
             let clock = env.state.runtime().clock();
-            let contended = losses >= MOST_LOSSES || began.is_past(LONGEST_CONTENTION, &**clock);
+            let since: &mut Seen = losing.get_or_insert_with(|| env.now());
+            let contended = losses >= MOST_LOSSES || since.is_past(LONGEST_CONTENTION, &**clock);
             if contended && options.on_conflict == OnConflict::Takeover {
                 let error = Error::new(
                     ErrorKind::Unavailable,

@@ -122,6 +122,8 @@ impl WriterCore {
     /// Puts an append into the queue: the one place where appends enter, in call order.
     pub(super) fn enqueue(self: &Arc<Self>, content: Content<'_>, permit: Permit) -> Result<Append> {
         let now = self.now();
+        // Outlives the lock: dropping it lets other appends in.
+        let mut permit = Some(permit);
         let mut inner = self.lock();
         if let Some(error) = refusal(&inner.phase) {
             return Err(error);
@@ -131,23 +133,23 @@ impl WriterCore {
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
         let placed = match content {
-            Content::Batches(batches) => queue.push_batches(batches, permit, now, false)?,
-            Content::Claim(batch) => queue.push_batches(vec![batch], permit, now, true)?,
-            Content::Records(records) => queue.push_records(records, permit, now, share, &self.options)?,
+            Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, false)?,
+            Content::Claim(batch) => queue.push_batches(vec![batch], &mut permit, now, true)?,
+            Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options)?,
         };
         if was_empty {
             let flushable: Arc<dyn Flushable> = self.clone();
             self.state.bucket.budget.register(&flushable);
         }
-        let log_end = inner.offsets_final.then(|| inner.shift.saturating_add(inner.queue.end()));
+        if inner.offsets_final {
+            let log_end = inner.shift.saturating_add(inner.queue.end());
+            self.state.marks.set_log_end(&self.state.id, Some(log_end));
+        }
         self.run_task(&mut inner);
         let wake = self.is_due(&inner, now);
         drop(inner);
         if wake {
             self.wake.notify_one();
-        }
-        if log_end.is_some() {
-            self.state.marks.set_log_end(&self.state.id, log_end);
         }
         let Placed { fate, group, first, count } = placed;
         Ok(Append { core: self.clone(), fate, group, first, count })
@@ -237,6 +239,7 @@ impl WriterCore {
     /// Flushes until nothing is buffered. One task at a time: so one segment PUT is in flight (invariant 3).
     async fn task(self: Arc<Self>) {
         let Some(mut chain) = self.lock().chain.take() else { return };
+        let mut guard = TaskGuard(Some(self.clone()));
         loop {
             let woken = self.wake.notified();
             match self.next(&chain) {
@@ -262,6 +265,7 @@ impl WriterCore {
                         }
                         let over = !matches!(inner.phase, Phase::Open);
                         drop(inner);
+                        guard.0 = None;
                         if over {
                             self.leave();
                         }
@@ -339,6 +343,7 @@ impl WriterCore {
                 inner.shift = shift;
                 inner.offsets_final = chain.offsets_final(&self.options);
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
+                self.state.marks.set_log_end(&self.state.id, log_end);
                 let groups = std::mem::take(&mut inner.in_flight);
                 let empty = inner.queue.is_empty();
                 drop(inner);
@@ -346,7 +351,6 @@ impl WriterCore {
                     let flushable: Arc<dyn Flushable> = self.clone();
                     self.state.bucket.budget.unregister(&flushable);
                 }
-                self.state.marks.set_log_end(&self.state.id, log_end);
                 for group in groups {
                     group.settle(Ok(shift));
                 }
@@ -388,14 +392,28 @@ impl WriterCore {
         let waiting = {
             let mut inner = self.lock();
             inner.phase = Phase::Dead(later.clone());
+            self.state.marks.set_log_end(&self.state.id, None);
             inner.queue.take_all()
         };
-        self.state.marks.set_log_end(&self.state.id, None);
         for group in in_flight {
             group.settle(Err(error.clone()));
         }
         for group in waiting {
             group.settle(Err(later.clone()));
+        }
+    }
+}
+
+/// A task that ends early (its runtime was shut down, or it panicked) leaves nobody waiting for ever.
+struct TaskGuard(Option<Arc<WriterCore>>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        if let Some(core) = self.0.take() {
+            let in_flight = std::mem::take(&mut core.lock().in_flight);
+            let error = Error::new(ErrorKind::Closed, "the runtime was shut down before the flush was durable");
+            core.die(error.with_stored(Stored::Perhaps), in_flight);
+            core.leave();
         }
     }
 }

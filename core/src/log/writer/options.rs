@@ -154,8 +154,8 @@ impl WriterOptions {
         if let Some(start) = self.start_offset {
             check_start_offset(start)?;
         }
-        if self.stale_after > Duration::from_secs(300) {
-            return refuse(format!("stale_after is {:?}, at most 5 minutes are safe", self.stale_after));
+        if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.stale_after) {
+            return refuse(format!("stale_after is {:?}, 1 s to 5 minutes are allowed", self.stale_after));
         }
         if self.name.as_ref().is_some_and(|name| name.len() > 256 || !name.bytes().all(|b| (0x20..0x7f).contains(&b))) {
             return refuse("the writer's name must be at most 256 printable ASCII characters".into());

@@ -2,6 +2,7 @@
 
 mod buffer;
 mod commit;
+mod many;
 mod policies;
 mod stale;
 mod start;
