@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod blocking;
 pub mod error;
 pub mod format;
 pub mod log;

@@ -25,7 +25,7 @@ enum Phase {
     /// `close` was called: what is buffered is flushed, nothing more comes in.
     Closing,
     Closed,
-    /// Fenced or poisoned: every pending and later append gets this error.
+    /// Fenced or poisoned: what was in flight got this error, every later append gets it as *not stored*.
     Dead(Error),
 }
 
@@ -391,7 +391,7 @@ impl WriterCore {
         let later = error.clone().with_stored(Stored::Not);
         let waiting = {
             let mut inner = self.lock();
-            inner.phase = Phase::Dead(later.clone());
+            inner.phase = Phase::Dead(error.clone());
             self.state.marks.set_log_end(&self.state.id, None);
             inner.queue.take_all()
         };
@@ -421,7 +421,7 @@ impl Drop for TaskGuard {
 fn refusal(phase: &Phase) -> Option<Error> {
     match phase {
         Phase::Open => None,
-        Phase::Dead(error) => Some(error.clone()),
+        Phase::Dead(error) => Some(error.clone().with_stored(Stored::Not)),
         Phase::Closing | Phase::Closed => {
             Some(Error::new(ErrorKind::Closed, "the writer was closed").with_stored(Stored::Not))
         }

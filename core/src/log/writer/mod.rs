@@ -1,6 +1,7 @@
 //! Appending to a partition: accumulate, flush, commit.
 
 mod accumulator;
+mod admission;
 mod append;
 mod commit;
 mod control;
@@ -17,9 +18,10 @@ mod start;
 mod tests;
 mod writer;
 
+pub use admission::Admission;
 pub use append::{Append, Offsets};
 pub use options::{OnConflict, WriterOptions};
-pub use writer::{Admission, Writer};
+pub use writer::Writer;
 
 pub(crate) use self::core::WriterCore;
 pub(crate) use start::create_log as create;

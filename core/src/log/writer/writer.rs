@@ -2,20 +2,18 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
 
+use super::admission::{Admission, not_stored};
 use super::append::{Append, Offsets};
 use super::core::{Content, WriterCore};
 use super::open::open_chain;
 use super::options::WriterOptions;
 use super::too_large;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BatchBuilder, BatchOptions, CrcCheck, NewRecord, PartitionId, batches};
 use crate::log::budget::Permit;
 use crate::log::partition::PartitionState;
@@ -93,9 +91,9 @@ impl Writer {
     /// # Errors
     /// Full when the buffer has no room; else as [`append`](Self::append).
     pub fn try_append(&self, record_batches: impl Into<Bytes>) -> Result<Append> {
-        let (checked, bytes) = self.checked(record_batches.into())?;
+        let (checked, bytes) = self.checked(record_batches.into()).map_err(not_stored)?;
         let permit = self.try_room(bytes)?;
-        self.core().enqueue(Content::Batches(checked), permit)
+        self.core().enqueue(Content::Batches(checked), permit).map_err(not_stored)
     }
 
     /// Appends records; they share batches with other appends up to
@@ -123,8 +121,8 @@ impl Writer {
     /// # Errors
     /// Full when the buffer has no room; else as [`append_records`](Self::append_records).
     pub fn try_append_records(&self, records: &[NewRecord<'_>]) -> Result<Append> {
-        let permit = self.try_room(check_records(records)?)?;
-        self.core().enqueue(Content::Records(records), permit)
+        let permit = self.try_room(check_records(records).map_err(not_stored)?)?;
+        self.core().enqueue(Content::Records(records), permit).map_err(not_stored)
     }
 
     /// Commits a segment of one empty batch, which takes one offset and shows no record. When it
@@ -184,6 +182,7 @@ impl Writer {
         budget.try_acquire(bytes).ok_or_else(|| {
             Error::new(ErrorKind::Full, format!("no room for {bytes} bytes: {} are buffered", budget.used()))
                 .with_hint("wait for an earlier append to be durable, or raise buffer_bytes")
+                .with_stored(Stored::Not)
         })
     }
 
@@ -204,17 +203,9 @@ impl Writer {
         if let Some(error) = core.refusal() {
             return Admission::ready(Err(error));
         }
-        let (send, receive) = oneshot::channel();
-        budget.acquire(
-            bytes,
-            Box::new(move |permit| {
-                // Whoever dropped the future took the append back.
-                if !send.is_closed() {
-                    let _ = send.send(enter(&core, batches, permit));
-                }
-            }),
-        );
-        Admission(State::Waiting(receive))
+        let (admission, entry) = Admission::waiting();
+        budget.acquire(bytes, Box::new(move |permit| entry.admit(|| enter(&core, batches, permit))));
+        admission
     }
 }
 
@@ -265,35 +256,6 @@ impl Drop for Handle {
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.core().fmt(f)
-    }
-}
-
-/// An append that takes its place: at once, or when the buffer has room.
-#[must_use = "an append that waits for room is taken back when this is dropped"]
-#[derive(Debug)]
-pub struct Admission(State);
-
-#[derive(Debug)]
-enum State {
-    Ready(Option<Box<Result<Append>>>),
-    Waiting(oneshot::Receiver<Result<Append>>),
-}
-
-impl Admission {
-    fn ready(result: Result<Append>) -> Self {
-        Admission(State::Ready(Some(Box::new(result))))
-    }
-}
-
-impl Future for Admission {
-    type Output = Result<Append>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let gone = || Error::new(ErrorKind::Closed, "the writer ended before there was room");
-        match &mut self.0 {
-            State::Ready(result) => Poll::Ready(result.take().map_or_else(|| Err(gone()), |result| *result)),
-            State::Waiting(receive) => Pin::new(receive).poll(context).map(|got| got.unwrap_or_else(|_| Err(gone()))),
-        }
     }
 }
 

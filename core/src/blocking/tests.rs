@@ -1,0 +1,191 @@
+//! The twin on every kind of thread; limits and cancels.
+#![allow(clippy::disallowed_methods, reason = "these tests are about real threads and real time")]
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use object_store::memory::InMemory;
+
+use super::{Append, Bucket, Cancel, Partition, Wait, Writer};
+use crate::error::{ErrorKind, Stored};
+use crate::format::{BatchBuilder, BatchOptions, NewRecord};
+use crate::testing::{Action, FaultStore, Op};
+use crate::{BucketOptions, WriterOptions};
+
+fn soon() -> Wait {
+    Wait::at_most(Duration::from_secs(30))
+}
+
+fn record() -> NewRecord<'static> {
+    NewRecord::new(1_767_225_600_000).key(b"k").value(b"v")
+}
+
+fn batch(records: usize) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for _ in 0..records {
+        builder.push(&record()).unwrap();
+    }
+    builder.finish(0).unwrap().bytes().to_vec()
+}
+
+/// Every call of the writer's side once, and all handles dropped.
+fn everything() {
+    let bucket = Bucket::open("memory:").unwrap();
+    let partition: Partition = bucket.partition("orders", 0).unwrap();
+    partition.create(7, &soon()).unwrap();
+    let writer: Writer = partition.writer(WriterOptions::default(), &soon()).unwrap();
+    let first: Append = writer.append(batch(2), &soon()).unwrap();
+    let offsets = first.durable(&soon()).unwrap();
+    assert_eq!((offsets.base, offsets.last), (7, 8));
+    let second = writer.append_records(&[record()], &soon()).unwrap();
+    writer.flush(&soon()).unwrap();
+    assert_eq!(second.final_offsets().unwrap().base, 9);
+    assert_eq!(writer.claim(&soon()).unwrap().base, 10);
+    assert_eq!(bucket.topics(&soon()).unwrap().len(), 1);
+    writer.close(&soon()).unwrap();
+    assert_eq!(writer.try_append(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
+    bucket.close(&soon()).unwrap();
+    assert_eq!(partition.marks().unwrap().high_watermark, 11);
+}
+
+#[test]
+fn it_works_on_a_plain_thread() {
+    everything();
+}
+
+#[test]
+fn it_works_inside_a_current_thread_runtime() {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async { everything() });
+}
+
+#[test]
+fn it_works_inside_a_multi_thread_runtime_in_tasks_of_all_its_workers() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..4).map(|_| tokio::spawn(async { everything() })).collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        tokio::task::spawn_blocking(everything).await.unwrap();
+    });
+}
+
+#[test]
+fn it_works_inside_another_executor() {
+    futures_util::FutureExt::now_or_never(async { everything() }).unwrap();
+}
+
+#[test]
+fn a_task_that_waits_many_times_is_not_starved_by_its_executor() {
+    // tokio gives a task 128 polls of its primitives before it makes them feign to be pending.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let task = runtime.spawn(async {
+        let bucket = Bucket::open("memory:").unwrap();
+        for number in 0..300 {
+            bucket.partition("orders", number).unwrap().create(0, &soon()).unwrap();
+        }
+    });
+    runtime.block_on(task).unwrap();
+}
+
+#[test]
+fn handles_dropped_inside_a_runtime_do_not_panic_and_what_was_buffered_is_flushed() {
+    let store = Arc::new(InMemory::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let appended = runtime.block_on(async {
+        let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default()).unwrap();
+        let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+        let append = writer.append(batch(1), &soon()).unwrap();
+        let (send, settled) = mpsc::channel();
+        append.on_settled(false, move |outcome| drop(send.send(outcome)));
+        settled
+    });
+    let outcome = appended.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(outcome.unwrap().last, 0);
+}
+
+/// A bucket whose writes of segments never come back.
+fn stuck(options: BucketOptions) -> Bucket {
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    faults.always(Op::Put, ".kfs", Action::Hang);
+    Bucket::from_object_store(faults, options).unwrap()
+}
+
+#[test]
+fn a_wait_ends_at_its_limit_and_the_append_goes_on() {
+    let bucket = stuck(BucketOptions::default());
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let append = writer.append(batch(1), &soon()).unwrap();
+    let begun = Instant::now();
+    let limit = Duration::from_millis(50);
+    for wait in [Wait::at_most(limit), Wait::at_most(Duration::ZERO)] {
+        let error = append.durable(&wait).unwrap_err();
+        assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, Some(Stored::Perhaps)));
+    }
+    assert!(begun.elapsed() >= limit);
+    assert!(append.outcome().is_none(), "it is still on its way");
+    let error = writer.close(&Wait::at_most(limit)).unwrap_err();
+    assert_eq!(error.stored(), Some(Stored::Perhaps));
+    assert!(append.outcome().unwrap().is_err(), "closing settles what it gives up");
+}
+
+#[test]
+fn a_wait_for_room_that_ends_takes_the_append_back() {
+    let bucket = stuck(BucketOptions::default().buffer_bytes(batch(1).len()));
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let _first = writer.append(batch(1), &soon()).unwrap();
+    let error = writer.append(batch(1), &Wait::at_most(Duration::from_millis(20))).unwrap_err();
+    assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, Some(Stored::Not)));
+    let error = writer.try_append(batch(1)).unwrap_err();
+    assert_eq!((error.kind(), error.stored()), (ErrorKind::Full, Some(Stored::Not)));
+}
+
+#[test]
+fn cancel_ends_every_wait_that_it_was_given_to_now_and_later() {
+    let bucket = stuck(BucketOptions::default());
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let cancel = Cancel::new();
+    let wait = Wait::forever().or_until(&cancel);
+    let append = writer.append(batch(1), &wait).unwrap();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| append.durable(&wait))).collect();
+        thread::sleep(Duration::from_millis(20));
+        assert!(!cancel.is_cancelled());
+        cancel.cancel();
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap().unwrap_err().kind(), ErrorKind::TimedOut);
+        }
+    });
+    assert!(cancel.is_cancelled());
+    assert_eq!(writer.flush(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(bucket.close(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn what_is_done_already_is_given_even_if_the_wait_is_over() {
+    let bucket = Bucket::open("memory:").unwrap();
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let append = writer.append(batch(1), &soon()).unwrap();
+    append.durable(&soon()).unwrap();
+    let cancel = Cancel::new();
+    cancel.cancel();
+    assert_eq!(append.durable(&Wait::at_most(Duration::ZERO).or_until(&cancel)).unwrap().last, 0);
+}
+
+#[test]
+fn a_callback_that_would_wait_is_refused_and_one_that_appends_is_not() {
+    let bucket = Bucket::open("memory:").unwrap();
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let (send, received) = mpsc::channel();
+    let again = writer.clone();
+    writer.append(batch(1), &soon()).unwrap().on_settled(true, move |_| {
+        let next = again.append(batch(1), &Wait::forever()).unwrap();
+        let refused = next.durable(&Wait::forever()).map_err(|e| e.kind());
+        send.send((next, refused)).unwrap();
+    });
+    let (next, refused) = received.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(refused, Err(ErrorKind::InvalidInput));
+    assert_eq!(next.durable(&soon()).unwrap().base, 1);
+}

@@ -1,0 +1,204 @@
+//! Waiting for a future on a thread: a parker, a time limit, a cancel handle.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::{Clock, SystemClock};
+
+/// When a wait ends though the work has not: after a time, by a [`Cancel`], by whichever comes
+/// first, or never. The time counts anew for each call that it is given to.
+#[derive(Clone, Debug, Default)]
+pub struct Wait {
+    limit: Option<Duration>,
+    cancel: Option<Cancel>,
+}
+
+impl Wait {
+    /// Waits for as long as the work takes.
+    pub fn forever() -> Self {
+        Self::default()
+    }
+
+    /// Waits for `limit` at most. With a limit of zero a call gives what is there already.
+    pub fn at_most(limit: Duration) -> Self {
+        Wait { limit: Some(limit), cancel: None }
+    }
+
+    /// Ends the wait when `cancel` is cancelled, too.
+    #[must_use]
+    pub fn or_until(mut self, cancel: &Cancel) -> Self {
+        self.cancel = Some(cancel.clone());
+        self
+    }
+
+    /// The time limit.
+    pub fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// The same without a time limit.
+    pub(super) fn without_limit(&self) -> Self {
+        Wait { limit: None, cancel: self.cancel.clone() }
+    }
+
+    /// Waits on this thread for any future of this crate: what the calls of this module do. The
+    /// future must not need this thread's own runtime to make progress; those of a
+    /// [`blocking::Bucket`](super::Bucket) never do.
+    ///
+    /// # Errors
+    /// What the future gives; timed out when the wait ended first. The future is dropped then.
+    pub fn on<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        // Inside a tokio task, tokio's own primitives feign to be pending once the task has had its
+        // share. The share is renewed when the task returns, which it does not while it waits here.
+        let mut work = pin!(tokio::task::coop::unconstrained(work));
+        let parker = Arc::new(Parker { thread: thread::current(), woken: AtomicBool::new(false) });
+        let waker = Waker::from(parker.clone());
+        let mut context = Context::from_waker(&waker);
+        if let Poll::Ready(result) = work.as_mut().poll(&mut context) {
+            return result;
+        }
+        if IN_CALLBACK.get() {
+            return Err(would_deadlock());
+        }
+        let until = self.limit.map(|limit| SystemClock.elapsed().saturating_add(limit));
+        let _registered = self.cancel.as_ref().map(|cancel| cancel.register(waker.clone()));
+        loop {
+            if self.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
+                return Err(Error::new(ErrorKind::TimedOut, "the wait was cancelled by its caller"));
+            }
+            if !parker.park(until) {
+                let limit = self.limit.unwrap_or_default();
+                return Err(Error::new(ErrorKind::TimedOut, format!("not done after {limit:?}"))
+                    .with_hint("the work goes on; wait longer, or look at the log for what became of it"));
+            }
+            if let Poll::Ready(result) = work.as_mut().poll(&mut context) {
+                return result;
+            }
+        }
+    }
+}
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a caller's completion callback: on the task of a writer, which must not be held up.
+pub(super) fn call_back(callback: impl FnOnce()) {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_CALLBACK.set(self.0);
+        }
+    }
+    let _restore = Restore(IN_CALLBACK.replace(true));
+    callback();
+}
+
+fn would_deadlock() -> Error {
+    Error::new(ErrorKind::InvalidInput, "a completion callback must not wait: the writer waits for it to return")
+        .with_hint("append without waiting there, or hand the result to another thread")
+}
+
+/// Wakes one thread. Not the thread's own park token alone: whoever else parks this thread (an
+/// executor around this wait) may take that.
+struct Parker {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Parker {
+    /// Sleeps until woken; false when `until` (on the system's clock) came first.
+    fn park(&self, until: Option<Duration>) -> bool {
+        while !self.woken.swap(false, Ordering::Acquire) {
+            match until {
+                None => thread::park(),
+                Some(until) => match until.checked_sub(SystemClock.elapsed()) {
+                    Some(left) if !left.is_zero() => thread::park_timeout(left),
+                    _ => return false,
+                },
+            }
+        }
+        true
+    }
+}
+
+impl Wake for Parker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Ends every wait that it was given to, now and later, from any thread. Cheap to clone; all
+/// clones are the same handle.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<Waiters>);
+
+#[derive(Debug, Default)]
+struct Waiters {
+    cancelled: AtomicBool,
+    wakers: Mutex<Wakers>,
+}
+
+#[derive(Debug, Default)]
+struct Wakers {
+    next: u64,
+    waiting: Vec<(u64, Waker)>,
+}
+
+impl Cancel {
+    /// A handle that is not cancelled yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the waits, for good. May be called again.
+    pub fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Release);
+        let waiting = std::mem::take(&mut self.0.lock().waiting);
+        for (_, waker) in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was cancelled: tells a cancelled wait from one that ran out of time.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.load(Ordering::Acquire)
+    }
+
+    fn register(&self, waker: Waker) -> Registered<'_> {
+        let mut wakers = self.0.lock();
+        let number = wakers.next;
+        wakers.next = number.wrapping_add(1);
+        wakers.waiting.push((number, waker));
+        Registered { waiters: &self.0, number }
+    }
+}
+
+impl Waiters {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Wakers> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Registered<'a> {
+    waiters: &'a Waiters,
+    number: u64,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.waiters.lock().waiting.retain(|(number, _)| *number != self.number);
+    }
+}

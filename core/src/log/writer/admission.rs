@@ -1,0 +1,130 @@
+//! An append that waits for room in the buffer.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::append::Append;
+use crate::error::{Error, ErrorKind, Result, Stored};
+
+/// An append that takes its place: at once, or when the buffer has room.
+#[must_use = "an append that waits for room is taken back when this is dropped"]
+pub struct Admission(Arc<Place>);
+
+#[derive(Default)]
+struct Place(Mutex<Standing>);
+
+#[derive(Default)]
+enum Standing {
+    #[default]
+    New,
+    /// In the budget's queue, with who waits for it.
+    Waiting(Waker),
+    /// In the writer's queue, or refused.
+    Settled(Result<Append>),
+    /// Taken back before it was let in, or its result was taken.
+    Over,
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets it in, unless it was taken back. Both happen under the lock: who is told that it was
+    /// taken back may believe that it was not stored.
+    fn settle(&self, enter: impl FnOnce() -> Result<Append>) {
+        let mut standing = self.lock();
+        if matches!(*standing, Standing::Over | Standing::Settled(_)) {
+            return;
+        }
+        let before = std::mem::replace(&mut *standing, Standing::Settled(enter()));
+        drop(standing);
+        if let Standing::Waiting(waker) = before {
+            waker.wake();
+        }
+    }
+
+    fn take(&self) -> Option<Result<Append>> {
+        match std::mem::replace(&mut *self.lock(), Standing::Over) {
+            Standing::Settled(result) => Some(result),
+            _ => None,
+        }
+    }
+}
+
+/// The budget's side of an [`Admission`]. Dropping it unused fails the append.
+pub(super) struct Entry(Arc<Place>);
+
+impl Entry {
+    /// There is room: `enter` puts the append into the writer's queue, unless it was taken back.
+    pub(super) fn admit(self, enter: impl FnOnce() -> Result<Append>) {
+        self.0.settle(enter);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.0.settle(|| Err(gone()));
+    }
+}
+
+/// An append that never got into the queue was never sent.
+pub(super) fn not_stored(error: Error) -> Error {
+    if error.stored().is_some() { error } else { error.with_stored(Stored::Not) }
+}
+
+fn gone() -> Error {
+    Error::new(ErrorKind::Closed, "the writer ended before there was room").with_stored(Stored::Not)
+}
+
+impl Admission {
+    pub(super) fn ready(result: Result<Append>) -> Self {
+        Admission(Arc::new(Place(Mutex::new(Standing::Settled(result.map_err(not_stored))))))
+    }
+
+    pub(super) fn waiting() -> (Self, Entry) {
+        let place = Arc::new(Place::default());
+        (Admission(place.clone()), Entry(place))
+    }
+
+    /// Takes the append back, as dropping does, and tells whether that was in time: `None` says that it never
+    /// got in; else it is in (or was refused), and this is its result.
+    pub fn take_back(self) -> Option<Result<Append>> {
+        self.0.take()
+    }
+}
+
+impl Future for Admission {
+    type Output = Result<Append>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut standing = self.0.lock();
+        match std::mem::replace(&mut *standing, Standing::Over) {
+            Standing::Settled(result) => Poll::Ready(result),
+            Standing::New | Standing::Waiting(_) => {
+                *standing = Standing::Waiting(context.waker().clone());
+                Poll::Pending
+            }
+            Standing::Over => Poll::Ready(Err(gone())),
+        }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self.0.lock() {
+            Standing::New | Standing::Waiting(_) => "Admission(waiting)",
+            Standing::Settled(_) => "Admission(settled)",
+            Standing::Over => "Admission(over)",
+        })
+    }
+}
