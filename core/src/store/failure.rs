@@ -14,6 +14,30 @@ pub(crate) struct Failure {
     pub(crate) effect: Effect,
 }
 
+/// The cause of errors after which nothing may be acked any more: an fsync failed. A later one that
+/// succeeds proves nothing, for the kernel reports a lost write once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SyncFailure {
+    /// Whether the object had its name, or lost it, by then.
+    pub visible: bool,
+}
+
+impl SyncFailure {
+    /// The failed fsync among an error's causes.
+    pub fn of(error: &Error) -> Option<&SyncFailure> {
+        chain(error).find_map(|cause| cause.downcast_ref::<SyncFailure>())
+    }
+}
+
+impl std::fmt::Display for SyncFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a failed fsync: what was written since the last good one may be lost")
+    }
+}
+
+impl StdError for SyncFailure {}
+
 /// What a failed request did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -38,6 +62,10 @@ impl StdError for Failure {}
 
 impl Failure {
     pub(crate) fn new(effect: Effect, error: Error) -> Self {
+        let error = match effect {
+            Effect::SyncFailed { visible } => error.with_source(SyncFailure { visible }),
+            Effect::None | Effect::Unknown => error,
+        };
         Failure { error, effect }
     }
 

@@ -9,6 +9,7 @@ use object_store::path::Path;
 
 use super::Store;
 use super::failure;
+use super::local::LocalStore;
 use super::meter::{Attempt, Op};
 use super::ops::info;
 use super::types::{ListPage, ObjectInfo};
@@ -21,6 +22,8 @@ const KEYS_A_REQUEST: usize = 1000;
 pub(super) enum Lister {
     /// Through the trait's stream.
     Stream,
+    /// By our own walk.
+    Directory(LocalStore),
     /// In pages with tokens.
     Pages(Arc<dyn PaginatedListStore>),
 }
@@ -45,6 +48,7 @@ impl Store {
             Page { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
         let complete = match &self.0.lister {
             Lister::Stream => self.list_stream(&mut page).await?,
+            Lister::Directory(local) => self.list_directory(local, &mut page).await?,
             Lister::Pages(pages) => self.list_pages(pages.as_ref(), &mut page).await?,
         };
         Ok(ListPage { objects: page.objects, complete })
@@ -81,6 +85,17 @@ impl Store {
         }
     }
 
+    async fn list_directory(&self, local: &LocalStore, page: &mut Page<'_>) -> Result<bool> {
+        let listed = local.page(page.prefix, page.after, page.max).await;
+        let (found, complete) = listed.map_err(|error| failure::map(&error, page.prefix, None))?;
+        let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
+        self.0.meter.count(Op::List, u64::try_from(requests).unwrap_or(u64::MAX));
+        for meta in &found {
+            page.take(meta)?;
+        }
+        Ok(complete)
+    }
+
     async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut Page<'_>) -> Result<bool> {
         let mut token = None;
         loop {
@@ -112,8 +127,7 @@ impl Store {
     }
 
     /// The names directly under `prefix` under which there are objects, as directories of a tree:
-    /// without prefix and slash, ascending. The prefix is whole path segments. On a directory, one
-    /// that holds no file may be among them.
+    /// without prefix and slash, ascending. The prefix is whole path segments.
     ///
     /// # Errors
     /// What a request answers.
@@ -123,6 +137,10 @@ impl Store {
         let _permit = self.permit().await?;
         let mut names = match &self.0.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
+            Lister::Directory(local) => {
+                self.0.meter.count(Op::List, 1);
+                local.dirs(prefix).await.map_err(|error| failure::map(&error, prefix, None))?
+            }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
         };
         names.sort_unstable();

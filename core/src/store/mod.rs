@@ -9,7 +9,6 @@
 //! The futures of a store are awaited on the [`Runtime`](crate::runtime::Runtime)'s own tasks only:
 //! the clients of cloud stores need tokio.
 
-#[allow(dead_code, reason = "the directory uses it")]
 mod failure;
 mod list;
 mod local;
@@ -37,7 +36,13 @@ use self::location::Location;
 use self::meter::Meter;
 use crate::error::{Error, ErrorKind, Result};
 
-pub use self::local::{DiskHook, DiskOp, DiskVerdict};
+/// The names of an object's user metadata (docs/format.md, "Segment metadata").
+const KFSID: &str = "kfsid";
+const KFSNAME: &str = "kfsname";
+const KFSMERGED: &str = "kfsmerged";
+
+pub use self::failure::SyncFailure;
+pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, RequestCounts, Version};
 
@@ -81,8 +86,10 @@ impl Store {
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
         match location::parse(url)? {
             Location::Directory(path) => {
-                let _ = path;
-                Err(Error::new(ErrorKind::Unsupported, "directories come next"))
+                let local = LocalStore::open(path, options)?;
+                let store: Arc<dyn ObjectStore> = Arc::new(local.clone());
+                let kind = Kind { single_attempt: true, ..Kind::default() };
+                Ok(Self::build(url, String::new(), store.clone(), store, Lister::Directory(local), kind, options))
             }
             Location::Memory { prefix } => {
                 let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -149,7 +156,23 @@ impl Store {
     /// Whether what is read is mapped: bytes of a whole object cost no copy, and are cached by the
     /// system already.
     pub fn is_mapped(&self) -> bool {
-        false
+        self.local().is_some_and(LocalStore::is_mapped)
+    }
+
+    fn local(&self) -> Option<&LocalStore> {
+        match &self.0.lister {
+            Lister::Directory(local) => Some(local),
+            _ => None,
+        }
+    }
+
+    /// Forgets what is remembered of a writer whose id (the part of its `kfsid` before the dot) is
+    /// given; for when it is closed. On a directory the newest four flushes of each writer are
+    /// remembered until then.
+    pub fn forget_writer(&self, writer: &str) {
+        if let Some(local) = self.local() {
+            local.forget_writer(writer);
+        }
     }
 
     /// Requests and bytes so far.

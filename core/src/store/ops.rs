@@ -9,15 +9,11 @@ use object_store::{
     PutOptions, PutPayload, PutResult,
 };
 
-use super::Store;
 use super::failure::{self, Effect, Failure};
 use super::meter::{Attempt, Op};
 use super::types::{Created, Fetched, Identity, ObjectInfo, ReadRange, Version};
+use super::{KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
-
-const KFSID: &str = "kfsid";
-const KFSNAME: &str = "kfsname";
-const KFSMERGED: &str = "kfsmerged";
 
 impl Store {
     /// Reads an object, or a part of it. With `if_match`, only if it is that version still.
@@ -182,7 +178,8 @@ impl Store {
     /// [`Store::open`] made. There is no time-out here: the caller sets one.
     ///
     /// # Errors
-    /// Whatever failed; the object may be the old or the new one.
+    /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
+    /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
     pub async fn overwrite(&self, key: &str, payload: PutPayload) -> Result<Version> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
@@ -214,9 +211,11 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound`; what a failed fsync says.
-    #[allow(clippy::unused_async, reason = "a directory's fsync is awaited")]
     pub async fn settle(&self, key: &str) -> Result<()> {
-        self.path(key).map(|_| ())
+        let path = self.path(key)?;
+        let Some(local) = self.local() else { return Ok(()) };
+        let _permit = self.permit().await?;
+        local.settle_durably(path.as_ref()).await.map_err(|error| failure::map(&error, key, None))
     }
 
     fn attempt(&self, op: Op) -> Attempt {

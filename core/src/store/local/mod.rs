@@ -1,5 +1,196 @@
 //! The durable store on a directory.
+//!
+//! - A put is written aside, fsynced, linked or renamed into place, and the directory fsynced, with
+//!   all new directories above it. Create-if-absent is a link, atomic between processes.
+//! - No file that has a name is ever written to, so a map of it stays whole.
+//! - Nothing is reached through a symbolic link below the root, and no key leaves the root.
+//! - What a crash leaves lies in one directory, `.kfs-tmp`, and is removed before the next process's
+//!   first write. Where nameless files exist (Linux), only overwriting leaves anything at all.
+//!
+//! Small reads, and maps, are made where they are asked for: they take a few microseconds, less
+//! than the way to another thread and back. Whatever writes, lists or copies much runs on tokio's
+//! threads for that, or in place where there is no tokio.
 
+mod disk;
 mod hook;
+mod map;
+mod object_store_impl;
+mod own;
+mod put;
+mod read;
+mod root;
+mod stage;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path as FsPath;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+use object_store::ObjectMeta;
+
+use self::disk::{Disk, fault};
+use self::own::Own;
+use self::root::Root;
+use self::walk::Walk;
+use super::StoreOptions;
+use super::failure::{Effect, Failure};
+use crate::error::{Error, ErrorKind, Result};
 
 pub use self::hook::{DiskHook, DiskOp, DiskVerdict};
+
+/// A directory as an [`object_store::ObjectStore`]: durable, atomic between processes, mapped.
+///
+/// [`Store::open`](super::Store::open) opens one from a `file:` URL. It is public so that it can be
+/// wrapped. Clones share everything.
+#[derive(Clone)]
+pub struct LocalStore(Arc<Shared>);
+
+struct Shared {
+    root: Root,
+    disk: Disk,
+    own: Own,
+    options: StoreOptions,
+    swept: OnceLock<()>,
+    /// The file system or the system has no nameless files.
+    no_nameless: AtomicBool,
+}
+
+impl LocalStore {
+    /// Opens a directory. It is made with the first object; its parent must be there. Writes
+    /// nothing.
+    ///
+    /// # Errors
+    /// `NotFound` when the parent does not exist, `InvalidInput` when something else has the
+    /// directory's place, `PermissionDenied`.
+    pub fn open(path: impl AsRef<FsPath>, options: &StoreOptions) -> Result<Self> {
+        Ok(LocalStore(Arc::new(Shared {
+            root: Root::open(path.as_ref())?,
+            disk: Disk { hook: options.disk_hook.clone() },
+            own: Own::default(),
+            options: options.clone(),
+            swept: OnceLock::new(),
+            no_nameless: AtomicBool::new(false),
+        })))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    fn root(&self) -> &Root {
+        &self.0.root
+    }
+
+    fn disk(&self) -> &Disk {
+        &self.0.disk
+    }
+
+    fn own(&self) -> &Own {
+        &self.0.own
+    }
+
+    fn options(&self) -> &StoreOptions {
+        &self.0.options
+    }
+
+    /// Whether large reads are mapped.
+    pub fn is_mapped(&self) -> bool {
+        self.0.options.map
+    }
+
+    fn sweep_once(&self) {
+        self.0.swept.get_or_init(|| stage::sweep(&self.0.disk, &self.0.root));
+    }
+
+    /// Forgets which files a writer made; for when it is closed.
+    pub(crate) fn forget_writer(&self, writer: &str) {
+        self.own().forget_writer(writer);
+    }
+
+    /// See [`Store::settle`](super::Store::settle).
+    pub(crate) async fn settle_durably(&self, key: &str) -> Result<(), object_store::Error> {
+        let (store, key) = (self.clone(), key.to_string());
+        blocking(move || store.settle(&key).map_err(|failure| failure.into_object_store(&key))).await
+    }
+
+    /// At most `max` files with a prefix, after a text, and whether these are all.
+    pub(crate) async fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<(Vec<ObjectMeta>, bool), object_store::Error> {
+        let one_more = max.saturating_add(1);
+        let (store, mut walk) = (self.clone(), Walk::new(prefix, after, one_more));
+        let key = prefix.to_string();
+        blocking(move || {
+            let mut found = walk.next(store.root(), one_more).map_err(|error| not_listed(&key, &error))?;
+            let complete = found.len() <= max;
+            found.truncate(max);
+            Ok((found, complete))
+        })
+        .await
+    }
+
+    /// The directories directly in one that hold a file at any depth.
+    pub(crate) async fn dirs(&self, path: &str) -> Result<Vec<String>, object_store::Error> {
+        let (store, path) = (self.clone(), path.to_string());
+        blocking(move || {
+            walk::children(store.root(), &path).map(|(_, dirs)| dirs).map_err(|error| not_listed(&path, &error))
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalStore({:?})", self.0.root)
+    }
+}
+
+impl fmt::Display for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.root)
+    }
+}
+
+fn not_listed(key: &str, error: &io::Error) -> object_store::Error {
+    Failure::new(Effect::None, fault("the directory can't be listed", key, error)).into_object_store(key)
+}
+
+/// Refuses keys that are not ours to use: those that leave the root above all.
+fn check(key: &str) -> Result<()> {
+    let invalid = |what: &str| {
+        let shown: String = key.escape_default().collect();
+        Err(Error::new(ErrorKind::InvalidInput, format!("not a usable key: {what}")).with_key(shown))
+    };
+    let mut names = key.split('/');
+    if key.contains('\0') || names.clone().any(|name| name.is_empty() || name == "." || name == "..") {
+        return invalid("an empty name, `.`, `..` or a zero byte is in it");
+    }
+    if names.next() == Some(stage::STAGING_DIR) {
+        return invalid("it lies where the store keeps its staging files");
+    }
+    Ok(())
+}
+
+/// Runs what may wait for the disk where waiting is allowed. Once begun it runs to its end, though
+/// nobody may wait for it any more.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, object_store::Error> + Send + 'static,
+) -> Result<T, object_store::Error> {
+    // A simulation brings its own executor: there nothing else waits on this thread.
+    let Ok(tokio) = tokio::runtime::Handle::try_current() else { return work() };
+    match tokio.spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => {
+            let error = Error::new(ErrorKind::Internal, format!("the disk's task ended without a result: {error}"));
+            Err(Failure::new(Effect::Unknown, error).into_object_store(""))
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The calls that change the disk, each past the hook, and what their errors mean.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use rustix::fs::AtFlags;
+use rustix::io::{Errno, retry_on_intr};
+
+use super::hook::{DiskHook, DiskOp, DiskVerdict};
+use crate::error::{Error, ErrorKind};
+
+/// The most buffers that one writev takes (IOV_MAX of Linux and the BSDs).
+const BUFFERS_A_CALL: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Disk {
+    pub(super) hook: Option<Arc<dyn DiskHook>>,
+}
+
+impl Disk {
+    fn run<T>(&self, op: DiskOp<'_>, act: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+        let verdict = self.hook.as_ref().map_or(DiskVerdict::Proceed, |hook| hook.before(&op));
+        match verdict {
+            DiskVerdict::Proceed => Ok(retry_on_intr(act)?),
+            DiskVerdict::Fail(errno) => Err(io::Error::from_raw_os_error(errno)),
+            DiskVerdict::FailAfter(errno) => {
+                retry_on_intr(act)?;
+                Err(io::Error::from_raw_os_error(errno))
+            }
+        }
+    }
+
+    pub(super) fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> io::Result<()> {
+        self.run(DiskOp::MakeDir { path }, || rustix::fs::mkdirat(dir, name, 0o777.into()))
+    }
+
+    /// Asks the hook for the opening of a staging file, which `open` does.
+    pub(super) fn stage<T>(
+        &self,
+        key: &str,
+        path: Option<&str>,
+        open: impl FnMut() -> rustix::io::Result<T>,
+    ) -> io::Result<T> {
+        self.run(DiskOp::Stage { key, path }, open)
+    }
+
+    /// Appends all chunks to a file.
+    pub(super) fn write<'a>(
+        &self,
+        file: BorrowedFd<'_>,
+        key: &str,
+        chunks: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        let mut chunks = chunks.filter(|chunk| !chunk.is_empty()).peekable();
+        if self.hook.is_some() {
+            for chunk in chunks {
+                let op = DiskOp::Write { key, bytes: chunk };
+                self.run(op, || write_all(file, &mut [io::IoSlice::new(chunk)]))?;
+            }
+            return Ok(());
+        }
+        // The chunks of a segment go out in few calls, uncopied.
+        let mut slices = Vec::new();
+        while chunks.peek().is_some() {
+            slices.clear();
+            slices.extend(chunks.by_ref().take(BUFFERS_A_CALL).map(io::IoSlice::new));
+            write_all(file, &mut slices)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_file(&self, file: BorrowedFd<'_>, key: &str) -> io::Result<()> {
+        self.run(DiskOp::SyncFile { key }, || sync(file))
+    }
+
+    pub(super) fn sync_dir(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+        self.run(DiskOp::SyncDir { path }, || sync(dir))
+    }
+
+    /// Gives a file its name, unless that is taken.
+    pub(super) fn link(
+        &self,
+        key: &str,
+        from: (BorrowedFd<'_>, &str, AtFlags),
+        to: (BorrowedFd<'_>, &str),
+    ) -> io::Result<()> {
+        self.run(DiskOp::Link { key }, || rustix::fs::linkat(from.0, from.1, to.0, to.1, from.2))
+    }
+
+    pub(super) fn rename(&self, key: &str, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) -> io::Result<()> {
+        self.run(DiskOp::Rename { key }, || rustix::fs::renameat(from.0, from.1, to.0, to.1))
+    }
+
+    pub(super) fn unlink(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> io::Result<()> {
+        self.run(DiskOp::Unlink { path }, || rustix::fs::unlinkat(dir, name, AtFlags::empty()))
+    }
+}
+
+fn write_all(file: BorrowedFd<'_>, mut slices: &mut [io::IoSlice<'_>]) -> rustix::io::Result<()> {
+    while !slices.is_empty() {
+        match retry_on_intr(|| rustix::io::writev(file, slices))? {
+            0 => return Err(Errno::IO),
+            written => io::IoSlice::advance_slices(&mut slices, written),
+        }
+    }
+    Ok(())
+}
+
+/// Flushes to the medium. Apple's fsync stops at the drive's cache.
+fn sync(fd: impl AsFd) -> rustix::io::Result<()> {
+    #[cfg(target_vendor = "apple")]
+    return rustix::fs::fcntl_fullfsync(fd);
+    #[cfg(not(target_vendor = "apple"))]
+    return rustix::fs::fsync(fd);
+}
+
+/// The error of a call, for the object or directory `key`.
+pub(super) fn fault(what: &str, key: &str, error: &io::Error) -> Error {
+    let mapped = Error::new(kind(error), format!("{what}: {error}"));
+    let mapped = match Errno::from_io_error(error) {
+        Some(Errno::NOSPC | Errno::DQUOT) => mapped.with_hint("make room on the disk"),
+        Some(Errno::MFILE | Errno::NFILE) => mapped.with_hint("raise the limit of open files (ulimit -n)"),
+        Some(Errno::LOOP) => mapped.with_hint("symbolic links below the directory are not followed"),
+        Some(Errno::XDEV) => mapped.with_hint("the whole directory must be on one file system"),
+        _ => mapped,
+    };
+    if key.is_empty() { mapped } else { mapped.with_key(key) }
+}
+
+fn kind(error: &io::Error) -> ErrorKind {
+    match Errno::from_io_error(error) {
+        Some(Errno::NOENT | Errno::NOTDIR) => ErrorKind::NotFound,
+        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::LOOP) => ErrorKind::PermissionDenied,
+        Some(Errno::NAMETOOLONG | Errno::ISDIR | Errno::NOTEMPTY) => ErrorKind::InvalidInput,
+        Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::INVAL) => ErrorKind::Unsupported,
+        _ => ErrorKind::Unavailable,
+    }
+}
+
+/// Whether a failed linkat or renameat certainly gave no name. A network file system may have
+/// done its work when its answer was lost, and says EIO or the like.
+pub(super) fn certainly_not_named(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::ACCESS
+                | Errno::PERM
+                | Errno::ROFS
+                | Errno::LOOP
+                | Errno::NAMETOOLONG
+                | Errno::ISDIR
+                | Errno::NOTEMPTY
+                | Errno::NOSPC
+                | Errno::DQUOT
+                | Errno::MLINK
+                | Errno::XDEV
+                | Errno::OPNOTSUPP
+                | Errno::INVAL
+        )
+    )
+}
+
+pub(super) fn is(error: &io::Error, errno: Errno) -> bool {
+    Errno::from_io_error(error) == Some(errno)
+}

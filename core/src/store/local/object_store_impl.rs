@@ -1,0 +1,244 @@
+//! The directory behind object_store's trait.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    Attribute, Attributes, CopyMode, CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult,
+    GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, RenameOptions, RenameTargetMode, Result as StoreResult, UploadPart,
+};
+
+use super::own::FileId;
+use super::put::PutError;
+use super::walk::{Walk, children};
+use super::{LocalStore, blocking, not_listed};
+use crate::store::failure::{Effect, Failure};
+use crate::store::{KFSID, KFSMERGED, KFSNAME};
+use crate::{Error, ErrorKind};
+
+/// How many objects a listing looks at in one go.
+const GO: usize = 1000;
+/// How many names of one directory a listing holds.
+const STRETCH: usize = 64 * 1024;
+
+impl PutError {
+    fn into_object_store(self, path: &str) -> StoreError {
+        match self {
+            PutError::Exists => {
+                StoreError::AlreadyExists { path: path.to_string(), source: "the name is taken".into() }
+            }
+            PutError::Failed(failure) => failure.into_object_store(path),
+        }
+    }
+}
+
+fn unsupported(what: &str) -> StoreError {
+    let error = Error::new(ErrorKind::Unsupported, format!("a directory can't keep {what}"));
+    StoreError::NotSupported { source: Box::new(Failure::new(Effect::None, error)) }
+}
+
+fn put_result(id: &FileId) -> PutResult {
+    PutResult { e_tag: Some(id.e_tag()), version: None, extensions: Default::default() }
+}
+
+/// The `kfsid` among an object's attributes. The writer's name and the mark of merging are not kept.
+fn kfsid(attributes: &Attributes) -> StoreResult<Option<String>> {
+    let mut kfsid = None;
+    for (attribute, value) in attributes {
+        match attribute {
+            Attribute::Metadata(name) if name == KFSID => kfsid = Some(value.to_string()),
+            Attribute::Metadata(name) if name == KFSNAME || name == KFSMERGED => {}
+            _ => return Err(unsupported("such attributes of an object")),
+        }
+    }
+    Ok(kfsid)
+}
+
+impl LocalStore {
+    fn identity(&self, id: &FileId) -> Attributes {
+        let kfsid = self.own().find(id).map_or_else(|| id.stranger(), |made| made.kfsid);
+        [(Attribute::Metadata(KFSID.into()), kfsid)].into_iter().collect()
+    }
+
+    fn put(&self, path: &Path, payload: &PutPayload, mode: &PutMode, kfsid: Option<&str>) -> StoreResult<PutResult> {
+        let key = path.as_ref();
+        let put = match mode {
+            PutMode::Create => self.create(key, payload, kfsid),
+            PutMode::Overwrite => self.overwrite(key, payload),
+            // Compare and replace in one step has no counterpart among files.
+            PutMode::Update(_) => {
+                let (operation, implementer) = ("`put_opts` with `PutMode::Update`".into(), "LocalStore".into());
+                return Err(StoreError::NotImplemented { operation, implementer });
+            }
+        };
+        put.map(|id| put_result(&id)).map_err(|error| error.into_object_store(key))
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl ObjectStore for LocalStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
+        let kfsid = kfsid(&opts.attributes)?;
+        let (store, path) = (self.clone(), location.clone());
+        blocking(move || store.put(&path, &payload, &opts.mode, kfsid.as_deref())).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        kfsid(&opts.attributes)?;
+        Ok(Box::new(Parts { store: self.clone(), path: location.clone(), parts: Some(Vec::new()) }))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        let (opened, range) = self.locate(location, &options)?;
+        let (meta, attributes) = (opened.meta.clone(), self.identity(&opened.id));
+        let bytes = if options.head {
+            Bytes::new()
+        } else if self.maps(&range) || range.end.saturating_sub(range.start) <= super::read::COPIED {
+            self.read(&opened, range.clone(), location)?
+        } else {
+            let (store, path, range) = (self.clone(), location.clone(), range.clone());
+            blocking(move || store.read(&opened, range, &path)).await?
+        };
+        let payload = GetResultPayload::Stream(stream::once(async move { Ok(bytes) }).boxed());
+        Ok(GetResult { payload, meta, range, attributes, extensions: Default::default() })
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
+        let mut all = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let options = GetOptions::new().with_range(Some(GetRange::Bounded(range.clone())));
+            let (opened, range) = self.locate(location, &options)?;
+            all.push(self.read(&opened, range, location)?);
+        }
+        Ok(all)
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        let store = self.clone();
+        locations
+            .and_then(move |path| {
+                let store = store.clone();
+                blocking(move || match store.remove(path.as_ref()) {
+                    Ok(true) => Ok(path),
+                    Ok(false) => {
+                        Err(StoreError::NotFound { path: path.to_string(), source: "there is no such file".into() })
+                    }
+                    Err(failure) => Err(failure.into_object_store(path.as_ref())),
+                })
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.stream(prefix, None)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.stream(prefix, Some(offset))
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        let (store, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
+        blocking(move || {
+            let found = children(store.root(), prefix.as_ref());
+            let (objects, dirs) = found.map_err(|error| not_listed(prefix.as_ref(), &error))?;
+            let dirs = dirs.into_iter().filter_map(|name| {
+                let path = if prefix.is_root() { name } else { format!("{prefix}/{name}") };
+                Path::parse(path).ok()
+            });
+            Ok(ListResult { objects, common_prefixes: dirs.collect(), extensions: Default::default() })
+        })
+        .await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        let (store, from, to) = (self.clone(), from.clone(), to.clone());
+        blocking(move || {
+            let (opened, range) = store.locate(&from, &GetOptions::new())?;
+            let payload = PutPayload::from(store.read(&opened, range, &from)?);
+            let mode = match options.mode {
+                CopyMode::Overwrite => PutMode::Overwrite,
+                CopyMode::Create => PutMode::Create,
+            };
+            store.put(&to, &payload, &mode, None).map(|_| ())
+        })
+        .await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
+        let (store, from, to) = (self.clone(), from.clone(), to.clone());
+        let replace = options.target_mode == RenameTargetMode::Overwrite;
+        blocking(move || {
+            let renamed = store.rename(from.as_ref(), to.as_ref(), replace);
+            renamed.map_err(|error| error.into_object_store(to.as_ref()))
+        })
+        .await
+    }
+}
+
+impl LocalStore {
+    fn stream(&self, prefix: Option<&Path>, after: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        let prefix = prefix.filter(|prefix| !prefix.is_root()).map(|prefix| format!("{prefix}/")).unwrap_or_default();
+        let walk = Walk::new(&prefix, after.map(Path::as_ref), STRETCH);
+        stream::try_unfold(Some((self.clone(), walk)), |state| async move {
+            let Some((store, mut walk)) = state else { return Ok(None) };
+            blocking(move || {
+                let found = walk.next(store.root(), GO).map_err(|error| not_listed("", &error))?;
+                let more = (found.len() == GO).then_some((store, walk));
+                Ok(Some((stream::iter(found.into_iter().map(Ok)), more)))
+            })
+            .await
+        })
+        .try_flatten()
+        .boxed()
+    }
+}
+
+/// An upload in parts. They are gathered in memory: the log never uploads so.
+#[derive(Debug)]
+struct Parts {
+    store: LocalStore,
+    path: Path,
+    parts: Option<Vec<PutPayload>>,
+}
+
+impl Parts {
+    fn ended() -> StoreError {
+        StoreError::Generic { store: "kfs directory", source: "the upload was completed or aborted before".into() }
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Parts {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let done = match &mut self.parts {
+            Some(parts) => {
+                parts.push(data);
+                Ok(())
+            }
+            None => Err(Self::ended()),
+        };
+        let done: BoxFuture<'static, StoreResult<()>> = Box::pin(async move { done });
+        done
+    }
+
+    async fn complete(&mut self) -> StoreResult<PutResult> {
+        let parts = self.parts.take().ok_or_else(Self::ended)?;
+        let payload: PutPayload = parts.iter().flat_map(|part| part.iter().cloned()).collect();
+        self.store.put_opts(&self.path, payload, PutOptions::default()).await
+    }
+
+    async fn abort(&mut self) -> StoreResult<()> {
+        self.parts.take().map(|_| ()).ok_or_else(Self::ended)
+    }
+}

@@ -1,0 +1,292 @@
+//! Durable writes: aside, fsynced, named, and the name fsynced.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use object_store::PutPayload;
+use rustix::fs::{AtFlags, FileType, OFlags};
+use rustix::io::Errno;
+
+use super::disk::{certainly_not_named, fault, is};
+use super::own::FileId;
+use super::root::DirError;
+use super::stage::{StageError, Staged};
+use super::{LocalStore, check};
+use crate::error::{Error, ErrorKind};
+use crate::store::failure::{Effect, Failure};
+
+/// How a put failed.
+#[derive(Debug)]
+pub(super) enum PutError {
+    /// The name is taken by another's file.
+    Exists,
+    Failed(Failure),
+}
+
+impl From<Failure> for PutError {
+    fn from(failure: Failure) -> Self {
+        PutError::Failed(failure)
+    }
+}
+
+type Put<T> = Result<T, PutError>;
+
+fn no_effect(what: &str, key: &str) -> impl Fn(io::Error) -> PutError {
+    move |error| Failure::new(Effect::None, fault(what, key, &error)).into()
+}
+
+fn not_synced(visible: bool, what: &str, key: &str, error: &io::Error) -> Failure {
+    // Whatever the errno: the bytes may be lost, and it may pass.
+    let error = fault(&format!("{what} could not be made durable (fsync)"), key, error);
+    Failure::new(Effect::SyncFailed { visible }, error.with_kind(ErrorKind::Unavailable))
+}
+
+/// The directory's path and the name of a key.
+pub(super) fn split(key: &str) -> (&str, &str) {
+    key.rsplit_once('/').unwrap_or(("", key))
+}
+
+impl LocalStore {
+    /// Creates a file, unless the name is taken.
+    pub(super) fn create(&self, key: &str, payload: &PutPayload, kfsid: Option<&str>) -> Put<FileId> {
+        let (dir, name) = self.prepare(key)?;
+        // A lost slot costs no write.
+        match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(no_effect("the name can't be looked up", key)(error.into())),
+            Ok(_) => return self.taken(key, kfsid),
+        }
+        let mut nameless = !self.options().named_staging && !self.shared().no_nameless.load(Ordering::Relaxed);
+        loop {
+            let staged = self.write(&dir, key, payload, nameless)?;
+            let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
+            // Remembered before it can be seen: whoever asks right after the link is told.
+            if let Some(kfsid) = kfsid {
+                self.own().remember(kfsid, id);
+            }
+            let linked = staged.link(key, (dir.as_fd(), name));
+            match linked {
+                Ok(()) => {}
+                // A network file system repeats a request whose answer was lost.
+                Err(error) if is(&error, Errno::EXIST) && self.has_name(&dir, name, &id) => {}
+                Err(error) => {
+                    let unnamed = is(&error, Errno::EXIST) || certainly_not_named(&error);
+                    if unnamed {
+                        self.own().forget(&id);
+                    }
+                    if is(&error, Errno::EXIST) {
+                        return self.taken(key, kfsid);
+                    }
+                    if staged.is_nameless() && unnamed && is(&error, Errno::NOENT) {
+                        // Neither /proc nor the right to link without it, if not the directory
+                        // itself is gone: the named way tells.
+                        self.shared().no_nameless.store(true, Ordering::Relaxed);
+                        nameless = false;
+                        continue;
+                    }
+                    let effect = if unnamed { Effect::None } else { Effect::Unknown };
+                    return Err(Failure::new(effect, fault("the file can't be given its name", key, &error)).into());
+                }
+            }
+            if let Err(error) = self.disk().sync_dir(dir.as_fd(), split(key).0) {
+                self.own().sync_failed(&id);
+                return Err(not_synced(true, "the file's name", key, &error).into());
+            }
+            return Ok(id);
+        }
+    }
+
+    /// Writes a file, replacing what has the name.
+    pub(super) fn overwrite(&self, key: &str, payload: &PutPayload) -> Put<FileId> {
+        let (dir, name) = self.prepare(key)?;
+        let mut staged = self.write(&dir, key, payload, false)?;
+        let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
+        if let Err(error) = staged.rename(key, (dir.as_fd(), name)) {
+            let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
+            return Err(Failure::new(effect, fault("the file can't be replaced", key, &error)).into());
+        }
+        let synced = self.disk().sync_dir(dir.as_fd(), split(key).0);
+        synced.map_err(|error| not_synced(true, "the file's name", key, &error))?;
+        Ok(id)
+    }
+
+    /// Removes a file, durably. One that is not there too, for an earlier removal may have failed
+    /// half way; answers whether it was there.
+    pub(super) fn remove(&self, key: &str) -> Result<bool, Failure> {
+        check(key).map_err(|error| Failure::new(Effect::None, error))?;
+        let (path, name) = split(key);
+        let failed = |error: &io::Error| Failure::new(Effect::Unknown, fault("the file can't be removed", key, error));
+        let dir = match self.root().open_dir(path) {
+            Ok(dir) => dir,
+            Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) => return Ok(false),
+            Err(error) => return Err(failed(&error)),
+        };
+        let there = match self.disk().unlink(dir.as_fd(), name, key) {
+            Ok(()) => true,
+            Err(error) if is(&error, Errno::NOENT) => false,
+            // A directory is no object.
+            Err(error) if self.is_dir(&dir, name) => {
+                let _ = error;
+                return Ok(false);
+            }
+            Err(error) => return Err(failed(&error)),
+        };
+        let synced = self.disk().sync_dir(dir.as_fd(), path);
+        synced.map_err(|error| not_synced(false, "the removal", key, &error))?;
+        Ok(there)
+    }
+
+    /// Makes sure that a file and its name are durable.
+    pub(super) fn settle(&self, key: &str) -> Result<(), Failure> {
+        let failed = |error: &io::Error| Failure::new(Effect::None, fault("the file can't be opened", key, error));
+        check(key).map_err(|error| Failure::new(Effect::None, error))?;
+        let file = self.root().open_beneath(key, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|e| failed(&e))?;
+        let stat = rustix::fs::fstat(&file).map_err(|e| failed(&e.into()))?;
+        self.settle_file(key, &file, &FileId::of(&stat))
+    }
+
+    fn settle_file(&self, key: &str, file: &OwnedFd, id: &FileId) -> Result<(), Failure> {
+        let file = self.disk().sync_file(file.as_fd(), key);
+        let all = file.and_then(|()| self.root().sync_again(self.disk(), split(key).0));
+        if let Err(error) = all {
+            self.own().sync_failed(id);
+            return Err(not_synced(true, "the file", key, &error));
+        }
+        // Looked at after the fsyncs: an earlier try, cut off from its waiter, may have failed only
+        // while they ran. What it was told is not told again.
+        if self.own().find(id).is_some_and(|made| made.sync_failed) {
+            let earlier = io::Error::other("an earlier fsync of it failed");
+            return Err(not_synced(true, "the file", key, &earlier));
+        }
+        Ok(())
+    }
+
+    /// The name is taken. By an earlier try with the same kfsid: then that is made durable, and is
+    /// what was to be created.
+    fn taken(&self, key: &str, kfsid: Option<&str>) -> Put<FileId> {
+        let file = match self.root().open_beneath(key, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(file) => file,
+            // Gone again; the caller looks.
+            Err(error) if is(&error, Errno::NOENT) => return Err(PutError::Exists),
+            Err(error) => return Err(no_effect("what has the name can't be opened", key)(error)),
+        };
+        let stat = rustix::fs::fstat(&file).map_err(|e| no_effect("what has the name can't be read", key)(e.into()))?;
+        if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            let error =
+                Error::new(ErrorKind::InvalidInput, "a directory, or something else that is no file, has this name");
+            return Err(Failure::new(Effect::None, error.with_key(key).with_hint("move it away")).into());
+        }
+        let id = FileId::of(&stat);
+        match (self.own().find(&id), kfsid) {
+            (Some(made), Some(kfsid)) if made.kfsid == kfsid => {
+                self.settle_file(key, &file, &id)?;
+                Ok(id)
+            }
+            _ => Err(PutError::Exists),
+        }
+    }
+
+    /// Checks the key and opens its directory, made where it is not there.
+    fn prepare<'k>(&self, key: &'k str) -> Put<(OwnedFd, &'k str)> {
+        check(key).map_err(|error| Failure::new(Effect::None, error))?;
+        self.sweep_once();
+        let (path, name) = split(key);
+        Ok((self.make_dir(path, key)?, name))
+    }
+
+    fn make_dir(&self, path: &str, key: &str) -> Put<OwnedFd> {
+        self.root().make_dir(self.disk(), path).map_err(|error| self.dir_failed(key, error))
+    }
+
+    #[allow(clippy::unused_self, reason = "reads as the others")]
+    fn dir_failed(&self, key: &str, error: DirError) -> PutError {
+        match error {
+            DirError::NotSynced(error) => not_synced(false, "a directory", key, &error).into(),
+            DirError::NotMade(error) => {
+                let mapped = fault("the directory can't be made", key, &error);
+                let mapped = match Errno::from_io_error(&error) {
+                    Some(Errno::NOTDIR) => {
+                        mapped.with_kind(ErrorKind::InvalidInput).with_hint("a file has the name of a directory")
+                    }
+                    _ => mapped,
+                };
+                Failure::new(Effect::None, mapped).into()
+            }
+        }
+    }
+
+    /// Writes the bytes aside and flushes them.
+    fn write(&self, dir: &OwnedFd, key: &str, payload: &PutPayload, nameless: bool) -> Put<Staged<'_>> {
+        let mut staged = None;
+        if nameless {
+            let opened = Staged::nameless(self.disk(), dir.as_fd(), key);
+            staged = opened.map_err(no_effect("no staging file can be made", key))?;
+            if staged.is_none() {
+                self.shared().no_nameless.store(true, Ordering::Relaxed);
+            }
+        }
+        let staged = match staged {
+            Some(staged) => staged,
+            None => Staged::named(self.disk(), self.root(), self.options().entropy.as_ref(), key).map_err(|error| {
+                match error {
+                    StageError::Dir(error) => self.dir_failed(key, error),
+                    StageError::Open(error) => no_effect("no staging file can be made", key)(error),
+                }
+            })?,
+        };
+        let chunks = payload.iter().map(Bytes::as_ref);
+        let written = self.disk().write(staged.file.as_fd(), key, chunks);
+        written.map_err(no_effect("the file can't be written", key))?;
+        let synced = self.disk().sync_file(staged.file.as_fd(), key);
+        synced.map_err(|error| not_synced(false, "the file", key, &error))?;
+        Ok(staged)
+    }
+
+    fn has_name(&self, dir: &OwnedFd, name: &str, id: &FileId) -> bool {
+        let _ = self;
+        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| FileId::of(&stat) == *id)
+    }
+
+    fn is_dir(&self, dir: &OwnedFd, name: &str) -> bool {
+        let _ = self;
+        rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+    }
+
+    /// Gives a file another name: at once where it may replace, else as a second name whose first
+    /// is then removed.
+    pub(super) fn rename(&self, from: &str, to: &str, replace: bool) -> Put<()> {
+        let from_path = object_store::path::Path::from(from);
+        let source: File = self
+            .open_file(&from_path)
+            .map_err(|_| Failure::new(Effect::None, Error::new(ErrorKind::NotFound, "no such object").with_key(from)))?
+            .file;
+        let (from_dir, from_name) = (self.root().open_dir(split(from).0), split(from).1);
+        let from_dir = from_dir.map_err(no_effect("the directory can't be opened", from))?;
+        let (to_dir, to_name) = self.prepare(to)?;
+        drop(source);
+        let (source, target) = ((from_dir.as_fd(), from_name), (to_dir.as_fd(), to_name));
+        let named = if replace {
+            self.disk().rename(to, source, target)
+        } else {
+            self.disk().link(to, (source.0, source.1, AtFlags::empty()), target)
+        };
+        match named {
+            Err(error) if is(&error, Errno::EXIST) && !replace => return Err(PutError::Exists),
+            Err(error) => {
+                let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
+                return Err(Failure::new(effect, fault("the file can't be given its name", to, &error)).into());
+            }
+            Ok(()) => {}
+        }
+        let sync = |dir: &OwnedFd, key: &str| {
+            let synced = self.disk().sync_dir(dir.as_fd(), split(key).0);
+            synced.map_err(|error| not_synced(true, "the file's name", key, &error))
+        };
+        sync(&to_dir, to)?;
+        if replace { Ok(sync(&from_dir, from)?) } else { Ok(self.remove(from).map(|_| ())?) }
+    }
+}

@@ -1,0 +1,257 @@
+//! Failing fsyncs and links, and tries again.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::*;
+use crate::ErrorKind;
+use crate::store::{Created, Identity, ReadRange, SyncFailure};
+
+const EIO: i32 = 5;
+const KEY: &str = "ns/t/0/segment";
+
+fn fail_when(matches: impl Fn(&DiskOp<'_>) -> bool + Send + Sync + 'static) -> (Arc<AtomicBool>, Arc<dyn DiskHook>) {
+    let armed = Arc::new(AtomicBool::new(false));
+    let hook = hook({
+        let armed = armed.clone();
+        move |op| {
+            if armed.load(Ordering::SeqCst) && matches(op) { DiskVerdict::Fail(EIO) } else { DiskVerdict::Proceed }
+        }
+    });
+    (armed, hook)
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_the_file_leaves_no_object() {
+    for options in both() {
+        let dir = tempfile::tempdir().unwrap();
+        let (armed, hook) = fail_when(|op| matches!(op, DiskOp::SyncFile { .. }));
+        let store = open(dir.path(), &options.disk_hook(hook));
+        armed.store(true, Ordering::SeqCst);
+        let Created::SyncFailed { visible, error } = store.create(KEY, payload("x"), &Identity::of("aa.0")).await
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (visible, error.kind(), SyncFailure::of(&error).unwrap().visible),
+            (false, ErrorKind::Unavailable, false)
+        );
+        assert_eq!(tree(dir.path()), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_the_directory_is_told_and_stays_failed() {
+    for options in both() {
+        let dir = tempfile::tempdir().unwrap();
+        let (armed, hook) = fail_when(|op| *op == DiskOp::SyncDir { path: "ns/t/0" });
+        let store = open(dir.path(), &options.disk_hook(hook));
+        armed.store(true, Ordering::SeqCst);
+        let identity = Identity::of("aa.0");
+        let created = store.create(KEY, payload("x"), &identity).await;
+        assert!(matches!(created, Created::SyncFailed { visible: true, .. }), "{created:?}");
+        // The next fsync succeeds, and proves nothing: the kernel tells a lost write once.
+        armed.store(false, Ordering::SeqCst);
+        let again = store.create(KEY, payload("x"), &identity).await;
+        assert!(matches!(again, Created::SyncFailed { visible: true, .. }), "{again:?}");
+        let error = store.settle(KEY).await.unwrap_err();
+        assert!(SyncFailure::of(&error).is_some_and(|failure| failure.visible));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_a_new_directorys_parent_is_told() {
+    for path in ["..", "", "ns", "ns/t"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (armed, hook) = fail_when(move |op| *op == DiskOp::SyncDir { path });
+        let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+        armed.store(true, Ordering::SeqCst);
+        let created = store.create(KEY, payload("x"), &Identity::none()).await;
+        assert!(matches!(created, Created::SyncFailed { visible: false, .. }), "{path} {created:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_another_made_is_fsynced_before_it_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("ns/t/0")).unwrap();
+    let synced = Arc::new(Mutex::new(Vec::new()));
+    let hook = hook({
+        let synced = synced.clone();
+        move |op| {
+            if let DiskOp::SyncDir { path } = op {
+                synced.lock().unwrap().push(path.to_string());
+            }
+            DiskVerdict::Proceed
+        }
+    });
+    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    for (key, expected) in [
+        ("ns/t/0/a", vec!["..", "", "ns", "ns/t", "ns/t/0"]),
+        ("ns/t/0/b", vec!["ns/t/0"]),
+        ("ns/t/1/a", vec!["ns/t", "ns/t/1"]),
+    ] {
+        assert!(matches!(store.create(key, payload("x"), &Identity::none()).await, Created::Yes(_)));
+        assert_eq!(std::mem::take(&mut *synced.lock().unwrap()), expected, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn failed_fsyncs_of_settle_overwrite_and_delete_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (armed, hook) = fail_when(|op| *op == DiskOp::SyncDir { path: "ns/t/0" });
+    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    store.overwrite(KEY, payload("x")).await.unwrap();
+    store.settle(KEY).await.unwrap();
+    armed.store(true, Ordering::SeqCst);
+    for error in [
+        store.settle(KEY).await.unwrap_err(),
+        store.overwrite(KEY, payload("y")).await.unwrap_err(),
+        store.delete(KEY).await.unwrap_err(),
+        // It is gone, and not known to stay so.
+        store.delete(KEY).await.unwrap_err(),
+    ] {
+        assert!(SyncFailure::of(&error).is_some(), "{error:?}");
+    }
+    armed.store(false, Ordering::SeqCst);
+    store.delete(KEY).await.unwrap();
+    assert_eq!(store.settle(KEY).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_create_is_repeated_by_its_kfsid() {
+    for options in both() {
+        let dir = tempfile::tempdir().unwrap();
+        let syncs = Arc::new(AtomicUsize::new(0));
+        let hook = hook({
+            let syncs = syncs.clone();
+            move |op| {
+                if matches!(op, DiskOp::SyncFile { .. } | DiskOp::SyncDir { .. }) {
+                    syncs.fetch_add(1, Ordering::SeqCst);
+                }
+                DiskVerdict::Proceed
+            }
+        });
+        let store = open(dir.path(), &options.disk_hook(hook));
+        let identity = Identity::of("aa.0");
+        let Created::Yes(first) = store.create(KEY, payload("x"), &identity).await else { panic!() };
+        let before = syncs.load(Ordering::SeqCst);
+        let Created::Yes(second) = store.create(KEY, payload("x"), &identity).await else { panic!() };
+        assert!(first.same_as(&second) && first.e_tag() == second.e_tag());
+        // The file, its directory, and the three above.
+        assert_eq!(syncs.load(Ordering::SeqCst) - before, 5);
+        let other = store.create(KEY, payload("x"), &Identity::of("aa.1")).await;
+        assert!(matches!(other, Created::Exists), "{other:?}");
+        assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Exists));
+        assert_eq!(store.get(KEY, ReadRange::Whole, None).await.unwrap().identity, identity);
+        // Another store on the directory, as another process has it, does not know the file.
+        let stranger = open(dir.path(), &StoreOptions::new());
+        assert!(matches!(stranger.create(KEY, payload("x"), &identity).await, Created::Exists));
+        let theirs = stranger.get(KEY, ReadRange::Whole, None).await.unwrap().identity.kfsid.unwrap();
+        assert!(theirs.starts_with("inode-"), "{theirs}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_whose_answer_was_lost_is_found_by_the_next_try() {
+    for options in both() {
+        let dir = tempfile::tempdir().unwrap();
+        let links = AtomicUsize::new(0);
+        let hook = hook(move |op| match op {
+            DiskOp::Link { .. } if links.fetch_add(1, Ordering::SeqCst) == 0 => DiskVerdict::FailAfter(EIO),
+            _ => DiskVerdict::Proceed,
+        });
+        let store = open(dir.path(), &options.disk_hook(hook));
+        let created = store.create(KEY, payload("x"), &Identity::of("aa.0")).await;
+        assert!(matches!(created, Created::Unknown(_)), "{created:?}");
+        let again = store.create(KEY, payload("x"), &Identity::of("aa.0")).await;
+        assert!(matches!(again, Created::Yes(_)), "{again:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_certainly_was_not_made_is_refused() {
+    const ENOSPC: i32 = 28;
+    for options in both() {
+        for what in 0..3 {
+            let dir = tempfile::tempdir().unwrap();
+            let hook = hook(move |op| match (what, op) {
+                (0, DiskOp::Stage { .. }) | (1, DiskOp::Write { .. }) | (2, DiskOp::Link { .. }) => {
+                    DiskVerdict::Fail(ENOSPC)
+                }
+                _ => DiskVerdict::Proceed,
+            });
+            let store = open(dir.path(), &options.clone().disk_hook(hook));
+            match store.create(KEY, payload("x"), &Identity::of("aa.0")).await {
+                Created::Refused(error) => assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some(KEY))),
+                other => panic!("{what} {other:?}"),
+            }
+            assert_eq!(tree(dir.path()), [""; 0]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_without_nameless_files_gets_named_ones() {
+    const EOPNOTSUPP: i32 = 95;
+    let dir = tempfile::tempdir().unwrap();
+    let nameless = Arc::new(AtomicUsize::new(0));
+    let hook = hook({
+        let nameless = nameless.clone();
+        move |op| match op {
+            DiskOp::Stage { path: None, .. } => {
+                nameless.fetch_add(1, Ordering::SeqCst);
+                DiskVerdict::Fail(EOPNOTSUPP)
+            }
+            _ => DiskVerdict::Proceed,
+        }
+    });
+    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    for key in ["a/1", "a/2"] {
+        assert!(matches!(store.create(key, payload("x"), &Identity::none()).await, Created::Yes(_)));
+    }
+    assert_eq!((tree(dir.path()), nameless.load(Ordering::SeqCst)), (vec!["a/1".into(), "a/2".into()], 1));
+}
+
+#[tokio::test]
+async fn a_sweep_takes_only_what_nobody_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let staging = dir.path().join(".kfs-tmp");
+    std::fs::create_dir(&staging).unwrap();
+    std::fs::write(staging.join("stage-0123"), "left by a crash").unwrap();
+    std::fs::write(staging.join("not ours"), "x").unwrap();
+    let held = std::fs::File::create(staging.join("stage-4567")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    // Reading sweeps nothing.
+    let store = open(dir.path(), &StoreOptions::new());
+    assert!(store.list_page("", None, 10).await.unwrap().objects.is_empty());
+    assert_eq!(tree(dir.path()).len(), 3);
+    store.overwrite("a", payload("x")).await.unwrap();
+    assert_eq!(tree(dir.path()), [".kfs-tmp/not ours", ".kfs-tmp/stage-4567", "a"]);
+    drop(held);
+    open(dir.path(), &StoreOptions::new()).overwrite("a", payload("x")).await.unwrap();
+    assert_eq!(tree(dir.path()), [".kfs-tmp/not ours", "a"]);
+}
+
+#[tokio::test]
+async fn a_second_store_does_not_sweep_what_the_first_is_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_path_buf();
+    let (other, done) = (Mutex::new(None), AtomicBool::new(false));
+    let hook = hook(move |op| {
+        if matches!(op, DiskOp::Link { .. }) && !done.swap(true, Ordering::SeqCst) {
+            // In the middle of a create another store on the directory has its first write.
+            let store = open(&path, &StoreOptions::new());
+            futures_util::FutureExt::now_or_never(async {
+                let local = LocalStore::open(&path, &StoreOptions::new()).unwrap();
+                local.overwrite("other", &payload("y")).map(|_| ()).unwrap();
+            });
+            *other.lock().unwrap() = Some(store);
+        }
+        DiskVerdict::Proceed
+    });
+    let store = open(dir.path(), &StoreOptions::new().named_staging(true).disk_hook(hook));
+    assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Yes(_)));
+    assert_eq!(tree(dir.path()), [KEY, "other"]);
+}
