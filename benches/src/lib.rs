@@ -1,6 +1,10 @@
 //! What the benchmarks share. Each compares, in one run, with the floor (`benches/floor.rs`) and
 //! with what a user would pick instead.
 
+mod discard;
+
+pub use discard::Discard;
+
 /// Payload sizes in bytes: one small record batch, one default batch, one default flush.
 pub const SIZES: [usize; 3] = [4 << 10, 64 << 10, 8 << 20];
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 pub use kfs_core::testing::*;
 
+pub mod contest;
 pub mod s3;
 
 pub use s3::S3Server;

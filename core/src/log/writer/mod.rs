@@ -7,6 +7,7 @@ mod commit;
 mod control;
 mod core;
 mod env;
+mod handle;
 mod look;
 mod open;
 mod options;
@@ -16,7 +17,6 @@ mod slot;
 mod start;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 pub use admission::Admission;
 pub use append::{Append, Offsets};
@@ -24,8 +24,8 @@ pub use options::{OnConflict, WriterOptions};
 pub use writer::Writer;
 
 pub(crate) use self::core::WriterCore;
+pub(crate) use handle::open;
 pub(crate) use start::create_log as create;
-pub(crate) use writer::open;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;

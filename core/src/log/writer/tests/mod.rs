@@ -1,5 +1,7 @@
 //! The commit protocol against a store that fails on purpose, in virtual time.
 
+#![allow(clippy::disallowed_methods, reason = "the tests' own tasks are no part of the library")]
+
 mod buffer;
 mod commit;
 mod many;
