@@ -107,10 +107,10 @@ impl Budget {
         let pressed = !state.waiting.is_empty();
         let dirty: Vec<_> = if pressed { state.dirty.values().filter_map(Weak::upgrade).collect() } else { Vec::new() };
         drop(state);
-        if let Some(fullest) = dirty.iter().max_by_key(|w| w.buffered()) {
-            if fullest.buffered() > 0 {
-                fullest.relieve();
-            }
+        if let Some(fullest) = dirty.iter().max_by_key(|w| w.buffered())
+            && fullest.buffered() > 0
+        {
+            fullest.relieve();
         }
     }
 }

@@ -33,12 +33,12 @@ pub(super) struct Group {
 
 impl Group {
     fn seal(&mut self) -> Result<()> {
-        if let Some(mut open) = self.open.take() {
-            if !open.is_empty() {
-                let batch = open.finish(0)?;
-                self.bytes = self.bytes.saturating_add(batch.bytes().len());
-                self.batches.push(batch);
-            }
+        if let Some(mut open) = self.open.take()
+            && !open.is_empty()
+        {
+            let batch = open.finish(0)?;
+            self.bytes = self.bytes.saturating_add(batch.bytes().len());
+            self.batches.push(batch);
         }
         Ok(())
     }

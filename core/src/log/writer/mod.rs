@@ -20,8 +20,8 @@ mod tests;
 
 pub use admission::Admission;
 pub use append::{Append, Offsets};
+pub use handle::Writer;
 pub use options::{OnConflict, WriterOptions};
-pub use writer::Writer;
 
 pub(crate) use self::core::WriterCore;
 pub(crate) use handle::open;

@@ -301,7 +301,7 @@ impl Flight {
         let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             Look::Clear => None,
             Look::Next { alone: true, .. } if self.first_try.is_some() => {
-                if let Some(rival) = self.inspect(env).await? { Some(rival.fenced()) } else { None }
+                self.inspect(env).await?.map(|rival| rival.fenced())
             }
             Look::Next { .. } => Some(super::look::moved(env.id(), self.slot, "another writer went on after it")),
             Look::Moved(error) => Some(error),

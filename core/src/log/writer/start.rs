@@ -115,10 +115,8 @@ pub(super) async fn fixed_start(
     has_log_json: bool,
     first: Option<i64>,
 ) -> Result<Option<i64>> {
-    if has_log_json {
-        if let Some(identity) = read(store, id).await? {
-            return Ok(Some(identity.start_offset));
-        }
+    if has_log_json && let Some(identity) = read(store, id).await? {
+        return Ok(Some(identity.start_offset));
     }
     Ok(first)
 }
