@@ -184,3 +184,6 @@ impl Iterator for Batches {
 }
 
 impl std::iter::FusedIterator for Batches {}
+
+#[cfg(test)]
+mod tests;

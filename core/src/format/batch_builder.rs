@@ -380,3 +380,6 @@ fn body_len(record: &NewRecord<'_>, timestamp_delta: i64, offset_delta: i32) -> 
     }
     (len <= i32::MAX as usize).then_some(len)
 }
+
+#[cfg(test)]
+mod tests;

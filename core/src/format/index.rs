@@ -198,3 +198,6 @@ impl IndexBuilder {
         SparseIndex { interval: self.interval, entries: self.entries.freeze() }
     }
 }
+
+#[cfg(test)]
+mod tests;

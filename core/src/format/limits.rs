@@ -24,8 +24,8 @@ pub struct Limits {
     ///
     /// Kafka's brokers take batches of 1 MiB (`message.max.bytes`), measured compressed; text that
     /// compresses a hundredfold stays below the default. Buffers grow with what was really
-    /// decompressed, so a batch that lies about its size costs what it holds. zstd needs its window
-    /// besides: up to the next power of two of this limit, at least 8 MiB, at most 128 MiB.
+    /// decompressed, at most fourfold at a time and never beyond the limit, so a batch that lies
+    /// about its size costs what it holds. Codecs keep less than 1 MiB besides.
     pub max_decompressed_batch: usize,
 }
 

@@ -385,3 +385,6 @@ fn check_headers(mut headers: Headers<'_>) -> Result<(), Fault> {
     }
     if headers.cursor.rest().is_empty() { Ok(()) } else { Err(Fault::Excess) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -394,3 +394,6 @@ impl Iterator for SegmentBatches {
 }
 
 impl std::iter::FusedIterator for SegmentBatches {}
+
+#[cfg(test)]
+mod tests;

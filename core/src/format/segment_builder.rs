@@ -256,3 +256,6 @@ impl SegmentBuilder {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

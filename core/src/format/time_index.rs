@@ -86,3 +86,6 @@ impl TimeIndex {
         out.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests;

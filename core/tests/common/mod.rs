@@ -1,4 +1,5 @@
 //! The vectors, and what tests of the formats share.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

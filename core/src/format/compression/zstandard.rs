@@ -1,52 +1,45 @@
 //! Zstandard, RFC 8878: several frames, skippable ones, the content size absent or given.
 
-use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
+use zstd::zstd_safe::{DCtx, ErrorCode, get_error_name, get_frame_content_size};
 
 use super::{Codec, Malformed, beyond_limit, codec_failed};
 use crate::error::Result;
 
-/// A frame may ask for a window (the history that a decoder keeps) of up to this power of two, as
-/// zstd's own decoder allows by default.
-const MAX_WINDOW_LOG: u32 = 27;
-/// What is allowed under a small limit too, for encoders choose the window before they know the
-/// content's size: 8 MiB is that of level 19.
-const MIN_WINDOW_LOG: u32 = 23;
-
+/// Decompresses straight into the output, which so is the history that frames refer to: a frame
+/// that asks for a window of gigabytes costs no more than another.
+///
+/// The output's size is not known before, unless a frame says it. Too small a buffer is an error
+/// of zstd's, and four times as much is tried.
 pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
-    let window_log = (usize::BITS - limit.saturating_sub(1).leading_zeros()).clamp(MIN_WINDOW_LOG, MAX_WINDOW_LOG);
-    let mut decoder = Decoder::new()
-        .and_then(|mut decoder| decoder.set_parameter(DParameter::WindowLogMax(window_log)).map(|()| decoder))
-        .map_err(|e| broken(0, &e))?;
-    let mut input = InBuffer::around(payload);
-    // One byte more than allowed tells that there is more.
-    let most = limit.saturating_add(1);
-    let mut out: Vec<u8> = Vec::with_capacity(payload.len().saturating_mul(4).clamp(1024, 1 << 20).min(most));
+    // What a frame says may be a lie, and gets no more than good text compresses to.
+    let hint = get_frame_content_size(payload).ok().flatten().unwrap_or(u64::MAX);
+    let guess = payload.len().saturating_mul(if hint == u64::MAX { 6 } else { 40 }).max(4096);
+    let mut capacity = guess.min(usize::try_from(hint).unwrap_or(usize::MAX)).min(limit);
+    let mut context =
+        DCtx::try_create().ok_or_else(|| Malformed::new(0, "no memory for zstd's state", "enough memory"))?;
+    let mut out: Vec<u8>;
     loop {
-        if out.len() == out.capacity() {
-            if out.len() >= most {
-                return Err(beyond_limit(input.pos(), limit));
+        out = Vec::with_capacity(capacity);
+        match context.decompress(&mut out, payload) {
+            Ok(_) if out.len() > limit => return Err(beyond_limit(payload.len(), limit)),
+            Ok(_) => break,
+            Err(code) if !is_too_small(code) => {
+                let found = format!("a broken zstd frame ({})", get_error_name(code));
+                return Err(Malformed::new(0, found, "whole zstd frames"));
             }
-            out.reserve_exact(out.capacity().max(1024).min(most - out.len()));
-        }
-        let (before, start) = (input.pos(), out.len());
-        let mut target = OutBuffer::around_pos(&mut out, start);
-        let left = decoder.run(&mut input, &mut target).map_err(|e| broken(before, &e))?;
-        let done = input.pos() == payload.len();
-        if left == 0 && done {
-            break;
-        }
-        if done && out.len() < out.capacity() || (input.pos() == before && out.len() == start) {
-            return Err(Malformed::new(payload.len() as u64, "the end of the bytes", "the rest of a zstd frame"));
+            Err(_) if capacity >= limit => return Err(beyond_limit(payload.len(), limit)),
+            Err(_) => capacity = capacity.saturating_mul(4).max(4096).min(limit),
         }
     }
-    if out.len() > limit {
-        return Err(beyond_limit(payload.len(), limit));
+    if out.len() < out.capacity() / 2 {
+        out.shrink_to_fit();
     }
     Ok(out)
 }
 
-fn broken(at: usize, error: &std::io::Error) -> Malformed {
-    Malformed::new(at as u64, format!("a broken zstd frame ({error})"), "whole zstd frames")
+fn is_too_small(code: ErrorCode) -> bool {
+    code.wrapping_neg() == ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall as usize
 }
 
 pub(super) fn compress(records: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Result<()> {
