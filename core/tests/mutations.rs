@@ -192,7 +192,7 @@ fn mutated_segments_are_an_error_or_read_right() {
                 for (i, vector) in vectors.iter().enumerate().filter(|(i, _)| i % 2 == part) {
                     // Each megabyte takes a while to copy: the largest are read deeply less often.
                     let small = vector.segment.len() < 256 << 10;
-                    let deep = if small { MUTATIONS } else { 50 };
+                    let deep = if small { MUTATIONS } else { 20 };
                     mutate_vector(vector, deep, true, 1 + i as u64);
                     mutate_vector(vector, MUTATIONS - deep, false, 1_000_000 + i as u64);
                 }
