@@ -119,8 +119,18 @@ fn address(writer: &Arc<dyn Flushable>) -> usize {
     Arc::as_ptr(writer).cast::<()>().addr()
 }
 
+impl Permit {
+    /// Both charges in one.
+    pub(crate) fn absorb(&mut self, mut other: Permit) {
+        self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
+        if self.bytes == 0 {
+            return;
+        }
         {
             let mut state = self.budget.lock();
             state.used = state.used.saturating_sub(self.bytes);

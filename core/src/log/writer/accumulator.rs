@@ -28,7 +28,7 @@ pub(super) struct Group {
     /// A claim: a segment of its own.
     pub(super) alone: bool,
     pub(super) fate: Arc<Fate>,
-    permits: Vec<Permit>,
+    permit: Option<Permit>,
 }
 
 impl Group {
@@ -45,7 +45,7 @@ impl Group {
 
     pub(super) fn settle(self, outcome: Result<i64>) {
         // The bytes are free before anybody learns of it, so that who appends on is not refused.
-        drop(self.permits);
+        drop(self.permit);
         drop(self.batches);
         self.fate.settle(outcome);
     }
@@ -152,7 +152,7 @@ impl Accumulator {
             waited_for: false,
             alone: false,
             fate: Arc::default(),
-            permits: Vec::new(),
+            permit: None,
         });
         self.next_group = self.next_group.wrapping_add(1);
         Ok(())
@@ -240,7 +240,12 @@ impl Accumulator {
         change(group);
         let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count };
         group.count = group.count.saturating_add(count);
-        group.permits.extend(permit.take());
+        if let Some(permit) = permit.take() {
+            match &mut group.permit {
+                Some(charged) => charged.absorb(permit),
+                None => group.permit = Some(permit),
+            }
+        }
         self.next = self.next.saturating_add(count);
         Ok(placed)
     }
