@@ -97,20 +97,43 @@ impl Store {
     }
 
     async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut Page<'_>) -> Result<bool> {
-        let mut token = None;
+        let mut offset = page.after.map(str::to_string);
+        let mut token: Option<String> = None;
+        let mut at_most = KEYS_A_REQUEST;
         loop {
-            let wanted = page.max.saturating_sub(page.objects.len()).clamp(1, KEYS_A_REQUEST);
+            let wanted = page.max.saturating_sub(page.objects.len()).clamp(1, at_most);
             let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
             let options = PaginatedListOptions {
-                offset: page.after.map(str::to_string),
+                offset: offset.clone(),
                 max_keys: Some(wanted),
-                page_token: token,
+                page_token: token.clone(),
                 extensions: attempt.extensions(),
                 ..PaginatedListOptions::default()
             };
             let prefix = Some(page.prefix).filter(|prefix| !prefix.is_empty());
-            let answer = pages.list_paginated(prefix, options).await;
-            let answer = answer.map_err(|error| failure::map(&error, page.prefix, attempt.status()))?;
+            let answer = match pages.list_paginated(prefix, options).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    // object_store answers no page with a key that it takes for none (`a//b`). Such
+                    // junk is somebody else's: pages are asked for by halves up to it, then what is
+                    // after it.
+                    let Some(junk) = unusable_key(&error) else {
+                        return Err(failure::map(&error, page.prefix, attempt.status()));
+                    };
+                    if token.take().is_some() {
+                        offset = page.last.clone().or(offset);
+                    }
+                    if wanted > 1 {
+                        at_most = wanted.div_ceil(2);
+                    } else if offset.as_deref().is_none_or(|offset| offset < junk) {
+                        offset = Some(junk.to_string());
+                        at_most = KEYS_A_REQUEST;
+                    } else {
+                        return Err(failure::map(&error, page.prefix, attempt.status()));
+                    }
+                    continue;
+                }
+            };
             for meta in &answer.result.objects {
                 if let Taken::Full = page.take(meta)? {
                     return Ok(false);
@@ -182,6 +205,17 @@ impl Store {
     }
 }
 
+/// The key that object_store could not read.
+fn unusable_key(error: &object_store::Error) -> Option<&str> {
+    use object_store::path::Error as PathError;
+    match error {
+        object_store::Error::InvalidPath {
+            source: PathError::EmptySegment { path } | PathError::BadSegment { path, .. },
+        } => Some(path),
+        _ => None,
+    }
+}
+
 /// A page as it fills.
 struct Page<'a> {
     store: &'a Store,
@@ -211,6 +245,11 @@ impl Page<'_> {
     fn take(&mut self, meta: &ObjectMeta) -> Result<Taken> {
         let full = meta.location.as_ref();
         if let Some(last) = self.last.as_deref().filter(|last| *last >= full) {
+            if *format!("{full}/") > *last {
+                // `a-b` and then `a/`, which some tools make to show a directory, and which
+                // object_store shows as `a`.
+                return Ok(Taken::Skipped);
+            }
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the store lists out of order: {full} came after {last}"),

@@ -63,6 +63,7 @@ impl Meter {
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     meter: Arc<Meter>,
+    #[cfg(feature = "aws")]
     op: Op,
     status: Arc<AtomicU16>,
 }
@@ -73,7 +74,12 @@ impl Attempt {
         if !counted_on_the_wire {
             meter.count(op, 1);
         }
-        Attempt { meter: meter.clone(), op, status: Arc::new(AtomicU16::new(0)) }
+        Attempt {
+            meter: meter.clone(),
+            #[cfg(feature = "aws")]
+            op,
+            status: Arc::new(AtomicU16::new(0)),
+        }
     }
 
     pub(crate) fn extensions(&self) -> Extensions {

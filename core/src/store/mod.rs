@@ -9,11 +9,12 @@
 //! The futures of a store are awaited on the [`Runtime`](crate::runtime::Runtime)'s own tasks only:
 //! the clients of cloud stores need tokio.
 
+#[cfg(feature = "aws")]
+mod aws;
 mod failure;
 mod list;
 mod local;
 mod location;
-#[allow(dead_code, reason = "the HTTP connector uses it")]
 mod meter;
 mod ops;
 mod options;
@@ -97,7 +98,7 @@ impl Store {
                 Ok(Self::build(url, prefix, store.clone(), store, Lister::Stream, kind, options))
             }
             #[cfg(feature = "aws")]
-            Location::S3 { .. } => Err(Error::new(ErrorKind::Unsupported, "S3 comes next")),
+            Location::S3 { bucket, prefix } => aws::open(url, &bucket, prefix, options),
             #[cfg(not(feature = "aws"))]
             Location::S3 { .. } => Err(Error::new(ErrorKind::Unsupported, "this build has no S3 client")
                 .with_hint("build kfs-core with the feature aws")),

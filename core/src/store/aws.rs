@@ -1,0 +1,173 @@
+//! S3, by object_store's client: one for reads that tries again, one for commits that does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{
+    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use object_store::{ClientOptions, RetryConfig};
+
+use super::list::Lister;
+use super::meter::Attempt;
+use super::{Kind, Store, StoreOptions, failure};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How often, and how long, a read is tried again.
+const READ_RETRIES: usize = 5;
+const READ_RETRY_TIME: Duration = Duration::from_secs(60);
+/// How long a read may go on without a byte.
+const READ_SILENCE: &str = "30s";
+/// As good as no time-out. object_store's own, 30 s, covers the whole body: too short for a large
+/// segment. The log sets one for each PUT, by its size.
+const NEVER: &str = "365days";
+
+/// Opens `s3://bucket/prefix`.
+pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptions) -> Result<Store> {
+    let builder = configured(options)?.with_bucket_name(bucket).with_disable_bulk_delete(true);
+    check_endpoint(&builder)?;
+    check_credentials(&builder)?;
+    let builder = builder
+        .with_http_connector(CountingConnector)
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NEVER);
+    let failed = |error: object_store::Error| {
+        Error::new(ErrorKind::InvalidInput, format!("the S3 settings can't be used: {}", failure::text(&error)))
+    };
+
+    let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
+    let mut reads = builder.clone().with_retry(RetryConfig {
+        max_retries: READ_RETRIES,
+        retry_timeout: READ_RETRY_TIME,
+        ..RetryConfig::default()
+    });
+    if reads.get_config_value(&silence).is_none() {
+        reads = reads.with_config(silence, READ_SILENCE);
+    }
+    let reads = Arc::new(reads.build().map_err(failed)?);
+
+    // A PUT that is tried again finds its own object and is told of a conflict; so the log tries
+    // again itself. The client's silence counts from the beginning of an upload: none here.
+    let commits = builder
+        .with_credentials(reads.credentials().clone())
+        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
+        .with_config(silence, NEVER);
+    let commits = Arc::new(commits.build().map_err(failed)?);
+
+    let kind = Kind { single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
+    Ok(Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), kind, options))
+}
+
+/// The settings: of the environment, and over them the caller's.
+fn configured(options: &StoreOptions) -> Result<AmazonS3Builder> {
+    let mut builder = if options.environment { AmazonS3Builder::from_env() } else { AmazonS3Builder::new() };
+    for (name, value) in &options.config {
+        let lower = name.to_ascii_lowercase();
+        let unknown = || {
+            Error::new(ErrorKind::InvalidInput, format!("{} is no setting for S3", name.escape_default()))
+                .with_hint("settings are named as in the environment, such as AWS_REGION")
+        };
+        // object_store knows names without the prefix, too: those are mistakes more often.
+        let key = Some(lower).filter(|lower| lower.starts_with("aws_")).ok_or_else(unknown)?;
+        let key: AmazonS3ConfigKey = key.parse().map_err(|_| unknown())?;
+        builder = builder.with_config(key, value);
+    }
+    Ok(builder)
+}
+
+fn check_endpoint(builder: &AmazonS3Builder) -> Result<()> {
+    let endpoint = builder
+        .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
+        .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
+    let Some(endpoint) = endpoint else { return Ok(()) };
+    let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidInput, message));
+    let Ok(endpoint) = url::Url::parse(&endpoint) else {
+        return invalid("AWS_ENDPOINT_URL is not a URL");
+    };
+    if !endpoint.username().is_empty() || endpoint.password().is_some() || endpoint.query().is_some() {
+        return invalid("AWS_ENDPOINT_URL holds a user, a password or a query");
+    }
+    let plain = ClientConfigKey::AllowHttp;
+    let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(plain));
+    match endpoint.scheme() {
+        "https" => Ok(()),
+        "http" if is_true(plain.as_deref()) => Ok(()),
+        "http" => {
+            let error = Error::new(ErrorKind::InvalidInput, "AWS_ENDPOINT_URL is not encrypted (http:)");
+            Err(error.with_hint("set AWS_ALLOW_HTTP=true if the way to the server may be read by others"))
+        }
+        _ => invalid("AWS_ENDPOINT_URL is neither https: nor http:"),
+    }
+}
+
+/// Somebody must have said where credentials come from. Without that object_store asks the address
+/// of a cloud machine's metadata, which on another machine is anybody's, and takes minutes to fail.
+fn check_credentials(builder: &AmazonS3Builder) -> Result<()> {
+    let value = |key: AmazonS3ConfigKey| builder.get_config_value(&key).filter(|value| !value.is_empty());
+    let set = |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some();
+    // As object_store's build decides: once one of the two is set, even to nothing, no other way is
+    // taken.
+    if set(AmazonS3ConfigKey::AccessKeyId) || set(AmazonS3ConfigKey::SecretAccessKey) {
+        let both =
+            value(AmazonS3ConfigKey::AccessKeyId).is_some() && value(AmazonS3ConfigKey::SecretAccessKey).is_some();
+        let skip = is_true(value(AmazonS3ConfigKey::SkipSignature).as_deref());
+        return if both || skip {
+            Ok(())
+        } else {
+            let error = Error::new(ErrorKind::PermissionDenied, "half of the S3 credentials is missing or empty");
+            Err(error.with_hint("set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"))
+        };
+    }
+    let both = |one, two| value(one).is_some() && value(two).is_some();
+    let given = is_true(value(AmazonS3ConfigKey::SkipSignature).as_deref())
+        || both(AmazonS3ConfigKey::WebIdentityTokenFile, AmazonS3ConfigKey::RoleArn)
+        || value(AmazonS3ConfigKey::ContainerCredentialsRelativeUri).is_some()
+        || both(AmazonS3ConfigKey::ContainerCredentialsFullUri, AmazonS3ConfigKey::ContainerAuthorizationTokenFile)
+        || value(AmazonS3ConfigKey::MetadataEndpoint).is_some();
+    if given {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::PermissionDenied, "no S3 credentials are set").with_hint(
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or web identity or container credentials; \
+         for those of a cloud machine set AWS_METADATA_ENDPOINT (http://169.254.169.254); \
+         for a public bucket AWS_SKIP_SIGNATURE=true",
+    ))
+}
+
+/// As object_store reads booleans.
+fn is_true(value: Option<&str>) -> bool {
+    value.is_some_and(|value| ["1", "true", "on", "yes", "y"].iter().any(|yes| value.eq_ignore_ascii_case(yes)))
+}
+
+/// Makes clients that count the tries of our requests, and keep their status.
+#[derive(Debug)]
+struct CountingConnector;
+
+impl HttpConnector for CountingConnector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Counting(ReqwestConnector::default().connect(options)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Counting(HttpClient);
+
+#[async_trait]
+impl HttpService for Counting {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // Requests for credentials carry none.
+        let attempt = request.extensions().get::<Attempt>().cloned();
+        if let Some(attempt) = &attempt {
+            attempt.on_the_wire(u64::try_from(request.body().content_length()).unwrap_or(u64::MAX));
+        }
+        let answer = self.0.execute(request).await;
+        if let (Some(attempt), Ok(answer)) = (&attempt, &answer) {
+            attempt.answered(answer.status().as_u16());
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests;
