@@ -92,7 +92,7 @@ async fn write(url: &str, name: &str, policy: &str, start_offset: Option<i64>, a
 
 /// Starts the contenders at the same time and waits for all. `test` is the name of the test that
 /// calls [`writer_process`]; `environment` is added to theirs.
-pub fn contest(url: &str, test: &str, contenders: &[Contender], environment: &[(String, String)]) -> Vec<Story> {
+pub fn contest(url: &str, test: &str, contenders: &[Contender], environment: &[(&str, String)]) -> Vec<Story> {
     let children: Vec<Child> = contenders
         .iter()
         .map(|c| {
@@ -100,7 +100,7 @@ pub fn contest(url: &str, test: &str, contenders: &[Contender], environment: &[(
             Command::new(std::env::current_exe().expect("this binary"))
                 .args(["--exact", test, "--nocapture", "--test-threads=1"])
                 .env(CHILD, format!("{url}|{}|{}|{start}|{}", c.name, c.policy, c.appends))
-                .envs(environment.iter().map(|(name, value)| (name, value)))
+                .envs(environment.iter().map(|(name, value)| (*name, value)))
                 .stdout(Stdio::piped())
                 .spawn()
                 .expect("started")
