@@ -99,14 +99,8 @@ pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -
     use object_store::Error as E;
     let text = text(error);
     let mapped = match error {
-        E::NotFound { .. } => match code(&error.to_string()) {
-            Some("NoSuchBucket") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
-            _ => Error::new(ErrorKind::NotFound, "no such object"),
-        },
-        E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-            Error::new(ErrorKind::PermissionDenied, format!("the store refused the request: {text}"))
-                .with_hint("check the credentials, and what they are allowed to do in this bucket")
-        }
+        E::NotFound { .. } => absent(error),
+        E::PermissionDenied { .. } | E::Unauthenticated { .. } => denied(&text),
         E::Precondition { .. } | E::NotModified { .. } => changed(key),
         E::AlreadyExists { .. } => Error::new(ErrorKind::Conflict, "the object exists already"),
         E::NotSupported { .. } | E::NotImplemented { .. } => {
@@ -126,6 +120,18 @@ pub(crate) fn changed(key: &str) -> Error {
     Error::new(ErrorKind::Conflict, "changed: the object is another version than the one asked for").with_key(key)
 }
 
+fn absent(error: &object_store::Error) -> Error {
+    match code(&error.to_string()) {
+        Some("NoSuchBucket") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
+        _ => Error::new(ErrorKind::NotFound, "no such object"),
+    }
+}
+
+fn denied(text: &str) -> Error {
+    Error::new(ErrorKind::PermissionDenied, format!("the store refused the request: {text}"))
+        .with_hint("check the credentials, and what they are allowed to do in this bucket")
+}
+
 fn by_transport(error: &object_store::Error, status: Option<u16>, text: &str) -> Error {
     match status {
         Some(status @ (408 | 504)) => {
@@ -138,6 +144,9 @@ fn by_transport(error: &object_store::Error, status: Option<u16>, text: &str) ->
             return Error::new(ErrorKind::PermissionDenied, format!("the store refused the credentials: {text}"))
                 .with_hint("renew the credentials");
         }
+        // Where object_store has no path to say it of, as for listings.
+        Some(401 | 403) => return denied(text),
+        Some(404) => return absent(error),
         Some(501) => return Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}")),
         Some(status) if (400..500).contains(&status) && status != 429 => {
             return Error::new(ErrorKind::InvalidInput, format!("the store answered {status}: {text}"));

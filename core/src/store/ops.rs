@@ -124,7 +124,8 @@ impl Store {
     /// [`Store::open`] made. There is no time-out here: the caller sets one.
     ///
     /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
-    /// `kfsid` makes it idempotent within this process.
+    /// `kfsid` makes it idempotent within this process. There, dropping the future ends the wait
+    /// only; the work goes on.
     pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
         let path = match self.path(key) {
             Ok(path) => path,
@@ -189,6 +190,20 @@ impl Store {
         match self.0.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Ok(version_put(&answer, size)),
             Err(error) => Err(failure::map(&error, key, attempt.status())),
+        }
+    }
+
+    /// Copies an object under a name that is free, with its bytes and without its identity.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when the name is taken; what the requests answer. After any other than
+    /// `NotFound` the copy may be there.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<Version> {
+        let whole = self.get(from, ReadRange::Whole, None).await?;
+        match self.create(to, whole.bytes.into(), &Identity::none()).await {
+            Created::Yes(version) => Ok(version),
+            Created::Exists => Err(Error::new(ErrorKind::Conflict, "the object exists already").with_key(to)),
+            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => Err(error),
         }
     }
 

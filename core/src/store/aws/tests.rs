@@ -295,6 +295,17 @@ async fn keys_that_object_store_cant_read_do_not_stop_a_listing() {
 }
 
 #[tokio::test]
+async fn a_refused_listing_is_typed() {
+    for (status, code, kind) in
+        [(403, "AccessDenied", ErrorKind::PermissionDenied), (404, "NoSuchBucket", ErrorKind::NotFound)]
+    {
+        let script = |_: &Request| reply(status, &format!("<Error><Code>{code}</Code></Error>"));
+        let (error, _) = with(script, async |store| store.list_page("t/", None, 5).await.unwrap_err()).await;
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+}
+
+#[tokio::test]
 async fn one_object_is_deleted_by_one_request_and_none_is_no_error() {
     for status in [204, 404] {
         let script =

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::hook::{DiskHook, DiskOp, DiskVerdict};
@@ -32,7 +32,7 @@ impl Disk {
     }
 
     pub(super) fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> io::Result<()> {
-        self.run(DiskOp::MakeDir { path }, || rustix::fs::mkdirat(dir, name, 0o777.into()))
+        self.run(DiskOp::MakeDir { path }, || rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o777)))
     }
 
     /// Asks the hook for the opening of a staging file, which `open` does.

@@ -16,7 +16,6 @@ pub(super) const STAGING_DIR: &str = ".kfs-tmp";
 const STAGING_NAME: &str = "stage-";
 /// How often another random name is tried. One is enough, but for a sweep that gets in between.
 const NAMES: usize = 8;
-const MODE: u32 = 0o666;
 
 /// A file that is being written.
 pub(super) struct Staged<'a> {
@@ -44,7 +43,7 @@ impl<'a> Staged<'a> {
         #[cfg(target_os = "linux")]
         {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            let opened = disk.stage(key, None, || rustix::fs::openat(dir, ".", flags, MODE.into()));
+            let opened = disk.stage(key, None, || rustix::fs::openat(dir, ".", flags, Mode::from_raw_mode(0o666)));
             match opened {
                 Ok(file) => Ok(Some(Staged { file, disk, named: None })),
                 // As the file system, or a kernel before 3.11, says that it knows no O_TMPFILE.
@@ -69,7 +68,9 @@ impl<'a> Staged<'a> {
             let name = format!("{STAGING_NAME}{:032x}", u128::from_be_bytes(random));
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let path = format!("{STAGING_DIR}/{name}");
-            let file = match disk.stage(key, Some(&path), || rustix::fs::openat(&dir, &name, flags, MODE.into())) {
+            let file = match disk
+                .stage(key, Some(&path), || rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o666)))
+            {
                 Ok(file) => file,
                 Err(error) if is(&error, Errno::EXIST) => continue,
                 Err(error) => return Err(error.into()),

@@ -121,21 +121,32 @@ fn read(
 ) -> io::Result<(Vec<String>, Option<String>)> {
     let mut smallest: BinaryHeap<String> = BinaryHeap::new();
     let mut more = false;
-    let mut full = frame.path.clone();
+    // What prefix and text say of the names here. (A walk enters only directories of which they say
+    // something, or all.)
+    let prefix = prefix.strip_prefix(frame.path.as_str()).unwrap_or_default();
+    let after = match after.strip_prefix(frame.path.as_str()) {
+        Some(rest) => rest,
+        None if after > frame.path.as_str() => return Ok((Vec::new(), None)),
+        None => "",
+    };
+    let after = entries_after.map_or(after, |last| last.max(after));
+    let mut with_slash = String::new();
     each(frame, |name, directory| {
-        full.truncate(frame.path.len());
-        full.push_str(name);
-        if directory {
-            full.push('/');
-        }
-        let wanted = if directory {
-            (full.starts_with(prefix) || prefix.starts_with(full.as_str()))
-                && (full.as_str() > after || after.starts_with(full.as_str()))
+        let entry = if directory {
+            with_slash.clear();
+            with_slash.push_str(name);
+            with_slash.push('/');
+            with_slash.as_str()
         } else {
-            full.starts_with(prefix) && full.as_str() > after
+            name
         };
-        let entry = full.get(frame.path.len()..).unwrap_or_default();
-        if !wanted || entries_after.is_some_and(|last| entry <= last) {
+        let mut wanted = entry.starts_with(prefix) && entry > after;
+        if directory && !wanted && entries_after.is_none_or(|last| entry > last) {
+            // Not itself, but perhaps what is in it.
+            wanted =
+                (entry.starts_with(prefix) || prefix.starts_with(entry)) && (entry > after || after.starts_with(entry));
+        }
+        if !wanted {
             return ControlFlow::Continue(());
         }
         if smallest.len() < stretch {

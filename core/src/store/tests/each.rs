@@ -111,3 +111,14 @@ async fn requests_are_counted() {
         assert_eq!((counts.bytes_in, counts.total()), (3, 8));
     }
 }
+
+#[tokio::test]
+async fn a_copy_takes_no_name_that_is_taken() {
+    for (store, _dir) in each("") {
+        store.overwrite("a", payload("hello")).await.unwrap();
+        store.copy("a", "a.bad").await.unwrap();
+        assert_eq!(&store.get("a.bad", ReadRange::Whole, None).await.unwrap().bytes[..], b"hello");
+        assert_eq!(store.copy("a", "a.bad").await.unwrap_err().kind(), ErrorKind::Conflict);
+        assert_eq!(store.copy("none", "b").await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

@@ -2,6 +2,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use futures_util::StreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+
 use super::*;
 use crate::ErrorKind;
 use crate::store::{Created, Identity, ReadRange};
@@ -160,6 +164,19 @@ async fn a_listing_is_sorted_by_whole_keys_and_passes_over_junk() {
             let page = store.list_page(prefix, Some(after), 100).await.unwrap();
             let found: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
             assert_eq!((found, page.complete), (expected, true), "{prefix:?} after {after:?}");
+        }
+    }
+    let local = LocalStore::open(dir.path(), &StoreOptions::new()).unwrap();
+    for after in &keys {
+        for prefix in ["a", "a/c", "b", "z", "zz"] {
+            let expected: Vec<&str> = keys
+                .iter()
+                .copied()
+                .filter(|key| key > after && key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')))
+                .collect();
+            let listed = local.list_with_offset(Some(&Path::from(prefix)), &Path::parse(after).unwrap());
+            let found: Vec<_> = listed.map(|meta| meta.unwrap().location.to_string()).collect().await;
+            assert_eq!(found, expected, "{prefix:?} after {after:?}");
         }
     }
     assert_eq!(store.list_dirs("").await.unwrap(), ["a", "b", "z"]);
