@@ -12,6 +12,7 @@ use super::append::{Append, Fate};
 use super::commit::{Chain, Committed, Failure};
 use super::control::Control;
 use super::options::WriterOptions;
+use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, NewRecord, PartitionId};
 use crate::log::budget::{Flushable, Permit};
@@ -40,6 +41,8 @@ struct Inner {
     offsets_final: bool,
     /// Flush without waiting for a trigger.
     flush_now: bool,
+    /// When the tail was last seen to be this writer's own; `None` before its first commit.
+    owned: Option<Seen>,
     /// Between flushes, and while no task runs.
     chain: Option<Chain>,
     task_runs: bool,
@@ -71,6 +74,7 @@ impl WriterCore {
             shift: chain.next_slot(),
             offsets_final: chain.offsets_final(&options),
             flush_now: false,
+            owned: None,
             chain: Some(chain),
             task_runs: false,
         };
@@ -102,6 +106,15 @@ impl WriterCore {
 
     pub(crate) fn is_exclusive(&self) -> bool {
         self.options.on_conflict.is_exclusive() && self.is_live()
+    }
+
+    /// Whether what it knows of the tail may be believed without asking the store: it is the one
+    /// exclusive writer, has committed, and that is not longer ago than a writer may sleep. A writer
+    /// that was displaced learns of it only by its next flush.
+    pub(crate) fn owns_tail(&self) -> bool {
+        let clock = self.state.runtime().clock();
+        let owned = self.lock().owned;
+        self.is_exclusive() && owned.is_some_and(|seen| !seen.is_past(self.options.stale_after, &**clock))
     }
 
     /// Whether it still takes or flushes appends.
@@ -341,6 +354,7 @@ impl WriterCore {
                 self.publish(&committed);
                 let mut inner = self.lock();
                 inner.shift = shift;
+                inner.owned = Some(chain.seen);
                 inner.offsets_final = chain.offsets_final(&self.options);
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
                 self.state.marks.set_log_end(&self.state.id, log_end);
