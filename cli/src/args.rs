@@ -1,0 +1,45 @@
+//! The command line.
+
+mod append;
+mod cat;
+mod common;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use append::{Acks, AppendArgs};
+pub(crate) use cat::{CatArgs, Format};
+pub(crate) use common::{Common, CreateArgs, InspectArgs};
+
+use crate::failure::EXIT_CODES;
+
+const EXAMPLES: &str = "\
+Examples:
+  export KFS_BUCKET=file:///var/lib/logs        # or s3://bucket/prefix, with AWS_* in the environment
+  kfs append --lines orders/0 < input.txt       # a record a line
+  kfs cat orders/0 --from 100 --count 10
+  kfs cat orders/0 --format jsonl --follow
+  kfs ls orders/0                               # its segments
+  kfs inspect segment-00000000000000000000.kfs  # a file, field by field
+  kfs verify orders/0 && echo sound
+
+A partition is written topic/partition. Where a partition is read, the path of a .kfs file does as well.
+";
+
+/// Append to and read Kafka partition logs straight in a bucket: a directory or an object store.
+#[derive(Debug, Parser)]
+#[command(name = "kfs", version, after_help = format!("{EXAMPLES}\n{EXIT_CODES}"), max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Append(Box<AppendArgs>),
+    Cat(CatArgs),
+    Create(CreateArgs),
+    Inspect(InspectArgs),
+}

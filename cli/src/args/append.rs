@@ -1,0 +1,191 @@
+//! Options of `kfs append`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use kfs_core::format::{Compression, CrcCheck};
+use kfs_core::{OnConflict, WriterOptions};
+
+use crate::encoding::Encoding;
+use crate::input::{Form, Origin};
+use crate::units;
+
+const EXAMPLES: &str = r#"Input:
+  Default: a JSON object a line, as `kfs cat --format jsonl` writes it, every member optional:
+    {"key": "k", "value": "v", "headers": [["name", "value"], ["name", null]], "timestamp_ms": 1767225600000}
+  Keys, values and header values are in the --encoding; a header's name is text. In place of a string
+  {"hex": "ff00"} gives bytes. Null, or left out, is Kafka's null. Without timestamp_ms it is now.
+  "offset" is read and not used: the log gives the offset. Lines with "control": true are passed over
+  and counted on stderr (--raw keeps control batches). Any other member is an error.
+
+  What was read before bad input is appended; the exit code is 2.
+
+Report (--report), a line on stdout for each range of offsets, once it is durable:
+    {"base_offset": 0, "last_offset": 99}
+  A claim's line has "claim": true as well.
+
+Ctrl-C and SIGTERM end the reading; what was read is flushed. A second one ends at once.
+
+Examples:
+  kfs append orders/0 < orders.jsonl
+  kfs append --lines --report logs/0 app.log
+  kfs cat old/0 --format raw | kfs append --raw new/0 --start-offset 5000
+  kfs append --codec zstd --flush-bytes 32MiB --time-index orders/0 orders.jsonl"#;
+
+/// Append records to a partition.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct AppendArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// Read this file; standard input when left out, or -.
+    pub(crate) file: Option<PathBuf>,
+
+    /// A line is a record's value, without its newline.
+    #[arg(long, conflicts_with_all = ["raw", "encoding"])]
+    lines: bool,
+    /// Record batches (Kafka's magic 2), back to back. They keep all but offsets (and leader epoch, if given).
+    #[arg(long, conflicts_with_all = ["encoding", "codec", "batch_bytes"])]
+    raw: bool,
+    /// How keys and values of JSON lines are written.
+    #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
+    encoding: Encoding,
+
+    /// When an append is pressed for: as soon as input pauses, or by the flush settings alone.
+    ///
+    /// With either the exit code is 0 only if everything is durable.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) acks: Acks,
+    /// Print a JSON line on stdout for each range of offsets, once it is durable.
+    #[arg(long)]
+    pub(crate) report: bool,
+    /// Commit a claim first: when it is durable, every earlier owner is fenced. It takes one offset.
+    #[arg(long)]
+    pub(crate) claim: bool,
+    /// What losing a segment's slot to another writer means.
+    #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
+    on_conflict: Policy,
+    /// The first offset, if the partition is empty; another one than the log has is a conflict.
+    #[arg(long, value_name = "OFFSET")]
+    start_offset: Option<i64>,
+    /// Stamp batches with this leader epoch; a higher one in the log fences.
+    #[arg(long, value_name = "EPOCH")]
+    leader_epoch: Option<i32>,
+    /// A name for people, kept with each segment.
+    #[arg(long)]
+    name: Option<String>,
+
+    /// The codec of batches made of records. KafScale's own SQL reader takes none only.
+    ///
+    /// One of none, gzip, snappy, lz4, zstd; gzip and zstd may have a level, as in zstd:9.
+    #[arg(long, value_parser = str::parse::<Compression>, default_value = "none", value_name = "CODEC", help_heading = "Batches and segments")]
+    codec: Compression,
+    /// Bytes up to which records share a batch.
+    #[arg(long, value_parser = units::bytes, default_value = "64KiB", value_name = "SIZE", help_heading = "Batches and segments")]
+    batch_bytes: usize,
+    /// Buffered bytes that start a flush: about the size of a segment.
+    #[arg(long, value_parser = units::bytes, default_value = "8MiB", value_name = "SIZE", help_heading = "Batches and segments")]
+    flush_bytes: usize,
+    /// Buffered records that start a flush.
+    #[arg(long, value_name = "N", help_heading = "Batches and segments")]
+    flush_records: Option<u64>,
+    /// Buffered batches that start a flush.
+    #[arg(long, value_name = "N", help_heading = "Batches and segments")]
+    flush_batches: Option<usize>,
+    /// Time since the oldest buffered record that starts a flush.
+    #[arg(long, value_parser = units::duration, default_value = "250ms", value_name = "TIME", help_heading = "Batches and segments")]
+    flush_interval: Duration,
+    /// With --acks durable, wait so long for more before a flush.
+    #[arg(long, value_parser = units::duration, default_value = "0", value_name = "TIME", help_heading = "Batches and segments")]
+    linger: Duration,
+    /// Bytes buffered at most, in flight included [default: twice --flush-bytes, at least 16MiB]
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", help_heading = "Batches and segments")]
+    buffer_bytes: Option<usize>,
+    /// Messages between entries of the sparse index.
+    #[arg(long, default_value_t = 100, value_name = "N", help_heading = "Batches and segments")]
+    index_interval: i32,
+    /// Write a time index (.kfst) with each segment.
+    #[arg(long, help_heading = "Batches and segments")]
+    time_index: bool,
+}
+
+impl AppendArgs {
+    pub(crate) fn origin(&self) -> Origin {
+        match &self.file {
+            Some(path) if path.as_os_str() != "-" => Origin::File(path.clone()),
+            _ => Origin::Stdin,
+        }
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        match (self.lines, self.raw) {
+            (true, _) => Form::Lines,
+            (_, true) => Form::Raw,
+            _ => Form::Json(self.encoding),
+        }
+    }
+
+    pub(crate) fn flush_interval(&self) -> Duration {
+        self.flush_interval
+    }
+
+    /// Two segments' worth: one in flight, one that gathers.
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes.unwrap_or_else(|| self.flush_bytes.saturating_mul(2).max(16 << 20))
+    }
+
+    pub(crate) fn writer_options(&self) -> WriterOptions {
+        let mut options = WriterOptions::default()
+            .on_conflict(self.on_conflict.into())
+            .flush_bytes(self.flush_bytes)
+            .flush_records(self.flush_records.unwrap_or(u64::MAX))
+            .flush_batches(self.flush_batches.unwrap_or(usize::MAX))
+            .flush_interval(self.flush_interval)
+            .linger(self.linger)
+            .batch_bytes(self.batch_bytes)
+            .compression(self.codec)
+            .index_interval(self.index_interval)
+            .time_index(self.time_index);
+        options.start_offset = self.start_offset;
+        options.leader_epoch = self.leader_epoch;
+        options.name = self.name.clone();
+        if self.raw {
+            // The reading of the input checks them, and knows their place in it.
+            options.crc_check = CrcCheck::AlreadyChecked;
+        }
+        options
+    }
+}
+
+/// Who waits for an append.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Acks {
+    /// Flush as soon as no more input is at hand and the store is free.
+    #[default]
+    Durable,
+    /// Flush by bytes, records, batches and interval only: fewer, larger segments of a slow input.
+    Buffered,
+}
+
+/// [`OnConflict`] on the command line.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Policy {
+    /// Displace the former owner; fenced by the next.
+    #[default]
+    Takeover,
+    /// Fenced at the first lost slot.
+    Fence,
+    /// Move on, always: several writers share the partition.
+    Rebase,
+}
+
+impl From<Policy> for OnConflict {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Takeover => OnConflict::Takeover,
+            Policy::Fence => OnConflict::Fence,
+            Policy::Rebase => OnConflict::Rebase,
+        }
+    }
+}

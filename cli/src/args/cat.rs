@@ -1,0 +1,115 @@
+//! Options of `kfs cat`.
+
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+
+use crate::encoding::Encoding;
+use crate::times;
+
+const EXAMPLES: &str = r#"Formats:
+  text   Values, a line each, in the --encoding; null is an empty line. Control records are left out.
+  jsonl  A JSON object a record:
+           {"offset": 0, "timestamp_ms": 1767225600000, "key": null, "value": "v", "headers": [["name", "value"]]}
+         Keys, values and header values are in the --encoding, header names are text. Bytes that should
+         be UTF-8 and are not stand as {"hex": "ff00"} in place of a string. Records of control batches
+         have "control": true as well, unless --no-control leaves them out.
+  raw    Record batches as they are stored, back to back. Batches are never cut: those that hold an
+         offset of the range are written whole, and --count ends behind the batch that reaches it.
+
+Corrupt data ends the reading with exit code 1. With --skip-corrupt it goes on behind it, says on stderr
+what it skipped, and the exit code is 1 all the same.
+
+--follow waits for more for ever, also while the store is away; --timeout is not for it.
+
+Examples:
+  kfs cat orders/0 --from 100 --count 10
+  kfs cat orders/0 --from -10 --follow --format jsonl
+  kfs cat orders/0 --from-time 2026-01-01T00:00:00Z --to 5000
+  kfs cat orders/0 --format raw | kfs append --raw copy/0
+  kfs cat ./segment-00000000000000000000.kfs --format jsonl --encoding hex"#;
+
+/// Print the records of a partition, or of a segment's file.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CatArgs {
+    /// The partition, as topic/partition, or the path of a .kfs file.
+    #[arg(value_name = "PARTITION|FILE")]
+    pub(crate) target: String,
+    /// Where to start: an offset, earliest, latest, or -N for the last N offsets.
+    #[arg(long, default_value = "earliest", allow_hyphen_values = true, value_name = "OFFSET")]
+    pub(crate) from: From,
+    /// Stop before this offset.
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) to: Option<i64>,
+    /// Stop after so many records.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Start at the first record of this time or later: RFC 3339, or Unix milliseconds.
+    #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) from_time: Option<i64>,
+    /// At the end, wait for what is appended.
+    #[arg(long, short = 'f')]
+    pub(crate) follow: bool,
+    /// What is printed of a record.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// How keys and values are printed.
+    #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
+    pub(crate) encoding: Encoding,
+    /// Leave out control records (they mark the ends of transactions).
+    #[arg(long)]
+    pub(crate) no_control: bool,
+    /// Go on behind corrupt data, and say what was skipped.
+    #[arg(long)]
+    pub(crate) skip_corrupt: bool,
+}
+
+/// What is printed of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// The value, a line.
+    #[default]
+    Text,
+    /// All of it, a line of JSON.
+    Jsonl,
+    /// Whole record batches as they are stored.
+    Raw,
+}
+
+/// Where to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    Earliest,
+    Latest,
+    Offset(i64),
+    /// So many offsets before the end.
+    Last(i64),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "earliest" => return Ok(From::Earliest),
+            "latest" => return Ok(From::Latest),
+            _ => {}
+        }
+        let wrong = || "write an offset, earliest, latest, or -N for the last N offsets".to_string();
+        let number: i64 = text.parse().map_err(|_| wrong())?;
+        if number >= 0 { Ok(From::Offset(number)) } else { number.checked_neg().map(From::Last).ok_or_else(wrong) }
+    }
+}
+
+impl From {
+    /// The offset, for a log that starts and ends there.
+    pub(crate) fn resolve(self, log_start: i64, log_end: i64) -> i64 {
+        match self {
+            From::Earliest => log_start,
+            From::Latest => log_end,
+            From::Offset(offset) => offset,
+            From::Last(count) => log_end.saturating_sub(count).max(log_start),
+        }
+    }
+}

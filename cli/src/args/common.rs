@@ -1,0 +1,64 @@
+//! Options of every subcommand, and the subcommands that have few of their own.
+
+use std::time::Duration;
+
+use clap::Args;
+use kfs_core::format::Namespace;
+
+use crate::encoding::Encoding;
+use crate::units;
+
+/// Options that stand before or after the subcommand.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Common {
+    /// The bucket: file:///directory, s3://bucket/prefix (settings from AWS_*).
+    #[arg(long, global = true, env = "KFS_BUCKET", value_name = "URL")]
+    pub(crate) bucket: Option<String>,
+    /// The namespace of topics.
+    #[arg(long, global = true, default_value_t, value_name = "NAME")]
+    pub(crate) namespace: Namespace,
+    /// Give up when the store makes no progress for so long; 0 waits for ever.
+    #[arg(long, global = true, default_value = "60s", value_parser = units::duration, value_name = "TIME")]
+    pub(crate) timeout: Duration,
+}
+
+/// Create a partition's log without an append, so that it can be read and keeps its start offset.
+///
+/// A log that exists already with the same start offset is fine.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  kfs create orders/0\n  kfs create orders/0 --start-offset 5000")]
+pub(crate) struct CreateArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// The first offset of the log.
+    #[arg(long, default_value_t = 0, value_name = "OFFSET")]
+    pub(crate) start_offset: i64,
+}
+
+/// Show a segment, an index, a time index, log.json or record batches field by field.
+///
+/// What can be read is shown, however broken the rest is; the exit code is 1 when something is wrong.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs inspect segment-00000000000000000000.kfs
+  kfs inspect default/orders/0/segment-00000000000000000000.index    # a key of the bucket
+  kfs inspect segment-00000000000000000000.kfs --offset 17           # one batch and its records
+  kfs inspect orders/0 --offset 17 --json
+  kfs cat orders/0 --format raw > batches.bin && kfs inspect batches.bin")]
+pub(crate) struct InspectArgs {
+    /// A file, a key of the bucket, or with --offset a partition.
+    pub(crate) object: String,
+    /// Show the batch that holds this offset, field by field, and its records.
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) offset: Option<i64>,
+    /// Show every batch field by field, and every entry of an index.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How keys and values of records are printed.
+    #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
+    pub(crate) encoding: Encoding,
+    /// Print one JSON object, with all fields of all batches.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,170 @@
+//! Batches in, text out.
+
+use kfs_core::Error;
+use kfs_core::format::{Batch, Limits, Malformed};
+
+use crate::args::{CatArgs, Format};
+use crate::encoding::Encoding;
+use crate::failure::{Failure, Outcome};
+use crate::jsonl;
+use crate::output::{self, Out};
+
+/// Whether more is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    More,
+    Done,
+}
+
+/// Prints the records of batches that are in the range asked for.
+pub(super) struct Printer {
+    out: Out,
+    format: Format,
+    encoding: Encoding,
+    control: bool,
+    skip_corrupt: bool,
+    from: i64,
+    /// Nothing is printed before the first record of this time or later.
+    since: Option<i64>,
+    to: i64,
+    left: u64,
+    skipped: bool,
+    line: Vec<u8>,
+}
+
+impl Printer {
+    pub(super) fn new(args: &CatArgs) -> Self {
+        Printer {
+            out: Out::new(),
+            format: args.format,
+            encoding: args.encoding,
+            control: args.format != Format::Text && !args.no_control,
+            skip_corrupt: args.skip_corrupt,
+            from: 0,
+            since: None,
+            to: args.to.unwrap_or(i64::MAX),
+            left: args.count.unwrap_or(u64::MAX),
+            skipped: false,
+            line: Vec::new(),
+        }
+    }
+
+    pub(super) fn start_at(&mut self, offset: i64) {
+        self.from = offset;
+    }
+
+    pub(super) fn start_at_time(&mut self, time_ms: i64) {
+        self.since = Some(time_ms);
+    }
+
+    /// Whether a record at this offset or later may still be printed.
+    pub(super) fn wants(&self, offset: i64) -> bool {
+        self.left > 0 && offset < self.to
+    }
+
+    /// Says what was corrupt and passed over.
+    pub(super) fn skipped(&mut self, error: &Error) {
+        self.skipped = true;
+        output::note(&format!("skipped: {error}"));
+    }
+
+    pub(super) fn flush(&mut self) -> Outcome {
+        self.out.flush()
+    }
+
+    pub(super) fn finish(mut self, printed: Outcome) -> Outcome {
+        self.flush()?;
+        match printed {
+            Ok(()) if self.skipped => Err(Failure::Findings),
+            printed => printed,
+        }
+    }
+
+    pub(super) fn batch(&mut self, batch: &Batch) -> Outcome<Flow> {
+        if !self.wants(batch.base_offset()) {
+            return Ok(Flow::Done);
+        }
+        if batch.last_offset() >= self.from {
+            let ended = match self.format {
+                Format::Raw => self.raw(batch),
+                Format::Text | Format::Jsonl => self.records(batch),
+            };
+            match ended {
+                Err(Unprinted::Malformed(malformed)) => {
+                    let error = Error::from(malformed).with_offsets(batch.base_offset(), batch.last_offset());
+                    let error = error.with_next_readable(batch.next_offset());
+                    if !self.skip_corrupt {
+                        return Err(error.into());
+                    }
+                    self.skipped(&error);
+                }
+                Err(Unprinted::Failure(failure)) => return Err(failure),
+                Ok(()) => {}
+            }
+        }
+        Ok(if self.wants(batch.next_offset()) { Flow::More } else { Flow::Done })
+    }
+
+    fn raw(&mut self, batch: &Batch) -> Result<(), Unprinted> {
+        if let Some(since) = self.since {
+            let mut times = false;
+            for record in &batch.records(&Limits::default())? {
+                times |= record?.timestamp >= since;
+            }
+            if !times {
+                return Ok(());
+            }
+            self.since = None;
+        }
+        if batch.header().attributes.is_control() && !self.control {
+            return Ok(());
+        }
+        self.left = self.left.saturating_sub(u64::try_from(batch.header().record_count).unwrap_or(0));
+        Ok(self.out.bytes(batch.bytes())?)
+    }
+
+    fn records(&mut self, batch: &Batch) -> Result<(), Unprinted> {
+        let control = batch.header().attributes.is_control();
+        if control && !self.control {
+            return Ok(());
+        }
+        for record in &batch.records(&Limits::default())? {
+            let record = record?;
+            if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
+                continue;
+            }
+            if !self.wants(record.offset) {
+                return Ok(());
+            }
+            self.since = None;
+            self.line.clear();
+            match self.format {
+                Format::Jsonl => jsonl::write_line(&record, control, self.encoding, &mut self.line),
+                _ => {
+                    self.encoding.encode(record.value.unwrap_or_default(), &mut self.line);
+                    self.line.push(b'\n');
+                }
+            }
+            self.out.bytes(&self.line)?;
+            self.left -= 1;
+        }
+        Ok(())
+    }
+}
+
+enum Unprinted {
+    Malformed(Malformed),
+    Failure(Failure),
+}
+
+impl From<Malformed> for Unprinted {
+    fn from(malformed: Malformed) -> Self {
+        Unprinted::Malformed(malformed)
+    }
+}
+
+impl From<Failure> for Unprinted {
+    fn from(failure: Failure) -> Self {
+        Unprinted::Failure(failure)
+    }
+}

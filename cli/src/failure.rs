@@ -1,0 +1,97 @@
+//! How a run ends: messages on stderr, exit codes.
+
+use std::process::ExitCode;
+
+use kfs_core::{Error, ErrorKind};
+
+use crate::output;
+
+/// What `--help` says of exit codes; [`exit_code`] keeps to it.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    stored data is wrong: findings of verify, a corrupt object, something skipped
+  2    wrong usage, or input that can't be understood
+  3    not found, or an offset outside the log
+  4    another writer has the partition: conflict or fenced
+  5    the store can't be reached, refused, or made no progress within --timeout
+  6    a fault of this program, or output that can't be written
+  130  interrupted (Ctrl-C); 143: terminated. What append had read by then is durable";
+
+/// Why a run did not simply succeed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An error to be told.
+    Error(Error),
+    /// What is wrong was printed already, as the command's result.
+    Findings,
+    /// Nobody reads the output any more. Not an error: `kfs cat … | head`.
+    BrokenPipe,
+    /// A signal asked for the end, and the work was ended in order.
+    Signal(u8),
+}
+
+/// A result of the command.
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
+    }
+}
+
+/// Wrong usage that clap can't see.
+pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    Failure::Error(Error::new(ErrorKind::InvalidInput, message).with_hint(hint))
+}
+
+/// An error of the operating system on a file that the caller named.
+pub(crate) fn file(path: &std::path::Path, error: std::io::Error) -> Error {
+    use std::io::ErrorKind as Io;
+    let kind = match error.kind() {
+        Io::NotFound => ErrorKind::NotFound,
+        Io::PermissionDenied => ErrorKind::PermissionDenied,
+        Io::IsADirectory | Io::NotADirectory | Io::InvalidInput => ErrorKind::InvalidInput,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, format!("{}: {error}", path.display()))
+}
+
+/// Prints what is to be said and gives the exit code.
+pub(crate) fn report(ended: Outcome) -> ExitCode {
+    ExitCode::from(match ended {
+        Ok(()) | Err(Failure::BrokenPipe) => 0,
+        Err(Failure::Findings) => 1,
+        Err(Failure::Signal(signal)) => signal.saturating_add(128),
+        Err(Failure::Error(error)) => {
+            output::complain(&one_line(&error), error.hint());
+            exit_code(error.kind())
+        }
+    })
+}
+
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Corrupt => 1,
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => 2,
+        ErrorKind::NotFound | ErrorKind::OutOfRange => 3,
+        ErrorKind::Conflict | ErrorKind::Fenced => 4,
+        ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::PermissionDenied | ErrorKind::Full => 5,
+        _ => 6,
+    }
+}
+
+/// The error with the cause beneath it, on one line.
+fn one_line(error: &Error) -> String {
+    /// Beyond this a cause is a server's page of HTML rather than a reason.
+    const LONGEST_CAUSE: usize = 300;
+    let mut text = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        let cause: String = cause.to_string().chars().take(LONGEST_CAUSE).collect();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,202 @@
+//! `kfs inspect`: an object field by field. It shows what can be shown, however broken the rest is.
+
+mod batch;
+mod fields;
+mod segment;
+mod sidecar;
+
+use std::path::Path;
+
+use bytes::Bytes;
+use kfs_core::format::Limits;
+use kfs_core::store::ReadRange;
+use kfs_core::{BucketOptions, Error, ErrorKind};
+use serde_json::{Value, json};
+
+use self::batch::Found;
+use self::segment::Anatomy;
+use crate::args::InspectArgs;
+use crate::context::Context;
+use crate::failure::{self, Failure, Outcome, usage};
+use crate::jsonl;
+use crate::output::Out;
+
+/// How much of an object is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Overview,
+    All,
+}
+
+/// What is inspected.
+#[derive(Debug)]
+struct Object {
+    name: String,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Segment,
+    Index,
+    TimeIndex,
+    LogJson,
+    Batches,
+}
+
+pub(crate) async fn run(context: &Context, args: InspectArgs) -> Outcome {
+    let object = load(context, &args).await?;
+    let kind = kind(&object)?;
+    let mut out = Out::new();
+    if !args.json && args.offset.is_none() {
+        out.line(&format!("{} {} ({} bytes)", label(kind), object.name, object.bytes.len()))?;
+    }
+    let sound = match kind {
+        Kind::Segment => anatomy(&args, &object, kind, &segment::segment(&object.bytes), &mut out)?,
+        Kind::Batches => anatomy(&args, &object, kind, &segment::batches(&object.bytes), &mut out)?,
+        _ if args.offset.is_some() => {
+            return Err(usage(format!("{} holds no batches", object.name), "--offset is for segments and batches"));
+        }
+        Kind::Index => side(&args, &object, kind, sidecar::index(&object.bytes, args.all), &mut out)?,
+        Kind::TimeIndex => side(&args, &object, kind, sidecar::time_index(&object.bytes), &mut out)?,
+        Kind::LogJson => side(&args, &object, kind, sidecar::log_json(&object.bytes), &mut out)?,
+    };
+    out.flush()?;
+    if sound { Ok(()) } else { Err(Failure::Findings) }
+}
+
+/// Reads a file, an object of the bucket, or the batch of a partition that holds an offset.
+async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
+    let path = Path::new(&args.object);
+    if path.is_file() {
+        return Ok(Object { name: args.object.clone(), bytes: read(path)? });
+    }
+    let bucket = match context.bucket(BucketOptions::default()) {
+        Ok(bucket) => bucket,
+        // Without a bucket it can only have been meant as a path.
+        Err(_) if !context.has_bucket() => {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no file {}", args.object))
+                .with_hint("for a key, or a partition with --offset, use --bucket URL or set KFS_BUCKET")
+                .into());
+        }
+        Err(failure) => return Err(failure),
+    };
+    let fetched = context.within(bucket.store().get(&args.object, ReadRange::Whole, None)).await?;
+    let fetched = fetched.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => error.with_hint("name a file, or a whole key as in default/orders/0/log.json"),
+        _ => error,
+    })?;
+    Ok(Object { name: args.object.clone(), bytes: fetched.bytes })
+}
+
+fn read(path: &Path) -> Result<Bytes, Error> {
+    let unreadable = |error| failure::file(path, error);
+    if std::fs::metadata(path).map_err(unreadable)?.len() > i32::MAX as u64 {
+        return Err(Error::new(ErrorKind::InvalidInput, format!("{} has 2 GiB or more", path.display()))
+            .with_hint("a segment is smaller"));
+    }
+    Ok(std::fs::read(path).map_err(unreadable)?.into())
+}
+
+/// By the first bytes; where these say nothing, by the name, for a broken object is inspected too.
+fn kind(object: &Object) -> Outcome<Kind> {
+    const MAGIC_AT: usize = 16;
+    let name = &object.name;
+    Ok(match object.bytes.get(..4) {
+        Some(b"KAFS") => Kind::Segment,
+        Some(b"IDX\0") => Kind::Index,
+        Some(b"KFTF") => Kind::TimeIndex,
+        _ if name.ends_with(".kfs") => Kind::Segment,
+        _ if name.ends_with(".index") => Kind::Index,
+        _ if name.ends_with(".kfst") => Kind::TimeIndex,
+        _ if name.ends_with("log.json") => Kind::LogJson,
+        _ if object.bytes.get(MAGIC_AT) == Some(&2) => Kind::Batches,
+        _ => {
+            return Err(usage(
+                format!("{name} is no segment, index, time index, log.json or record batch"),
+                "segments begin with KAFS, indexes with IDX, time indexes with KFTF",
+            ));
+        }
+    })
+}
+
+fn label(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Segment => "segment",
+        Kind::Index => "index",
+        Kind::TimeIndex => "time_index",
+        Kind::LogJson => "log.json",
+        Kind::Batches => "batches",
+    }
+}
+
+/// What stands before the rest of an object's JSON.
+fn named(kind: Kind, object: &Object, rest: Value) -> Value {
+    let mut json = json!({ "kind": label(kind), "name": object.name, "bytes": object.bytes.len() });
+    if let (Some(json), Value::Object(mut rest)) = (json.as_object_mut(), rest) {
+        json.append(&mut rest);
+    }
+    json
+}
+
+fn side(args: &InspectArgs, object: &Object, kind: Kind, sidecar: sidecar::Sidecar, out: &mut Out) -> Outcome<bool> {
+    let sound = sidecar.is_sound();
+    if args.json {
+        out.json(&named(kind, object, sidecar.json()))?;
+    } else {
+        sidecar.print(out)?;
+    }
+    Ok(sound)
+}
+
+fn anatomy(args: &InspectArgs, object: &Object, kind: Kind, anatomy: &Anatomy, out: &mut Out) -> Outcome<bool> {
+    let Some(offset) = args.offset else {
+        if args.json {
+            out.json(&named(kind, object, Value::Object(anatomy.json())))?;
+        } else {
+            anatomy.print(if args.all { Wanted::All } else { Wanted::Overview }, out)?;
+        }
+        return Ok(anatomy.is_sound());
+    };
+    let Some(found) = anatomy.holding(offset) else {
+        return Err(Error::new(ErrorKind::OutOfRange, format!("no batch of {} holds offset {offset}", object.name))
+            .with_hint("without --offset the batches are listed")
+            .into());
+    };
+    one_batch(args, object, found, out)
+}
+
+/// A batch field by field, and its records.
+fn one_batch(args: &InspectArgs, object: &Object, found: &Found, out: &mut Out) -> Outcome<bool> {
+    let (mut lines, problem) = records(args, found);
+    if args.json {
+        let mut json = batch::json(found);
+        let lines = String::from_utf8_lossy(&lines);
+        let records: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        json.insert("records".into(), json!(records));
+        json.insert("problem".into(), json!(problem));
+        out.json(&Value::Object(json))?;
+    } else {
+        let title = format!("batch at byte {} of {} ({} bytes)", found.position, object.name, found.bytes.len());
+        batch::fields(found, title).print(out)?;
+        out.line("records")?;
+        out.bytes(&std::mem::take(&mut lines))?;
+        if let Some(problem) = &problem {
+            out.line(&format!("problem: {problem}"))?;
+        }
+    }
+    Ok(found.crc_holds() && problem.is_none())
+}
+
+/// The records' lines, as far as they can be read.
+fn records(args: &InspectArgs, found: &Found) -> (Vec<u8>, Option<String>) {
+    let mut lines = Vec::new();
+    let control = found.header.attributes.is_control();
+    let decoded = found.batch().and_then(|batch| batch.records(&Limits::default())).and_then(|records| {
+        for record in &records {
+            jsonl::write_line(&record?, control, args.encoding, &mut lines);
+        }
+        Ok(())
+    });
+    (lines, decoded.err().map(|e| e.offset_position(found.position).to_string()))
+}

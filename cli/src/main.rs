@@ -1,0 +1,61 @@
+//! `kfs`: append to, read, list, inspect, verify and repair partition logs in a bucket.
+//!
+//! One file a subcommand. What they share: [`args`] (the command line), [`target`] (what a name on
+//! it means), [`context`] (the bucket, time-outs), [`output`] (the one place that prints),
+//! [`failure`] (messages and exit codes), [`encoding`] and [`jsonl`] (records as text).
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
+)]
+
+mod append;
+mod args;
+mod cat;
+mod context;
+mod create;
+mod encoding;
+mod failure;
+mod input;
+mod inspect;
+mod jsonl;
+mod output;
+mod segment_file;
+mod target;
+mod times;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use context::Context;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = run(cli);
+    failure::report(ended)
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(cli.common)?;
+    let ended = context.block_on(async {
+        match cli.command {
+            Command::Append(args) => append::run(&context, *args).await,
+            Command::Cat(args) => cat::run(&context, args).await,
+            Command::Create(args) => create::run(&context, args).await,
+            Command::Inspect(args) => inspect::run(&context, args).await,
+        }
+    });
+    context.end();
+    ended
+}

@@ -1,0 +1,159 @@
+//! A segment's file, read batch after batch: a file of any size in the memory of one batch.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use kfs_core::format::{
+    BATCH_HEADER_LEN, Batch, BatchHeader, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed, SegmentFooter, SegmentHeader,
+    crc32c_append,
+};
+use kfs_core::{Error, ErrorKind};
+
+use crate::failure;
+
+/// A segment that is being read.
+#[derive(Debug)]
+pub(crate) struct SegmentFile {
+    path: PathBuf,
+    file: BufReader<File>,
+    header: SegmentHeader,
+    /// Where the footer starts.
+    end: u64,
+    position: u64,
+    crc: u32,
+    next_offset: i64,
+    /// The last offset of the batch read last, of one that overlaps too.
+    last_offset: i64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Reading,
+    /// A batch was skipped: the body's CRC says nothing any more.
+    Damaged,
+    Ended,
+}
+
+impl SegmentFile {
+    /// Opens a file and reads its header.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let unreadable = |error| failure::file(path, error);
+        let mut file = BufReader::with_capacity(256 << 10, File::open(path).map_err(unreadable)?);
+        let size = file.get_ref().metadata().map_err(unreadable)?.len();
+        let mut bytes = Vec::new();
+        file.by_ref().take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(unreadable)?;
+        let header = SegmentHeader::parse(&bytes).map_err(|e| e.into_error(&path.display().to_string()))?;
+        let end = size.saturating_sub(FOOTER_LEN as u64).max(HEADER_LEN as u64);
+        Ok(SegmentFile {
+            path: path.to_owned(),
+            file,
+            header,
+            end,
+            position: HEADER_LEN as u64,
+            crc: 0,
+            next_offset: header.base_offset,
+            last_offset: -1,
+            state: State::Reading,
+        })
+    }
+
+    pub(crate) fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    /// One past the last offset, as the footer has it: nothing protects that.
+    pub(crate) fn claimed_end(&mut self) -> Result<i64, Error> {
+        self.seek(self.end)?;
+        let footer = self.footer();
+        self.seek(self.position)?;
+        Ok(footer?.last_offset.saturating_add(1))
+    }
+
+    fn seek(&mut self, position: u64) -> Result<(), Error> {
+        self.file.seek(SeekFrom::Start(position)).map(drop).map_err(|error| failure::file(&self.path, error))
+    }
+
+    fn malformed(&self, malformed: Malformed, position: u64) -> Error {
+        malformed.offset_position(position).into_error(&self.path.display().to_string())
+    }
+
+    fn corrupt(&self, position: u64, what: String) -> Error {
+        Error::new(ErrorKind::Corrupt, what).with_key(self.path.display().to_string()).at(position)
+    }
+
+    fn read(&mut self, len: u64) -> Result<Vec<u8>, Error> {
+        // Grows with what is there, not by a length that a file claims.
+        let mut bytes = Vec::new();
+        self.file.by_ref().take(len).read_to_end(&mut bytes).map_err(|error| failure::file(&self.path, error))?;
+        Ok(bytes)
+    }
+
+    /// The next batch; at the end, body CRC and footer are compared. A batch below its
+    /// predecessor's end is passed over, as readers of a log do (format.md).
+    ///
+    /// After an error the next call goes on behind the batch if that can be found, else it ends.
+    pub(crate) fn next(&mut self) -> Result<Option<Batch>, Error> {
+        while self.state != State::Ended && self.position < self.end {
+            let at = self.position;
+            let batch = match self.batch() {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.state = if self.position > at { State::Damaged } else { State::Ended };
+                    return Err(error);
+                }
+            };
+            self.last_offset = batch.last_offset();
+            if batch.base_offset() >= self.next_offset {
+                self.next_offset = batch.next_offset();
+                return Ok(Some(batch));
+            }
+        }
+        if self.state == State::Reading {
+            self.state = State::Ended;
+            self.check_footer()?;
+        }
+        Ok(None)
+    }
+
+    fn batch(&mut self) -> Result<Batch, Error> {
+        let at = self.position;
+        let mut bytes = self.read((BATCH_HEADER_LEN as u64).min(self.end.saturating_sub(at)))?;
+        let header = BatchHeader::parse(&bytes).map_err(|e| self.malformed(e, at))?;
+        let len = header.total_len() as u64;
+        if len > self.end.saturating_sub(at) {
+            let what = format!("found a batch of {len} bytes, expected at most {}", self.end.saturating_sub(at));
+            return Err(self.corrupt(at.saturating_add(8), what));
+        }
+        let mut rest = self.read(len.saturating_sub(bytes.len() as u64))?;
+        bytes.append(&mut rest);
+        self.crc = crc32c_append(self.crc, &bytes);
+        self.position = at.saturating_add(len);
+        let batch = Batch::parse(&Bytes::from(bytes), 0, CrcCheck::Verify);
+        batch.map_err(|e| {
+            let next = header.next_offset();
+            self.malformed(e, at).with_offsets(header.base_offset, header.last_offset()).with_next_readable(next)
+        })
+    }
+
+    fn footer(&mut self) -> Result<SegmentFooter, Error> {
+        let bytes = self.read(FOOTER_LEN as u64)?;
+        SegmentFooter::parse(&bytes).map_err(|e| self.malformed(e, self.end))
+    }
+
+    fn check_footer(&mut self) -> Result<(), Error> {
+        let footer = self.footer()?;
+        if footer.crc != self.crc {
+            let what = format!("found body CRC {:08x}, expected {:08x}, which the body has", footer.crc, self.crc);
+            return Err(self.corrupt(self.end, what));
+        }
+        // Where batches overlap, the footer has the last one's end, or the end of all.
+        if footer.last_offset != self.last_offset && footer.last_offset.saturating_add(1) != self.next_offset {
+            let what = format!("found last offset {}, expected {}", footer.last_offset, self.last_offset);
+            return Err(self.corrupt(self.end.saturating_add(4), what));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! Durations and sizes on the command line.
+
+use std::time::Duration;
+
+/// `250ms`, `1.5s`, `2m`, `1h`; a bare number is seconds.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split(text);
+    let seconds_per = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("{unit:?} is no unit of time: write ms, s, m or h")),
+    };
+    let number: f64 = number.parse().map_err(|_| "write a number and a unit, as in 250ms".to_string())?;
+    Duration::try_from_secs_f64(number * seconds_per).map_err(|e| e.to_string())
+}
+
+/// `8MiB`, `64k`, `1G`; a bare number is bytes. All units are powers of 1,024.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let (number, unit) = split(text);
+    let scale: usize = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(format!("{unit:?} is no unit of size: write KiB, MiB or GiB")),
+    };
+    let number: usize = number.parse().map_err(|_| "write a whole number and a unit, as in 8MiB".to_string())?;
+    number.checked_mul(scale).ok_or_else(|| "that is too large".to_string())
+}
+
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    text.split_at_checked(end).unwrap_or((text, ""))
+}
+
+#[allow(dead_code, reason = "ls uses it")]
+/// A size for people: `31.6 KiB`.
+pub(crate) fn show_bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "ms", "-1s", "1 fortnight", "1e400s"] {
+            assert!(duration(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(bytes("8MiB"), Ok(8 << 20));
+        assert_eq!(bytes("64k"), Ok(64 << 10));
+        assert_eq!(bytes("65536"), Ok(65536));
+        for wrong in ["", "MiB", "-1", "1.5M", "8 furlongs", "99999999999999999999", "99999999999G"] {
+            assert!(bytes(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_for_people() {
+        let shown: Vec<_> = [0, 1023, 1024, 32383, 5 << 30].map(show_bytes).into();
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "31.6 KiB", "5.0 GiB"]);
+    }
+}
