@@ -270,6 +270,7 @@ impl WriterCore {
                     let mut inner = self.lock();
                     // Something may have come in since `next` looked.
                     if inner.queue.is_empty() || !matches!(inner.phase, Phase::Open | Phase::Closing) {
+                        let writer_id = chain.writer_id.clone();
                         inner.chain = Some(chain);
                         inner.task_runs = false;
                         let ended = matches!(inner.phase, Phase::Closing);
@@ -280,6 +281,7 @@ impl WriterCore {
                         drop(inner);
                         guard.0 = None;
                         if over {
+                            self.state.store().forget_writer(&writer_id);
                             self.leave();
                         }
                         return;

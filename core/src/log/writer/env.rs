@@ -10,7 +10,7 @@ use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
 use crate::log::partition::PartitionState;
-use crate::store::Store;
+use crate::store::{Store, SyncFailure};
 
 pub(super) struct Env<'a> {
     pub(super) state: &'a Arc<PartitionState>,
@@ -78,7 +78,7 @@ impl Env<'_> {
                 Ok(Err(error)) | Err(error) => error,
             };
             let passing = error.is_retriable() || error.kind() == ErrorKind::PermissionDenied;
-            if !passing {
+            if !passing || SyncFailure::of(&error).is_some() {
                 return Some(Err(error));
             }
             backoff.wait(self).await?;

@@ -9,7 +9,7 @@ use super::rival::Rival;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, Segment};
-use crate::store::{Created, Fetched, Identity, ReadRange, Version};
+use crate::store::{Created, Fetched, Identity, ReadRange, SyncFailure, Version};
 
 /// Conflicts in a row that kept nothing before the store is called unavailable.
 const MOST_EMPTY_CONFLICTS: u32 = 8;
@@ -275,6 +275,8 @@ impl Flight {
             let written = env.bounded(self.built.index.len() as u64, env.store().overwrite(&key, payload)).await;
             match written.ok_or_else(|| self.gave_up())? {
                 Ok(Ok(_)) => self.index_done = true,
+                // The kernel reports a lost write once: a later fsync that succeeds proves nothing.
+                Ok(Err(error)) if SyncFailure::of(&error).is_some() => return Err(self.failed(error)),
                 Ok(Err(error)) if error.kind() == ErrorKind::Unavailable || error.kind() == ErrorKind::TimedOut => {}
                 Err(_timed_out) => {}
                 Ok(Err(error)) => {

@@ -4,6 +4,7 @@
 
 mod buffer;
 mod commit;
+mod fsync;
 mod many;
 mod policies;
 mod stale;

@@ -1,0 +1,106 @@
+//! A directory whose fsyncs fail: nothing since the last good one may be acked, whatever a later
+//! look or fsync says.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::store::{DiskHook, DiskOp, DiskVerdict, StoreOptions};
+
+const EIO: i32 = 5;
+
+/// Fails the fsyncs that the test arms it for, once each.
+#[derive(Debug, Default)]
+struct Flaky(Mutex<Option<&'static str>>);
+
+impl Flaky {
+    fn arm(&self, what: &'static str) {
+        *self.0.lock().unwrap() = Some(what);
+    }
+}
+
+impl DiskHook for Flaky {
+    fn before(&self, op: &DiskOp<'_>) -> DiskVerdict {
+        let mut armed = self.0.lock().unwrap();
+        let hit = match (op, *armed) {
+            (DiskOp::SyncFile { key }, Some(what)) => key.ends_with(what),
+            (DiskOp::SyncDir { path }, Some("directory")) => path.ends_with("orders/0"),
+            _ => false,
+        };
+        if hit {
+            *armed = None;
+            return DiskVerdict::FailAfter(EIO);
+        }
+        DiskVerdict::Proceed
+    }
+}
+
+struct Directory {
+    hook: Arc<Flaky>,
+    bucket: Bucket,
+    path: tempfile::TempDir,
+}
+
+impl Directory {
+    fn new() -> Self {
+        let path = tempfile::tempdir().unwrap();
+        let hook = Arc::new(Flaky::default());
+        let store = StoreOptions::default().disk_hook(hook.clone());
+        let url = format!("file://{}", path.path().display());
+        let bucket = Bucket::open_with(&url, BucketOptions::default().store(store)).unwrap();
+        Directory { hook, bucket, path }
+    }
+
+    async fn writer(&self) -> Writer {
+        self.bucket.partition("orders", 0).unwrap().writer(options()).await.unwrap()
+    }
+
+    fn file(&self, key: &str) -> std::path::PathBuf {
+        self.path.path().join(key)
+    }
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_the_segment_poisons_and_stores_nothing() {
+    let directory = Directory::new();
+    let writer = directory.writer().await;
+    append(&writer, "a").await.unwrap();
+    directory.hook.arm(".kfs");
+    assert_failed(append(&writer, "b").await, ErrorKind::Unavailable, Stored::Not);
+    assert!(!directory.file(&segment_key(1)).exists());
+    assert_failed(append(&writer, "c").await, ErrorKind::Unavailable, Stored::Not);
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_the_directory_poisons_and_is_perhaps_stored() {
+    let directory = Directory::new();
+    let writer = directory.writer().await;
+    append(&writer, "a").await.unwrap();
+    directory.hook.arm("directory");
+    let error = append(&writer, "b").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(writer.failure().is_some());
+    drop(writer);
+    directory.writer().await;
+}
+
+#[tokio::test]
+async fn a_failed_fsync_of_the_index_poisons_though_the_segment_is_in() {
+    let directory = Directory::new();
+    let writer = directory.writer().await;
+    append(&writer, "a").await.unwrap();
+    directory.hook.arm(".index");
+    let error = append(&writer, "b").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert_failed(append(&writer, "c").await, ErrorKind::Unavailable, Stored::Not);
+}
+
+#[tokio::test]
+async fn a_failed_fsync_while_a_leftover_index_is_written_over_poisons() {
+    let directory = Directory::new();
+    let writer = directory.writer().await;
+    append(&writer, "a").await.unwrap();
+    std::fs::write(directory.file(&index_key(1)), "a leftover").unwrap();
+    directory.hook.arm(".index");
+    assert_failed(append(&writer, "b").await, ErrorKind::Unavailable, Stored::Perhaps);
+    assert!(writer.failure().is_some(), "a second fsync that succeeds proves nothing");
+}
