@@ -25,6 +25,7 @@
 //! ```
 
 mod bucket;
+mod callback;
 mod wait;
 mod writer;
 
@@ -32,5 +33,6 @@ mod writer;
 mod tests;
 
 pub use bucket::{Bucket, Partition};
+pub use callback::in_callback;
 pub use wait::{Cancel, Wait};
 pub use writer::{Append, Writer};

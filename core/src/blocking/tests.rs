@@ -175,6 +175,39 @@ fn what_is_done_already_is_given_even_if_the_wait_is_over() {
 }
 
 #[test]
+fn a_wait_that_has_begun_counts_over_all_calls() {
+    let bucket = stuck(BucketOptions::default());
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let append = writer.append(batch(1), &soon()).unwrap();
+    let wait = Wait::at_most(Duration::from_millis(200)).begun();
+    let begun = Instant::now();
+    for _ in 0..10 {
+        append.durable(&wait).unwrap_err();
+    }
+    assert!(begun.elapsed() < Duration::from_millis(1000));
+    assert_eq!(wait.limit(), Some(Duration::ZERO));
+}
+
+#[test]
+fn a_callback_never_runs_within_the_call_that_asks_for_it() {
+    let bucket = Bucket::open("memory:").unwrap();
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let append = writer.append(batch(1), &soon()).unwrap();
+    append.durable(&soon()).unwrap();
+    let (send, called) = mpsc::channel();
+    let held = Arc::new(std::sync::Mutex::new(()));
+    let guard = held.lock().unwrap();
+    let wanted = held.clone();
+    append.on_settled(true, move |outcome| {
+        let _held = wanted.lock().unwrap();
+        send.send((thread::current().id(), outcome.is_ok(), super::in_callback())).unwrap();
+    });
+    drop(guard);
+    let (thread, well, inside) = called.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert!(thread != thread::current().id() && well && inside);
+}
+
+#[test]
 fn a_callback_that_would_wait_is_refused_and_one_that_appends_is_not() {
     let bucket = Bucket::open("memory:").unwrap();
     let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();

@@ -1,6 +1,5 @@
 //! Waiting for a future on a thread: a parker, a time limit, a cancel handle.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use super::callback::{in_callback, would_deadlock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 
@@ -17,6 +17,8 @@ use crate::runtime::{Clock, SystemClock};
 #[derive(Clone, Debug, Default)]
 pub struct Wait {
     limit: Option<Duration>,
+    /// Set when the time runs already: on the system's clock.
+    until: Option<Duration>,
     cancel: Option<Cancel>,
 }
 
@@ -28,7 +30,7 @@ impl Wait {
 
     /// Waits for `limit` at most. With a limit of zero a call gives what is there already.
     pub fn at_most(limit: Duration) -> Self {
-        Wait { limit: Some(limit), cancel: None }
+        Wait { limit: Some(limit), ..Self::default() }
     }
 
     /// Ends the wait when `cancel` is cancelled, too.
@@ -38,14 +40,23 @@ impl Wait {
         self
     }
 
-    /// The time limit.
+    /// The same, but its time runs from now on, over all calls that it is given to.
+    #[must_use]
+    pub fn begun(&self) -> Self {
+        Wait { until: self.until.or_else(|| self.limit.map(from_now)), ..self.clone() }
+    }
+
+    /// How long a call that is given this now waits at most.
     pub fn limit(&self) -> Option<Duration> {
-        self.limit
+        match self.until {
+            Some(until) => Some(until.saturating_sub(SystemClock.elapsed())),
+            None => self.limit,
+        }
     }
 
     /// The same without a time limit.
     pub(super) fn without_limit(&self) -> Self {
-        Wait { limit: None, cancel: self.cancel.clone() }
+        Wait { cancel: self.cancel.clone(), ..Self::default() }
     }
 
     /// Waits on this thread for any future of this crate: what the calls of this module do. The
@@ -64,10 +75,10 @@ impl Wait {
         if let Poll::Ready(result) = work.as_mut().poll(&mut context) {
             return result;
         }
-        if IN_CALLBACK.get() {
+        if in_callback() {
             return Err(would_deadlock());
         }
-        let until = self.limit.map(|limit| SystemClock.elapsed().saturating_add(limit));
+        let until = self.until.or_else(|| self.limit.map(from_now));
         let _registered = self.cancel.as_ref().map(|cancel| cancel.register(waker.clone()));
         loop {
             if self.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
@@ -85,25 +96,8 @@ impl Wait {
     }
 }
 
-thread_local! {
-    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs a caller's completion callback: on the task of a writer, which must not be held up.
-pub(super) fn call_back(callback: impl FnOnce()) {
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            IN_CALLBACK.set(self.0);
-        }
-    }
-    let _restore = Restore(IN_CALLBACK.replace(true));
-    callback();
-}
-
-fn would_deadlock() -> Error {
-    Error::new(ErrorKind::InvalidInput, "a completion callback must not wait: the writer waits for it to return")
-        .with_hint("append without waiting there, or hand the result to another thread")
+fn from_now(limit: Duration) -> Duration {
+    SystemClock.elapsed().saturating_add(limit)
 }
 
 /// Wakes one thread. Not the thread's own park token alone: whoever else parks this thread (an

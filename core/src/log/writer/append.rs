@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::core::WriterCore;
 use crate::error::Result;
+use crate::runtime::Runtime;
 
 /// The offsets that an append got: first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,6 +125,11 @@ impl Append {
         }
         let append = self.clone();
         self.fate.on_settled(Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift)))));
+    }
+
+    /// Where the writer's work runs.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        self.core.state().runtime()
     }
 
     fn offsets(&self, shift: i64) -> Offsets {

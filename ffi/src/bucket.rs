@@ -1,0 +1,58 @@
+//! `kfs_bucket`.
+
+use std::ffi::c_char;
+
+use kfs_core::blocking::Bucket;
+
+use crate::call::{Out, call, free, shared, text};
+use crate::error::kfs_error;
+use crate::options::{bucket_options, kfs_bucket_options};
+use crate::wait::{kfs_cancel, wait};
+
+/// A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. It
+/// runs on two threads of its own, which end after the last handle that came from it was freed.
+pub struct kfs_bucket(pub(crate) Bucket);
+
+/// Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
+/// the environment, AWS_*). Sends no request, does not wait.
+///
+/// options: NULL for the defaults. bucket: gets the handle; free it with kfs_bucket_free.
+/// Errors: KFS_INVALID_INPUT for a URL that can't be understood; KFS_UNSUPPORTED for a scheme that
+/// is unknown or not built in; KFS_NOT_FOUND, KFS_PERMISSION_DENIED for a directory that can't be
+/// used; KFS_UNAVAILABLE when threads can't be started.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_bucket_open(
+    url: *const c_char,
+    options: *const kfs_bucket_options,
+    bucket: *mut *mut kfs_bucket,
+) -> *mut kfs_error {
+    // SAFETY: the header's rules on strings, structs and outputs.
+    call(|| unsafe {
+        let out = Out::new(bucket, "bucket")?;
+        let opened = Bucket::open_with(text(url, "url")?, bucket_options(options)?)?;
+        out.give(kfs_bucket(opened));
+        Ok(())
+    })
+}
+
+/// Flushes and closes every writer of the bucket. When the time runs out, retries stop, and the
+/// error names what is not durable. The handle remains to be freed.
+///
+/// Errors: KFS_TIMED_OUT; else why a flush failed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_bucket_close(
+    bucket: *const kfs_bucket,
+    timeout_ms: i64,
+    cancel: *const kfs_cancel,
+) -> *mut kfs_error {
+    // SAFETY: the header's rules on handles.
+    call(|| unsafe { shared(bucket, "bucket")?.0.close(&wait(timeout_ms, cancel)) })
+}
+
+/// Frees the handle, at any time: writers and readers that came from it live on until they are freed
+/// themselves. Does not flush and does not wait. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_bucket_free(bucket: *mut kfs_bucket) {
+    // SAFETY: the header's rules on handles.
+    unsafe { free(bucket) }
+}

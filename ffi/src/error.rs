@@ -1,0 +1,242 @@
+//! `kfs_error`.
+
+use std::ffi::{CString, c_char};
+use std::ptr;
+
+use kfs_core::{Error, ErrorKind, Stored};
+
+use crate::call::{Out, ask, free, shared};
+
+/// What went wrong, as far as a caller must know to act on it. The numbers are fixed; new ones may
+/// come, so treat one that you do not know as KFS_INTERNAL.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum kfs_code {
+    /// No error: the code of NULL.
+    KFS_OK = 0,
+    /// The partition, segment or bucket does not exist. Create it, or check the name.
+    KFS_NOT_FOUND = 1,
+    /// The store refused the credentials or the action. Nothing was changed.
+    KFS_PERMISSION_DENIED = 2,
+    /// An argument can't be right: NULL, not UTF-8, not a record batch. Nothing was changed.
+    KFS_INVALID_INPUT = 3,
+    /// The offset is outside the log; kfs_error_log_range says what the log holds.
+    KFS_OUT_OF_RANGE = 4,
+    /// Another start offset was fixed before, or another exclusive writer is open in this process.
+    KFS_CONFLICT = 5,
+    /// Another writer owns the partition now. Open again only if this process should own it.
+    KFS_FENCED = 6,
+    /// Stored bytes are not what they must be; kfs_error_key and kfs_error_position say where.
+    KFS_CORRUPT = 7,
+    /// The store can't be reached or is overloaded. Try again.
+    KFS_UNAVAILABLE = 8,
+    /// The time limit passed, or the call was cancelled. The work may still complete.
+    KFS_TIMED_OUT = 9,
+    /// The buffer is full. Wait for durability of what is in it, then try again.
+    KFS_FULL = 10,
+    /// The store, the format's version or this build lacks something that is needed.
+    KFS_UNSUPPORTED = 11,
+    /// The writer was closed.
+    KFS_CLOSED = 12,
+    /// A fault of libkfs. Please report it.
+    KFS_INTERNAL = 13,
+}
+
+/// What is known of a failed append.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum kfs_stored {
+    /// The error is not an append's, or there is none.
+    KFS_STORED_NOT_APPLICABLE = 0,
+    /// No request that carried the bytes was or can become visible: they may be appended again.
+    KFS_STORED_NOT = 1,
+    /// The bytes may be in the log, or may yet get there: look before you append them again.
+    KFS_STORED_PERHAPS = 2,
+}
+
+/// An error. NULL means that all is well, and every function here accepts it.
+///
+/// Who gets a `kfs_error *` frees it with kfs_error_free. A `const kfs_error *` is lent. Strings
+/// are UTF-8, end with NUL and live as long as the error. No message holds a credential.
+pub struct kfs_error {
+    error: Error,
+    message: CString,
+    hint: Option<CString>,
+    key: Option<CString>,
+    winner: Option<CString>,
+}
+
+impl kfs_error {
+    pub(crate) fn new(error: Error) -> Self {
+        kfs_error {
+            message: c_string(&error.to_string()),
+            hint: error.hint().map(c_string),
+            key: error.key().map(c_string),
+            winner: error.winner().map(c_string),
+            error,
+        }
+    }
+
+    /// An error for the caller to free.
+    pub(crate) fn give(error: Error) -> *mut Self {
+        Box::into_raw(Box::new(Self::new(error)))
+    }
+}
+
+/// A NUL within a text would cut it, so it goes.
+fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', "")).unwrap_or_default()
+}
+
+/// # Safety
+/// As [`shared`]'s.
+unsafe fn of<T>(error: *const kfs_error, otherwise: T, get: impl FnOnce(&kfs_error) -> T) -> T {
+    // SAFETY: the caller's promise.
+    match unsafe { shared(error, "error") } {
+        Ok(error) => ask(otherwise, || get(error)),
+        Err(_) => otherwise,
+    }
+}
+
+/// Its code, one of enum kfs_code; KFS_OK for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_code(error: *const kfs_error) -> i32 {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, 0, |e| e.error.kind() as i32) }
+}
+
+/// The name of its code, such as "not found"; "ok" for NULL. Lives for ever.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_name(error: *const kfs_error) -> *const c_char {
+    let name = |kind| match kind {
+        ErrorKind::NotFound => c"not found",
+        ErrorKind::PermissionDenied => c"permission denied",
+        ErrorKind::InvalidInput => c"invalid input",
+        ErrorKind::OutOfRange => c"offset out of range",
+        ErrorKind::Conflict => c"conflict",
+        ErrorKind::Fenced => c"fenced",
+        ErrorKind::Corrupt => c"corrupt",
+        ErrorKind::Unavailable => c"unavailable",
+        ErrorKind::TimedOut => c"timed out",
+        ErrorKind::Full => c"full",
+        ErrorKind::Unsupported => c"unsupported",
+        ErrorKind::Closed => c"closed",
+        _ => c"internal error",
+    };
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, c"ok", |e| name(e.error.kind())) }.as_ptr()
+}
+
+/// One line for people: what was found and expected, the object and position, the offsets. "" for
+/// NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_message(error: *const kfs_error) -> *const c_char {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, c"".as_ptr(), |e| e.message.as_ptr()) }
+}
+
+/// What to do about it, when that is more than the code says; else NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_hint(error: *const kfs_error) -> *const c_char {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, ptr::null(), |e| pointer(e.hint.as_ref())) }
+}
+
+/// Whether the same call may succeed later without a change by the caller. False for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_is_retriable(error: *const kfs_error) -> bool {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, false, |e| e.error.is_retriable()) }
+}
+
+/// For a failed append whether its bytes may be in the log, one of enum kfs_stored;
+/// KFS_STORED_NOT_APPLICABLE (0) for other errors and for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_stored(error: *const kfs_error) -> i32 {
+    let stored = |e: &kfs_error| match e.error.stored() {
+        None => kfs_stored::KFS_STORED_NOT_APPLICABLE,
+        Some(Stored::Not) => kfs_stored::KFS_STORED_NOT,
+        Some(_) => kfs_stored::KFS_STORED_PERHAPS,
+    };
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, kfs_stored::KFS_STORED_NOT_APPLICABLE, stored) as i32 }
+}
+
+/// The key of the object that it is about, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_key(error: *const kfs_error) -> *const c_char {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, ptr::null(), |e| pointer(e.key.as_ref())) }
+}
+
+/// For KFS_FENCED the name of the writer that won, where the store told; else NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_winner(error: *const kfs_error) -> *const c_char {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, ptr::null(), |e| pointer(e.winner.as_ref())) }
+}
+
+/// The byte position in the object of kfs_error_key. False, and nothing is written, when there is
+/// none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_position(error: *const kfs_error, position: *mut u64) -> bool {
+    // SAFETY: the header's rules on handles and outputs.
+    unsafe { put([position], of(error, None, |e| e.error.position().map(|p| [p]))) }
+}
+
+/// The first and the last offset that broken bytes cover. False, and nothing is written, when they
+/// are not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_offsets(error: *const kfs_error, first: *mut i64, last: *mut i64) -> bool {
+    // SAFETY: the header's rules on handles and outputs.
+    unsafe { put([first, last], of(error, None, |e| e.error.offsets().map(|(a, b)| [a, b]))) }
+}
+
+/// For KFS_OUT_OF_RANGE the log start offset, and the log end offset (one past the last). False, and
+/// nothing is written, when they are not known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_log_range(error: *const kfs_error, start: *mut i64, end: *mut i64) -> bool {
+    // SAFETY: the header's rules on handles and outputs.
+    unsafe { put([start, end], of(error, None, |e| e.error.log_range().map(|(a, b)| [a, b]))) }
+}
+
+/// For KFS_CORRUPT the next offset that can be read. False, and nothing is written, when it is not
+/// known.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_next_readable_offset(error: *const kfs_error, offset: *mut i64) -> bool {
+    // SAFETY: the header's rules on handles and outputs.
+    unsafe { put([offset], of(error, None, |e| e.error.next_readable_offset().map(|o| [o]))) }
+}
+
+/// A copy that outlives the original: for an error that was lent. Free it. NULL for NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_clone(error: *const kfs_error) -> *mut kfs_error {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, ptr::null_mut(), |e| kfs_error::give(e.error.clone())) }
+}
+
+/// Frees an error. NULL is fine.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_free(error: *mut kfs_error) {
+    // SAFETY: the header's rules on handles.
+    unsafe { free(error) }
+}
+
+fn pointer(text: Option<&CString>) -> *const c_char {
+    text.map_or(ptr::null(), |text| text.as_ptr())
+}
+
+/// Writes all values or, when there are none, nothing. Outputs that are NULL are passed over.
+///
+/// # Safety
+/// Each output is NULL or may be written to.
+unsafe fn put<T, const N: usize>(outputs: [*mut T; N], values: Option<[T; N]>) -> bool {
+    let Some(values) = values else { return false };
+    for (output, value) in outputs.into_iter().zip(values) {
+        // SAFETY: the caller's promise.
+        if let Ok(output) = unsafe { Out::new(output, "") } {
+            output.write(value);
+        }
+    }
+    true
+}

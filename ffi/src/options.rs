@@ -1,0 +1,226 @@
+//! Option structs: they grow at their end, and say how long they are.
+
+use std::ffi::c_char;
+use std::time::Duration;
+
+use kfs_core::format::Namespace;
+use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, Result, WriterOptions};
+
+use crate::call::{ask, optional_text};
+
+/// What losing a segment slot to another writer means.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum kfs_on_conflict {
+    /// Displaces the former owner: until its first commit a writer moves on to the next slot; after
+    /// it, a lost slot fences.
+    KFS_TAKEOVER = 0,
+    /// Fenced at the first lost slot.
+    KFS_FENCE = 1,
+    /// Always moves on: writers that know nothing of each other share a partition.
+    KFS_REBASE = 2,
+}
+
+/// Options of a bucket. Set them with kfs_bucket_options_init, then change what you like.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kfs_bucket_options {
+    /// Bytes of this struct as the caller knows it: sizeof. Set by kfs_bucket_options_init.
+    pub size: usize,
+    /// Namespace of the partitions; NULL: "default". Read during the call only.
+    pub name_space: *const c_char,
+    /// Bytes of appends buffered over all partitions, those in flight included.
+    pub buffer_bytes: u64,
+    /// Bytes of indexes and catalogs held for reading over all partitions.
+    pub cache_bytes: u64,
+}
+
+/// Options of a writer. Set them with kfs_writer_options_init, then change what you like.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kfs_writer_options {
+    /// Bytes of this struct as the caller knows it: sizeof. Set by kfs_writer_options_init.
+    pub size: usize,
+    /// What a lost slot means, one of enum kfs_on_conflict.
+    pub on_conflict: i32,
+    /// Stamped into each batch's leader epoch; a higher one in the log fences. -1: as sent.
+    pub leader_epoch: i32,
+    /// First offset of an empty partition; -1: 0, or what was fixed before.
+    pub start_offset: i64,
+    /// Buffered bytes that start a flush.
+    pub flush_bytes: u64,
+    /// Buffered records that start a flush.
+    pub flush_records: u64,
+    /// Milliseconds since the oldest buffered append that start a flush.
+    pub flush_interval_ms: u64,
+    /// Milliseconds since the oldest append that somebody waits for that start a flush.
+    pub linger_ms: u64,
+    /// Messages between entries of the sparse index.
+    pub index_interval: i32,
+    /// Not 0: a `.kfst` time index is written with each segment.
+    pub time_index: i32,
+    /// A name for people, kept with each segment; NULL: none. Read during the call only.
+    pub name: *const c_char,
+}
+
+impl Default for kfs_bucket_options {
+    fn default() -> Self {
+        let core = BucketOptions::default();
+        kfs_bucket_options {
+            size: size_of::<Self>(),
+            name_space: std::ptr::null(),
+            buffer_bytes: core.buffer_bytes as u64,
+            cache_bytes: core.cache_bytes as u64,
+        }
+    }
+}
+
+impl Default for kfs_writer_options {
+    fn default() -> Self {
+        let core = WriterOptions::default();
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        kfs_writer_options {
+            size: size_of::<Self>(),
+            on_conflict: kfs_on_conflict::KFS_TAKEOVER as i32,
+            leader_epoch: -1,
+            start_offset: -1,
+            flush_bytes: core.flush_bytes as u64,
+            flush_records: core.flush_records,
+            flush_interval_ms: ms(core.flush_interval),
+            linger_ms: ms(core.linger),
+            index_interval: core.index_interval,
+            time_index: i32::from(core.time_index),
+            name: std::ptr::null(),
+        }
+    }
+}
+
+/// Sets the defaults. Give sizeof(kfs_bucket_options) as `size`. NULL is passed over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_bucket_options_init(options: *mut kfs_bucket_options, size: usize) {
+    // SAFETY: the header's rules on outputs, and `size` is the struct's.
+    unsafe { init(options, size) }
+}
+
+/// Sets the defaults. Give sizeof(kfs_writer_options) as `size`. NULL is passed over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_writer_options_init(options: *mut kfs_writer_options, size: usize) {
+    // SAFETY: the header's rules on outputs, and `size` is the struct's.
+    unsafe { init(options, size) }
+}
+
+/// A struct that begins with its size, with fields of which every bit pattern is a value.
+///
+/// # Safety
+/// `repr(C)`, the first field is `size: usize`, and the others are integers and pointers.
+pub(crate) unsafe trait Extensible: Copy + Default {}
+// SAFETY: see its fields.
+unsafe impl Extensible for kfs_bucket_options {}
+// SAFETY: see its fields.
+unsafe impl Extensible for kfs_writer_options {}
+
+/// # Safety
+/// `options` is NULL or `size` bytes may be written there.
+unsafe fn init<T: Extensible>(options: *mut T, size: usize) {
+    if options.is_null() {
+        return;
+    }
+    let known = size.min(size_of::<T>());
+    let defaults = ask(None, || Some(T::default()));
+    let Some(defaults) = defaults else { return };
+    // A header that is newer than this library has a longer struct: `read` wants that tail zero.
+    // SAFETY: `size` bytes may be written there; `known` is no more, nor more than `defaults` has.
+    unsafe {
+        options.cast::<u8>().write_bytes(0, size);
+        std::ptr::from_ref(&defaults).cast::<u8>().copy_to_nonoverlapping(options.cast(), known);
+    }
+    if size >= size_of::<usize>() {
+        // SAFETY: the struct begins with its size, and is long enough for that.
+        unsafe { options.cast::<usize>().write_unaligned(size) };
+    }
+}
+
+/// The caller's options over our defaults.
+///
+/// # Safety
+/// `options` is NULL or points to as many bytes as its `size` says.
+pub(crate) unsafe fn read<T: Extensible>(options: *const T, name: &str) -> Result<T> {
+    let mut ours = T::default();
+    if options.is_null() {
+        return Ok(ours);
+    }
+    // SAFETY: the struct begins with its size.
+    let size = unsafe { options.cast::<usize>().read_unaligned() };
+    if size < size_of::<usize>() || size > 4096 {
+        let message = format!("{name}->size is {size}, which no version of it is");
+        return Err(Error::new(ErrorKind::InvalidInput, message).with_hint("call its _init function first"));
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: the caller's promise; every bit pattern is a value of `T`.
+    let beyond = unsafe {
+        options.cast::<u8>().copy_to_nonoverlapping(std::ptr::from_mut(&mut ours).cast(), known);
+        std::slice::from_raw_parts(options.cast::<u8>().add(known), size.saturating_sub(known))
+    };
+    if beyond.iter().any(|byte| *byte != 0) {
+        return Err(Error::new(ErrorKind::Unsupported, format!("{name} sets what this libkfs does not know"))
+            .with_hint("the header is newer than the library that is linked"));
+    }
+    Ok(ours)
+}
+
+fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// # Safety
+/// As [`read`]'s, and its strings end with NUL.
+pub(crate) unsafe fn bucket_options(options: *const kfs_bucket_options) -> Result<BucketOptions> {
+    // SAFETY: the caller's promise.
+    let (given, namespace) = unsafe {
+        let given = read(options, "options")?;
+        (given, optional_text(given.name_space, "options->name_space")?)
+    };
+    let mut core =
+        BucketOptions::default().buffer_bytes(length(given.buffer_bytes)).cache_bytes(length(given.cache_bytes));
+    if let Some(namespace) = namespace {
+        core = core.namespace(Namespace::new(namespace)?);
+    }
+    Ok(core)
+}
+
+/// # Safety
+/// As [`read`]'s, and its strings end with NUL.
+pub(crate) unsafe fn writer_options(options: *const kfs_writer_options) -> Result<WriterOptions> {
+    // SAFETY: the caller's promise.
+    let (given, name) = unsafe {
+        let given = read(options, "options")?;
+        (given, optional_text(given.name, "options->name")?)
+    };
+    let on_conflict = match given.on_conflict {
+        0 => OnConflict::Takeover,
+        1 => OnConflict::Fence,
+        2 => OnConflict::Rebase,
+        other => {
+            let message = format!("options->on_conflict is {other}, not one of enum kfs_on_conflict");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+    };
+    let mut core = WriterOptions::default()
+        .on_conflict(on_conflict)
+        .flush_bytes(length(given.flush_bytes))
+        .flush_records(given.flush_records)
+        .flush_interval(Duration::from_millis(given.flush_interval_ms))
+        .linger(Duration::from_millis(given.linger_ms))
+        .index_interval(given.index_interval)
+        .time_index(given.time_index != 0);
+    if given.start_offset != -1 {
+        core = core.start_offset(given.start_offset);
+    }
+    if given.leader_epoch != -1 {
+        core = core.leader_epoch(given.leader_epoch);
+    }
+    if let Some(name) = name {
+        core = core.name(name);
+    }
+    Ok(core)
+}

@@ -1,0 +1,251 @@
+/*
+ * A true round trip through libkfs: open a bucket, append record batches, wait until they are
+ * durable, fetch them back. Once by calls that wait, once by completion callback.
+ *
+ *   roundtrip URL BATCH_FILE RECORDS_IN_BATCH
+ *
+ * Built and run by ../roundtrip.rs; exits 0 when all is as it must be.
+ */
+#include "kfs.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TIMEOUT_MS 30000
+
+static int64_t records;
+static uint8_t *batch;
+static size_t batch_length;
+
+#define CHECK(condition)                                                          \
+  do {                                                                            \
+    if (!(condition)) {                                                           \
+      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);     \
+      exit(1);                                                                    \
+    }                                                                             \
+  } while (0)
+
+/* Ends the program unless all is well. */
+static void well(kfs_error *error, const char *what) {
+  if (error == NULL) return;
+  const char *hint = kfs_error_hint(error);
+  fprintf(stderr, "%s: %s%s%s\n", what, kfs_error_message(error), hint ? "; " : "", hint ? hint : "");
+  kfs_error_free(error);
+  exit(1);
+}
+
+/* Ends the program unless this failed with that code. */
+static void fails(kfs_error *error, int32_t code, const char *what) {
+  if (kfs_error_code(error) != code) {
+    fprintf(stderr, "%s: code %d wanted, but: %d %s\n", what, (int)code, (int)kfs_error_code(error),
+            kfs_error_message(error));
+    exit(1);
+  }
+  kfs_error_free(error);
+}
+
+static void append_and_wait(const kfs_bucket *bucket) {
+  kfs_writer_options options;
+  kfs_writer_options_init(&options, sizeof options);
+  options.start_offset = 100;
+  options.name = "roundtrip.c";
+
+  kfs_writer *writer = NULL;
+  well(kfs_writer_open(bucket, "orders", 0, &options, TIMEOUT_MS, NULL, &writer), "open a writer");
+
+  kfs_offsets offsets = {-1, -1};
+  for (int64_t i = 0; i < 3; i++) {
+    well(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), "append");
+    CHECK(offsets.base == 100 + i * records && offsets.last == offsets.base + records - 1);
+  }
+
+  /* Nothing is written when it fails. */
+  kfs_error *error = kfs_writer_append(writer, batch, batch_length - 1, TIMEOUT_MS, NULL, &offsets);
+  CHECK(kfs_error_stored(error) == KFS_STORED_NOT && !kfs_error_is_retriable(error));
+  CHECK(strcmp(kfs_error_name(error), "invalid input") == 0 && strlen(kfs_error_message(error)) > 0);
+  fails(error, KFS_INVALID_INPUT, "append a cut batch");
+  CHECK(offsets.base == 100 + 2 * records);
+
+  kfs_writer *second = writer;
+  fails(kfs_writer_open(bucket, "orders", 0, NULL, TIMEOUT_MS, NULL, &second), KFS_CONFLICT, "open a second writer");
+  CHECK(second == writer);
+
+  well(kfs_writer_close(writer, TIMEOUT_MS, NULL), "close the writer");
+  fails(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), KFS_CLOSED, "append after close");
+  kfs_writer_free(writer);
+}
+
+/* What the callbacks tell the thread that waits for them. */
+struct told {
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+  int succeeded;
+  int failed;
+  int refused;
+  int64_t next_base;
+  const kfs_writer *writer;
+};
+
+static void appended(void *user_data, const kfs_error *error, const kfs_offsets *offsets) {
+  struct told *told = user_data;
+  pthread_mutex_lock(&told->lock);
+  if (error == NULL) {
+    CHECK(offsets != NULL && offsets->last - offsets->base + 1 == records);
+    if (offsets->base >= told->next_base) told->next_base = offsets->last + 1;
+    told->succeeded++;
+  } else {
+    CHECK(offsets == NULL && kfs_error_stored(error) != KFS_STORED_NOT_APPLICABLE);
+    told->failed++;
+  }
+  if (told->writer != NULL) {
+    /* A callback must not wait for the writer that waits for it. */
+    kfs_error *refusal = kfs_writer_append(told->writer, batch, batch_length, TIMEOUT_MS, NULL, NULL);
+    if (kfs_error_code(refusal) == KFS_INVALID_INPUT) told->refused++;
+    kfs_error_free(refusal);
+    told->writer = NULL;
+  }
+  pthread_cond_broadcast(&told->changed);
+  pthread_mutex_unlock(&told->lock);
+}
+
+static void append_and_be_told(const kfs_bucket *bucket) {
+  struct told told = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+  kfs_writer *writer = NULL;
+  well(kfs_writer_open(bucket, "orders", 1, NULL, TIMEOUT_MS, NULL, &writer), "open a writer");
+
+  const int appends = 20;
+  /* Held while appending: no callback runs within the call. */
+  pthread_mutex_lock(&told.lock);
+  for (int i = 0; i < appends; i++) {
+    bool somebody_waits = i == appends - 1;
+    well(kfs_writer_append_callback(writer, batch, batch_length, somebody_waits, TIMEOUT_MS, NULL, appended, &told),
+         "append");
+  }
+  while (told.succeeded + told.failed < appends) pthread_cond_wait(&told.changed, &told.lock);
+  CHECK(told.failed == 0 && told.next_base == appends * records);
+
+  told.writer = writer;
+  well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
+  /* Nobody waits for this one, but time flushes too. */
+  while (told.succeeded + told.failed < appends + 1) pthread_cond_wait(&told.changed, &told.lock);
+  CHECK(told.refused == 1 && told.succeeded == appends + 1);
+
+  told.next_base = 0;
+  well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
+  pthread_mutex_unlock(&told.lock);
+  well(kfs_writer_flush(writer, TIMEOUT_MS, NULL), "flush");
+  well(kfs_writer_close(writer, TIMEOUT_MS, NULL), "close the writer");
+  /* When a close returns, every callback has. What the refused callback appended went in before it waited. */
+  CHECK(told.succeeded == appends + 2 && told.next_base == (appends + 3) * records);
+
+  fails(kfs_writer_append_callback(writer, batch, batch_length, true, 0, NULL, appended, &told), KFS_CLOSED,
+        "append after close");
+  kfs_writer_free(writer);
+  CHECK(told.succeeded == appends + 2 && told.failed == 0);
+
+  /* A writer that is freed without a close tells what became of its appends, before the call returns. */
+  well(kfs_writer_open(bucket, "orders", 2, NULL, TIMEOUT_MS, NULL, &writer), "open a writer");
+  well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
+  kfs_writer_free(writer);
+  CHECK(told.succeeded + told.failed == appends + 3);
+  pthread_cond_destroy(&told.changed);
+  pthread_mutex_destroy(&told.lock);
+}
+
+static void be_refused(void) {
+  kfs_bucket *bucket = NULL;
+  fails(kfs_bucket_open(NULL, NULL, &bucket), KFS_INVALID_INPUT, "no URL");
+  fails(kfs_bucket_open("memory:", NULL, NULL), KFS_INVALID_INPUT, "nowhere to put the bucket");
+  fails(kfs_bucket_open("\xff\xfe", NULL, &bucket), KFS_INVALID_INPUT, "a URL that is not UTF-8");
+  fails(kfs_bucket_open("gopher://there", NULL, &bucket), KFS_UNSUPPORTED, "an unknown scheme");
+  CHECK(bucket == NULL);
+
+  /* A header of a later version: what it has more is fine as long as it is not used. */
+  struct {
+    kfs_bucket_options known;
+    uint64_t later;
+  } options;
+  kfs_bucket_options_init(&options.known, sizeof options);
+  CHECK(options.known.size == sizeof options && options.known.buffer_bytes > 0);
+  well(kfs_bucket_open("memory:", &options.known, &bucket), "options of a later version");
+  kfs_bucket_free(bucket);
+  bucket = NULL;
+  options.later = 1;
+  fails(kfs_bucket_open("memory:", &options.known, &bucket), KFS_UNSUPPORTED, "an option of a later version");
+  options.known.size = 0;
+  fails(kfs_bucket_open("memory:", &options.known, &bucket), KFS_INVALID_INPUT, "options without a size");
+  CHECK(bucket == NULL);
+
+  kfs_writer *writer = NULL;
+  fails(kfs_writer_open(NULL, "orders", 0, NULL, 0, NULL, &writer), KFS_INVALID_INPUT, "no bucket");
+  fails(kfs_writer_append(NULL, batch, batch_length, 0, NULL, NULL), KFS_INVALID_INPUT, "no writer");
+
+  kfs_bucket_options plain;
+  kfs_bucket_options_init(&plain, sizeof plain);
+  plain.name_space = "not/a/namespace";
+  fails(kfs_bucket_open("memory:", &plain, &bucket), KFS_INVALID_INPUT, "a bad namespace");
+  plain.name_space = "mine";
+  well(kfs_bucket_open("memory:", &plain, &bucket), "open in memory");
+  fails(kfs_writer_open(bucket, "a/b", 0, NULL, 0, NULL, &writer), KFS_INVALID_INPUT, "a bad topic");
+  fails(kfs_writer_open(bucket, "orders", -1, NULL, 0, NULL, &writer), KFS_INVALID_INPUT, "a bad partition");
+  kfs_writer_options patient;
+  kfs_writer_options_init(&patient, sizeof patient);
+  patient.flush_interval_ms = patient.linger_ms = 3600 * 1000;
+  well(kfs_writer_open(bucket, "orders", 0, &patient, TIMEOUT_MS, NULL, &writer), "open a writer");
+  fails(kfs_writer_append(writer, NULL, 5, 0, NULL, NULL), KFS_INVALID_INPUT, "NULL with a length");
+  fails(kfs_writer_append(writer, NULL, 0, 0, NULL, NULL), KFS_INVALID_INPUT, "an append of nothing");
+
+  /* A cancelled call ends, whatever its time limit; the append goes on. */
+  kfs_cancel *cancel = kfs_cancel_new();
+  kfs_cancel_cancel(cancel);
+  kfs_error *error = kfs_writer_append(writer, batch, batch_length, -1, cancel, NULL);
+  CHECK(kfs_error_stored(error) == KFS_STORED_PERHAPS);
+  kfs_error *copy = kfs_error_clone(error);
+  fails(error, KFS_TIMED_OUT, "a cancelled append");
+  fails(copy, KFS_TIMED_OUT, "its copy");
+  kfs_cancel_free(cancel);
+
+  /* In any order. */
+  kfs_bucket_free(bucket);
+  kfs_writer_free(writer);
+
+  kfs_bucket_free(NULL);
+  kfs_writer_free(NULL);
+  kfs_cancel_free(NULL);
+  kfs_cancel_cancel(NULL);
+  kfs_error_free(NULL);
+  CHECK(kfs_error_code(NULL) == KFS_OK && kfs_error_message(NULL)[0] == 0 && kfs_error_clone(NULL) == NULL);
+  CHECK(strcmp(kfs_error_name(NULL), "ok") == 0 && kfs_error_key(NULL) == NULL && kfs_error_winner(NULL) == NULL);
+  int64_t offset = 7;
+  CHECK(!kfs_error_log_range(NULL, &offset, &offset) && !kfs_error_offsets(NULL, &offset, NULL) && offset == 7);
+}
+
+static void read_batch(const char *path) {
+  FILE *file = fopen(path, "rb");
+  CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
+  batch_length = (size_t)ftell(file);
+  rewind(file);
+  batch = malloc(batch_length);
+  CHECK(batch != NULL && fread(batch, 1, batch_length, file) == batch_length);
+  fclose(file);
+}
+
+int main(int argc, char **argv) {
+  CHECK(argc == 4);
+  CHECK(kfs_version_number() == KFS_VERSION_NUMBER && strcmp(kfs_version(), KFS_VERSION) == 0);
+  read_batch(argv[2]);
+  records = atoll(argv[3]);
+
+  kfs_bucket *bucket = NULL;
+  well(kfs_bucket_open(argv[1], NULL, &bucket), "open the bucket");
+  append_and_wait(bucket);
+  append_and_be_told(bucket);
+  well(kfs_bucket_close(bucket, TIMEOUT_MS, NULL), "close the bucket");
+  kfs_bucket_free(bucket);
+  be_refused();
+  free(batch);
+  puts("all is well");
+  return 0;
+}
