@@ -22,6 +22,9 @@ pub mod store;
 pub mod testing;
 
 pub use error::{Error, ErrorKind, Result, Stored};
+pub use log::reader::{
+    BatchStream, Fetch, FetchOptions, Hole, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord,
+};
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
 pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
 pub use object_store;

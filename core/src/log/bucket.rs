@@ -9,6 +9,7 @@ use object_store::ObjectStore;
 
 use super::budget::Budget;
 use super::partition::{Partition, PartitionState};
+use super::reader::indexes::Indexes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Namespace, PartitionId, Topic};
 use crate::runtime::Runtime;
@@ -88,6 +89,7 @@ pub(crate) struct BucketInner {
     pub(crate) store: Store,
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) indexes: Indexes,
     pub(crate) options: BucketOptions,
     partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
 }
@@ -130,7 +132,8 @@ impl Bucket {
             None => Runtime::current_or_own()?,
         };
         let budget = Budget::new(options.buffer_bytes);
-        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, options, partitions: Mutex::default() })))
+        let indexes = Indexes::new(options.cache_bytes);
+        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, indexes, options, partitions: Mutex::default() })))
     }
 
     /// A partition of the default namespace. A name: nothing is asked of the store.

@@ -1,6 +1,16 @@
 //! The segments of a partition that this process knows of.
+//!
+//! A catalog is never the truth, only the last answer: it is filled from listing pages, from our own
+//! writer's commits and from next-key GETs. What a later look covers replaces what was known there.
+//! It says an answer only where it knows that nothing lies between two neighbours.
+
+use std::time::Duration;
 
 use crate::store::Version;
+
+/// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
+/// last lookup are dropped; they are listed again when needed.
+pub(crate) const MAX_SEGMENTS: usize = 1 << 18;
 
 /// A segment as a listing names it.
 #[derive(Clone, Debug)]
@@ -12,14 +22,355 @@ pub(crate) struct SegmentRef {
     /// Which bytes: an object is held by key and version.
     pub(crate) version: Version,
     /// Last modified, Unix milliseconds.
+    #[allow(dead_code, reason = "listings of segments show it")]
     pub(crate) modified_ms: i64,
+}
+
+/// One entry without its base, which stands in an array of its own for the search.
+#[derive(Debug)]
+struct Held {
+    version: Version,
+    /// Nothing lies between this segment and the next entry.
+    linked: bool,
+}
+
+/// What was learned at the log's start, by the last listing that began there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StartInfo {
+    /// The greatest log start mark.
+    pub(crate) mark: Option<i64>,
+    /// The first segment's base.
+    pub(crate) first: Option<i64>,
+    /// Whether `log.json` is there.
+    pub(crate) has_log_json: bool,
+    /// Its start offset, once read.
+    pub(crate) log_json_start: Option<i64>,
+}
+
+impl StartInfo {
+    /// The first offset that is served, where it is known: nothing below the greatest mark, and
+    /// nothing below the first segment or, without one, below `log.json`'s start.
+    pub(crate) fn log_start(&self) -> Option<i64> {
+        self.first.or(self.log_json_start).into_iter().chain(self.mark).max()
+    }
+
+    /// Whether the partition exists at all.
+    pub(crate) fn exists(&self) -> bool {
+        self.has_log_json || self.first.is_some() || self.mark.is_some()
+    }
+}
+
+/// What is known beyond the last entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Tail {
+    /// There may be more.
+    #[default]
+    Unknown,
+    /// The last entry is the newest segment; without an entry there is no segment.
+    Newest,
 }
 
 /// Known segments, and where nothing lies between two of them.
 #[derive(Debug, Default)]
-pub(crate) struct Catalog {}
+pub(crate) struct Catalog {
+    bases: Vec<i64>,
+    held: Vec<Held>,
+    start: Option<StartInfo>,
+    tail: Tail,
+    /// The end of the segment with this base, once its last batch or footer was read.
+    end: Option<(i64, i64)>,
+    /// When a listing last reached the end, by the clock's elapsed time.
+    looked: Option<Duration>,
+    /// When the store was last asked for what follows, by a listing or for the next key.
+    asked: Option<Duration>,
+}
+
+/// The answer to "where is this offset".
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lookup<'a> {
+    /// This segment has the greatest base at or below the offset. `next` is the base of the one
+    /// after it, with nothing between; `None` when it is the newest known.
+    In { base: i64, version: &'a Version, next: Option<i64> },
+    /// The offset is at or beyond the end of the newest known segment.
+    End { end: i64 },
+    /// The first segment of the log starts above the offset.
+    Below,
+    /// There is no segment.
+    Empty,
+    /// The store must be asked.
+    Unknown,
+}
+
+/// A stretch of the key space that one look covered.
+#[derive(Debug)]
+pub(crate) struct Covered<'a> {
+    /// Bases up to and including this one are not covered.
+    pub(crate) after: i64,
+    /// All segments found, ascending.
+    pub(crate) segments: &'a [SegmentRef],
+    /// Whether it covers everything above, and not only up to the last segment found.
+    pub(crate) to_end: bool,
+}
 
 impl Catalog {
+    /// Where the offset lies. A binary search over bases alone.
+    pub(crate) fn lookup(&self, offset: i64) -> Lookup<'_> {
+        let above = self.bases.partition_point(|base| *base <= offset);
+        let next = self.bases.get(above).copied();
+        let Some(index) = above.checked_sub(1) else {
+            return match (next, self.start.and_then(|s| s.first)) {
+                (None, _) if self.tail == Tail::Newest => Lookup::Empty,
+                (Some(first), Some(known)) if first == known => Lookup::Below,
+                _ => Lookup::Unknown,
+            };
+        };
+        let (Some(&base), Some(held)) = (self.bases.get(index), self.held.get(index)) else { return Lookup::Unknown };
+        if next.is_some() {
+            return if held.linked { Lookup::In { base, version: &held.version, next } } else { Lookup::Unknown };
+        }
+        match self.end {
+            Some((of, end)) if of == base && offset < end => Lookup::In { base, version: &held.version, next },
+            Some((of, end)) if of == base && self.tail == Tail::Newest => Lookup::End { end },
+            _ if self.tail == Tail::Newest => Lookup::In { base, version: &held.version, next },
+            _ => Lookup::Unknown,
+        }
+    }
+
+    /// The known neighbours of an offset: the greatest base at or below it, and the least above.
+    pub(crate) fn around(&self, offset: i64) -> (Option<i64>, Option<i64>) {
+        let above = self.bases.partition_point(|base| *base <= offset);
+        (above.checked_sub(1).and_then(|i| self.bases.get(i)).copied(), self.bases.get(above).copied())
+    }
+
+    /// The base of the entry `steps` before the greatest at or below the offset.
+    pub(crate) fn before(&self, offset: i64, steps: usize) -> Option<i64> {
+        let above = self.bases.partition_point(|base| *base <= offset);
+        above.checked_sub(1)?.checked_sub(steps).and_then(|i| self.bases.get(i)).copied()
+    }
+
+    /// Offsets per segment, about, of the known segments at and below an offset; at least 1.
+    pub(crate) fn density_at(&self, offset: i64) -> i64 {
+        let above = self.bases.partition_point(|base| *base <= offset);
+        let below = self.bases.get(above.saturating_sub(64)..above).unwrap_or_default();
+        let (Some(first), Some(last)) = (below.first(), below.last()) else { return 1 };
+        let gaps = i64::try_from(below.len()).unwrap_or(1).saturating_sub(1);
+        last.saturating_sub(*first).checked_div(gaps).map_or(1, |d| d.max(1))
+    }
+
+    /// A known segment by its base.
+    pub(crate) fn get(&self, base: i64) -> Option<SegmentRef> {
+        let held = self.held.get(self.bases.binary_search(&base).ok()?)?;
+        Some(SegmentRef {
+            base,
+            size: held.version.size(),
+            version: held.version.clone(),
+            modified_ms: held.version.modified_ms().unwrap_or(0),
+        })
+    }
+
+    /// The newest known segment.
+    pub(crate) fn newest(&self) -> Option<i64> {
+        self.bases.last().copied()
+    }
+
+    /// Whether the newest known segment was the newest when the store was asked.
+    pub(crate) fn knows_newest(&self) -> bool {
+        self.tail == Tail::Newest
+    }
+
+    /// Known segments.
+    pub(crate) fn len(&self) -> usize {
+        self.bases.len()
+    }
+
+    /// What was learned at the log's start.
+    pub(crate) fn start(&self) -> Option<StartInfo> {
+        self.start
+    }
+
+    /// When a listing last reached the end.
+    pub(crate) fn looked(&self) -> Option<Duration> {
+        self.looked
+    }
+
+    /// When the store was last asked what follows.
+    pub(crate) fn asked(&self) -> Option<Duration> {
+        self.asked
+    }
+
+    /// The next key was asked for.
+    pub(crate) fn set_asked(&mut self, now: Duration) {
+        self.asked = Some(now);
+    }
+
+    /// The log goes on as the keys foretell, so a later 404 is as good as new.
+    pub(crate) fn set_looked(&mut self, now: Duration) {
+        self.looked = Some(now);
+    }
+
+    /// The end of the newest known segment, if it was learned.
+    pub(crate) fn newest_end(&self) -> Option<i64> {
+        self.end.filter(|(of, _)| Some(*of) == self.newest()).map(|(_, end)| end)
+    }
+
+    /// The end of the segment with this base was read from its bytes.
+    pub(crate) fn set_end(&mut self, base: i64, end: i64) {
+        if self.newest() == Some(base) {
+            self.end = Some((base, end));
+        }
+    }
+
+    /// A listing from the log's start told this.
+    pub(crate) fn set_start(&mut self, mut start: StartInfo) {
+        if let Some(old) = self.start {
+            // Marks are only ever created, and `log.json` does not change while it is there.
+            start.mark = start.mark.max(old.mark);
+            if start.has_log_json {
+                start.log_json_start = start.log_json_start.or(old.log_json_start);
+            }
+        }
+        self.start = Some(start);
+    }
+
+    /// `log.json` was read.
+    pub(crate) fn set_log_json_start(&mut self, offset: i64) {
+        if let Some(start) = &mut self.start {
+            start.log_json_start = Some(offset);
+        }
+    }
+
+    /// A GET of a known segment told another version than a listing.
+    pub(crate) fn set_version(&mut self, base: i64, version: Version) {
+        if let Some(held) = self.bases.binary_search(&base).ok().and_then(|index| self.held.get_mut(index)) {
+            held.version = version;
+        }
+    }
+
     /// Our writer created `segment`, which ends before `end`, directly after `previous`.
-    pub(crate) fn committed(&mut self, _previous: Option<i64>, _segment: SegmentRef, _end: i64) {}
+    pub(crate) fn committed(&mut self, previous: Option<i64>, segment: SegmentRef, end: i64) {
+        let base = segment.base;
+        self.follows(previous, segment);
+        self.set_end(base, end);
+    }
+
+    /// `segment` is there, directly after `previous` (`None`: it is the log's first).
+    pub(crate) fn follows(&mut self, previous: Option<i64>, segment: SegmentRef) {
+        let newest = self.newest();
+        if newest.is_some_and(|newest| newest >= segment.base) {
+            // Known already, or of a past that was listed since: only its version is news.
+            self.set_version(segment.base, segment.version);
+            return;
+        }
+        match (previous, self.held.last_mut()) {
+            (Some(previous), Some(last)) => last.linked = newest == Some(previous),
+            (None, None) => {
+                if let Some(start) = &mut self.start {
+                    start.first = Some(segment.base);
+                }
+            }
+            _ => {}
+        }
+        self.bases.push(segment.base);
+        self.held.push(Held { version: segment.version, linked: false });
+        self.tail = Tail::Newest;
+        self.trim(segment.base);
+    }
+
+    /// Takes in what a look told. Entries above `newest_before`, the newest known when the look
+    /// began, stay where it reached the end: they may have been created since.
+    pub(crate) fn learn(&mut self, covered: &Covered<'_>, newest_before: Option<i64>, now: Duration) {
+        let found_last = covered.segments.last().map(|s| s.base);
+        let through = if covered.to_end { found_last.max(newest_before) } else { found_last };
+        let low = self.bases.partition_point(|base| *base <= covered.after);
+        let high = through.map_or(low, |t| self.bases.partition_point(|base| *base <= t)).max(low);
+        let linked_out = |index: usize| self.held.get(index).is_some_and(|held| held.linked);
+        // The last one found keeps its link to what follows it, if it had one.
+        let last_link = found_last.is_some()
+            && high.checked_sub(1).is_some_and(|i| self.bases.get(i).copied() == found_last && linked_out(i));
+        let first_found = covered.segments.first().map(|s| s.base);
+        let into = low.checked_sub(1);
+        let into_link = match into.and_then(|i| self.bases.get(i)) {
+            Some(base) if *base == covered.after => {
+                first_found.is_some() || into.is_some_and(linked_out) && high == low
+            }
+            // What lies between it and the look's first key was known before, or is not known.
+            Some(_) => {
+                into.is_some_and(linked_out) && first_found.is_some() && self.bases.get(low).copied() == first_found
+            }
+            None => false,
+        };
+        if let Some((of, _)) = self.end {
+            let same = |s: &SegmentRef| s.base == of && self.get(of).is_some_and(|old| old.version.same_as(&s.version));
+            let replaced = self.bases.get(low..high).is_some_and(|range| range.contains(&of));
+            if replaced && !covered.segments.iter().any(same) {
+                self.end = None;
+            }
+        }
+        if let Some(held) = into.and_then(|i| self.held.get_mut(i)) {
+            held.linked = into_link;
+        }
+        let removed = high > low;
+        self.bases.splice(low..high, covered.segments.iter().map(|s| s.base));
+        let count = covered.segments.len();
+        let fresh = covered.segments.iter().enumerate().map(|(i, segment)| Held {
+            version: segment.version.clone(),
+            linked: i.saturating_add(1) < count || last_link,
+        });
+        self.held.splice(low..high, fresh);
+        if covered.to_end {
+            self.looked = Some(now);
+            self.asked = Some(now);
+            let reached = found_last.is_some() || covered.after < 0 || self.newest() >= Some(covered.after);
+            if reached {
+                self.tail = Tail::Newest;
+            } else if removed {
+                self.tail = Tail::Unknown;
+            }
+        }
+        self.trim(found_last.unwrap_or(covered.after));
+    }
+
+    /// Nothing lies between these two.
+    pub(crate) fn link(&mut self, base: i64, next: i64) {
+        let Ok(index) = self.bases.binary_search(&base) else { return };
+        if self.bases.get(index.saturating_add(1)) != Some(&next) {
+            return;
+        }
+        if let Some(held) = self.held.get_mut(index) {
+            held.linked = true;
+        }
+    }
+
+    /// No segment lies above this one.
+    pub(crate) fn set_newest(&mut self, base: i64) {
+        if self.newest() == Some(base) {
+            self.tail = Tail::Newest;
+        }
+    }
+
+    /// Keeps the tail and what is near `focus` once there are too many.
+    fn trim(&mut self, focus: i64) {
+        if self.bases.len() > MAX_SEGMENTS {
+            self.trim_to(focus, MAX_SEGMENTS / 2);
+        }
+    }
+
+    fn trim_to(&mut self, focus: i64, keep: usize) {
+        let tail_from = self.bases.len().saturating_sub(keep / 4);
+        let at = self.bases.partition_point(|base| *base <= focus);
+        let to = at.saturating_add(keep / 4).min(tail_from);
+        let from = to.saturating_sub(keep / 2);
+        if let Some(held) = to.checked_sub(1).and_then(|i| self.held.get_mut(i)) {
+            held.linked = held.linked && to == tail_from;
+        }
+        for range in [to..tail_from, 0..from] {
+            self.bases.drain(range.clone());
+            self.held.drain(range);
+        }
+        self.bases.shrink_to_fit();
+        self.held.shrink_to_fit();
+    }
 }
+
+#[cfg(test)]
+mod tests;

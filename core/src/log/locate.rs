@@ -1,9 +1,30 @@
 //! Finding segments by listing, within the request budget.
+//!
+//! A page of 1,000 keys shows some 500 segments with their indexes. The first page of a look starts
+//! at the log's start; then keys are probed at growing offset distances, and the stretch in which
+//! the answer lies is cut in half until one page covers it.
+//!
+//! Two bounds hold together (design.md, "Request budget"): listings <= 1 + 2 N/500, and listings
+//! <= 1 + 2 log2(next offset - log start). The second comes from doubling and halving. For the first,
+//! a probe is sent only while the segments seen so far have paid for it: a page that is not the last
+//! proves some 500 more segments and pays for two listings, an empty probe proves nothing. Who can't
+//! pay lists on from the lower bound instead, which always pays for itself.
 
-use super::catalog::SegmentRef;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use super::catalog::{Catalog, Covered, SegmentRef, StartInfo};
 use super::partition::PartitionState;
 use crate::error::Result;
 use crate::format::ObjectName;
+
+/// Keys of one page; a listing counts one request per 1,000 keys begun.
+const PAGE_KEYS: usize = 1000;
+/// Segments of a full page, each with its index.
+const PAGE_SEGMENTS: i64 = 500;
+/// A look that starts below a segment starts this many segments below it: a neighbour may have been
+/// merged into one of them.
+const NEIGHBOURS: usize = 8;
 
 /// What a fresh look at a partition's keys told.
 #[derive(Clone, Debug, Default)]
@@ -18,33 +39,324 @@ pub(crate) struct Tail {
     pub(crate) has_log_json: bool,
 }
 
-/// A fresh look: pages through all keys.
-pub(crate) async fn find_tail(state: &PartitionState) -> Result<Tail> {
-    let prefix = state.id.prefix();
-    let mut tail = Tail::default();
-    let mut after: Option<String> = None;
-    loop {
-        let page = state.store().list_page(&prefix, after.as_deref(), 1000).await?;
-        after = page.objects.last().map(|o| o.key.clone()).or(after);
-        for object in page.objects {
-            match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
-                Some(ObjectName::Segment(base)) => {
-                    let found = SegmentRef {
+/// A page, or several where foreign keys fill them: it holds a segment unless it is the last.
+#[derive(Debug)]
+struct Page {
+    segments: Vec<SegmentRef>,
+    to_end: bool,
+}
+
+impl Page {
+    /// Offsets per segment, about, where the page lies.
+    fn density(&self) -> Option<i64> {
+        let (first, last) = (self.segments.first()?.base, self.segments.last()?.base);
+        let gaps = i64::try_from(self.segments.len()).ok()?.checked_sub(1)?;
+        last.checked_sub(first)?.checked_div(gaps).map(|d| d.max(1))
+    }
+}
+
+impl PartitionState {
+    pub(crate) fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
+        work(&mut self.catalog.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+struct Look<'a> {
+    state: &'a PartitionState,
+    newest_before: Option<i64>,
+    /// Listings sent.
+    spent: u64,
+    /// Different segments seen.
+    seen: u64,
+    /// The first page ended with the index of a segment that the page did not reach.
+    foretold: u64,
+    /// Everything seen, to count each segment once.
+    found: Catalog,
+    start: Option<StartInfo>,
+    first: Option<SegmentRef>,
+    newest: Option<SegmentRef>,
+}
+
+impl<'a> Look<'a> {
+    fn new(state: &'a PartitionState) -> Self {
+        Look {
+            state,
+            newest_before: state.with_catalog(|c| c.newest()),
+            spent: 0,
+            seen: 0,
+            foretold: 0,
+            found: Catalog::default(),
+            start: None,
+            first: None,
+            newest: None,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.state.runtime().clock().elapsed()
+    }
+
+    /// Whether one more listing that may prove nothing leaves enough for the last page.
+    fn can_probe(&self) -> bool {
+        let proved = self.seen.saturating_add(self.foretold);
+        let allowed = (proved.saturating_mul(2) / PAGE_SEGMENTS.unsigned_abs()).saturating_add(1);
+        self.spent.saturating_add(2) <= allowed
+    }
+
+    /// Lists the segments above base `after` (-1: from the log's start) up to a page's end.
+    async fn page(&mut self, after: i64) -> Result<Page> {
+        let (store, id) = (self.state.store(), &self.state.id);
+        let prefix = id.prefix();
+        // No name of a segment sorts after this one.
+        let last_key = id.segment_key(i64::MAX);
+        let from_start = after < 0;
+        // Log start marks sort before all others of the log; what stands before them is foreign.
+        let mut from = if from_start { format!("{prefix}log-start-") } else { id.segment_key(after) };
+        let mut page = Page { segments: Vec::new(), to_end: false };
+        let mut start = StartInfo::default();
+        let mut foretold = -1;
+        while page.segments.is_empty() && !page.to_end {
+            let listed = store.list_page(&prefix, Some(&from), PAGE_KEYS).await?;
+            self.spent = self.spent.saturating_add(1);
+            page.to_end = listed.complete;
+            if let Some(last) = listed.objects.last() {
+                page.to_end |= last.key > last_key;
+                from.clone_from(&last.key);
+                let segments = format!("{prefix}segment-");
+                if from_start && *from >= *id.log_json_key() && *from < *segments {
+                    from = segments;
+                }
+            }
+            for object in listed.objects {
+                match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
+                    Some(ObjectName::Segment(base)) => page.segments.push(SegmentRef {
                         base,
                         size: object.size,
                         version: object.version,
                         modified_ms: object.modified_ms,
-                    };
-                    tail.first.get_or_insert_with(|| found.clone());
-                    tail.newest = Some(found);
+                    }),
+                    Some(ObjectName::LogStart(offset)) => start.mark = start.mark.max(Some(offset)),
+                    Some(ObjectName::LogJson) => start.has_log_json = true,
+                    Some(ObjectName::Index(base)) if from_start => foretold = base,
+                    _ => {}
                 }
-                Some(ObjectName::LogJson) => tail.has_log_json = true,
-                Some(ObjectName::LogStart(mark)) => tail.log_start_mark = tail.log_start_mark.max(Some(mark)),
-                _ => {}
             }
         }
-        if page.complete {
-            return Ok(tail);
+        let covered = Covered { after, segments: &page.segments, to_end: page.to_end };
+        let known = self.found.len();
+        let now = self.now();
+        self.found.learn(&covered, None, now);
+        self.seen = self.seen.saturating_add(self.found.len().saturating_sub(known) as u64);
+        if from_start {
+            self.foretold = u64::from(page.segments.last().is_some_and(|s| s.base < foretold));
+            start.first = page.segments.first().map(|s| s.base);
+            self.start = Some(start);
+            self.first = page.segments.first().cloned();
         }
+        if let (true, Some(newest)) = (page.to_end, page.segments.last()) {
+            self.newest = Some(newest.clone());
+        }
+        self.state.with_catalog(|catalog| {
+            catalog.learn(&covered, self.newest_before, now);
+            if from_start {
+                catalog.set_start(start);
+            }
+        });
+        Ok(page)
+    }
+
+    /// Takes in a page that covers the bases above `after`. `true` when the goal is found.
+    fn take(&mut self, aim: &mut Aim, after: i64, page: &Page) -> bool {
+        let reach = page.segments.partition_point(|s| s.base <= aim.high);
+        let above = page.segments.get(reach);
+        if let Some(density) = page.density() {
+            aim.density = density;
+        }
+        let Some(at_most) = reach.checked_sub(1).and_then(|i| page.segments.get(i)) else {
+            // Nothing between `after` and the goal: the page begins above it, or at the log's end.
+            aim.above = above.map_or(Above::Nothing, |s| Above::Base(s.base));
+            if after < 0 || aim.low == Some(after) {
+                return true;
+            }
+            aim.high = after;
+            aim.overshot();
+            return false;
+        };
+        aim.low = Some(at_most.base);
+        self.newest = Some(at_most.clone());
+        if let Some(above) = above {
+            aim.above = Above::Base(above.base);
+        } else if page.to_end {
+            aim.above = Above::Nothing;
+        }
+        above.is_some() || page.to_end || at_most.base == aim.high
+    }
+
+    /// Lists until the goal is found, and lets the catalog know.
+    async fn run(&mut self, aim: &mut Aim) -> Result<()> {
+        loop {
+            let after = self.next_after(aim);
+            let page = self.page(after).await?;
+            if self.take(aim, after, &page) {
+                break;
+            }
+        }
+        self.finish(aim);
+        Ok(())
+    }
+
+    fn finish(&self, aim: &Aim) {
+        let Some(low) = aim.low else { return };
+        self.state.with_catalog(|catalog| match aim.above {
+            Above::Base(next) => catalog.link(low, next),
+            Above::Nothing => catalog.set_newest(low),
+            Above::Unknown => {}
+        });
+    }
+
+    /// Above which base the next page starts.
+    fn next_after(&self, aim: &mut Aim) -> i64 {
+        let Some(low) = aim.low else { return -1 };
+        let distance = aim.high.saturating_sub(low);
+        if !self.can_probe() || distance <= PAGE_SEGMENTS {
+            return low;
+        }
+        let page_span = aim.density.saturating_mul(PAGE_SEGMENTS);
+        let middle = low.saturating_add(distance / 2);
+        let at = match aim.step {
+            Step::Double => {
+                // Twice as far as the last time, or as what is known of the log is long.
+                let known = low.saturating_sub(self.first.as_ref().map_or(low, |s| s.base));
+                aim.stride = aim.stride.saturating_mul(2).max(known).max(page_span);
+                let doubled = low.saturating_add(aim.stride);
+                if doubled >= aim.high { middle } else { doubled }
+            }
+            // Half a page below the goal, by the density seen last.
+            Step::Near(_) if distance / 2 <= page_span / 2 => low,
+            Step::Near(_) => aim.high.saturating_sub(page_span / 2),
+            Step::Halve => middle,
+        };
+        at.max(low)
     }
 }
+
+/// What a look is for, and between which bounds it lies.
+#[derive(Debug)]
+struct Aim {
+    /// The greatest base known that is at or below the goal.
+    low: Option<i64>,
+    /// No base lies above this and at or below the goal.
+    high: i64,
+    /// What lies directly above `high`, and so above the goal.
+    above: Above,
+    step: Step,
+    /// How far the last doubling went.
+    stride: i64,
+    /// Offsets per segment, about, where the last page lies.
+    density: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Above {
+    Unknown,
+    Nothing,
+    Base(i64),
+}
+
+/// How the next probe is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// By doubling the distance: nothing is known of where the log ends.
+    Double,
+    /// By density, so many times.
+    Near(u8),
+    /// In the middle.
+    Halve,
+}
+
+impl Aim {
+    fn newest() -> Self {
+        Aim { low: None, high: i64::MAX, above: Above::Nothing, step: Step::Double, stride: 0, density: 1 }
+    }
+
+    fn at_most(offset: i64) -> Self {
+        Aim { low: None, high: offset, above: Above::Unknown, step: Step::Near(2), stride: 0, density: 1 }
+    }
+
+    /// The last probe found nothing below the goal.
+    fn overshot(&mut self) {
+        self.step = match (self.step, self.above) {
+            // Beyond the log's end, perhaps by far: no bound depends on how far.
+            (Step::Near(_), Above::Nothing) => Step::Double,
+            (Step::Near(left), _) if left > 1 => Step::Near(left.saturating_sub(1)),
+            _ => Step::Halve,
+        };
+    }
+}
+
+/// A fresh look: lists as few pages as the budget allows.
+pub(crate) async fn find_tail(state: &PartitionState) -> Result<Tail> {
+    let mut look = Look::new(state);
+    look.run(&mut Aim::newest()).await?;
+    let start = look.start.unwrap_or_default();
+    Ok(Tail { newest: look.newest, log_start_mark: start.mark, first: look.first, has_log_json: start.has_log_json })
+}
+
+/// Asks the store what follows the newest known segment: one listing, unless much does or that segment
+/// is gone.
+pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
+    let known = state.with_catalog(|catalog| catalog.newest());
+    if let Some(known) = known {
+        let mut look = Look::new(state);
+        let after = known.saturating_sub(1);
+        let page = look.page(after).await?;
+        if page.segments.first().is_some_and(|s| s.base == known) {
+            let mut aim = Aim::newest();
+            if look.take(&mut aim, after, &page) {
+                look.finish(&aim);
+                return Ok(());
+            }
+            return look.run(&mut aim).await;
+        }
+    }
+    let tail = find_tail(state).await?;
+    if tail.newest.map(|s| s.base) < known {
+        // Deleted and perhaps made again: what was known does not hold.
+        state.marks.forget();
+    }
+    Ok(())
+}
+
+/// Asks the store where the offset lies, so that the catalog knows it. With `fresh`, what is known
+/// of the neighbourhood is not believed.
+pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> Result<()> {
+    let mut look = Look::new(state);
+    let mut aim = Aim::at_most(offset);
+    let known = state.with_catalog(|catalog| catalog.start().is_some());
+    if known && fresh {
+        // From a little below what is known there.
+        let near = state.with_catalog(|catalog| catalog.before(offset, NEIGHBOURS));
+        if let Some(after) = near.and_then(|base| base.checked_sub(1)) {
+            let page = look.page(after).await?;
+            if page.segments.first().is_some_and(|s| s.base <= offset) {
+                return if look.take(&mut aim, after, &page) {
+                    look.finish(&aim);
+                    Ok(())
+                } else {
+                    look.run(&mut aim).await
+                };
+            }
+            aim = Aim::at_most(offset);
+        }
+    } else if known {
+        state.with_catalog(|catalog| {
+            aim.low = catalog.around(offset).0;
+            aim.density = catalog.density_at(offset);
+            look.seen = catalog.len() as u64;
+        });
+    }
+    look.run(&mut aim).await
+}
+
+#[cfg(test)]
+mod tests;

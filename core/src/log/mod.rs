@@ -3,9 +3,12 @@
 mod bucket;
 mod budget;
 mod catalog;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod locate;
 mod marks;
 mod partition;
+pub mod reader;
 pub mod writer;
 
 pub use bucket::{Bucket, BucketOptions};

@@ -117,6 +117,11 @@ impl WriterCore {
         self.is_exclusive() && owned.is_some_and(|seen| !seen.is_past(self.options.stale_after, &**clock))
     }
 
+    /// Whether it is exclusive and has committed: the tail was its own, then at least.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.is_exclusive() && self.lock().owned.is_some()
+    }
+
     /// Whether it still takes or flushes appends.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.lock().phase, Phase::Open | Phase::Closing)

@@ -1,0 +1,109 @@
+//! Logs for the tests of reading: put straight into a store, without a writer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+
+use super::{Bucket, BucketOptions, Partition};
+use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord, SegmentBuilder};
+use crate::runtime::{Runtime, SystemEntropy};
+use crate::testing::{LocalSpawn, ManualClock};
+
+/// Unix milliseconds at which the tests' clocks start.
+pub(crate) const NOW: i64 = 1_767_225_600_000;
+
+/// A store, and one process that reads it.
+pub(crate) struct Fixture {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) bucket: Bucket,
+    pub(crate) partition: Partition,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        Self::over(Arc::new(InMemory::new()))
+    }
+
+    /// Another process over the same store.
+    pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
+        let clock = ManualClock::new(NOW);
+        let runtime = Runtime::new(clock.clone(), Arc::new(SystemEntropy), Arc::new(LocalSpawn));
+        let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default().runtime(runtime)).unwrap();
+        let partition = bucket.partition("t", 0).unwrap();
+        Fixture { store, clock, bucket, partition }
+    }
+
+    /// A process that knows nothing yet, over the same store.
+    pub(crate) fn cold(&self) -> Self {
+        Self::over(self.store.clone())
+    }
+
+    pub(crate) async fn put(&self, key: &str, bytes: impl Into<Bytes>) {
+        self.store.put(&Path::parse(key).unwrap(), PutPayload::from_bytes(bytes.into())).await.unwrap();
+    }
+
+    pub(crate) async fn delete(&self, key: &str) {
+        self.store.delete(&Path::parse(key).unwrap()).await.unwrap();
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Bytes {
+        self.store.get(&Path::parse(key).unwrap()).await.unwrap().bytes().await.unwrap()
+    }
+
+    pub(crate) fn key(&self, base: i64) -> String {
+        self.partition.id().segment_key(base)
+    }
+
+    /// Keys of segments and indexes, with nothing in them: for tests that only list.
+    pub(crate) async fn put_names(&self, bases: impl IntoIterator<Item = i64>) {
+        let id = self.partition.id();
+        for base in bases {
+            self.put(&id.segment_key(base), Bytes::from_static(b"s")).await;
+            self.put(&id.index_key(base), Bytes::from_static(b"i")).await;
+        }
+    }
+
+    /// A segment of these batches, dense from `base`, and its index.
+    pub(crate) async fn put_segment(&self, base: i64, batches: &[Batch], interval: i32) -> i64 {
+        let mut builder = SegmentBuilder::new(base, NOW, interval).unwrap();
+        for batch in batches {
+            builder.push(batch, None).unwrap();
+        }
+        let built = builder.finish().unwrap();
+        self.put(&self.key(base), built.chunks.concat()).await;
+        self.put(&self.partition.id().index_key(base), built.index.clone()).await;
+        built.last_offset + 1
+    }
+
+    /// Requests since the fixture was made: listings, GETs.
+    pub(crate) fn reads(&self) -> (u64, u64) {
+        let requests = self.bucket.requests();
+        assert_eq!((requests.put, requests.delete), (0, 0), "invariant 5: a reader never writes");
+        (requests.list, requests.get)
+    }
+}
+
+/// A batch of `count` records with `size` bytes of value each.
+pub(crate) fn batch(count: usize, size: usize) -> Batch {
+    batch_at(count, size, NOW)
+}
+
+/// The same with timestamps from `time_ms` on, 1 ms apart.
+pub(crate) fn batch_at(count: usize, size: usize, time_ms: i64) -> Batch {
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for i in 0..count {
+        let value = vec![b'a' + (i % 26) as u8; size];
+        assert!(builder.push(&NewRecord::new(time_ms + i as i64).key(b"k").value(&value)).unwrap());
+    }
+    builder.finish(0).unwrap()
+}
+
+/// Starts a task of the test's own.
+#[allow(clippy::disallowed_methods, reason = "a test has no other runtime than tokio's")]
+pub(crate) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(task)
+}

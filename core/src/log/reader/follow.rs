@@ -1,0 +1,103 @@
+//! Waiting at the end of a log.
+
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use futures_util::pin_mut;
+
+use super::Reader;
+use crate::log::marks::Watch;
+
+/// How often a follower that a writer in this process wakes looks whether that writer still lives and
+/// owns the tail. It sends no request.
+const WRITER_CHECK: Duration = Duration::from_secs(5);
+
+/// How long a follower has waited in vain.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    watch: Watch,
+    next: Duration,
+}
+
+impl Waiting {
+    pub(super) fn new(reader: &Reader) -> Self {
+        let mut watch = Watch::new();
+        watch.add(&reader.partition());
+        Waiting { watch, next: reader.options().poll_min }
+    }
+
+    /// Something came: the next wait is short again.
+    pub(super) fn reset(&mut self) {
+        self.next = Duration::ZERO;
+    }
+
+    /// Waits until the store should be asked for `position` again.
+    pub(super) async fn wait(&mut self, reader: &Reader, position: i64) {
+        let state = &reader.0.state;
+        if !reader.0.tail_is_ours() {
+            return self.poll_wait(reader, position).await;
+        }
+        loop {
+            if state.marks.get().is_some_and(|marks| marks.high_watermark > position) {
+                return;
+            }
+            self.woken_or(reader, WRITER_CHECK).await;
+            if !reader.0.tail_is_ours() {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next poll; what this process learns meanwhile ends the wait.
+    async fn poll_wait(&mut self, reader: &Reader, position: i64) {
+        let clock = reader.0.state.runtime().clock().clone();
+        let wait = self.step(reader);
+        let until = clock.elapsed().saturating_add(wait);
+        loop {
+            let left = until.saturating_sub(clock.elapsed());
+            let known = reader.0.state.marks.get().is_some_and(|marks| marks.high_watermark > position);
+            if left.is_zero() || known {
+                return;
+            }
+            self.woken_or(reader, left).await;
+        }
+    }
+
+    /// Waits because the store is away.
+    pub(super) async fn back_off(&mut self, reader: &Reader) {
+        let wait = self.step(reader).max(reader.options().poll_min);
+        sleep(reader, wait).await;
+    }
+
+    fn step(&mut self, reader: &Reader) -> Duration {
+        let options = reader.options();
+        let wait = self.next.max(options.poll_min.max(Duration::from_millis(1)));
+        self.next = wait.saturating_mul(2).min(options.poll_max.max(options.poll_min));
+        wait.min(options.poll_max.max(options.poll_min))
+    }
+
+    async fn woken_or(&mut self, reader: &Reader, limit: Duration) {
+        let changed = self.watch.changed();
+        let sleep = sleep(reader, limit);
+        pin_mut!(changed, sleep);
+        match select(changed, sleep).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+}
+
+/// Sleeps on the runtime's own tasks, for the caller may run on another executor. The task ends when
+/// this is dropped.
+async fn sleep(reader: &Reader, duration: Duration) {
+    let runtime = reader.0.state.runtime();
+    let clock = runtime.clock().clone();
+    let (mut send, receive) = tokio::sync::oneshot::channel::<()>();
+    runtime.spawn(async move {
+        let sleep = clock.sleep(duration);
+        let closed = send.closed();
+        pin_mut!(closed);
+        select(sleep, closed).await;
+    });
+    // The sender is dropped at the end; nothing is ever sent.
+    let _ = receive.await;
+}

@@ -1,0 +1,82 @@
+//! What a fetch has found so far.
+
+use bytes::Bytes;
+
+use crate::format::{BATCH_HEADER_LEN, BatchHeader};
+
+/// Chunks of whole batches, in order, up to a number of bytes.
+#[derive(Debug)]
+pub(crate) struct Gather {
+    /// The next offset that is wanted.
+    position: i64,
+    max_bytes: usize,
+    bytes: usize,
+    chunks: Vec<Bytes>,
+}
+
+impl Gather {
+    pub(crate) fn new(offset: i64, max_bytes: usize) -> Self {
+        Gather { position: offset, max_bytes, bytes: 0, chunks: Vec::new() }
+    }
+
+    pub(crate) fn position(&self) -> i64 {
+        self.position
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> usize {
+        self.max_bytes.saturating_sub(self.bytes)
+    }
+
+    /// Whether no further batch can fit.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.is_empty() && self.room() < BATCH_HEADER_LEN
+    }
+
+    /// Whether a batch of this length is taken: the first is, whatever its length (invariant 6).
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.is_empty() || len <= self.room()
+    }
+
+    /// A batch was taken; the next offset wanted is this.
+    pub(crate) fn took(&mut self, len: usize, next_offset: i64) {
+        self.bytes = self.bytes.saturating_add(len);
+        self.position = next_offset;
+    }
+
+    /// Bytes of batches that were taken.
+    pub(crate) fn hand_over(&mut self, chunk: Bytes) {
+        self.chunks.push(chunk);
+    }
+
+    /// Takes whole batches that are not stored yet, if they go on where this ends.
+    pub(crate) fn take_buffered(&mut self, batches: Vec<Bytes>) -> bool {
+        let mut took = false;
+        for bytes in batches {
+            let Ok(header) = BatchHeader::parse(&bytes) else { break };
+            if header.next_offset() <= self.position {
+                continue;
+            }
+            if header.base_offset > self.position || !self.has_room(bytes.len()) {
+                break;
+            }
+            self.took(bytes.len(), header.next_offset());
+            self.hand_over(bytes);
+            took = true;
+        }
+        took
+    }
+
+    /// Goes on at a later offset.
+    pub(crate) fn skip_to(&mut self, offset: i64) {
+        self.position = self.position.max(offset);
+    }
+
+    pub(crate) fn into_chunks(self) -> Vec<Bytes> {
+        self.chunks
+    }
+}
