@@ -11,7 +11,13 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 
 /// An append that takes its place: at once, or when the buffer has room.
 #[must_use = "an append that waits for room is taken back when this is dropped"]
-pub struct Admission(Arc<Place>);
+pub struct Admission(Entrance);
+
+enum Entrance {
+    /// Settled at the call: nothing is shared. `None` once the result was taken.
+    Settled(Option<Result<Append>>),
+    Waiting(Arc<Place>),
+}
 
 #[derive(Default)]
 struct Place(Mutex<Standing>);
@@ -82,26 +88,33 @@ fn gone() -> Error {
 
 impl Admission {
     pub(super) fn ready(result: Result<Append>) -> Self {
-        Admission(Arc::new(Place(Mutex::new(Standing::Settled(result.map_err(not_stored))))))
+        Admission(Entrance::Settled(Some(result.map_err(not_stored))))
     }
 
     pub(super) fn waiting() -> (Self, Entry) {
         let place = Arc::new(Place::default());
-        (Admission(place.clone()), Entry(place))
+        (Admission(Entrance::Waiting(place.clone())), Entry(place))
     }
 
     /// Takes the append back, as dropping does, and tells whether that was in time: `None` says that it never
     /// got in; else it is in (or was refused), and this is its result.
-    pub fn take_back(self) -> Option<Result<Append>> {
-        self.0.take()
+    pub fn take_back(mut self) -> Option<Result<Append>> {
+        match &mut self.0 {
+            Entrance::Settled(result) => result.take(),
+            Entrance::Waiting(place) => place.take(),
+        }
     }
 }
 
 impl Future for Admission {
     type Output = Result<Append>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut standing = self.0.lock();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let place = match &mut self.0 {
+            Entrance::Settled(result) => return Poll::Ready(result.take().unwrap_or_else(|| Err(gone()))),
+            Entrance::Waiting(place) => place,
+        };
+        let mut standing = place.lock();
         match std::mem::replace(&mut *standing, Standing::Over) {
             Standing::Settled(result) => Poll::Ready(result),
             Standing::New | Standing::Waiting(_) => {
@@ -115,13 +128,19 @@ impl Future for Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        drop(self.0.take());
+        if let Entrance::Waiting(place) = &self.0 {
+            drop(place.take());
+        }
     }
 }
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match *self.0.lock() {
+        let place = match &self.0 {
+            Entrance::Settled(_) => return f.write_str("Admission(settled)"),
+            Entrance::Waiting(place) => place,
+        };
+        f.write_str(match *place.lock() {
             Standing::New | Standing::Waiting(_) => "Admission(waiting)",
             Standing::Settled(_) => "Admission(settled)",
             Standing::Over => "Admission(over)",
