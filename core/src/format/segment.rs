@@ -360,8 +360,9 @@ pub(super) fn append_batch(crc: u32, batch: &Batch) -> u32 {
 /// The CRC of bytes and further ones, whose own CRC is known.
 #[inline]
 pub(super) fn append_covered(crc: u32, covered_crc: u32, covered: &[u8]) -> u32 {
-    /// Below this a second pass over bytes that are in the cache takes less time than combining.
-    const COMBINE_FROM: usize = 1024;
+    /// Below this a second pass over bytes that are in the cache takes less time than combining
+    /// (measured: 200 bytes take as long as a call).
+    const COMBINE_FROM: usize = 200;
     if covered.len() < COMBINE_FROM {
         crc::append(crc, covered)
     } else {

@@ -13,7 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// The most bytes that a segment may have: index positions are `i32`.
 pub const MAX_SEGMENT_LEN: u64 = i32::MAX as u64;
 
-/// Batches below this are copied into the arena: a chunk of its own costs more than copying it.
+/// Batches below this are copied into the arena: 100 ns at most, where a chunk of its own costs its
+/// bookkeeping and a place in every vectored write or HTTP frame.
 const COPY_BELOW: usize = 4096;
 
 /// Builds one segment from batches.

@@ -2,7 +2,7 @@
 
 /// Reads variable-length fields off the front of bytes.
 ///
-/// One- and two-byte integers, which nearly all are, take the short path. `None` means that the
+/// Integers of up to three bytes, which nearly all are, take the short path. `None` means that the
 /// bytes end first or that the integer is longer than its type allows.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
@@ -46,7 +46,15 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Some(unzigzag32(u32::from(a & 0x7f) | u32::from(b) << 7))
             }
-            _ => self.long_varint(),
+            [a, b, c, ref rest @ ..] if c < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag32(u32::from(a & 0x7f) | u32::from(b & 0x7f) << 7 | u32::from(c) << 14))
+            }
+            _ => {
+                let (value, rest) = long(self.rest)?;
+                self.rest = rest;
+                u32::try_from(value).ok().map(unzigzag32)
+            }
         }
     }
 
@@ -62,7 +70,15 @@ impl<'a> Cursor<'a> {
                 self.rest = rest;
                 Some(unzigzag64(u64::from(a & 0x7f) | u64::from(b) << 7))
             }
-            _ => self.unsigned().map(unzigzag64),
+            [a, b, c, ref rest @ ..] if c < 0x80 => {
+                self.rest = rest;
+                Some(unzigzag64(u64::from(a & 0x7f) | u64::from(b & 0x7f) << 7 | u64::from(c) << 14))
+            }
+            _ => {
+                let (value, rest) = long(self.rest)?;
+                self.rest = rest;
+                Some(unzigzag64(value))
+            }
         }
     }
 
@@ -74,30 +90,26 @@ impl<'a> Cursor<'a> {
             len => usize::try_from(len).ok().map(Some),
         }
     }
+}
 
-    #[inline(never)]
-    fn long_varint(&mut self) -> Option<i32> {
-        let value = self.unsigned()?;
-        u32::try_from(value).ok().map(unzigzag32)
-    }
-
-    #[inline(never)]
-    fn unsigned(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        let mut shift = 0u32;
-        loop {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            // The tenth byte has room for one bit.
-            if shift > 63 || (shift == 63 && bits > 1) {
-                return None;
-            }
-            value |= bits << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-            shift += 7;
+/// Any integer, and what follows it. Takes and gives by value, so that a cursor stays in registers.
+#[inline(never)]
+fn long(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0u64;
+    let mut shift = 0u32;
+    let mut rest = bytes.iter();
+    loop {
+        let byte = *rest.next()?;
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit.
+        if shift > 63 || (shift == 63 && bits > 1) {
+            return None;
         }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some((value, rest.as_slice()));
+        }
+        shift += 7;
     }
 }
 
