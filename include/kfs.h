@@ -111,6 +111,14 @@ typedef struct kfs_cancel kfs_cancel;
 // are UTF-8, end with NUL and live as long as the error. No message holds a credential.
 typedef struct kfs_error kfs_error;
 
+// What a fetch gave: whole record batches, in order. The bytes that it gives out stay where they
+// are, unchanged, until kfs_fetch_free; the reader and the bucket may go before.
+typedef struct kfs_fetch kfs_fetch;
+
+// Reads one partition. It holds the bytes that it read last, so give each place that reads a reader
+// of its own. It never writes.
+typedef struct kfs_reader kfs_reader;
+
 // Appends to one partition. Any thread may use it, several at once; appends of one thread keep
 // their order.
 typedef struct kfs_writer kfs_writer;
@@ -153,6 +161,18 @@ typedef struct {
   const char *name;
 } kfs_writer_options;
 
+// Options of a reader. Set them with kfs_reader_options_init, then change what you like.
+typedef struct {
+  // Bytes of this struct as the caller knows it: sizeof. Set by kfs_reader_options_init.
+  size_t size;
+  // Segments of up to so many bytes are read whole, ranges of larger ones are at least so long.
+  uint64_t block_bytes;
+  // Not 0: go on behind what is corrupt. 0: fail there.
+  int32_t skip_corrupt;
+  // Not 0: a partition that was never made is empty. 0: it is KFS_NOT_FOUND.
+  int32_t wait_for_partition;
+} kfs_reader_options;
+
 // The offsets that an append got: first and last, both included.
 typedef struct {
   // The first.
@@ -172,6 +192,26 @@ typedef struct {
 // to gives KFS_INVALID_INPUT here; kfs_writer_append_callback with a timeout_ms of 0 is fine.) It
 // must return: no longjmp, no C++ exception.
 typedef void (*kfs_append_callback)(void *user_data, const kfs_error *error, const kfs_offsets *offsets);
+
+// A record batch that belongs to a kfs_fetch.
+typedef struct {
+  // Its first byte.
+  const uint8_t *data;
+  // Its length in bytes.
+  size_t length;
+  // Its first offset.
+  int64_t base_offset;
+  // Its last offset.
+  int64_t last_offset;
+} kfs_batch;
+
+// A stretch of bytes that belongs to the object it was asked of.
+typedef struct {
+  // The first byte.
+  const uint8_t *data;
+  // How many there are.
+  size_t length;
+} kfs_bytes;
 
 #ifdef __cplusplus
 extern "C" {
@@ -247,6 +287,9 @@ void kfs_bucket_options_init(kfs_bucket_options *options, size_t size);
 
 // Sets the defaults. Give sizeof(kfs_writer_options) as `size`. NULL is passed over.
 void kfs_writer_options_init(kfs_writer_options *options, size_t size);
+
+// Sets the defaults. Give sizeof(kfs_reader_options) as `size`. NULL is passed over.
+void kfs_reader_options_init(kfs_reader_options *options, size_t size);
 
 // Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
 // the environment, AWS_*). Sends no request, does not wait.
@@ -337,6 +380,68 @@ kfs_error *kfs_writer_close(const kfs_writer *writer, int64_t timeout_ms, const 
 // its callbacks told so. When this returns every callback has returned, and user_data is the
 // caller's again. (Within a callback of the same writer it can't wait for that.)
 void kfs_writer_free(kfs_writer *writer);
+
+// Opens a reader of a partition. Asks nothing of the store and does not wait; whether the partition
+// exists is found by the first fetch.
+//
+// options: NULL for the defaults. reader: gets the handle; free it with kfs_reader_free.
+// Errors: KFS_INVALID_INPUT for a topic or number that is not allowed.
+kfs_error *kfs_reader_open(const kfs_bucket *bucket,
+                           const char *topic,
+                           int32_t partition,
+                           const kfs_reader_options *options,
+                           kfs_reader **reader);
+
+// Fetches whole batches from the one that holds `offset` on, of `max_bytes` in all; the first comes
+// whatever its length, and may begin below the offset. At the log's end there are none. Where the
+// offset is in a hole, they begin behind it, and kfs_fetch_hole says so.
+//
+// include_buffered: give what this process's writer has buffered and not made durable yet, too, as
+// far as its offsets are final.
+// fetch: gets the answer; free it with kfs_fetch_free.
+// Errors: KFS_OUT_OF_RANGE, and kfs_error_log_range says what there is; KFS_NOT_FOUND for a partition
+// that was never made; KFS_CORRUPT with key, position, offsets and the next readable offset;
+// KFS_TIMED_OUT, KFS_UNAVAILABLE, KFS_PERMISSION_DENIED.
+kfs_error *kfs_reader_fetch(const kfs_reader *reader,
+                            int64_t offset,
+                            size_t max_bytes,
+                            bool include_buffered,
+                            int64_t timeout_ms,
+                            const kfs_cancel *cancel,
+                            kfs_fetch **fetch);
+
+// Frees the handle; no call may be using it. NULL is fine.
+void kfs_reader_free(kfs_reader *reader);
+
+// How many batches there are; 0 at the log's end, and for NULL.
+size_t kfs_fetch_batch_count(const kfs_fetch *fetch);
+
+// The batch of this index, from 0. False, and nothing is written, beyond the last.
+bool kfs_fetch_batch(const kfs_fetch *fetch, size_t index, kfs_batch *batch);
+
+// How many chunks there are. Chunks are the same bytes in fewer pieces, for who sends them on: each
+// holds whole batches, back to back.
+size_t kfs_fetch_chunk_count(const kfs_fetch *fetch);
+
+// The chunk of this index, from 0; NULL with length 0 beyond the last.
+kfs_bytes kfs_fetch_chunk(const kfs_fetch *fetch, size_t index);
+
+// Where to fetch next; -1 for NULL.
+int64_t kfs_fetch_next_offset(const kfs_fetch *fetch);
+
+// One past the last offset that is known to be durable; -1 for NULL. More may be there, unless this
+// fetch reached the log's end.
+int64_t kfs_fetch_high_watermark(const kfs_fetch *fetch);
+
+// The first offset that is served; -1 for NULL.
+int64_t kfs_fetch_log_start(const kfs_fetch *fetch);
+
+// Offsets that were asked for and do not exist (retention or a foreign tool removed them): the first
+// that is missing, and the next that exists. False, and nothing is written, when there are none.
+bool kfs_fetch_hole(const kfs_fetch *fetch, int64_t *from, int64_t *to);
+
+// Frees the answer and the bytes that it gave out. NULL is fine.
+void kfs_fetch_free(kfs_fetch *fetch);
 
 #ifdef __cplusplus
 }  // extern "C"

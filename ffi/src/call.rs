@@ -122,3 +122,18 @@ pub(crate) unsafe fn free<T>(handle: *mut T) {
         ask((), move || drop(handle));
     }
 }
+
+/// Writes all values or, when there are none, nothing. Outputs that are NULL are passed over.
+///
+/// # Safety
+/// Each output is NULL or may be written to.
+pub(crate) unsafe fn put<T, const N: usize>(outputs: [*mut T; N], values: Option<[T; N]>) -> bool {
+    let Some(values) = values else { return false };
+    for (output, value) in outputs.into_iter().zip(values) {
+        // SAFETY: the caller's promise.
+        if let Ok(output) = unsafe { Out::new(output, "") } {
+            output.write(value);
+        }
+    }
+    true
+}

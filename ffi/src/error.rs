@@ -5,7 +5,7 @@ use std::ptr;
 
 use kfs_core::{Error, ErrorKind, Stored};
 
-use crate::call::{Out, ask, free, shared};
+use crate::call::{ask, free, put, shared};
 
 /// What went wrong, as far as a caller must know to act on it. The numbers are fixed; new ones may
 /// come, so treat one that you do not know as KFS_INTERNAL.
@@ -224,19 +224,4 @@ pub unsafe extern "C" fn kfs_error_free(error: *mut kfs_error) {
 
 fn pointer(text: Option<&CString>) -> *const c_char {
     text.map_or(ptr::null(), |text| text.as_ptr())
-}
-
-/// Writes all values or, when there are none, nothing. Outputs that are NULL are passed over.
-///
-/// # Safety
-/// Each output is NULL or may be written to.
-unsafe fn put<T, const N: usize>(outputs: [*mut T; N], values: Option<[T; N]>) -> bool {
-    let Some(values) = values else { return false };
-    for (output, value) in outputs.into_iter().zip(values) {
-        // SAFETY: the caller's promise.
-        if let Ok(output) = unsafe { Out::new(output, "") } {
-            output.write(value);
-        }
-    }
-    true
 }

@@ -38,9 +38,12 @@ mod bucket;
 
 mod writer;
 
+mod reader;
+
 pub use bucket::*;
 pub use error::*;
 pub use options::*;
+pub use reader::*;
 pub use version::*;
 pub use wait::*;
 pub use writer::*;

@@ -4,7 +4,7 @@ use std::ffi::c_char;
 use std::time::Duration;
 
 use kfs_core::format::Namespace;
-use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, Result, WriterOptions};
+use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Result, WriterOptions};
 
 use crate::call::{ask, optional_text};
 
@@ -63,6 +63,32 @@ pub struct kfs_writer_options {
     pub name: *const c_char,
 }
 
+/// Options of a reader. Set them with kfs_reader_options_init, then change what you like.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct kfs_reader_options {
+    /// Bytes of this struct as the caller knows it: sizeof. Set by kfs_reader_options_init.
+    pub size: usize,
+    /// Segments of up to so many bytes are read whole, ranges of larger ones are at least so long.
+    pub block_bytes: u64,
+    /// Not 0: go on behind what is corrupt. 0: fail there.
+    pub skip_corrupt: i32,
+    /// Not 0: a partition that was never made is empty. 0: it is KFS_NOT_FOUND.
+    pub wait_for_partition: i32,
+}
+
+impl Default for kfs_reader_options {
+    fn default() -> Self {
+        let core = ReaderOptions::default();
+        kfs_reader_options {
+            size: size_of::<Self>(),
+            block_bytes: core.block_bytes as u64,
+            skip_corrupt: i32::from(core.on_corrupt == OnCorrupt::Skip),
+            wait_for_partition: i32::from(core.wait_for_partition),
+        }
+    }
+}
+
 impl Default for kfs_bucket_options {
     fn default() -> Self {
         let core = BucketOptions::default();
@@ -109,6 +135,13 @@ pub unsafe extern "C" fn kfs_writer_options_init(options: *mut kfs_writer_option
     unsafe { init(options, size) }
 }
 
+/// Sets the defaults. Give sizeof(kfs_reader_options) as `size`. NULL is passed over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_reader_options_init(options: *mut kfs_reader_options, size: usize) {
+    // SAFETY: the header's rules on outputs, and `size` is the struct's.
+    unsafe { init(options, size) }
+}
+
 /// A struct that begins with its size, with fields of which every bit pattern is a value.
 ///
 /// # Safety
@@ -118,6 +151,8 @@ pub(crate) unsafe trait Extensible: Copy + Default {}
 unsafe impl Extensible for kfs_bucket_options {}
 // SAFETY: see its fields.
 unsafe impl Extensible for kfs_writer_options {}
+// SAFETY: see its fields.
+unsafe impl Extensible for kfs_reader_options {}
 
 /// # Safety
 /// `options` is NULL or `size` bytes may be written there.
@@ -223,4 +258,16 @@ pub(crate) unsafe fn writer_options(options: *const kfs_writer_options) -> Resul
         core = core.name(name);
     }
     Ok(core)
+}
+
+/// # Safety
+/// As [`read`]'s.
+pub(crate) unsafe fn reader_options(options: *const kfs_reader_options) -> Result<ReaderOptions> {
+    // SAFETY: the caller's promise.
+    let given = unsafe { read(options, "options") }?;
+    let on_corrupt = if given.skip_corrupt == 0 { OnCorrupt::Stop } else { OnCorrupt::Skip };
+    Ok(ReaderOptions::default()
+        .block_bytes(length(given.block_bytes))
+        .on_corrupt(on_corrupt)
+        .wait_for_partition(given.wait_for_partition != 0))
 }

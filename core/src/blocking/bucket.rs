@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 
+use super::reader::Reader;
 use super::wait::Wait;
 use super::writer::Writer;
 use crate::error::Result;
 use crate::format::{PartitionId, Topic};
+use crate::log::reader::ReaderOptions;
 use crate::log::writer::WriterOptions;
 use crate::log::{BucketOptions, Marks};
 use crate::runtime::Runtime;
@@ -67,12 +69,12 @@ impl Bucket {
     /// # Errors
     /// Invalid input when the topic's name or the number is not allowed (format.md).
     pub fn partition(&self, topic: &str, partition: i32) -> Result<Partition> {
-        self.0.partition(topic, partition).map(Partition)
+        self.0.partition(topic, partition).map(Partition::new)
     }
 
     /// A partition by its full name. Nothing is asked of the store.
     pub fn partition_of(&self, id: PartitionId) -> Partition {
-        Partition(self.0.partition_of(id))
+        Partition::new(self.0.partition_of(id))
     }
 
     /// Topics of the default namespace, by name.
@@ -118,6 +120,10 @@ impl Bucket {
 pub struct Partition(crate::Partition);
 
 impl Partition {
+    pub(super) fn new(partition: crate::Partition) -> Self {
+        Partition(partition)
+    }
+
     /// The async partition that it stands for.
     pub fn as_async(&self) -> &crate::Partition {
         &self.0
@@ -139,6 +145,11 @@ impl Partition {
     /// As [`Partition::writer`](crate::Partition::writer); timed out.
     pub fn writer(&self, options: WriterOptions, wait: &Wait) -> Result<Writer> {
         wait.on(self.0.writer(options)).map(Writer::new)
+    }
+
+    /// A reader. Asks nothing of the store.
+    pub fn reader(&self, options: ReaderOptions) -> Reader {
+        Reader::new(self.0.reader(options))
     }
 
     /// Creates the log without an append.

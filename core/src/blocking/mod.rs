@@ -11,7 +11,7 @@
 //! ```
 //! use std::time::Duration;
 //! use kfs_core::blocking::{Bucket, Wait};
-//! use kfs_core::WriterOptions;
+//! use kfs_core::{ReaderOptions, WriterOptions};
 //! use kfs_core::format::NewRecord;
 //!
 //! let wait = Wait::at_most(Duration::from_secs(10));
@@ -21,11 +21,17 @@
 //! let append = writer.append_records(&[NewRecord::new(1_767_225_600_000).value(b"paid")], &wait)?;
 //! assert_eq!(append.durable(&wait)?.last, 0);
 //! writer.close(&wait)?;
+//!
+//! let mut records = orders.reader(ReaderOptions::default()).records(0);
+//! while let Some(record) = records.next(&wait)? {
+//!     assert_eq!(record.value().map(|value| &value[..]), Some(&b"paid"[..]));
+//! }
 //! # Ok::<(), kfs_core::Error>(())
 //! ```
 
 mod bucket;
 mod callback;
+mod reader;
 mod wait;
 mod writer;
 
@@ -34,5 +40,6 @@ mod tests;
 
 pub use bucket::{Bucket, Partition};
 pub use callback::in_callback;
+pub use reader::{BatchStream, Reader, RecordStream, Watch};
 pub use wait::{Cancel, Wait};
 pub use writer::{Append, Writer};

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use object_store::memory::InMemory;
 
-use super::{Append, Bucket, Cancel, Partition, Wait, Writer};
+use super::{Append, Bucket, Cancel, Partition, Reader, Wait, Watch, Writer};
 use crate::error::{ErrorKind, Stored};
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
 use crate::testing::{Action, FaultStore, Op};
-use crate::{BucketOptions, WriterOptions};
+use crate::{BucketOptions, FetchOptions, ReaderOptions, WriterOptions};
 
 fn soon() -> Wait {
     Wait::at_most(Duration::from_secs(30))
@@ -48,6 +48,36 @@ fn everything() {
     assert_eq!(writer.try_append(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
     bucket.close(&soon()).unwrap();
     assert_eq!(partition.marks().unwrap().high_watermark, 11);
+    read_everything(&bucket, &partition);
+}
+
+/// Every call of the reader's side once, over offsets 7 to 10, of which the last has no record.
+fn read_everything(bucket: &Bucket, partition: &Partition) {
+    let reader: Reader = partition.reader(ReaderOptions::default());
+    let fetch = reader.fetch(8, 1, &soon()).unwrap();
+    assert_eq!((fetch.next_offset, fetch.high_watermark), (9, 11));
+    assert!(reader.fetch_with(11, FetchOptions::new(1), &soon()).unwrap().is_empty());
+    let mut records = reader.records(8);
+    let mut offsets = Vec::new();
+    while let Some(record) = records.next(&soon()).unwrap() {
+        offsets.push(record.offset());
+    }
+    assert_eq!(offsets, [8, 9]);
+    let mut batches = reader.batches(7);
+    assert_eq!(batches.next(&soon()).unwrap().unwrap().next_offset(), 9);
+
+    // A follower at the end waits, and loses nothing by a wait that ends.
+    let mut following = reader.follow_records(11);
+    let mut watch = Watch::new();
+    watch.add(&reader.partition());
+    assert_eq!(watch.changed(&soon()).unwrap().1.high_watermark, 11);
+    let short = Wait::at_most(Duration::from_millis(10));
+    assert_eq!(following.next(&short).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(watch.changed(&short).unwrap_err().kind(), ErrorKind::TimedOut);
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    writer.append(batch(1), &soon()).unwrap().durable(&soon()).unwrap();
+    assert_eq!(following.next(&soon()).unwrap().unwrap().offset(), 11);
+    assert_eq!(watch.changed(&soon()).unwrap().1.high_watermark, 12);
 }
 
 #[test]
@@ -161,6 +191,19 @@ fn cancel_ends_every_wait_that_it_was_given_to_now_and_later() {
     assert!(cancel.is_cancelled());
     assert_eq!(writer.flush(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(bucket.close(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
+}
+
+#[test]
+fn a_check_ends_the_wait_when_it_says_so() {
+    let bucket = stuck(BucketOptions::default());
+    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let append = writer.append(batch(1), &soon()).unwrap();
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = asked.clone();
+    let wait = Wait::forever()
+        .or_when(Duration::from_millis(5), move || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 2);
+    assert_eq!(append.durable(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 3);
 }
 
 #[test]

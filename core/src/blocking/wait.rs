@@ -1,5 +1,6 @@
 //! Waiting for a future on a thread: a parker, a time limit, a cancel handle.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +15,20 @@ use crate::runtime::{Clock, SystemClock};
 
 /// When a wait ends though the work has not: after a time, by a [`Cancel`], by whichever comes
 /// first, or never. The time counts anew for each call that it is given to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Wait {
     limit: Option<Duration>,
     /// Set when the time runs already: on the system's clock.
     until: Option<Duration>,
     cancel: Option<Cancel>,
+    check: Option<Check>,
+}
+
+/// A question that is asked now and then while a thread waits.
+#[derive(Clone)]
+struct Check {
+    every: Duration,
+    stop: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Wait {
@@ -40,6 +49,14 @@ impl Wait {
         self
     }
 
+    /// Asks `stop` now and then on the waiting thread, and ends the wait when it says true: for what
+    /// wakes no thread by itself, such as a signal in an interpreter.
+    #[must_use]
+    pub fn or_when(mut self, every: Duration, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.check = Some(Check { every, stop: Arc::new(stop) });
+        self
+    }
+
     /// The same, but its time runs from now on, over all calls that it is given to.
     #[must_use]
     pub fn begun(&self) -> Self {
@@ -56,7 +73,7 @@ impl Wait {
 
     /// The same without a time limit.
     pub(super) fn without_limit(&self) -> Self {
-        Wait { cancel: self.cancel.clone(), ..Self::default() }
+        Wait { limit: None, until: None, ..self.clone() }
     }
 
     /// Waits on this thread for any future of this crate: what the calls of this module do. The
@@ -80,20 +97,45 @@ impl Wait {
         }
         let until = self.until.or_else(|| self.limit.map(from_now));
         let _registered = self.cancel.as_ref().map(|cancel| cancel.register(waker.clone()));
+        let mut check_at = self.check.as_ref().map(|check| from_now(check.every));
         loop {
             if self.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
-                return Err(Error::new(ErrorKind::TimedOut, "the wait was cancelled by its caller"));
+                return Err(cancelled());
             }
-            if !parker.park(until) {
-                let limit = self.limit.unwrap_or_default();
-                return Err(Error::new(ErrorKind::TimedOut, format!("not done after {limit:?}"))
-                    .with_hint("the work goes on; wait longer, or look at the log for what became of it"));
+            let next = until.into_iter().chain(check_at).min();
+            if parker.park(next) {
+                if let Poll::Ready(result) = work.as_mut().poll(&mut context) {
+                    return result;
+                }
+                continue;
             }
-            if let Poll::Ready(result) = work.as_mut().poll(&mut context) {
-                return result;
+            if until.is_some_and(|until| until <= SystemClock.elapsed()) {
+                return Err(self.timed_out());
+            }
+            if let Some(check) = &self.check {
+                if (check.stop)() {
+                    return Err(cancelled());
+                }
+                check_at = Some(from_now(check.every));
             }
         }
     }
+
+    fn timed_out(&self) -> Error {
+        let limit = self.limit.unwrap_or_default();
+        Error::new(ErrorKind::TimedOut, format!("not done after {limit:?}"))
+            .with_hint("the work goes on; wait longer, or look at the log for what became of it")
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("limit", &self.limit()).field("cancel", &self.cancel).finish_non_exhaustive()
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::TimedOut, "the wait was cancelled by its caller")
 }
 
 fn from_now(limit: Duration) -> Duration {

@@ -46,6 +46,50 @@ static void fails(kfs_error *error, int32_t code, const char *what) {
   kfs_error_free(error);
 }
 
+/* Fetches the whole log from `from` on in answers of one batch each, and compares what was appended. */
+static void fetch_all(const kfs_bucket *bucket, int32_t partition, int64_t from, int64_t end) {
+  kfs_reader *reader = NULL;
+  well(kfs_reader_open(bucket, "orders", partition, NULL, &reader), "open a reader");
+  int64_t offset = from;
+  while (offset < end) {
+    kfs_fetch *fetch = NULL;
+    well(kfs_reader_fetch(reader, offset, 1, false, TIMEOUT_MS, NULL, &fetch), "fetch");
+    kfs_batch got = {NULL, 0, -1, -1};
+    CHECK(kfs_fetch_batch_count(fetch) == 1 && kfs_fetch_batch(fetch, 0, &got) && !kfs_fetch_batch(fetch, 1, &got));
+    CHECK(got.base_offset == offset && got.last_offset == offset + records - 1 && got.length == batch_length);
+    /* A batch keeps everything but its base offset, its first eight bytes, and its leader epoch behind the length. */
+    CHECK(memcmp(got.data + 8, batch + 8, 4) == 0 && memcmp(got.data + 16, batch + 16, batch_length - 16) == 0);
+    kfs_bytes chunk = kfs_fetch_chunk(fetch, 0);
+    CHECK(kfs_fetch_chunk_count(fetch) == 1 && chunk.data == got.data && chunk.length == got.length);
+    CHECK(kfs_fetch_chunk(fetch, 1).data == NULL && kfs_fetch_chunk(fetch, 1).length == 0);
+    CHECK(kfs_fetch_log_start(fetch) == from && !kfs_fetch_hole(fetch, NULL, NULL));
+    CHECK(kfs_fetch_next_offset(fetch) == offset + records && kfs_fetch_high_watermark(fetch) > got.last_offset);
+    offset = kfs_fetch_next_offset(fetch);
+    kfs_fetch_free(fetch);
+  }
+
+  kfs_fetch *fetch = NULL;
+  well(kfs_reader_fetch(reader, end, 1 << 20, false, TIMEOUT_MS, NULL, &fetch), "fetch at the end");
+  CHECK(kfs_fetch_batch_count(fetch) == 0 && kfs_fetch_chunk_count(fetch) == 0);
+  CHECK(kfs_fetch_high_watermark(fetch) == end && kfs_fetch_next_offset(fetch) == end);
+  kfs_fetch_free(fetch);
+  fetch = NULL;
+
+  int64_t start = -1, last = -1;
+  kfs_error *error = kfs_reader_fetch(reader, end + 1, 1, false, TIMEOUT_MS, NULL, &fetch);
+  CHECK(kfs_error_log_range(error, &start, &last) && start == from && last == end && fetch == NULL);
+  fails(error, KFS_OUT_OF_RANGE, "fetch beyond the end");
+
+  /* The bytes outlive reader and bucket. */
+  well(kfs_reader_fetch(reader, from, 1 << 20, false, TIMEOUT_MS, NULL, &fetch), "fetch all");
+  kfs_reader_free(reader);
+  CHECK(kfs_fetch_batch_count(fetch) == (size_t)((end - from) / records));
+  kfs_batch got;
+  for (size_t i = 0; kfs_fetch_batch(fetch, i, &got); i++)
+    CHECK(memcmp(got.data + 16, batch + 16, batch_length - 16) == 0);
+  kfs_fetch_free(fetch);
+}
+
 static void append_and_wait(const kfs_bucket *bucket) {
   kfs_writer_options options;
   kfs_writer_options_init(&options, sizeof options);
@@ -75,6 +119,7 @@ static void append_and_wait(const kfs_bucket *bucket) {
   well(kfs_writer_close(writer, TIMEOUT_MS, NULL), "close the writer");
   fails(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), KFS_CLOSED, "append after close");
   kfs_writer_free(writer);
+  fetch_all(bucket, 0, 100, 100 + 3 * records);
 }
 
 /* What the callbacks tell the thread that waits for them. */
@@ -144,6 +189,7 @@ static void append_and_be_told(const kfs_bucket *bucket) {
         "append after close");
   kfs_writer_free(writer);
   CHECK(told.succeeded == appends + 2 && told.failed == 0);
+  fetch_all(bucket, 1, 0, told.next_base);
 
   /* A writer that is freed without a close tells what became of its appends, before the call returns. */
   well(kfs_writer_open(bucket, "orders", 2, NULL, TIMEOUT_MS, NULL, &writer), "open a writer");
@@ -197,6 +243,23 @@ static void be_refused(void) {
   fails(kfs_writer_append(writer, NULL, 5, 0, NULL, NULL), KFS_INVALID_INPUT, "NULL with a length");
   fails(kfs_writer_append(writer, NULL, 0, 0, NULL, NULL), KFS_INVALID_INPUT, "an append of nothing");
 
+  kfs_reader *reader = NULL;
+  kfs_fetch *fetch = NULL;
+  fails(kfs_reader_open(bucket, "", 0, NULL, &reader), KFS_INVALID_INPUT, "no topic");
+  well(kfs_reader_open(bucket, "nowhere", 0, NULL, &reader), "open a reader");
+  fails(kfs_reader_fetch(reader, 0, 1, false, TIMEOUT_MS, NULL, &fetch), KFS_NOT_FOUND, "a partition that is not there");
+  fails(kfs_reader_fetch(reader, -1, 1, false, TIMEOUT_MS, NULL, &fetch), KFS_INVALID_INPUT, "a negative offset");
+  CHECK(fetch == NULL && kfs_fetch_next_offset(NULL) == -1 && kfs_fetch_batch_count(NULL) == 0);
+  kfs_reader_free(reader);
+  kfs_reader_options lenient;
+  kfs_reader_options_init(&lenient, sizeof lenient);
+  lenient.wait_for_partition = 1;
+  well(kfs_reader_open(bucket, "nowhere", 0, &lenient, &reader), "open a reader");
+  well(kfs_reader_fetch(reader, 0, 1, false, TIMEOUT_MS, NULL, &fetch), "a partition that may come");
+  CHECK(kfs_fetch_batch_count(fetch) == 0);
+  kfs_fetch_free(fetch);
+  kfs_reader_free(reader);
+
   /* A cancelled call ends, whatever its time limit; the append goes on. */
   kfs_cancel *cancel = kfs_cancel_new();
   kfs_cancel_cancel(cancel);
@@ -213,6 +276,8 @@ static void be_refused(void) {
 
   kfs_bucket_free(NULL);
   kfs_writer_free(NULL);
+  kfs_reader_free(NULL);
+  kfs_fetch_free(NULL);
   kfs_cancel_free(NULL);
   kfs_cancel_cancel(NULL);
   kfs_error_free(NULL);

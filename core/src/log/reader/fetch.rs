@@ -509,9 +509,11 @@ impl Core {
         let next_offset = job.gather.position();
         let start = self.state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start()));
         let log_start = start.unwrap_or(0);
+        // What was read from the store is durable, though the newest segment's end may not be known yet.
+        let stored = !job.beyond_stored && !job.gather.is_empty();
         Fetch {
             next_offset,
-            high_watermark: self.high_watermark(if job.beyond_stored { log_start } else { log_start.max(0) }),
+            high_watermark: self.high_watermark(if stored { next_offset } else { log_start }),
             log_start,
             hole: job.hole,
             skipped: job.skipped,

@@ -58,6 +58,7 @@ impl Model {
         assert!(!got.is_empty() || bytes.is_empty(), "at {offset}, {max_bytes} bytes");
         let last = fetch.batches().last().map_or(offset, |batch| batch.unwrap().next_offset());
         assert_eq!(fetch.next_offset, last);
+        assert!(fetch.high_watermark >= last, "what was read is durable: {} < {last}", fetch.high_watermark);
         for chunk in &fetch.chunks {
             let whole: usize = crate::format::batches(chunk, CrcCheck::Verify).map(|b| b.unwrap().bytes().len()).sum();
             assert_eq!(whole, chunk.len(), "invariant 6: only whole batches");
