@@ -1,4 +1,71 @@
-//! Kafka partition logs as a library, straight in an object-store bucket.
+//! Kafka partition logs as a library: append to and read from them straight in an object-store
+//! bucket, inside your process. No broker, no coordinator, no disk needed.
+//!
+//! # A log
+//!
+//! A [`Bucket`] is a directory, an S3 bucket (feature `aws`), memory, or any `object_store`
+//! implementation. A [`Partition`] is a name in it; a [`Writer`] appends, a [`Reader`] reads.
+//!
+//! ```
+//! use kfs_core::format::NewRecord;
+//! use kfs_core::{Bucket, ReaderOptions, WriterOptions};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let url = format!("file://{}/orders", directory.path().display());
+//! let bucket = Bucket::open(&url)?; // file:///data/orders, s3://bucket/prefix, memory:
+//! let partition = bucket.partition("orders", 0)?;
+//!
+//! let writer = partition.writer(WriterOptions::default()).await?;
+//! let record = NewRecord::new(1_767_225_600_000).key(b"user-1").value(b"paid");
+//! let append = writer.append_records(&[record]).await?; // in the buffer, in its place
+//! let offsets = append.durable().await?; // in the store, for good
+//! assert_eq!((offsets.base, offsets.last), (0, 0));
+//!
+//! let mut records = partition.reader(ReaderOptions::default()).records(0);
+//! while let Some(record) = records.next().await? {
+//!     assert_eq!(record.value().map(|v| &v[..]), Some(&b"paid"[..]));
+//! }
+//! writer.close(None).await?;
+//! # Ok::<(), kfs_core::Error>(()) }).unwrap();
+//! ```
+//!
+//! # Appending
+//!
+//! [`Writer::append`] takes record batches as bytes, as a Kafka client sent them: each is checked, gets its
+//! offsets, and keeps everything else, compressed or not. [`Writer::append_records`] makes batches of
+//! records. Both return when the append has its place in the buffer; [`Append::durable`] waits until it is
+//! stored. Appends that come together go into one segment together: by bytes, records, batches, time, and
+//! because somebody waits ([`WriterOptions`]).
+//!
+//! Offsets are final when an append is durable, and earlier where nothing can move them any more:
+//! [`Append::final_offsets`] gives them then and only then.
+//!
+//! # Several writers
+//!
+//! A partition's segments form one chain of slots, each created only if absent, so no two writers own one
+//! offset, wherever they run. What losing a slot means is [`OnConflict`]: take over and be displaced in turn,
+//! be fenced at once, or share. A broker calls [`Writer::claim`] before it serves. A failed append says
+//! by [`Error::stored`] whether its bytes may be in the log.
+//!
+//! # Reading
+//!
+//! [`Reader::fetch`] gives whole batches as they are stored, at least one, across segments, without
+//! copying them. [`Reader::batches`] and [`Reader::records`] stream to the end of the log;
+//! [`Reader::follow`] waits there for more. [`Watch`] wakes when this process learns that a log moved.
+//! Readers never write, and trust no index.
+//!
+//! # Where work runs
+//!
+//! All I/O runs on the [`runtime`] that the bucket holds: the tokio runtime that the caller is in, or one
+//! of its own. The futures run on any executor. Dropping one ends the wait, never the work.
+//! [`blocking`] is the same for threads. Clock, randomness and spawn can be given
+//! ([`runtime::Runtime::new`]), and with the feature `testing` the module `testing` has a store that fails on
+//! purpose and clocks that a test moves.
+//!
+//! # Without a log
+//!
+//! [`format`](mod@format) reads and writes segments, indexes and record batches as bytes, with no I/O at all.
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -28,3 +95,12 @@ pub use log::reader::{
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
 pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
 pub use object_store;
+
+/// What is shared between threads must be: checked when this compiles.
+const _: fn() = || {
+    fn shared<T: Send + Sync + 'static>() {}
+    shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Marks)>();
+    shared::<(Admission, Fetch, BatchStream, RecordStream, StreamRecord)>();
+    shared::<(Error, store::Store, runtime::Runtime, BucketOptions, WriterOptions, ReaderOptions)>();
+    shared::<(format::Batch, format::Records, format::Segment, format::SparseIndex)>();
+};
