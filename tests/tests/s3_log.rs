@@ -1,0 +1,120 @@
+//! Logs on a real S3 server: every vector read back, writers and followers in different processes'
+//! places, and what is asked of the server.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use kfs_core::format::{CrcCheck, NewRecord, PartitionId, Segment};
+use kfs_core::object_store::PutPayload;
+use kfs_core::store::Store;
+use kfs_core::{Bucket, BucketOptions, ErrorKind, Reader, ReaderOptions, WriterOptions};
+use kfs_tests::{S3Server, vectors};
+
+fn bucket(server: &S3Server, prefix: &str) -> Bucket {
+    let options = BucketOptions::default().store(server.store_options());
+    Bucket::open_with(&server.url(prefix), options).expect("bucket")
+}
+
+/// Every vector's files: (name, segment, index).
+fn cases() -> Vec<(String, Bytes, Bytes)> {
+    let mut cases = Vec::new();
+    for directory in [vectors(), vectors().join("clients")] {
+        for entry in std::fs::read_dir(directory).expect("vectors") {
+            let directory = entry.expect("entry").path();
+            let files = std::fs::read_dir(&directory).into_iter().flatten().map(|f| f.expect("file").path());
+            for kfs in files.filter(|f| f.extension().is_some_and(|e| e == "kfs")) {
+                let read = |path| Bytes::from(std::fs::read(path).expect("bytes"));
+                let name = format!("case-{}", cases.len());
+                cases.push((name, read(kfs.clone()), read(kfs.with_extension("index"))));
+            }
+        }
+    }
+    assert!(cases.len() >= 36, "{} vectors", cases.len());
+    cases
+}
+
+async fn read_all(reader: &Reader, from: i64, max_bytes: usize) -> Vec<Bytes> {
+    let (mut offset, mut batches) = (from, Vec::new());
+    loop {
+        let fetched = reader.fetch(offset, max_bytes).await.expect("fetched");
+        if fetched.is_empty() {
+            return batches;
+        }
+        batches.extend(fetched.batches().map(|batch| batch.expect("whole").bytes().clone()));
+        offset = fetched.next_offset;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_vector_is_read_back_from_a_server() {
+    let Some(server) = S3Server::start() else { return };
+    let bucket = bucket(&server, "vectors");
+    let store: &Store = bucket.store();
+    for (name, kfs, index) in cases() {
+        let segment = Segment::parse(&kfs, CrcCheck::Verify).expect("a vector is whole");
+        let partition = bucket.partition(&name, 0).expect("name");
+        let id: &PartitionId = partition.id();
+        store.overwrite(&id.segment_key(segment.base_offset()), PutPayload::from_bytes(kfs)).await.expect("put");
+        store.overwrite(&id.index_key(segment.base_offset()), PutPayload::from_bytes(index)).await.expect("put");
+        let expected: Vec<Bytes> = segment.batches().map(|at| at.batch.bytes().clone()).collect();
+        // Whole, and in parts by the index.
+        for block in [1 << 20, 4 << 10] {
+            let reader = partition.reader(ReaderOptions::default().block_bytes(block));
+            assert_eq!(read_all(&reader, segment.base_offset(), 64 << 10).await, expected, "{name}");
+        }
+        let records: i64 = segment.batches().map(|at| i64::from(at.batch.header().record_count)).sum();
+        let mut stream =
+            partition.reader(ReaderOptions::default().control_records(true)).records(0.max(segment.base_offset()));
+        let mut count = 0;
+        while stream.next().await.expect("record").is_some() {
+            count += 1;
+        }
+        assert_eq!(count, records, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_of_the_vectors_are_appended_and_come_back_with_new_offsets() {
+    let Some(server) = S3Server::start() else { return };
+    let bucket = bucket(&server, "append");
+    let writer = bucket.partition("all", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
+    let (mut next, mut expected) = (0, Vec::new());
+    for (_, kfs, _) in cases() {
+        let segment = Segment::parse(&kfs, CrcCheck::Verify).expect("whole");
+        for at in segment.batches() {
+            let offsets = writer.append(at.batch.bytes().clone()).await.expect("room");
+            let batch = at.batch.with_base_offset(next, None).expect("in range");
+            next = batch.next_offset();
+            expected.push((batch.bytes().clone(), offsets));
+        }
+    }
+    writer.flush().await.expect("durable");
+    let reader = bucket.partition("all", 0).expect("name").reader(ReaderOptions::default());
+    let read = read_all(&reader, 0, 1 << 20).await;
+    assert_eq!(read.len(), expected.len());
+    for (found, (batch, append)) in read.iter().zip(&expected) {
+        assert_eq!(found, batch);
+        assert!(append.outcome().expect("settled").is_ok());
+    }
+    writer.close(None).await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_elsewhere_sees_what_is_appended() {
+    let Some(server) = S3Server::start() else { return };
+    let (writing, reading) = (bucket(&server, "follow"), bucket(&server, "follow"));
+    let options =
+        ReaderOptions::default().wait_for_partition(true).poll(Duration::from_millis(5), Duration::from_millis(20));
+    let mut follower = reading.partition("news", 0).expect("name").reader(options).follow_records(0);
+    let missing = reading.partition("none", 0).expect("name").reader(ReaderOptions::default()).fetch(0, 1).await;
+    assert_eq!(missing.expect_err("never made").kind(), ErrorKind::NotFound);
+    let writer = writing.partition("news", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
+    for n in 0..20 {
+        let value = format!("value {n}");
+        let record = NewRecord::new(n).value(value.as_bytes());
+        writer.append_records(&[record]).await.expect("room").durable().await.expect("durable");
+        let seen = follower.next().await.expect("read").expect("a record");
+        assert_eq!((seen.offset(), seen.value().map(|v| &v[..])), (n, Some(value.as_bytes())));
+    }
+    writer.close(None).await.expect("closed");
+}
