@@ -91,7 +91,9 @@ pub mod testing;
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use log::reader::{
     BatchStream, Fetch, FetchOptions, Hole, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord,
+    TimedOffset,
 };
+pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
 pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
 pub use object_store;

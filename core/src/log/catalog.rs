@@ -4,6 +4,7 @@
 //! writer's commits and from next-key GETs. What a later look covers replaces what was known there.
 //! It says an answer only where it knows that nothing lies between two neighbours.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::store::Version;
@@ -11,6 +12,9 @@ use crate::store::Version;
 /// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
 /// last lookup are dropped; they are listed again when needed.
 pub(crate) const MAX_SEGMENTS: usize = 1 << 18;
+
+/// The most greatest timestamps that one catalog holds.
+const MAX_GREATEST: usize = 4096;
 
 /// A segment as a listing names it.
 #[derive(Clone, Debug)]
@@ -21,9 +25,6 @@ pub(crate) struct SegmentRef {
     pub(crate) size: u64,
     /// Which bytes: an object is held by key and version.
     pub(crate) version: Version,
-    /// Last modified, Unix milliseconds.
-    #[allow(dead_code, reason = "listings of segments show it")]
-    pub(crate) modified_ms: i64,
 }
 
 /// One entry without its base, which stands in an array of its own for the search.
@@ -83,6 +84,9 @@ pub(crate) struct Catalog {
     looked: Option<Duration>,
     /// When the store was last asked for what follows, by a listing or for the next key.
     asked: Option<Duration>,
+    /// Greatest timestamps of segments by base, for as long as the version is this one; `None` for a
+    /// segment without records.
+    greatest: BTreeMap<i64, (Version, Option<i64>)>,
 }
 
 /// The answer to "where is this offset".
@@ -160,12 +164,7 @@ impl Catalog {
     /// A known segment by its base.
     pub(crate) fn get(&self, base: i64) -> Option<SegmentRef> {
         let held = self.held.get(self.bases.binary_search(&base).ok()?)?;
-        Some(SegmentRef {
-            base,
-            size: held.version.size(),
-            version: held.version.clone(),
-            modified_ms: held.version.modified_ms().unwrap_or(0),
-        })
+        Some(SegmentRef { base, size: held.version.size(), version: held.version.clone() })
     }
 
     /// The newest known segment.
@@ -328,6 +327,36 @@ impl Catalog {
             }
         }
         self.trim(found_last.unwrap_or(covered.after));
+    }
+
+    /// The greatest timestamp of a segment, if it was learned.
+    pub(crate) fn greatest(&self, base: i64) -> Option<Option<i64>> {
+        let (version, greatest) = self.greatest.get(&base)?;
+        let held = self.bases.binary_search(&base).ok().and_then(|index| self.held.get(index))?;
+        held.version.same_as(version).then_some(*greatest)
+    }
+
+    /// The greatest timestamp of a segment was read.
+    pub(crate) fn set_greatest(&mut self, base: i64, greatest: Option<i64>) {
+        let held = self.bases.binary_search(&base).ok().and_then(|index| self.held.get(index));
+        if let Some(version) = held.map(|held| held.version.clone()) {
+            if self.greatest.len() >= MAX_GREATEST {
+                self.greatest.clear();
+            }
+            self.greatest.insert(base, (version, greatest));
+        }
+    }
+
+    /// The base that stands in the middle, by number, of those from `low` to below `high`, if all of
+    /// them are known; `low` when it is the only one.
+    pub(crate) fn middle(&self, low: i64, high: i64) -> Option<i64> {
+        let from = self.bases.binary_search(&low).ok()?;
+        let to = self.bases.partition_point(|base| *base < high);
+        let last = to.checked_sub(1)?;
+        // Between the last of them and `high` nothing is unknown either.
+        let linked = |index: usize| self.held.get(index).is_some_and(|held| held.linked);
+        let closed = linked(last) || (to == self.bases.len() && self.tail == Tail::Newest);
+        (closed && (from..last).all(linked)).then(|| self.bases.get(from.midpoint(last)).copied())?
     }
 
     /// Nothing lies between these two.

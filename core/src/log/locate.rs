@@ -129,12 +129,9 @@ impl<'a> Look<'a> {
             }
             for object in listed.objects {
                 match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
-                    Some(ObjectName::Segment(base)) => page.segments.push(SegmentRef {
-                        base,
-                        size: object.size,
-                        version: object.version,
-                        modified_ms: object.modified_ms,
-                    }),
+                    Some(ObjectName::Segment(base)) => {
+                        page.segments.push(SegmentRef { base, size: object.size, version: object.version })
+                    }
                     Some(ObjectName::LogStart(offset)) => start.mark = start.mark.max(Some(offset)),
                     Some(ObjectName::LogJson) => start.has_log_json = true,
                     Some(ObjectName::Index(base)) if from_start => foretold = base,
@@ -325,6 +322,26 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
         state.marks.forget();
     }
     Ok(())
+}
+
+/// A fresh look at both ends of the log: marks, the first segments, and what follows the newest known.
+pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
+    let known = state.with_catalog(|catalog| catalog.newest());
+    let mut look = Look::new(state);
+    let mut aim = Aim::newest();
+    let page = look.page(-1).await?;
+    let last = page.segments.last().map(|s| s.base);
+    if look.take(&mut aim, -1, &page) {
+        look.finish(&aim);
+        if last < known {
+            state.marks.forget();
+        }
+        return Ok(());
+    }
+    if known > last {
+        return look_at_tail(state).await;
+    }
+    look.run(&mut aim).await
 }
 
 /// Asks the store where the offset lies, so that the catalog knows it. With `fresh`, what is known

@@ -9,6 +9,7 @@ mod locate;
 mod marks;
 mod partition;
 pub mod reader;
+pub mod segments;
 pub mod writer;
 
 pub use bucket::{Bucket, BucketOptions};

@@ -1,7 +1,7 @@
 use super::*;
 
 fn segment(base: i64) -> SegmentRef {
-    SegmentRef { base, size: 100, version: Version::new(Some("a"), 100, Some(0)), modified_ms: 0 }
+    SegmentRef { base, size: 100, version: Version::new(Some("a"), 100, Some(0)) }
 }
 
 fn learn(catalog: &mut Catalog, after: i64, bases: &[i64], to_end: bool, before: Option<i64>) {

@@ -16,9 +16,11 @@ fn layouts() -> Vec<(&'static str, Vec<i64>)> {
     let mut all = vec![("one", vec![0]), ("one far", vec![1 << 60]), ("two", vec![5, 900])];
     for n in [10, 499, 500, 501, 1_000, 2_500, 20_000, 100_000] {
         all.push(("equal of 1", equal(n, 1)));
-        all.push(("equal of 1000", equal(n, 1000)));
+        if n <= 20_000 {
+            all.push(("equal of 1000", equal(n, 1000)));
+        }
     }
-    for n in [1_000, 5_000, 30_000] {
+    for n in [1_000, 5_000, 15_000] {
         all.push(("small then large", small_then_large(n)));
         all.push(("large then small", large_then_small(n)));
         all.push(("growing", growing(n)));

@@ -7,14 +7,15 @@ use super::answer::{Fetch, Hole};
 use super::gather::Gather;
 use super::options::{FetchOptions, OnCorrupt};
 use super::piece::{Fault, Piece, Place, Served};
+use super::refresh::read_log_json;
 use super::source::{Want, has_changed};
 use super::{Core, corrupt};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{IndexEntry, LogIdentity, PartitionId, SegmentFooter};
+use crate::format::{IndexEntry, PartitionId, SegmentFooter};
 use crate::log::bucket::not_found;
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::{locate, look_at_tail};
-use crate::store::{ReadRange, Version};
+use crate::store::Version;
 
 /// How long a 404 of the next key is believed before a listing says whether the log goes on
 /// elsewhere (design.md, "Reading").
@@ -384,12 +385,8 @@ impl Core {
         if exists && believed && job.position() == end {
             match self.source.probe(end).await {
                 Ok(fetched) => {
-                    let segment = SegmentRef {
-                        base: end,
-                        size: fetched.info.size,
-                        version: fetched.info.version.clone(),
-                        modified_ms: fetched.info.modified_ms,
-                    };
+                    let segment =
+                        SegmentRef { base: end, size: fetched.info.size, version: fetched.info.version.clone() };
                     let piece = self.source.discovered(end, fetched).await?;
                     self.state.with_catalog(|catalog| {
                         catalog.follows(newest, segment);
@@ -410,15 +407,10 @@ impl Core {
     }
 
     async fn read_log_json(&self, job: &mut Job) -> Result<()> {
-        let key = self.state.id.log_json_key();
-        let fetched = match self.state.store().get(&key, ReadRange::Whole, None).await {
-            Ok(fetched) => fetched,
-            Err(error) if error.kind() == ErrorKind::NotFound => return self.look(job, true).await,
-            Err(error) => return Err(error),
-        };
-        let identity = LogIdentity::parse(&fetched.bytes).map_err(|e| e.into_error(&key))?;
-        self.state.with_catalog(|catalog| catalog.set_log_json_start(identity.start_offset));
-        Ok(())
+        match read_log_json(&self.state).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.look(job, true).await,
+            read => read,
+        }
     }
 
     /// Finds where a broken segment can be read again: says so, or goes on there.

@@ -7,8 +7,10 @@ mod gather;
 pub(crate) mod indexes;
 mod options;
 mod piece;
+mod refresh;
 pub(crate) mod source;
 mod stream;
+mod times;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +26,7 @@ use crate::store::Version;
 pub use self::answer::{Fetch, Hole};
 pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};
 pub use self::stream::{BatchStream, Notice, RecordStream, StreamRecord};
+pub use self::times::TimedOffset;
 
 /// Segments whose body's CRC was confirmed and that are remembered.
 const MAX_FAITHFUL: usize = 16;

@@ -393,12 +393,7 @@ impl WriterCore {
     }
 
     fn publish(&self, committed: &Committed) {
-        let segment = SegmentRef {
-            base: committed.base,
-            size: committed.size,
-            version: committed.version.clone(),
-            modified_ms: committed.created_ms,
-        };
+        let segment = SegmentRef { base: committed.base, size: committed.size, version: committed.version.clone() };
         if let Ok(mut catalog) = self.state.catalog.lock() {
             catalog.committed(committed.previous, segment, committed.end);
         }

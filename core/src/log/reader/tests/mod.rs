@@ -3,6 +3,7 @@ mod fetch;
 mod index;
 mod stream;
 mod tail;
+mod times;
 
 use bytes::Bytes;
 

@@ -1,0 +1,77 @@
+//! Asking the store what range the log has.
+
+use std::sync::Arc;
+
+use super::source::Source;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{CrcCheck, LogIdentity};
+use crate::log::bucket::not_found;
+use crate::log::locate::look_at_log;
+use crate::log::marks::Marks;
+use crate::log::partition::{Partition, PartitionState};
+use crate::store::ReadRange;
+
+impl Partition {
+    /// Asks the store what range the log has: log start, high watermark. One LIST for a log of up to
+    /// some 500 segments, else two or what locating takes; one GET of the newest segment's footer
+    /// unless its end is known.
+    ///
+    /// # Errors
+    /// Not found for a partition that was never made; corrupt when the newest segment's footer is
+    /// none; what the store answers.
+    pub async fn refresh(&self) -> Result<Marks> {
+        let state = self.state().clone();
+        self.state().runtime().run(async move { refresh(&state).await }).await
+    }
+
+    /// The first offset that is served, asked of the store: as [`refresh`](Self::refresh).
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub async fn earliest(&self) -> Result<i64> {
+        Ok(self.refresh().await?.log_start)
+    }
+
+    /// One past the last durable offset, asked of the store: as [`refresh`](Self::refresh).
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    pub async fn latest(&self) -> Result<i64> {
+        Ok(self.refresh().await?.high_watermark)
+    }
+}
+
+/// Asks for the log's range and lets the marks know.
+pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
+    look_at_log(state).await?;
+    let (start, newest, end) =
+        state.with_catalog(|catalog| (catalog.start().unwrap_or_default(), catalog.newest(), catalog.newest_end()));
+    let end = match (newest, end) {
+        (Some(_), Some(end)) => end,
+        (Some(newest), None) => {
+            let source = Source::new(state.clone(), 0, CrcCheck::Verify);
+            let end = source.footer(newest, None).await?.0.last_offset.saturating_add(1);
+            state.with_catalog(|catalog| catalog.set_end(newest, end));
+            end
+        }
+        (None, _) if !start.exists() => return Err(not_found(&state.id)),
+        (None, _) => {
+            if start.has_log_json && start.log_json_start.is_none() {
+                read_log_json(state).await?;
+            }
+            state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start())).unwrap_or(0)
+        }
+    };
+    let log_start = state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start()));
+    state.marks.learn(&state.id, log_start, end, state.now_ms());
+    state.marks.get().ok_or_else(|| Error::new(ErrorKind::Internal, "marks were learned and are not there"))
+}
+
+/// Reads where an empty log starts.
+pub(crate) async fn read_log_json(state: &PartitionState) -> Result<()> {
+    let key = state.id.log_json_key();
+    let fetched = state.store().get(&key, ReadRange::Whole, None).await?;
+    let identity = LogIdentity::parse(&fetched.bytes).map_err(|e| e.into_error(&key))?;
+    state.with_catalog(|catalog| catalog.set_log_json_start(identity.start_offset));
+    Ok(())
+}

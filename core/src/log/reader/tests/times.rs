@@ -1,0 +1,139 @@
+use super::*;
+use crate::format::{Limits, SegmentBuilder};
+use crate::log::fixtures::batch_at;
+
+/// One segment for each list of (records, first timestamp), 1 ms apart; dense from 0.
+async fn timed(segments: &[Vec<(usize, i64)>], time_index: bool) -> Fixture {
+    let f = Fixture::new();
+    let mut base = 0;
+    for batches in segments {
+        base = put_timed(&f, base, batches, time_index).await;
+    }
+    f
+}
+
+async fn put_timed(f: &Fixture, base: i64, batches: &[(usize, i64)], time_index: bool) -> i64 {
+    let mut builder = SegmentBuilder::new(base, 0, 10).unwrap();
+    if time_index {
+        builder = builder.with_time_index(Limits::default());
+    }
+    for (count, time) in batches {
+        builder.push(&batch_at(*count, 10, *time), None).unwrap();
+    }
+    let built = builder.finish().unwrap();
+    let id = f.partition.id();
+    f.put(&id.segment_key(base), built.chunks.concat()).await;
+    f.put(&id.index_key(base), built.index.clone()).await;
+    if let Some(times) = &built.time_index {
+        f.put(&id.time_index_key(base), times.encode()).await;
+    }
+    built.last_offset + 1
+}
+
+async fn find(f: &Fixture, timestamp: i64) -> Option<(i64, i64)> {
+    f.partition.offset_for_timestamp(timestamp).await.unwrap().map(|found| (found.offset, found.timestamp))
+}
+
+#[tokio::test]
+async fn the_first_record_at_or_after_a_time_is_found() {
+    for time_index in [false, true] {
+        let segments =
+            vec![vec![(3, 100), (2, 50)], vec![(1, 103)], vec![(2, 1_000), (2, 990), (2, 1_500)], vec![(1, 1_501)]];
+        let f = timed(&segments, time_index).await;
+        // offset and time of every record, in order
+        let all = [100, 101, 102, 50, 51, 103, 1_000, 1_001, 990, 991, 1_500, 1_501, 1_501];
+        for timestamp in [0, 50, 52, 100, 101, 102, 103, 104, 995, 1_000, 1_001, 1_002, 1_500, 1_501] {
+            let expected = all.iter().position(|t| *t >= timestamp).map(|i| (i as i64, all[i]));
+            assert_eq!(find(&f, timestamp).await, expected, "at {timestamp}");
+        }
+        assert_eq!(find(&f, 1_502).await, None);
+        let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
+        assert_eq!((greatest.offset, greatest.timestamp, greatest.leader_epoch), (12, 1_501, -1));
+    }
+}
+
+#[tokio::test]
+async fn segments_without_records_are_no_obstacle() {
+    let f = Fixture::new();
+    let empty = crate::format::BatchBuilder::empty_batch(0, 0, &Default::default()).unwrap();
+    let mut base = 0;
+    for i in 0..12 {
+        base = match i % 4 {
+            1 => put_timed(&f, base, &[(2, i * 100)], false).await,
+            _ => f.put_segment(base, std::slice::from_ref(&empty), 1).await,
+        };
+    }
+    // 1: offsets 1, 2; 5: 6, 7; 9: 11, 12
+    assert_eq!(find(&f, 0).await, Some((1, 100)));
+    assert_eq!(find(&f, 102).await, Some((6, 500)));
+    assert_eq!(find(&f, 501).await, Some((7, 501)));
+    assert_eq!(find(&f, 502).await, Some((11, 900)));
+    assert_eq!(find(&f, 902).await, None);
+    assert_eq!(f.partition.max_timestamp().await.unwrap().unwrap().offset, 12);
+    let none = Fixture::new();
+    none.put_segment(0, &[empty], 1).await;
+    assert_eq!(find(&none, 0).await, None);
+    assert_eq!(none.partition.max_timestamp().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_log_start_hides_earlier_records_from_times_too() {
+    let f = timed(&[vec![(5, 100)], vec![(5, 200)]], false).await;
+    f.put(&f.partition.id().log_start_key(3), "").await;
+    assert_eq!(find(&f, 0).await, Some((3, 103)));
+    f.put(&f.partition.id().log_start_key(7), "").await;
+    assert_eq!(find(&f, 0).await, Some((7, 202)));
+}
+
+#[tokio::test]
+async fn a_time_is_found_by_2_log_n_gets() {
+    for (count, skewed, time_index) in [
+        (1, false, false),
+        (10, false, false),
+        (1_000, false, false),
+        (1_000, false, true),
+        (1_000, true, false),
+        (2_600, true, false),
+    ] {
+        let f = Fixture::new();
+        let mut base = 0;
+        for i in 0..count {
+            let records = if skewed && i > count / 2 { 200 } else { 1 };
+            base = put_timed(&f, base, &[(records, i * 1_000)], time_index).await;
+        }
+        for segment in [0, count / 7, count / 2, (count / 2 + 1).min(count - 1), count - 1] {
+            let cold = f.cold();
+            let Some(found) = find(&cold, segment * 1_000).await else { panic!("{count} {skewed} {time_index} {segment}") };
+            assert_eq!(found.1, segment * 1_000);
+            let (_, gets) = cold.reads();
+            // The newest one's footer, and reading where it was found, are part of locating.
+            let allowed = 2.0 * (count as f64).log2() + 3.0;
+            assert!(gets as f64 <= allowed, "{count} segments, {segment}: {gets} GETs");
+        }
+    }
+}
+
+#[tokio::test]
+async fn refresh_tells_the_range_of_the_log() {
+    let f = Fixture::new();
+    assert_eq!(f.partition.refresh().await.unwrap_err().kind(), crate::ErrorKind::NotFound);
+    f.partition.create(30).await.unwrap();
+    let cold = f.cold();
+    let range = |marks: crate::Marks| (marks.log_start, marks.high_watermark);
+    assert_eq!(range(cold.partition.refresh().await.unwrap()), (30, 30));
+    let mut base = 30;
+    for _ in 0..1_300 {
+        base = f.put_segment(base, &[batch(2, 1)], 1).await;
+    }
+    assert_eq!(range(cold.partition.refresh().await.unwrap()), (30, base));
+    let before = cold.reads();
+    assert_eq!(range(cold.partition.refresh().await.unwrap()), (30, base));
+    assert_eq!(cold.reads(), (before.0 + 2, before.1), "the start and the tail; its end is known");
+    base = f.put_segment(base, &[batch(2, 1)], 1).await;
+    f.put(&f.partition.id().log_start_key(77), "").await;
+    assert_eq!(range(cold.partition.refresh().await.unwrap()), (77, base));
+    assert_eq!(cold.reads(), (before.0 + 4, before.1 + 1));
+    assert_eq!(cold.partition.earliest().await.unwrap(), 77);
+    assert_eq!(cold.partition.latest().await.unwrap(), base);
+    assert_eq!(range(cold.partition.marks().unwrap()), (77, base));
+}

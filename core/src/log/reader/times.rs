@@ -1,0 +1,296 @@
+//! Offsets by timestamp.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::refresh::refresh;
+use super::{Reader, ReaderOptions};
+use crate::error::{ErrorKind, Result};
+use crate::format::{BATCH_HEADER_LEN, Batch, BatchHeader, FOOTER_LEN, HEADER_LEN, Limits, TimeIndex};
+use crate::log::catalog::Lookup;
+use crate::log::locate::locate;
+use crate::log::partition::{Partition, PartitionState};
+use crate::store::ReadRange;
+
+/// Bytes of one GET where a large segment's batch headers are gone through.
+const STEP: u64 = 64 << 20;
+
+/// A record's place by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TimedOffset {
+    /// The record's offset.
+    pub offset: i64,
+    /// Its timestamp, Unix milliseconds.
+    pub timestamp: i64,
+    /// The leader epoch of its batch, -1 when it has none.
+    pub leader_epoch: i32,
+}
+
+impl Partition {
+    /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none. Control
+    /// records count, as they do for Kafka.
+    ///
+    /// The segments are bisected by their greatest timestamps, from time indexes or else from batch
+    /// headers: exact while these do not fall. It takes at most 2 log2 of the number of segments in
+    /// GETs, beyond [`refresh`](Self::refresh) and listing where it looks.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
+    pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
+        let partition = self.clone();
+        self.state()
+            .runtime()
+            .run(async move { Search::new(partition).await?.first_at_or_after(timestamp_ms).await })
+            .await
+    }
+
+    /// The first record that has the greatest timestamp of the log, as far as the segments' greatest
+    /// timestamps do not fall; `None` when there is no record.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
+    pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
+        let partition = self.clone();
+        self.state().runtime().run(async move { Search::new(partition).await?.greatest().await }).await
+    }
+}
+
+struct Search {
+    state: Arc<PartitionState>,
+    reader: Reader,
+    log_start: i64,
+    end: i64,
+    /// Whether segments have time indexes, as far as was seen.
+    time_indexes: bool,
+}
+
+impl Search {
+    async fn new(partition: Partition) -> Result<Self> {
+        let state = partition.state().clone();
+        let marks = refresh(&state).await?;
+        Ok(Search {
+            state,
+            reader: partition.reader(ReaderOptions::default()),
+            log_start: marks.log_start,
+            end: marks.high_watermark,
+            time_indexes: true,
+        })
+    }
+
+    async fn first_at_or_after(&mut self, timestamp: i64) -> Result<Option<TimedOffset>> {
+        let Some(from) = self.bisect(timestamp).await? else { return Ok(None) };
+        let mut batches = self.reader.batches(from.max(self.log_start));
+        while let Some(batch) = batches.next().await? {
+            if batch.header().max_timestamp >= timestamp && batch.header().record_count > 0 {
+                let found = self.record_in(&batch, |record_time, _| record_time >= timestamp)?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn greatest(&mut self) -> Result<Option<TimedOffset>> {
+        let mut below = self.end;
+        // From the newest segment down to one that holds a record.
+        while let Some((base, _)) = self.segment_at(below.saturating_sub(1)).await? {
+            if self.greatest_of(base).await?.is_some() {
+                let mut batches = self.reader.batches(base.max(self.log_start));
+                let mut best: Option<TimedOffset> = None;
+                while let Some(batch) = batches.next().await? {
+                    if batch.base_offset() >= below {
+                        break;
+                    }
+                    let above = best.map_or(i64::MIN, |best| best.timestamp);
+                    if batch.header().record_count > 0 && batch.header().max_timestamp > above {
+                        let found = self.record_in(&batch, |time, greatest| time == greatest)?;
+                        best = found.filter(|found| found.timestamp > above).or(best);
+                    }
+                }
+                if best.is_some() {
+                    return Ok(best);
+                }
+            }
+            if base <= self.log_start {
+                break;
+            }
+            below = base;
+        }
+        Ok(None)
+    }
+
+    /// The first record of a batch that fulfils a condition on its timestamp and the greatest of all.
+    fn record_in(&self, batch: &Batch, wanted: impl Fn(i64, i64) -> bool) -> Result<Option<TimedOffset>> {
+        let records = batch.records(&Limits::default())?;
+        let mut greatest = i64::MIN;
+        for record in &records {
+            greatest = greatest.max(record?.timestamp);
+        }
+        for record in &records {
+            let record = record?;
+            if record.offset >= self.log_start && wanted(record.timestamp, greatest) {
+                return Ok(Some(TimedOffset {
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                    leader_epoch: batch.header().leader_epoch,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The base of the first segment whose greatest timestamp is not below this.
+    async fn bisect(&mut self, timestamp: i64) -> Result<Option<i64>> {
+        if self.end <= self.log_start {
+            return Ok(None);
+        }
+        let Some((mut low, _)) = self.segment_at(self.log_start).await? else { return Ok(None) };
+        // All below `low` end before the time; `high` and what follows do not.
+        let mut high = self.end;
+        let mut guesses = self.state.with_catalog(|catalog| catalog.len()).max(2).ilog2();
+        while low < high {
+            let middle = match self.state.with_catalog(|catalog| catalog.middle(low, high)) {
+                Some(known) => known,
+                None if guesses > 0 => {
+                    guesses = guesses.saturating_sub(1);
+                    low.saturating_add(high.saturating_sub(low) / 2)
+                }
+                // Offsets are spread too unevenly: list what lies between, then halve by number.
+                None => {
+                    self.list_between(low, high).await?;
+                    continue;
+                }
+            };
+            let Some((base, next)) = self.segment_at(middle).await? else { break };
+            let (base, after) = (base.max(low), next.unwrap_or(self.end));
+            if base == low && after >= high && self.is_small(base) {
+                // The only one left: reading it tells as much as asking for its time.
+                high = low;
+                break;
+            }
+            match self.greatest_from(base, high).await? {
+                // Nothing from here to `high` has a record.
+                None => high = base,
+                Some((_, greatest)) if greatest >= timestamp => high = base,
+                Some((of, _)) if of > base => {
+                    low = self.segment_at(of).await?.and_then(|(_, next)| next).unwrap_or(high)
+                }
+                Some(_) => low = after,
+            }
+        }
+        Ok((high < self.end || low < self.end).then_some(low.min(high)))
+    }
+
+    fn is_small(&self, base: i64) -> bool {
+        let block = u64::try_from(self.reader.options().block_bytes).unwrap_or(u64::MAX);
+        self.state.with_catalog(|catalog| catalog.get(base)).is_some_and(|segment| segment.size <= block)
+    }
+
+    async fn list_between(&self, low: i64, high: i64) -> Result<()> {
+        let mut at = low;
+        while at < high {
+            match self.segment_at(at).await? {
+                Some((_, Some(next))) => at = next,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// The segment that has the greatest base at or below an offset, and the next one's base.
+    async fn segment_at(&self, offset: i64) -> Result<Option<(i64, Option<i64>)>> {
+        for _ in 0..3 {
+            let found = self.state.with_catalog(|catalog| match catalog.lookup(offset) {
+                Lookup::In { base, next, .. } => Some(Some((base, next))),
+                Lookup::End { .. } => Some(catalog.newest().map(|newest| (newest, None))),
+                Lookup::Below => Some(catalog.start().and_then(|s| s.first).map(|first| (first, None))),
+                Lookup::Empty => Some(None),
+                Lookup::Unknown => None,
+            });
+            match found {
+                Some(found) => return Ok(found),
+                None => locate(&self.state, offset, false).await?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The greatest timestamp of the first segment from `base` on, and below `high`, that has a
+    /// record, and that segment's base.
+    async fn greatest_from(&mut self, base: i64, high: i64) -> Result<Option<(i64, i64)>> {
+        let mut at = base;
+        while at < high {
+            if let Some(greatest) = self.greatest_of(at).await? {
+                return Ok(Some((at, greatest)));
+            }
+            match self.segment_at(at).await? {
+                Some((_, Some(next))) => at = next,
+                _ => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The greatest timestamp of a segment's records; `None` when it has none, or is gone.
+    async fn greatest_of(&mut self, base: i64) -> Result<Option<i64>> {
+        let known = self.state.with_catalog(|catalog| catalog.greatest(base));
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let greatest = match self.time_index(base).await? {
+            Some(index) => Some(index.max_ts),
+            None => match self.headers(base).await {
+                Ok(greatest) => greatest,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            },
+        };
+        self.state.with_catalog(|catalog| catalog.set_greatest(base, greatest));
+        Ok(greatest)
+    }
+
+    async fn time_index(&mut self, base: i64) -> Result<Option<TimeIndex>> {
+        if !self.time_indexes {
+            return Ok(None);
+        }
+        match self.state.store().get(&self.state.id.time_index_key(base), ReadRange::Whole, None).await {
+            // Not believed where it can't be of this segment (invariant 5).
+            Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes).ok().filter(|index| index.min_offset >= base)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.time_indexes = false;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The greatest timestamp that the batch headers of a segment name: one GET, more beyond 64 MiB.
+    async fn headers(&self, base: i64) -> Result<Option<i64>> {
+        let key = self.state.id.segment_key(base);
+        let mut greatest = None;
+        let (mut position, mut size) = (HEADER_LEN as u64, u64::MAX);
+        let mut held = (0_u64, Bytes::new());
+        while position < size.saturating_sub(FOOTER_LEN as u64) {
+            let from = usize::try_from(position.saturating_sub(held.0)).unwrap_or(usize::MAX);
+            let Some(rest) = held.1.get(from..).filter(|rest| rest.len() >= BATCH_HEADER_LEN) else {
+                let range = ReadRange::Range(position..position.saturating_add(STEP));
+                let fetched = self.state.store().get(&key, range, None).await?;
+                size = fetched.info.size;
+                if fetched.bytes.len() < BATCH_HEADER_LEN {
+                    break;
+                }
+                held = (position, fetched.bytes);
+                continue;
+            };
+            let header = BatchHeader::parse(rest).map_err(|e| e.offset_position(position).into_error(&key))?;
+            if header.record_count > 0 {
+                greatest = greatest.max(Some(header.max_timestamp));
+            }
+            position = position.saturating_add(header.total_len() as u64);
+        }
+        Ok(greatest)
+    }
+}

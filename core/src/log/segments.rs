@@ -1,0 +1,319 @@
+//! The segments of a partition one by one: listing them in pages, reading one by itself.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::catalog::Lookup;
+use super::locate::locate;
+use super::partition::{Partition, PartitionState};
+use super::reader::source::Source;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{CrcCheck, Malformed, ObjectName, Segment, SparseIndex, TimeIndex};
+use crate::store::{Fetched, Identity, ReadRange, Version};
+
+/// Keys of one page: some 500 segments with their indexes.
+const PAGE_KEYS: usize = 1000;
+
+/// A segment as the keys tell of it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// Its key.
+    pub key: String,
+    /// The first offset.
+    pub base: i64,
+    /// The last offset: of the newest segment from its footer, of others one below the next one's base
+    /// (which a merged segment reaches beyond while what it replaced is still there). `None` when the
+    /// newest one's footer can't be read.
+    pub last: Option<i64>,
+    /// Bytes of the object.
+    pub size: u64,
+    /// Last modified by the store's clock, Unix milliseconds.
+    pub modified_ms: i64,
+    /// Its version.
+    pub version: Version,
+    /// Bytes of its sparse index; `None` when there is none.
+    pub index_size: Option<u64>,
+    /// Bytes of its time index; `None` when there is none.
+    pub time_index_size: Option<u64>,
+}
+
+/// Pages through the segments of a partition; made by [`Partition::segments`].
+#[derive(Clone)]
+pub struct Segments {
+    state: Arc<PartitionState>,
+    from: i64,
+    /// Segments that start above this are not wanted.
+    to: i64,
+    /// The key after which the next page starts; `None` before the first.
+    after: Option<String>,
+    /// The last segment found: what follows it is not known yet.
+    held: Option<SegmentInfo>,
+    /// An index whose segment was not listed yet.
+    index: Option<(i64, u64)>,
+    done: bool,
+}
+
+impl Partition {
+    /// The segments that hold these offsets, in pages of some 500. Asks nothing before the first page.
+    pub fn segments(&self, offsets: impl RangeBounds<i64>) -> Segments {
+        let from = match offsets.start_bound() {
+            Bound::Included(from) => *from,
+            Bound::Excluded(from) => from.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match offsets.end_bound() {
+            Bound::Included(to) => *to,
+            Bound::Excluded(to) => to.saturating_sub(1),
+            Bound::Unbounded => i64::MAX,
+        };
+        let state = self.state().clone();
+        Segments { state, from: from.max(0), to, after: None, held: None, index: None, done: from > to }
+    }
+
+    /// One segment by its base offset. Asks nothing of the store.
+    pub fn segment(&self, base: i64) -> SegmentHandle {
+        SegmentHandle { state: self.state().clone(), base }
+    }
+}
+
+impl Segments {
+    /// The next page; `None` when there are no more. One LIST a page; the first takes what locating
+    /// takes, and the newest segment one GET of its footer.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<SegmentInfo>>> {
+        while !self.done {
+            // A copy pages on: who drops this future, or gets an error, stands where he was.
+            let mut pager = self.clone();
+            let (pager, page) = self
+                .state
+                .clone()
+                .runtime()
+                .run(async move {
+                    let page = pager.page().await?;
+                    Ok((pager, page))
+                })
+                .await?;
+            *self = pager;
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn page(&mut self) -> Result<Vec<SegmentInfo>> {
+        let id = self.state.id.clone();
+        let prefix = id.prefix();
+        let after = match self.after.clone() {
+            Some(after) => after,
+            None => self.start().await?,
+        };
+        let listed = self.state.store().list_page(&prefix, Some(&after), PAGE_KEYS).await?;
+        let last_key = listed.objects.last().map(|object| object.key.clone()).unwrap_or(after);
+        let ends = listed.complete || last_key > id.segment_key(i64::MAX);
+        self.after = Some(last_key);
+        let mut found = Vec::new();
+        for object in listed.objects {
+            match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
+                Some(ObjectName::Index(base)) => self.index = Some((base, object.size)),
+                Some(ObjectName::TimeIndex(base)) => {
+                    if let Some(held) = self.held.as_mut().filter(|held| held.base == base) {
+                        held.time_index_size = Some(object.size);
+                    }
+                }
+                Some(ObjectName::Segment(base)) => {
+                    let info = SegmentInfo {
+                        key: object.key,
+                        base,
+                        last: None,
+                        size: object.size,
+                        modified_ms: object.modified_ms,
+                        version: object.version,
+                        index_size: self.index.filter(|(of, _)| *of == base).map(|(_, size)| size),
+                        time_index_size: None,
+                    };
+                    if let Some(mut before) = self.held.replace(info) {
+                        before.last = Some(base.saturating_sub(1));
+                        found.push(before);
+                    }
+                    if base > self.to {
+                        self.held = None;
+                        self.done = true;
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if ends && !self.done {
+            self.done = true;
+            if let Some(mut newest) = self.held.take() {
+                newest.last = self.last_offset(newest.base).await?;
+                found.push(newest);
+            }
+        }
+        found.retain(|info| info.last.is_none_or(|last| last >= self.from));
+        Ok(found)
+    }
+
+    /// The key after which the segment that holds the first offset is listed.
+    async fn start(&self) -> Result<String> {
+        let id = &self.state.id;
+        let from_start = format!("{}segment-", id.prefix());
+        if self.from == 0 {
+            return Ok(from_start);
+        }
+        for _ in 0..2 {
+            let base = self.state.with_catalog(|catalog| match catalog.lookup(self.from) {
+                Lookup::In { base, .. } => Some(Some(base)),
+                Lookup::End { .. } => Some(catalog.newest()),
+                Lookup::Below | Lookup::Empty => Some(None),
+                Lookup::Unknown => None,
+            });
+            match base {
+                // Its index comes before it.
+                Some(Some(base)) => return Ok(format!("{from_start}{base:020}")),
+                Some(None) => return Ok(from_start),
+                None => locate(&self.state, self.from, false).await?,
+            }
+        }
+        Ok(from_start)
+    }
+
+    async fn last_offset(&self, base: i64) -> Result<Option<i64>> {
+        match Source::new(self.state.clone(), 0, CrcCheck::Verify).footer(base, None).await {
+            Ok((footer, _)) => Ok(Some(footer.last_offset)),
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// All pages at once: for small ranges.
+    ///
+    /// # Errors
+    /// As [`next_page`](Self::next_page).
+    pub async fn all(mut self) -> Result<Vec<SegmentInfo>> {
+        let mut all = VecDeque::new();
+        while let Some(page) = self.next_page().await? {
+            all.extend(page);
+        }
+        Ok(all.into())
+    }
+}
+
+impl fmt::Debug for Segments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segments").field("partition", &self.state.id.to_string()).field("after", &self.after).finish()
+    }
+}
+
+/// One segment, by its base offset; made by [`Partition::segment`].
+#[derive(Clone)]
+pub struct SegmentHandle {
+    state: Arc<PartitionState>,
+    base: i64,
+}
+
+impl SegmentHandle {
+    /// Its first offset, as the key says.
+    pub fn base(&self) -> i64 {
+        self.base
+    }
+
+    /// Its key.
+    pub fn key(&self) -> String {
+        self.state.id.segment_key(self.base)
+    }
+
+    /// Reads all of it by one GET and checks all of it: CRCs, batches, and that it is what its key
+    /// says.
+    ///
+    /// # Errors
+    /// Not found; corrupt with key and position; what the store answers.
+    pub async fn read(&self) -> Result<Segment> {
+        let (key, base) = (self.key(), self.base);
+        let bytes = self.bytes().await?;
+        let segment = Segment::parse(&bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
+        check_base(base, &segment).map_err(|e| e.into_error(&key))?;
+        Ok(segment)
+    }
+
+    /// Reads all of it by one GET and checks nothing.
+    ///
+    /// # Errors
+    /// Not found; what the store answers.
+    pub async fn bytes(&self) -> Result<Bytes> {
+        Ok(self.fetch(self.key()).await?.bytes)
+    }
+
+    /// Who wrote it, as far as the store tells: one GET of its first bytes.
+    ///
+    /// # Errors
+    /// Not found; what the store answers.
+    pub async fn identity(&self) -> Result<Identity> {
+        let (state, key) = (self.state.clone(), self.key());
+        let runtime = state.runtime().clone();
+        runtime.run(async move { Ok(state.store().get(&key, ReadRange::Range(0..1), None).await?.identity) }).await
+    }
+
+    /// Reads its sparse index; `None` when there is none. It says where to look first, no more.
+    ///
+    /// # Errors
+    /// Corrupt when it is none; what the store answers.
+    pub async fn index(&self) -> Result<Option<SparseIndex>> {
+        self.sidecar(self.state.id.index_key(self.base), SparseIndex::parse).await
+    }
+
+    /// Reads its time index; `None` when there is none.
+    ///
+    /// # Errors
+    /// Corrupt when it is none; what the store answers.
+    pub async fn time_index(&self) -> Result<Option<TimeIndex>> {
+        self.sidecar(self.state.id.time_index_key(self.base), TimeIndex::parse).await
+    }
+
+    async fn sidecar<T>(
+        &self,
+        key: String,
+        parse: impl FnOnce(&[u8]) -> std::result::Result<T, Malformed>,
+    ) -> Result<Option<T>> {
+        match self.fetch(key.clone()).await {
+            Ok(fetched) => parse(&fetched.bytes).map(Some).map_err(|e| e.into_error(&key)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch(&self, key: String) -> Result<Fetched> {
+        if self.base < 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("offset {} is negative", self.base)));
+        }
+        let state = self.state.clone();
+        self.state.runtime().run(async move { state.store().get(&key, ReadRange::Whole, None).await }).await
+    }
+}
+
+impl fmt::Debug for SegmentHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SegmentHandle").field(&self.key()).finish()
+    }
+}
+
+/// A segment's header agrees with its key.
+pub(crate) fn check_base(base: i64, segment: &Segment) -> std::result::Result<(), Malformed> {
+    let found = segment.header().base_offset;
+    if found == base {
+        return Ok(());
+    }
+    Err(Malformed::new(8, format!("base offset {found}"), format!("{base}, which the key says")))
+}
+
+#[cfg(test)]
+mod tests;
