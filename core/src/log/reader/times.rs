@@ -72,7 +72,8 @@ impl Search {
         let marks = refresh(&state).await?;
         Ok(Search {
             state,
-            reader: partition.reader(ReaderOptions::default()),
+            // A fetch of more goes on into segments that may not be needed.
+            reader: partition.reader(ReaderOptions::default().fetch_bytes(1)),
             log_start: marks.log_start,
             end: marks.high_watermark,
             time_indexes: true,

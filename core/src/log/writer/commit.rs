@@ -62,7 +62,6 @@ pub(super) struct Committed {
     pub(super) end: i64,
     pub(super) size: u64,
     pub(super) version: Version,
-    pub(super) created_ms: i64,
     pub(super) previous: Option<i64>,
 }
 
@@ -109,7 +108,7 @@ impl Chain {
             let created_ms = state.now_ms();
             let built = self.build(&env, batches, created_ms).map_err(|error| Failure::fatal(error, Stored::Not))?;
             self.flush_number = self.flush_number.saturating_add(1);
-            let flight = Flight::new(self, &env, built, created_ms);
+            let flight = Flight::new(self, &env, built);
             let lost = match flight.win(self, &env).await {
                 SlotEnd::Won(committed) => {
                     self.committed = true;

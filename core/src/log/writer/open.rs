@@ -54,6 +54,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
             Ok((segment, version)) => {
                 let next = segment.footer().last_offset.saturating_add(1);
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
+                state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(&state.id, log_start, next, state.now_ms());
                 let size = newest.size;
                 let previous = Previous { base: newest.base, size, version, index_unsure: None };

@@ -30,7 +30,6 @@ pub(super) enum SlotEnd {
 
 pub(super) struct Flight {
     built: BuiltSegment,
-    created_ms: i64,
     slot: i64,
     key: String,
     identity: Identity,
@@ -54,12 +53,11 @@ enum Held {
 }
 
 impl Flight {
-    pub(super) fn new(chain: &Chain, env: &Env<'_>, built: BuiltSegment, created_ms: i64) -> Self {
+    pub(super) fn new(chain: &Chain, env: &Env<'_>, built: BuiltSegment) -> Self {
         let kfsid = format!("{}.{}", chain.writer_id, chain.flush_number);
         let identity = Identity::of(kfsid).with_name(env.options.name.clone());
         Flight {
             built,
-            created_ms,
             slot: chain.next,
             key: slot_key(env.id(), chain.next),
             identity,
@@ -136,7 +134,7 @@ impl Flight {
             Some(Previous { base: self.slot, size: self.built.size, version: version.clone(), index_unsure: None });
         chain.next = end;
         chain.seen = sent;
-        Committed { base: self.slot, end, size: self.built.size, version, created_ms: self.created_ms, previous }
+        Committed { base: self.slot, end, size: self.built.size, version, previous }
     }
 
     /// Sends segment and index together; the answer is the segment's.

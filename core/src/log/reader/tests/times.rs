@@ -103,7 +103,9 @@ async fn a_time_is_found_by_2_log_n_gets() {
         }
         for segment in [0, count / 7, count / 2, (count / 2 + 1).min(count - 1), count - 1] {
             let cold = f.cold();
-            let Some(found) = find(&cold, segment * 1_000).await else { panic!("{count} {skewed} {time_index} {segment}") };
+            let Some(found) = find(&cold, segment * 1_000).await else {
+                panic!("{count} {skewed} {time_index} {segment}")
+            };
             assert_eq!(found.1, segment * 1_000);
             let (_, gets) = cold.reads();
             // The newest one's footer, and reading where it was found, are part of locating.
