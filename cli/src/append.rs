@@ -9,7 +9,6 @@ use std::time::Duration;
 use indicatif::ProgressBar;
 use kfs_core::format::PartitionId;
 use kfs_core::{Append, BucketOptions, Error, ErrorKind, Writer};
-use tokio::sync::mpsc::error::TryRecvError;
 
 use self::report::{Range, Reporter};
 use self::tally::Tally;
@@ -19,6 +18,9 @@ use crate::failure::{Failure, Outcome};
 use crate::input::{self, Chunk, Content, Origin};
 use crate::output;
 
+/// When nothing came for so long, the input pauses. Shorter ones are those of a busy pipe: to flush
+/// at each would make many small segments.
+const PAUSE: Duration = Duration::from_millis(10);
 /// SIGPIPE: what other programs die of when nobody reads their output.
 const SIGPIPE: u8 = 13;
 
@@ -81,15 +83,20 @@ impl Job<'_> {
         let mut chunks = input::start(args.origin(), args.form());
         let mut last: Option<Append> = None;
         loop {
-            let chunk = match chunks.try_recv() {
-                Err(TryRecvError::Empty) => {
-                    if let (Some(last), Acks::Durable) = (&last, args.acks) {
-                        // The input pauses: who writes it may be waiting.
-                        last.on_settled(true, |_| {});
+            let chunk = match &last {
+                Some(last) if args.acks == Acks::Durable => {
+                    let next = chunks.recv();
+                    tokio::pin!(next);
+                    match self.context.runtime().timeout(PAUSE, &mut next).await {
+                        Some(chunk) => chunk,
+                        None => {
+                            // Who writes the input may be waiting for this to be durable.
+                            last.on_settled(true, |_| {});
+                            next.await
+                        }
                     }
-                    chunks.recv().await
                 }
-                chunk => chunk.ok(),
+                _ => chunks.recv().await,
             };
             let Some(chunk) = chunk else { return Ok(()) };
             let chunk = chunk?;
@@ -126,9 +133,9 @@ impl Job<'_> {
 
     /// Flushes what was read, however the reading ended, and says how all of it went.
     async fn close(mut self, fed: Outcome) -> Outcome {
-        let closed = match &fed {
-            Err(Failure::Error(error)) if error.kind() == ErrorKind::TimedOut => self.abandon(error.clone()).await,
-            _ => self.flush().await,
+        let ended = match fed {
+            Err(Failure::Error(error)) if error.kind() == ErrorKind::TimedOut => self.abandon(error).await,
+            fed => fed.and(self.flush().await),
         };
         if let Some(reporter) = self.reporter.take() {
             tokio::select! {
@@ -140,7 +147,7 @@ impl Job<'_> {
         if self.control_skipped > 0 {
             output::note(&format!("{} control records were passed over; --raw keeps them", self.control_skipped));
         }
-        let ended = fed.and(closed).and(self.tally.first_error().map_or(Ok(()), |error| Err(error.into())));
+        let ended = ended.and(self.tally.first_error().map_or(Ok(()), |error| Err(error.into())));
         if let (Err(Failure::Error(_)), Some(durable)) = (&ended, self.tally.durable()) {
             output::note(&format!("durable before that: {} offsets, the last is {}", durable.offsets, durable.last));
         }

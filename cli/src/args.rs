@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format};
-pub(crate) use common::{Common, CreateArgs, InspectArgs};
+pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs};
 
 use crate::failure::EXIT_CODES;
 
@@ -42,4 +42,5 @@ pub(crate) enum Command {
     Cat(CatArgs),
     Create(CreateArgs),
     Inspect(InspectArgs),
+    Ls(LsArgs),
 }

@@ -2,10 +2,13 @@
 
 mod printer;
 
+use kfs_core::{BucketOptions, Notice, OnCorrupt, ReaderOptions};
+
 use self::printer::{Flow, Printer};
 use crate::args::CatArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
+use crate::output;
 use crate::segment_file::SegmentFile;
 use crate::target::Target;
 
@@ -20,18 +23,66 @@ pub(crate) async fn run(context: &Context, args: CatArgs) -> Outcome {
             SegmentFile::open(&path).map_err(Failure::from).and_then(|f| file(&args, f, &mut printer))
         }
         Target::Partition(id) => {
-            let _ = id;
-            Err(kfs_core::Error::new(kfs_core::ErrorKind::Unsupported, "partitions come next").into())
+            let bucket = context.bucket(BucketOptions::default())?;
+            partition(context, &args, &bucket.partition_of(id), &mut printer).await
         }
     };
     // What was read before an error is printed before its message.
     printer.finish(printed)
 }
 
+async fn partition(
+    context: &Context,
+    args: &CatArgs,
+    partition: &kfs_core::Partition,
+    printer: &mut Printer,
+) -> Outcome {
+    let marks = context.within(partition.refresh()).await??;
+    let from = match args.from_time {
+        None => args.from.resolve(marks.log_start, marks.high_watermark),
+        Some(time) => match context.within(partition.offset_for_timestamp(time)).await?? {
+            Some(found) => found.offset,
+            None => marks.high_watermark,
+        },
+    };
+    printer.start_at(from);
+    let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
+    let reader = partition.reader(ReaderOptions::default().on_corrupt(on_corrupt));
+    let mut batches = if args.follow { reader.follow(from) } else { reader.batches(from) };
+    while printer.wants(batches.position()) {
+        let next = if args.follow {
+            printer.flush()?;
+            batches.next().await
+        } else {
+            context.within(batches.next()).await?
+        };
+        for notice in batches.take_notices() {
+            match notice {
+                Notice::Hole(hole) => output::note(&format!(
+                    "offsets {} to {} are not in the log; going on behind them",
+                    hole.from,
+                    hole.to.saturating_sub(1)
+                )),
+                Notice::Skipped(error) => printer.skipped(&error),
+                _ => {}
+            }
+        }
+        let Some(batch) = next? else { break };
+        if printer.batch(&batch)? == Flow::Done {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn file(args: &CatArgs, mut file: SegmentFile, printer: &mut Printer) -> Outcome {
     match args.from_time {
         Some(time) => printer.start_at_time(time),
-        None => printer.start_at(args.from.resolve(file.header().base_offset, file.claimed_end()?)),
+        None => {
+            // A footer that is not needed to start is judged at the end.
+            let end = if args.from.counts_from_the_end() { file.claimed_end()? } else { 0 };
+            printer.start_at(args.from.resolve(file.header().base_offset, end));
+        }
     }
     loop {
         match file.next() {

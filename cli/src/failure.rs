@@ -64,7 +64,7 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
         Err(Failure::Findings) => 1,
         Err(Failure::Signal(signal)) => signal.saturating_add(128),
         Err(Failure::Error(error)) => {
-            output::complain(&one_line(&error), error.hint());
+            output::complain(&one_line(&error), error.hint().unwrap_or_else(|| hint(error.kind())));
             exit_code(error.kind())
         }
     })
@@ -78,6 +78,23 @@ fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Conflict | ErrorKind::Fenced => 4,
         ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::PermissionDenied | ErrorKind::Full => 5,
         _ => 6,
+    }
+}
+
+/// What to do, where the error itself has no better idea.
+fn hint(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "check the name, --bucket and --namespace; `kfs ls` lists what is there",
+        ErrorKind::PermissionDenied => "check the credentials, or the directory's permissions",
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => "see --help",
+        ErrorKind::OutOfRange => "choose an offset in that range; `cat --from earliest` starts where the log does",
+        ErrorKind::Conflict => "ask who else writes this partition; `kfs ls` shows where its log starts",
+        ErrorKind::Fenced => "another writer owns the partition now; append again only if it should be taken back",
+        ErrorKind::Corrupt => {
+            "`kfs verify` lists all that is wrong, `kfs inspect` shows the object, `kfs repair` mends"
+        }
+        ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Full => "try again; --timeout waits longer",
+        _ => "please report this",
     }
 }
 

@@ -26,6 +26,7 @@ mod failure;
 mod input;
 mod inspect;
 mod jsonl;
+mod ls;
 mod output;
 mod segment_file;
 mod target;
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Cat(args) => cat::run(&context, args).await,
             Command::Create(args) => create::run(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
+            Command::Ls(args) => ls::run(&context, args).await,
         }
     });
     context.end();

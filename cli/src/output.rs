@@ -1,5 +1,7 @@
 //! The one place that prints.
 
+mod table;
+
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,6 +9,8 @@ use kfs_core::{Error, ErrorKind};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
+
+pub(crate) use self::table::Table;
 
 /// Standard output, buffered.
 pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
@@ -47,11 +51,9 @@ fn unwritten(error: io::Error) -> Failure {
 }
 
 /// An error on stderr: one line, and a line that says what to do.
-pub(crate) fn complain(message: &str, hint: Option<&str>) {
+pub(crate) fn complain(message: &str, hint: &str) {
     note(message);
-    if let Some(hint) = hint {
-        to_stderr(&format!("hint: {hint}\n"));
-    }
+    to_stderr(&format!("hint: {hint}\n"));
 }
 
 /// A remark on stderr.

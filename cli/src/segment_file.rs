@@ -18,6 +18,7 @@ use crate::failure;
 pub(crate) struct SegmentFile {
     path: PathBuf,
     file: BufReader<File>,
+    size: u64,
     header: SegmentHeader,
     /// Where the footer starts.
     end: u64,
@@ -50,6 +51,7 @@ impl SegmentFile {
         Ok(SegmentFile {
             path: path.to_owned(),
             file,
+            size,
             header,
             end,
             position: HEADER_LEN as u64,
@@ -62,6 +64,16 @@ impl SegmentFile {
 
     pub(crate) fn header(&self) -> &SegmentHeader {
         &self.header
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// When the file was written last, where the system tells.
+    pub(crate) fn modified(&self) -> Option<std::time::SystemTime> {
+        self.file.get_ref().metadata().ok()?.modified().ok()
     }
 
     /// One past the last offset, as the footer has it: nothing protects that.

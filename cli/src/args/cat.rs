@@ -103,6 +103,10 @@ impl FromStr for From {
 }
 
 impl From {
+    pub(crate) fn counts_from_the_end(self) -> bool {
+        matches!(self, From::Latest | From::Last(_))
+    }
+
     /// The offset, for a log that starts and ends there.
     pub(crate) fn resolve(self, log_start: i64, log_end: i64) -> i64 {
         match self {

@@ -62,3 +62,28 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// List topics, the partitions of a topic, or the segments of a partition.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs ls                       # topics of the namespace
+  kfs ls orders                # its partitions: log start and high watermark
+  kfs ls orders/0              # its segments
+  kfs ls orders/0 --from 5000  # those that hold offset 5000 and later ones
+  kfs ls orders/0 --json       # a JSON object a line
+
+A segment's last offset is the next one's first less one; the newest one's is read from its footer.")]
+pub(crate) struct LsArgs {
+    /// A topic, a partition as topic/partition, or the path of a .kfs file; topics when left out.
+    #[arg(value_name = "TOPIC|PARTITION|FILE")]
+    pub(crate) target: Option<String>,
+    /// Only segments that hold this offset or later ones.
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) from: Option<i64>,
+    /// Only segments that hold an offset before this.
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) to: Option<i64>,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -8,9 +8,9 @@ mod sidecar;
 use std::path::Path;
 
 use bytes::Bytes;
-use kfs_core::format::Limits;
+use kfs_core::format::{Limits, PartitionId};
 use kfs_core::store::ReadRange;
-use kfs_core::{BucketOptions, Error, ErrorKind};
+use kfs_core::{BucketOptions, Error, ErrorKind, ReaderOptions};
 use serde_json::{Value, json};
 
 use self::batch::Found;
@@ -81,6 +81,16 @@ async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
         }
         Err(failure) => return Err(failure),
     };
+    if let (Some(offset), Ok(id)) = (args.offset, PartitionId::parse(&args.object, context.namespace().clone())) {
+        let reader = bucket.partition_of(id).reader(ReaderOptions::default());
+        let fetch = context.within(reader.fetch(offset, 1)).await??;
+        let Some(batch) = fetch.batches().next().transpose().map_err(Error::from)? else {
+            return Err(Error::new(ErrorKind::OutOfRange, format!("there is no batch at offset {offset}"))
+                .with_log_range(fetch.log_start, fetch.high_watermark)
+                .into());
+        };
+        return Ok(Object { name: args.object.clone(), bytes: batch.bytes().clone() });
+    }
     let fetched = context.within(bucket.store().get(&args.object, ReadRange::Whole, None)).await?;
     let fetched = fetched.map_err(|error| match error.kind() {
         ErrorKind::NotFound => error.with_hint("name a file, or a whole key as in default/orders/0/log.json"),

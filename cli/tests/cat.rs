@@ -1,0 +1,188 @@
+//! `kfs cat`: ranges, formats, following, corrupt data.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+
+use common::{Bucket, Killed, cases, file_of, run};
+use serde_json::Value;
+
+/// Ten records a segment, `segments` of them; the value of each is its offset.
+fn filled(segments: usize) -> Bucket {
+    let bucket = Bucket::new();
+    for segment in 0..segments {
+        let lines: String = (segment * 10..segment * 10 + 10)
+            .map(|n| format!("{{\"value\": \"{n}\", \"timestamp_ms\": {}}}\n", 1_000_000 + n * 100))
+            .collect();
+        bucket.run_with("append t/0", lines.as_bytes()).ok();
+    }
+    bucket
+}
+
+fn numbers(range: std::ops::Range<usize>) -> String {
+    range.map(|n| format!("{n}\n")).collect()
+}
+
+#[test]
+fn ranges_are_exact_across_segments() {
+    let bucket = filled(5);
+    for (arguments, expected) in [
+        ("", 0..50),
+        ("--from 7", 7..50),
+        ("--from earliest --to 12", 0..12),
+        ("--from 7 --to 23", 7..23),
+        ("--from 7 --count 20", 7..27),
+        ("--from 7 --to 9 --count 20", 7..9),
+        ("--from 48 -n 20", 48..50),
+        ("--from -5", 45..50),
+        ("--from -500", 0..50),
+        ("--from latest", 0..0),
+        ("--from 20 --to 20", 0..0),
+        ("--count 0", 0..0),
+        ("--from-time 1001234", 13..50),
+        ("--from-time 1970-01-01T00:16:42.500Z --count 3", 25..28),
+        ("--from-time 1", 0..50),
+        ("--from-time 2100-01-01T00:00:00Z", 0..0),
+    ] {
+        assert_eq!(bucket.run(&format!("cat t/0 {arguments}")).ok(), numbers(expected), "{arguments}");
+    }
+}
+
+#[test]
+fn ranges_of_a_file_are_exact_too() {
+    let bucket = filled(2);
+    let file = bucket.files("t/0", "kfs").remove(1);
+    let file = file.display();
+    for (arguments, expected) in [
+        ("", 10..20),
+        ("--from 17", 17..20),
+        ("--from -2", 18..20),
+        ("--from latest", 0..0),
+        ("--from 12 --to 15", 12..15),
+        ("--count 3", 10..13),
+        ("--from-time 1001350 --count 2", 14..16),
+    ] {
+        assert_eq!(bucket.run(&format!("cat {file} {arguments}")).ok(), numbers(expected), "{arguments}");
+    }
+    bucket.run(&format!("cat {file} --follow")).failed(2);
+}
+
+#[test]
+fn raw_writes_whole_batches() {
+    let bucket = filled(3);
+    let batch = |arguments: &str| {
+        let raw = bucket.run(&format!("cat t/0 --format raw {arguments}")).ok_bytes();
+        let copy = Bucket::new();
+        copy.run_with("append --raw t/0", &raw).ok();
+        copy.run("cat t/0").ok()
+    };
+    assert_eq!(batch(""), numbers(0..30));
+    assert_eq!(batch("--from 15 --to 16"), numbers(10..20));
+    assert_eq!(batch("--count 11"), numbers(0..20));
+}
+
+#[test]
+fn control_records_are_shown_in_jsonl_and_left_out_of_text() {
+    let case = cases().into_iter().find(|case| case.ends_with("java-transactions")).unwrap();
+    let file = file_of(&case, "kfs");
+    let path = file.to_str().unwrap();
+    let expected = std::fs::read_to_string(case.join("records.jsonl")).unwrap();
+    let data: Vec<_> = expected.lines().filter(|line| !line.ends_with("\"control\": true}")).collect();
+    let printed = run(["cat", path, "--format", "jsonl", "--encoding", "hex", "--no-control"]).ok();
+    assert!(printed.lines().eq(data.iter().copied()));
+    let text = run(["cat", path, "--encoding", "hex"]).ok();
+    assert_eq!(text.lines().count(), data.len());
+}
+
+#[test]
+fn follow_prints_what_is_appended_later() {
+    let bucket = filled(1);
+    let mut command = bucket.kfs("cat t/0 --follow --from 8 --count 4");
+    let mut child = Killed(command.stderr(Stdio::inherit()).spawn().unwrap());
+    let mut out = BufReader::new(child.0.stdout.take().unwrap());
+    let mut next = || {
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        line
+    };
+    assert_eq!((next(), next()), ("8\n".to_string(), "9\n".to_string()));
+    bucket.run_with("append --lines t/0", b"later\n").ok();
+    assert_eq!(next(), "later\n");
+    bucket.run_with("append --lines t/0", b"last\nnot asked for\n").ok();
+    assert_eq!((next(), next()), ("last\n".to_string(), String::new()));
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_it_quietly() {
+    let bucket = Bucket::new();
+    let input = "a line of some length, so that no pipe takes all of them\n".repeat(20_000);
+    bucket.run_with("append --lines t/0", input.as_bytes()).ok();
+    let mut child = Killed(bucket.kfs("cat t/0").spawn().unwrap());
+    let mut out = child.0.stdout.take().unwrap();
+    out.read_exact(&mut [0; 100]).unwrap();
+    drop(out);
+    let mut message = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    assert_eq!((child.0.wait().unwrap().code(), message.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn corrupt_data_ends_it_or_is_skipped_and_said() {
+    let bucket = filled(3);
+    let file = bucket.files("t/0", "kfs").remove(1);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[100] ^= 1;
+    std::fs::remove_file(&file).unwrap();
+    std::fs::File::create(&file).unwrap().write_all(&bytes).unwrap();
+
+    let ended = bucket.run("cat t/0");
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), numbers(0..10));
+    let key = "default/t/0/segment-00000000000000000010.kfs";
+    assert!(ended.stderr.starts_with("kfs: corrupt: ") && ended.stderr.contains(key), "{}", ended.stderr);
+    assert!(ended.stderr.contains("next readable offset 20"), "{}", ended.stderr);
+
+    let ended = bucket.run("cat t/0 --skip-corrupt");
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), numbers(0..10) + &numbers(20..30));
+    assert!(ended.stderr.starts_with("kfs: skipped: ") && ended.stderr.contains(key), "{}", ended.stderr);
+
+    for arguments in ["", "--skip-corrupt"] {
+        let message = bucket.run(&format!("cat {} {arguments}", file.display())).failed(1);
+        assert!(message.contains("batch CRC") && message.contains("at byte 49"), "{message}");
+    }
+}
+
+#[test]
+fn a_files_footer_is_checked() {
+    let bucket = filled(1);
+    let file = bucket.files("t/0", "kfs").remove(0);
+    let sound = std::fs::read(&file).unwrap();
+    let copy = bucket.path().join("copy.kfs");
+    for (from_end, what) in [(16, "body CRC"), (12, "last offset"), (1, "magic")] {
+        let mut bytes = sound.clone();
+        let at = bytes.len() - from_end;
+        bytes[at] ^= 1;
+        std::fs::write(&copy, &bytes).unwrap();
+        let ended = bucket.run(&format!("cat {}", copy.display()));
+        assert_eq!(String::from_utf8_lossy(&ended.stdout), numbers(0..10), "{what}");
+        let message = ended.failed(1);
+        assert!(message.contains(what), "{what}: {message}");
+    }
+    for len in [0, 20, 40, sound.len() - 17, sound.len() - 1] {
+        std::fs::write(&copy, &sound[..len]).unwrap();
+        bucket.run(&format!("cat {}", copy.display())).failed(1);
+    }
+}
+
+#[test]
+fn a_record_of_jsonl_has_all_of_it() {
+    let bucket = Bucket::new();
+    bucket.run_with("append t/0", br#"{"key": "k", "headers": [["a", "b"]]}"#).ok();
+    let record: Value = serde_json::from_str(&bucket.run("cat t/0 --format jsonl").ok()).unwrap();
+    let members: Vec<_> = record.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["headers", "key", "offset", "timestamp_ms", "value"]);
+    assert!(record["timestamp_ms"].as_i64().unwrap() > 1_700_000_000_000, "it is now");
+}
