@@ -93,7 +93,11 @@ pub use log::reader::{
     BatchStream, Fetch, FetchOptions, Hole, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord,
     TimedOffset,
 };
+pub use log::repair::{IndexRepair, RepairPlan, SetAside};
 pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
+pub use log::verify::{
+    Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
+};
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
 pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
 pub use object_store;

@@ -9,7 +9,9 @@ mod locate;
 mod marks;
 mod partition;
 pub mod reader;
+pub mod repair;
 pub mod segments;
+pub mod verify;
 pub mod writer;
 
 pub use bucket::{Bucket, BucketOptions};

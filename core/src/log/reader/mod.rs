@@ -23,6 +23,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Malformed;
 use crate::store::Version;
 
+pub(crate) use self::refresh::{exists as refresh_exists, read_log_json};
+
 pub use self::answer::{Fetch, Hole};
 pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};
 pub use self::stream::{BatchStream, Notice, RecordStream, StreamRecord};

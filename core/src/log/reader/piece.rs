@@ -305,9 +305,12 @@ impl Walk<'_> {
 
     /// The batch here is broken; `after` is where the next one should be.
     fn fault(&self, malformed: Malformed, after: Option<Place>) -> Served {
-        let resume = after.filter(|after| {
-            let at_end = after.position >= self.piece.body_end();
-            at_end || self.piece.base_offset_at(after.position).is_some_and(|base| base >= self.place.offset)
+        // What the broken header says of its offsets is not believed: the batch behind it says where it
+        // begins. Behind the last one only what follows the segment tells.
+        let resume = after.and_then(|after| {
+            let offset = self.piece.base_offset_at(after.position)?;
+            let within = after.position < self.piece.body_end() && offset > self.place.offset;
+            within.then_some(Place { offset, position: after.position })
         });
         Served::Fault(Fault {
             malformed: malformed.offset_position(self.place.position),

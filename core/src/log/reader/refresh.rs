@@ -75,3 +75,13 @@ pub(crate) async fn read_log_json(state: &PartitionState) -> Result<()> {
     state.with_catalog(|catalog| catalog.set_log_json_start(identity.start_offset));
     Ok(())
 }
+
+/// Whether there is such a partition: one LIST.
+///
+/// # Errors
+/// Not found when there is none; what the store answers.
+pub(crate) async fn exists(state: &Arc<PartitionState>) -> Result<()> {
+    look_at_log(state).await?;
+    let start = state.with_catalog(|catalog| catalog.start().unwrap_or_default());
+    if start.exists() { Ok(()) } else { Err(not_found(&state.id)) }
+}

@@ -1,0 +1,114 @@
+use crate::error::ErrorKind;
+use crate::log::fixtures::{Fixture, batch};
+use crate::log::verify::{FindingKind, VerifyOptions};
+use crate::{ReaderOptions, WriterOptions};
+
+async fn log() -> Fixture {
+    let f = Fixture::new();
+    for base in [0, 10, 20] {
+        f.put_segment(base, &[batch(3, 10), batch(4, 100), batch(3, 1)], 2).await;
+    }
+    f
+}
+
+#[tokio::test]
+async fn indexes_are_built_anew_as_they_were() {
+    let f = log().await;
+    let id = f.partition.id().clone();
+    let mut good = Vec::new();
+    for base in [0, 10, 20] {
+        good.push(f.get(&id.index_key(base)).await);
+    }
+    f.put(&id.index_key(20), good[2].slice(..20)).await;
+    f.delete(&id.index_key(10)).await;
+    let plan = f.partition.plan_repair().await.unwrap();
+    let planned: Vec<_> = plan.indexes.iter().map(|repair| (repair.key.clone(), repair.finding.kind)).collect();
+    let expected = [(id.index_key(10), FindingKind::IndexMissing), (id.index_key(20), FindingKind::IndexWrong)];
+    assert_eq!(planned, expected);
+    assert!(plan.beyond_repair.is_empty());
+    f.reads();
+    assert_eq!(f.partition.repair(&plan).await.unwrap(), 2);
+    for (base, good) in [0, 10, 20].iter().zip(&good) {
+        assert_eq!(f.get(&id.index_key(*base)).await, good);
+    }
+    assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
+    assert!(f.partition.plan_repair().await.unwrap().indexes.is_empty());
+}
+
+#[tokio::test]
+async fn an_index_whose_segment_changed_since_the_plan_is_left_alone() {
+    let f = log().await;
+    f.delete(&f.partition.id().index_key(20)).await;
+    let plan = f.partition.plan_repair().await.unwrap();
+    f.put_segment(20, &[batch(1, 1)], 7).await;
+    let index = f.get(&f.partition.id().index_key(20)).await;
+    assert_eq!(f.partition.repair(&plan).await.unwrap(), 0);
+    assert_eq!(f.get(&f.partition.id().index_key(20)).await, index);
+}
+
+#[tokio::test]
+async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_again() {
+    let f = log().await;
+    let key = f.key(20);
+    let mut bytes = f.get(&key).await.to_vec();
+    bytes[40] ^= 1;
+    f.put(&key, bytes.clone()).await;
+    let error = f.partition.writer(WriterOptions::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert_eq!(f.partition.plan_repair().await.unwrap().beyond_repair.len(), 1);
+
+    let plan = f.partition.plan_set_aside(20).await.unwrap();
+    assert_eq!((plan.first_offset, plan.last_offset, plan.is_newest), (20, Some(29), true));
+    assert_eq!((plan.next_offset, &plan.kept_as), (Some(20), &format!("{key}.bad")));
+    assert_eq!(f.bucket.requests().put, 0, "a plan writes nothing");
+    f.partition.set_aside(&plan).await.unwrap();
+    assert_eq!(f.get(&plan.kept_as).await, bytes);
+    let left = f.partition.segments(..).all().await.unwrap();
+    assert_eq!(left.iter().map(|s| s.base).collect::<Vec<_>>(), [0, 10]);
+    assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
+    assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::NotFound);
+
+    let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+    let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+    assert_eq!(offsets.base, 20);
+}
+
+#[tokio::test]
+async fn a_segment_in_the_middle_leaves_a_hole() {
+    let f = log().await;
+    let reader = f.partition.reader(ReaderOptions::default());
+    assert_eq!(reader.fetch(10, usize::MAX).await.unwrap().next_offset, 30);
+    let plan = f.partition.plan_set_aside(10).await.unwrap();
+    assert_eq!((plan.first_offset, plan.last_offset, plan.is_newest), (10, Some(19), false));
+    assert_eq!(plan.next_offset, Some(30));
+    f.partition.set_aside(&plan).await.unwrap();
+    let fetch = reader.fetch(12, 1).await.unwrap();
+    assert_eq!(fetch.hole.map(|hole| (hole.from, hole.to)), Some((12, 20)));
+    let first = f.partition.plan_set_aside(0).await.unwrap();
+    assert_eq!(first.next_offset, Some(30));
+    f.partition.set_aside(&first).await.unwrap();
+    let only = f.partition.plan_set_aside(20).await.unwrap();
+    assert_eq!((only.is_newest, only.next_offset), (true, None));
+    f.put(&f.partition.id().log_start_key(20), "").await;
+    assert_eq!(f.partition.plan_set_aside(20).await.unwrap().next_offset, Some(20));
+}
+
+#[tokio::test]
+async fn nothing_is_removed_unless_its_copy_is_right() {
+    let f = log().await;
+    let plan = f.partition.plan_set_aside(10).await.unwrap();
+    f.put(&plan.kept_as, "something else").await;
+    assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
+    f.get(&plan.key).await;
+    f.delete(&plan.kept_as).await;
+    // Changed since the plan.
+    f.put_segment(10, &[batch(10, 1)], 2).await;
+    assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
+    f.get(&plan.key).await;
+    let plan = f.partition.plan_set_aside(10).await.unwrap();
+    let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+    assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
+    writer.close(None).await.unwrap();
+    f.partition.set_aside(&plan).await.unwrap();
+    assert_eq!(f.partition.plan_set_aside(10).await.unwrap_err().kind(), ErrorKind::NotFound);
+}

@@ -1,0 +1,354 @@
+//! Verifying a partition: every CRC, every batch, indexes against segments, and that offsets follow
+//! one another.
+
+mod bytes;
+mod finding;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+use ::bytes::Bytes;
+
+use super::partition::{Partition, PartitionState};
+use super::segments::{SegmentInfo, Segments};
+use crate::error::{ErrorKind, Result};
+use crate::format::{Limits, LogIdentity, Segment};
+use crate::store::ReadRange;
+
+pub use self::bytes::{SegmentBytes, SegmentReport, verify_segment};
+pub use self::finding::{Finding, FindingKind, Severity};
+
+/// Told about after each segment.
+type OnProgress = Arc<dyn Fn(&VerifyProgress) + Send + Sync>;
+
+/// What verify checks. Start from `VerifyOptions::default()`.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// Records are decoded too, and time indexes compared with them. Default: they are.
+    pub records: bool,
+    /// Bounds on decompression.
+    pub limits: Limits,
+    /// Only segments that hold these offsets, first and last. Default: all.
+    pub offsets: (i64, i64),
+    on_progress: Option<OnProgress>,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        VerifyOptions { records: true, limits: Limits::default(), offsets: (0, i64::MAX), on_progress: None }
+    }
+}
+
+impl VerifyOptions {
+    /// Sets [`records`](Self::records).
+    #[must_use]
+    pub fn records(mut self, records: bool) -> Self {
+        self.records = records;
+        self
+    }
+
+    /// Sets [`limits`](Self::limits).
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets [`offsets`](Self::offsets).
+    #[must_use]
+    pub fn offsets(mut self, offsets: impl RangeBounds<i64>) -> Self {
+        let first = match offsets.start_bound() {
+            Bound::Included(first) => *first,
+            Bound::Excluded(first) => first.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let last = match offsets.end_bound() {
+            Bound::Included(last) => *last,
+            Bound::Excluded(last) => last.saturating_sub(1),
+            Bound::Unbounded => i64::MAX,
+        };
+        self.offsets = (first, last);
+        self
+    }
+
+    /// Calls this after each segment, on the runtime's threads.
+    #[must_use]
+    pub fn on_progress(mut self, call: impl Fn(&VerifyProgress) + Send + Sync + 'static) -> Self {
+        self.on_progress = Some(Arc::new(call));
+        self
+    }
+}
+
+impl fmt::Debug for VerifyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyOptions").field("records", &self.records).field("offsets", &self.offsets).finish()
+    }
+}
+
+/// How far verify has come, and what it counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyProgress {
+    /// Segments checked.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Batches that are whole.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// The first offset of the log.
+    pub first_offset: Option<i64>,
+    /// One past the last offset checked.
+    pub next_offset: Option<i64>,
+    /// Findings of the severity error.
+    pub errors: u64,
+    /// Findings of the severity warning.
+    pub warnings: u64,
+}
+
+impl VerifyProgress {
+    /// Whether nothing was found but what is merely worth knowing.
+    pub fn is_clean(&self) -> bool {
+        self.errors == 0 && self.warnings == 0
+    }
+}
+
+/// Findings as they come; made by [`Partition::verify`].
+pub struct Verify {
+    work: Work,
+}
+
+#[derive(Clone)]
+struct Work {
+    state: Arc<PartitionState>,
+    options: VerifyOptions,
+    segments: Segments,
+    page: VecDeque<SegmentInfo>,
+    begun: bool,
+    ended: bool,
+    chain: Chain,
+    progress: VerifyProgress,
+    findings: VecDeque<Finding>,
+}
+
+/// How far the log reaches without a break, and by which segment.
+#[derive(Clone, Default)]
+struct Chain {
+    /// One past the greatest offset so far; `None` where it can't be told.
+    end: Option<i64>,
+    /// The segment that reaches so far, to compare what lies inside it.
+    cover: Option<Segment>,
+}
+
+impl Partition {
+    /// Checks the partition, segment by segment: each is read whole by one GET, with its index and, if
+    /// it has one, its time index. Asks nothing before the first finding is asked for.
+    pub fn verify(&self, options: VerifyOptions) -> Verify {
+        let (first, last) = options.offsets;
+        Verify {
+            work: Work {
+                state: self.state().clone(),
+                segments: self.segments(first..=last),
+                options,
+                page: VecDeque::new(),
+                begun: false,
+                ended: false,
+                chain: Chain::default(),
+                progress: VerifyProgress::default(),
+                findings: VecDeque::new(),
+            },
+        }
+    }
+}
+
+impl Verify {
+    /// The next finding; `None` when all was checked.
+    ///
+    /// # Errors
+    /// Not found for a partition that was never made; what the store answers. Corrupt bytes are
+    /// findings, not errors.
+    pub async fn next(&mut self) -> Result<Option<Finding>> {
+        loop {
+            if let Some(finding) = self.work.findings.pop_front() {
+                return Ok(Some(finding));
+            }
+            if self.work.ended {
+                return Ok(None);
+            }
+            // A copy works on: who drops this future, or gets an error, can call again.
+            let mut work = self.work.clone();
+            let runtime = work.state.runtime().clone();
+            self.work = runtime
+                .run(async move {
+                    work.step().await?;
+                    Ok(work)
+                })
+                .await?;
+        }
+    }
+
+    /// How far it has come.
+    pub fn progress(&self) -> VerifyProgress {
+        self.work.progress
+    }
+
+    /// All findings at once.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn all(&mut self) -> Result<Vec<Finding>> {
+        let mut all = Vec::new();
+        while let Some(finding) = self.next().await? {
+            all.push(finding);
+        }
+        Ok(all)
+    }
+}
+
+impl fmt::Debug for Verify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verify")
+            .field("partition", &self.work.state.id.to_string())
+            .field("progress", &self.work.progress)
+            .finish()
+    }
+}
+
+impl Work {
+    async fn step(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return self.log_json().await;
+        }
+        let Some(info) = self.page.pop_front() else {
+            match self.segments.next_page().await? {
+                Some(page) => self.page = page.into(),
+                None => self.ended = true,
+            }
+            return Ok(());
+        };
+        let Some(segment) = self.read(&info.key).await? else {
+            // Retention or merging removed it since it was listed.
+            self.chain = Chain::default();
+            return Ok(());
+        };
+        let index = match info.index_size {
+            Some(_) => self.read(&self.state.id.index_key(info.base)).await?,
+            None => None,
+        };
+        let time_index = match info.time_index_size {
+            Some(_) if self.options.records => self.read(&self.state.id.time_index_key(info.base)).await?,
+            _ => None,
+        };
+        let size = u64::try_from(segment.len()).unwrap_or(u64::MAX);
+        let bytes = SegmentBytes::new(&info.key, segment).base(info.base).index(index).time_index(time_index);
+        let report = verify_segment(&bytes, self.options.records.then_some(&self.options.limits));
+        let progress = &mut self.progress;
+        progress.segments = progress.segments.saturating_add(1);
+        progress.bytes = progress.bytes.saturating_add(size);
+        progress.batches = progress.batches.saturating_add(report.batches);
+        progress.records = progress.records.saturating_add(report.records);
+        progress.first_offset.get_or_insert(info.base);
+        for finding in &report.findings {
+            self.found(finding.clone());
+        }
+        self.follow(&info, report);
+        self.progress.next_offset = self.chain.end.or(self.progress.next_offset);
+        if let Some(call) = &self.options.on_progress {
+            call(&self.progress);
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, finding: Finding) {
+        match finding.severity {
+            Severity::Error => self.progress.errors = self.progress.errors.saturating_add(1),
+            Severity::Warning => self.progress.warnings = self.progress.warnings.saturating_add(1),
+            Severity::Info => {}
+        }
+        self.findings.push_back(finding);
+    }
+
+    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
+        match self.state.store().get(key, ReadRange::Whole, None).await {
+            Ok(fetched) => Ok(Some(fetched.bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn log_json(&mut self) -> Result<()> {
+        let key = self.state.id.log_json_key();
+        let Some(bytes) = self.read(&key).await? else {
+            // Without log.json there must be a segment, or there is no such partition.
+            super::reader::refresh_exists(&self.state).await?;
+            return Ok(());
+        };
+        if let Err(malformed) = LogIdentity::parse(&bytes) {
+            self.found(Finding::error(FindingKind::LogJson, &key, &malformed.into_error(&key)));
+        }
+        Ok(())
+    }
+
+    /// Whether the segment goes on where the log ended.
+    fn follow(&mut self, info: &SegmentInfo, report: SegmentReport) {
+        // A broken segment is taken to end where the next one begins.
+        let end = match &report.segment {
+            Some(_) => report.next_offset,
+            None => info.last.map(|last| last.saturating_add(1)),
+        };
+        let Some(expected) = self.chain.end else {
+            self.chain = Chain { end, cover: report.segment };
+            return;
+        };
+        if info.base < expected {
+            let last = end.map_or(info.base, |end| end.saturating_sub(1)).max(info.base);
+            self.found(inside(info, &report, self.chain.cover.as_ref(), expected).offsets(info.base, last));
+            if end.is_some_and(|end| end > expected) {
+                self.chain = Chain { end, cover: report.segment };
+            }
+            return;
+        }
+        if info.base > expected {
+            let message = format!("no segment holds offsets {expected} to {}", info.base.saturating_sub(1));
+            let hole = Finding::new(Severity::Warning, FindingKind::Hole, &info.key, message);
+            self.found(hole.offsets(expected, info.base.saturating_sub(1)));
+        }
+        self.chain = Chain { end, cover: report.segment };
+    }
+}
+
+/// A segment that starts inside another's range: what merging left, or a ghost.
+fn inside(info: &SegmentInfo, report: &SegmentReport, cover: Option<&Segment>, expected: i64) -> Finding {
+    let (Some(cover), Some(segment)) = (cover, &report.segment) else {
+        let message = format!("it starts inside another segment, which ends before {expected}");
+        return Finding::new(Severity::Error, FindingKind::Ghost, &info.key, message);
+    };
+    let mut others = cover.batches().filter(|b| !b.overlaps).peekable();
+    let differs = segment.batches().filter(|b| !b.overlaps).find(|at| {
+        while others.peek().is_some_and(|other| other.batch.base_offset() < at.batch.base_offset()) {
+            others.next();
+        }
+        others.next().is_none_or(|other| other.batch.bytes() != at.batch.bytes())
+    });
+    let of = cover.header().base_offset;
+    match differs {
+        None => {
+            let message = format!("a leftover of merging: segment {of} holds the same batches");
+            Finding::new(Severity::Info, FindingKind::Leftover, &info.key, message)
+        }
+        Some(at) => {
+            let message = format!(
+                "a ghost: segment {of} holds other bytes at offset {}; nothing in it was acknowledged",
+                at.batch.base_offset()
+            );
+            Finding::new(Severity::Error, FindingKind::Ghost, &info.key, message).at(at.position)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
