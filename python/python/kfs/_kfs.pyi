@@ -1,0 +1,160 @@
+"""The extension module (python/src). Every wait takes a timeout in seconds; None: as long as it takes."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Literal, Optional, Self, final
+
+from typing_extensions import Buffer
+
+from ._types import Offsets, Record, StoredRecord
+
+__version__: str
+
+def open(
+    url: str,
+    *,
+    namespace: str = "default",
+    buffer_bytes: Optional[int] = None,
+    cache_bytes: Optional[int] = None,
+) -> Bucket:
+    """Opens "file:///directory", "memory:" or "s3://bucket/prefix" (settings from the environment).
+
+    Sends no request. One bucket for a process is enough: it owns the bounds over all its partitions.
+    """
+
+@final
+class Bucket:
+    """A bucket (or a directory, or memory) that holds partition logs.
+
+    As a context it closes itself: for as long as that takes, or, when the block raised, 30 seconds
+    at most and without an error of its own.
+    """
+
+    @property
+    def url(self) -> str: ...
+    def partition(self, topic: str, partition: int) -> Partition:
+        """A partition by its name. Asks nothing of the store."""
+
+    def close(self, timeout: Optional[float] = None) -> None:
+        """Flushes and closes every writer. At the timeout the error names what is not durable."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None: ...
+
+@final
+class Partition:
+    """A partition's log by name."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    def writer(
+        self,
+        *,
+        on_conflict: Literal["takeover", "fence", "rebase"] = "takeover",
+        start_offset: Optional[int] = None,
+        leader_epoch: Optional[int] = None,
+        flush_bytes: Optional[int] = None,
+        flush_interval: Optional[float] = None,
+        linger: Optional[float] = None,
+        compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        name: Optional[str] = None,
+        timeout: Optional[float] = None,
+    ) -> Writer:
+        """Opens a writer: finds the end of the log and checks its newest segment."""
+
+    def reader(self, *, skip_corrupt: bool = False, wait_for_partition: bool = False) -> Reader:
+        """A reader. Asks nothing of the store; whether the log exists is found by the first fetch."""
+
+@final
+class Writer:
+    """Appends to one partition, from any thread. As a context it closes itself as a Bucket does."""
+
+    def append(self, batches: Buffer, *, timeout: Optional[float] = None) -> Append:
+        """Appends record batches (magic 2), one or several back to back, as one.
+
+        Waits for room in the buffer only; with a timeout of 0 it raises FullError instead. `bytes`
+        are not copied, other buffers are.
+        """
+
+    def append_records(self, records: Iterable[Record], *, timeout: Optional[float] = None) -> Append:
+        """Appends records as one. They share batches with other appends."""
+
+    def flush(self, timeout: Optional[float] = None) -> None:
+        """Flushes what is buffered now, and waits until it is durable."""
+
+    def close(self, timeout: Optional[float] = None) -> None:
+        """Takes no more appends, flushes and ends the writer. At the timeout it gives up what is left."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        kind: Optional[type[BaseException]],
+        error: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None: ...
+
+@final
+class Append:
+    """An append that is buffered or beyond. Dropping it changes nothing for the append."""
+
+    def durable(self, timeout: Optional[float] = None) -> Offsets:
+        """Waits until it is durable, which makes the writer flush, and gives its offsets."""
+
+    @property
+    def offsets(self) -> Optional[Offsets]:
+        """Its offsets once they are final. Not a promise of durability."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is durable or has failed."""
+
+@final
+class Reader:
+    """Reads one partition. It never writes."""
+
+    def fetch(
+        self,
+        offset: int,
+        max_bytes: int = 1048576,
+        *,
+        include_buffered: bool = False,
+        timeout: Optional[float] = None,
+    ) -> Fetch:
+        """Whole batches from the one that holds the offset on; the first comes whatever its length."""
+
+@final
+class Fetch:
+    """What a fetch gave. Empty (and false) at the log's end."""
+
+    @property
+    def chunks(self) -> list[memoryview]:
+        """Stretches of whole record batches: read-only views, not copies."""
+
+    @property
+    def next_offset(self) -> int:
+        """Where to fetch next."""
+
+    @property
+    def high_watermark(self) -> int:
+        """One past the last offset that is known to be durable."""
+
+    @property
+    def log_start(self) -> int:
+        """The first offset that is served."""
+
+    @property
+    def hole(self) -> Optional[tuple[int, int]]:
+        """Offsets that were asked for and do not exist: the first missing, the next that exists."""
+
+    def records(self) -> list[StoredRecord]:
+        """The records from the offset asked for on, decoded and copied; without control records."""
+
+    def __len__(self) -> int:
+        """Bytes of all batches."""

@@ -1,0 +1,160 @@
+//! The bucket and its partitions.
+
+use kfs_core::blocking;
+use kfs_core::format::{Codec, Namespace};
+use kfs_core::{BucketOptions, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
+use pyo3::prelude::*;
+
+use crate::errors::{exception, invalid};
+use crate::fork::Owned;
+use crate::reader::Reader;
+use crate::wait::{leave, seconds, wait};
+use crate::writer::Writer;
+
+#[pyfunction]
+#[pyo3(signature = (url, *, namespace="default", buffer_bytes=None, cache_bytes=None))]
+pub(crate) fn open(
+    py: Python<'_>,
+    url: &str,
+    namespace: &str,
+    buffer_bytes: Option<usize>,
+    cache_bytes: Option<usize>,
+) -> PyResult<Bucket> {
+    let opened = Namespace::new(namespace).and_then(|namespace| {
+        let mut options = BucketOptions::default().namespace(namespace);
+        if let Some(bytes) = buffer_bytes {
+            options = options.buffer_bytes(bytes);
+        }
+        if let Some(bytes) = cache_bytes {
+            options = options.cache_bytes(bytes);
+        }
+        blocking::Bucket::open_with(url, options)
+    });
+    opened.map(|bucket| Bucket(Owned::new(bucket))).map_err(|error| exception(py, &error))
+}
+
+#[pyclass(frozen, module = "kfs")]
+pub(crate) struct Bucket(Owned<blocking::Bucket>);
+
+#[pymethods]
+impl Bucket {
+    #[getter]
+    fn url(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.0.get(py)?.as_async().store().url().to_owned())
+    }
+
+    fn partition(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<Partition> {
+        let made = self.0.get(py)?.partition(topic, partition);
+        made.map(|partition| Partition(Owned::new(partition))).map_err(|error| exception(py, &error))
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let bucket = self.0.get(py)?;
+        wait(py, timeout, |wait| bucket.close(wait))
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        leave(kind, |timeout| self.close(py, timeout))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<kfs.Bucket {}>", self.url(py)?))
+    }
+}
+
+#[pyclass(frozen, module = "kfs")]
+pub(crate) struct Partition(Owned<blocking::Partition>);
+
+#[pymethods]
+impl Partition {
+    #[getter]
+    fn topic(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(self.0.get(py)?.id().topic().to_string())
+    }
+
+    #[getter]
+    fn number(&self, py: Python<'_>) -> PyResult<i32> {
+        Ok(self.0.get(py)?.id().partition())
+    }
+
+    #[pyo3(signature = (
+        *, on_conflict="takeover", start_offset=None, leader_epoch=None, flush_bytes=None, flush_interval=None,
+        linger=None, compression="none", name=None, timeout=None
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "keyword arguments are Python's option structs")]
+    fn writer(
+        &self,
+        py: Python<'_>,
+        on_conflict: &str,
+        start_offset: Option<i64>,
+        leader_epoch: Option<i32>,
+        flush_bytes: Option<usize>,
+        flush_interval: Option<f64>,
+        linger: Option<f64>,
+        compression: &str,
+        name: Option<String>,
+        timeout: Option<f64>,
+    ) -> PyResult<Writer> {
+        let mut options =
+            WriterOptions::default().on_conflict(policy(py, on_conflict)?).compression(codec(py, compression)?.into());
+        options.start_offset = start_offset;
+        options.leader_epoch = leader_epoch;
+        options.name = name;
+        if let Some(bytes) = flush_bytes {
+            options = options.flush_bytes(bytes);
+        }
+        if let Some(interval) = flush_interval {
+            options = options.flush_interval(seconds(py, "flush_interval", interval)?);
+        }
+        if let Some(linger) = linger {
+            options = options.linger(seconds(py, "linger", linger)?);
+        }
+        let partition = self.0.get(py)?;
+        wait(py, timeout, |wait| partition.writer(options, wait)).map(Writer::new)
+    }
+
+    #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false))]
+    fn reader(&self, py: Python<'_>, skip_corrupt: bool, wait_for_partition: bool) -> PyResult<Reader> {
+        let on_corrupt = if skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
+        let options = ReaderOptions::default().on_corrupt(on_corrupt).wait_for_partition(wait_for_partition);
+        Ok(Reader::new(self.0.get(py)?.reader(options)))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("<kfs.Partition {}>", self.0.get(py)?.id()))
+    }
+}
+
+fn policy(py: Python<'_>, name: &str) -> PyResult<OnConflict> {
+    match name {
+        "takeover" => Ok(OnConflict::Takeover),
+        "fence" => Ok(OnConflict::Fence),
+        "rebase" => Ok(OnConflict::Rebase),
+        other => Err(invalid(py, format!("on_conflict is {other:?}, not \"takeover\", \"fence\" or \"rebase\""))),
+    }
+}
+
+fn codec(py: Python<'_>, name: &str) -> PyResult<Codec> {
+    match name {
+        "none" => Ok(Codec::None),
+        "gzip" => Ok(Codec::Gzip),
+        "snappy" => Ok(Codec::Snappy),
+        "lz4" => Ok(Codec::Lz4),
+        "zstd" => Ok(Codec::Zstd),
+        other => Err(invalid(
+            py,
+            format!("compression is {other:?}, not \"none\", \"gzip\", \"snappy\", \"lz4\" or \"zstd\""),
+        )),
+    }
+}

@@ -1,0 +1,264 @@
+"""The Python package against directories and memory. Run by roundtrip.rs; needs nothing but Python."""
+
+import os
+import pickle
+import signal
+import struct
+import tempfile
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import kfs
+
+SOON = 30.0
+
+
+def batches_of(fetch):
+    """(base offset, last offset) of each batch, read from the bytes themselves."""
+    found = []
+    for chunk in fetch.chunks:
+        at = 0
+        while at < len(chunk):
+            base, length = struct.unpack_from(">qi", chunk, at)
+            (last_delta,) = struct.unpack_from(">i", chunk, at + 23)
+            found.append((base, base + last_delta))
+            at += 12 + length
+    return found
+
+
+class RoundTrip(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name)
+        self.url = f"file://{directory.name}"
+
+    def test_records_go_in_and_come_out(self):
+        records = [
+            kfs.Record(b"paid", key=b"user-1", timestamp_ms=1_767_225_600_000),
+            kfs.Record(None, headers=[("trace", b"1"), (b"trace", None)]),
+            kfs.Record(bytearray(b""), key=memoryview(b"user-2")),
+        ]
+        before = int(time.time() * 1000)
+        with kfs.open(self.url) as bucket:
+            partition = bucket.partition("orders", 3)
+            self.assertEqual((partition.topic, partition.number, bucket.url), ("orders", 3, self.url))
+            with partition.writer(start_offset=100, compression="zstd", name="test") as writer:
+                append = writer.append_records(records, timeout=SOON)
+                offsets = append.durable(timeout=SOON)
+                self.assertEqual(offsets, kfs.Offsets(100, 102))
+                self.assertEqual((append.offsets, append.done), (offsets, True))
+            fetch = partition.reader().fetch(101, timeout=SOON)
+        self.assertTrue((self.path / "default/orders/3" / f"segment-{100:020}.kfs").is_file())
+        self.assertEqual((fetch.next_offset, fetch.high_watermark, fetch.log_start), (103, 103, 100))
+        self.assertIsNone(fetch.hole)
+        first, second = fetch.records()
+        self.assertEqual((first.offset, first.key, first.value), (101, None, None))
+        self.assertEqual(first.headers, [(b"trace", b"1"), (b"trace", None)])
+        self.assertLessEqual(before, first.timestamp_ms)
+        self.assertEqual((second.offset, second.key, second.value), (102, b"user-2", b""))
+
+    def test_batches_go_in_and_come_out_as_they_are(self):
+        with kfs.open(self.url) as bucket:
+            source = bucket.partition("source", 0)
+            with source.writer() as writer:
+                writer.append_records([kfs.Record(b"v%d" % i) for i in range(10)]).durable(SOON)
+            batch = bytes(source.reader().fetch(0).chunks[0])
+
+            copy = bucket.partition("copy", 0)
+            with copy.writer(start_offset=7) as writer:
+                for buffer in (batch, bytearray(batch), memoryview(batch)):
+                    last = writer.append(buffer, timeout=SOON)
+                writer.append(batch + batch, timeout=0)
+                writer.flush(SOON)
+                self.assertEqual(last.durable(0), (27, 36))
+            fetch = copy.reader().fetch(0 + 7, max_bytes=1 << 20)
+            self.assertEqual(batches_of(fetch), [(base, base + 9) for base in range(7, 57, 10)])
+            self.assertEqual(len(fetch), 5 * len(batch))
+            one = copy.reader().fetch(17, max_bytes=1)
+            self.assertEqual(batches_of(one), [(17, 26)])
+            self.assertEqual([r.value for r in one.records()], [b"v%d" % i for i in range(10)])
+
+    def test_chunks_are_read_only_views_that_outlive_what_they_came_from(self):
+        with kfs.open(self.url) as bucket:
+            partition = bucket.partition("orders", 0)
+            with partition.writer() as writer:
+                writer.append_records([kfs.Record(b"x" * 100_000)]).durable(SOON)
+            chunks = partition.reader().fetch(0).chunks
+        del bucket, partition, writer
+        (chunk,) = chunks
+        self.assertIsInstance(chunk, memoryview)
+        self.assertTrue(chunk.readonly and chunk.contiguous)
+        self.assertEqual((chunk.format, chunk.itemsize, chunk.ndim), ("B", 1, 1))
+        tail = chunk[-50_000:-10]
+        del chunks, chunk
+        self.assertEqual(set(tail), {ord("x")})
+
+    def test_buffered_batches_come_to_who_asks_for_them(self):
+        with kfs.open("memory:") as bucket:
+            partition = bucket.partition("orders", 0)
+            writer = partition.writer(on_conflict="fence", flush_interval=3600.0, linger=3600.0)
+            first = writer.append_records([kfs.Record(b"a")])
+            writer.flush(SOON)
+            second = writer.append_records([kfs.Record(b"b")])
+            self.assertEqual((first.done, second.done, second.offsets), (True, False, (1, 1)))
+            reader = partition.reader()
+            self.assertFalse(reader.fetch(1))
+            self.assertEqual([r.value for r in reader.fetch(1, include_buffered=True).records()], [b"b"])
+
+    def test_a_block_that_raises_closes_its_writer_and_raises_that(self):
+        with kfs.open("memory:") as bucket:
+            partition = bucket.partition("orders", 0)
+            with self.assertRaises(ZeroDivisionError):
+                with partition.writer() as writer:
+                    append = writer.append_records([kfs.Record(b"a")])
+                    1 / 0
+            self.assertEqual(append.durable(0), (0, 0))
+            self.assertRaises(kfs.ClosedError, writer.append_records, [kfs.Record(b"late")])
+
+    def test_an_end_is_empty_and_beyond_it_is_out_of_range(self):
+        with kfs.open("memory:") as bucket:
+            partition = bucket.partition("orders", 0)
+            with partition.writer() as writer:
+                writer.append_records([kfs.Record(b"a")]).durable(SOON)
+            reader = partition.reader()
+            end = reader.fetch(1)
+            self.assertFalse(end)
+            self.assertEqual((len(end), end.chunks, end.records(), end.next_offset), (0, [], [], 1))
+            with self.assertRaises(kfs.OutOfRangeError) as caught:
+                reader.fetch(2)
+            self.assertEqual(caught.exception.log_range, (0, 1))
+            self.assertIsInstance(caught.exception, IndexError)
+
+
+class Errors(unittest.TestCase):
+    def test_they_are_the_builtins_that_one_expects(self):
+        for ours, builtin in [
+            (kfs.NotFoundError, FileNotFoundError),
+            (kfs.PermissionDeniedError, PermissionError),
+            (kfs.InvalidInputError, ValueError),
+            (kfs.TimedOutError, TimeoutError),
+            (kfs.UnavailableError, ConnectionError),
+            (kfs.FullError, BlockingIOError),
+            (kfs.UnsupportedError, NotImplementedError),
+        ]:
+            self.assertTrue(issubclass(ours, builtin) and issubclass(ours, kfs.KfsError))
+            self.assertEqual(ours.__module__, "kfs")
+
+    def test_they_say_what_a_program_must_know(self):
+        with kfs.open("memory:") as bucket:
+            with self.assertRaises(FileNotFoundError) as caught:
+                bucket.partition("orders", 0).reader().fetch(0)
+            error = caught.exception
+            self.assertIsInstance(error, kfs.NotFoundError)
+            self.assertEqual((error.kind, error.code, error.retriable, error.stored), ("not found", 1, False, None))
+            self.assertIn("orders/0", str(error))
+            again = pickle.loads(pickle.dumps(error))
+            self.assertEqual((type(again), str(again), again.code), (type(error), str(error), 1))
+
+            partition = bucket.partition("orders", 0)
+            with partition.writer() as writer:
+                with self.assertRaises(ValueError) as caught:
+                    writer.append(b"not a batch")
+                self.assertEqual(caught.exception.stored, "not")
+                with self.assertRaises(kfs.ConflictError):
+                    partition.writer()
+            with self.assertRaises(kfs.ClosedError):
+                writer.append_records([kfs.Record(b"late")])
+
+    def test_arguments_are_checked(self):
+        with self.assertRaises(NotImplementedError):
+            kfs.open("gopher://there")
+        with kfs.open("memory:") as bucket:
+            for wrong in [
+                lambda: bucket.partition("a/b", 0),
+                lambda: bucket.partition("orders", -1),
+                lambda: bucket.partition("orders", 0).writer(on_conflict="fight"),
+                lambda: bucket.partition("orders", 0).writer(compression="rar"),
+                lambda: bucket.partition("orders", 0).writer(timeout=-1),
+                lambda: bucket.partition("orders", 0).writer(timeout=float("nan")),
+                lambda: bucket.partition("orders", 0).reader().fetch(-1),
+            ]:
+                self.assertRaises(ValueError, wrong)
+            with bucket.partition("orders", 0).writer() as writer:
+                self.assertRaises(TypeError, writer.append, "text")
+                self.assertRaises(TypeError, writer.append_records, [kfs.Record("text")])
+                self.assertRaises(ValueError, writer.append_records, [])
+
+
+class Waiting(unittest.TestCase):
+    def setUp(self):
+        self.bucket = kfs.open("memory:", buffer_bytes=100)
+        # Never flushes by itself, so that waits last.
+        self.writer = self.bucket.partition("orders", 0).writer(flush_interval=3600.0, linger=3600.0)
+        self.addCleanup(self.bucket.close)
+        self.append = self.writer.append_records([kfs.Record(b"x" * 60)])
+
+    def test_a_timeout_ends_the_wait_and_not_the_work(self):
+        with self.assertRaises(TimeoutError) as caught:
+            self.append.durable(timeout=0.02)
+        self.assertEqual((caught.exception.stored, caught.exception.retriable), ("perhaps", True))
+        self.writer.flush(SOON)
+        self.assertEqual(self.append.durable(timeout=0), (0, 0))
+
+    def test_a_full_buffer_blocks_or_says_so(self):
+        with self.assertRaises(BlockingIOError) as caught:
+            self.writer.append_records([kfs.Record(b"y" * 60)], timeout=0)
+        self.assertEqual(caught.exception.stored, "not")
+
+    def test_other_threads_run_meanwhile(self):
+        ended = []
+        thread = threading.Thread(target=lambda: ended.append(self.append.durable(SOON)))
+        thread.start()
+        time.sleep(0.05)
+        self.assertEqual(ended, [])
+        self.writer.flush(SOON)
+        thread.join(SOON)
+        self.assertEqual(ended, [(0, 0)])
+
+    def test_a_signal_ends_the_wait(self):
+        def interrupt(_number, _frame):
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, interrupt)
+        self.addCleanup(signal.signal, signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with self.assertRaises(KeyboardInterrupt):
+            self.append.durable()
+        self.assertFalse(self.append.done)
+
+    def test_a_fork_is_told_why_it_can_not(self):
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            # Nothing of unittest may go on in here.
+            try:
+                told = []
+                for use in (self.append.durable, self.writer.flush, lambda: self.bucket.partition("a", 0)):
+                    try:
+                        use()
+                    except kfs.ForkError as error:
+                        told.append("after the fork" in str(error))
+                    except BaseException:
+                        told.append(False)
+                # Dropping what the parent owns neither hangs nor flushes.
+                del use
+                self.append = self.writer = self.bucket = None
+                # What the child opens itself works.
+                with kfs.open("memory:") as bucket, bucket.partition("a", 0).writer() as writer:
+                    told.append(writer.append_records([kfs.Record(b"a")]).durable(SOON) == (0, 0))
+                os.write(write, b"good" if told == [True] * 4 else b"bad!")
+            finally:
+                os._exit(0)
+        os.close(write)
+        self.addCleanup(os.close, read)
+        os.waitpid(child, 0)
+        self.assertEqual(os.read(read, 10), b"good")
+        self.writer.flush(SOON)
+        self.assertTrue(self.append.done)
+
+
+if __name__ == "__main__":
+    unittest.main()
