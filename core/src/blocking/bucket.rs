@@ -10,7 +10,7 @@ use super::wait::Wait;
 use super::writer::Writer;
 use crate::error::Result;
 use crate::format::{PartitionId, Topic};
-use crate::log::reader::ReaderOptions;
+use crate::log::reader::{ReaderOptions, TimedOffset};
 use crate::log::writer::WriterOptions;
 use crate::log::{BucketOptions, Marks};
 use crate::runtime::Runtime;
@@ -150,6 +150,30 @@ impl Partition {
     /// A reader. Asks nothing of the store.
     pub fn reader(&self, options: ReaderOptions) -> Reader {
         Reader::new(self.0.reader(options))
+    }
+
+    /// Asks the store what range the log has: log start, high watermark.
+    ///
+    /// # Errors
+    /// As [`Partition::refresh`](crate::Partition::refresh); timed out.
+    pub fn refresh(&self, wait: &Wait) -> Result<Marks> {
+        wait.on(self.0.refresh())
+    }
+
+    /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`Partition::offset_for_timestamp`](crate::Partition::offset_for_timestamp); timed out.
+    pub fn offset_for_timestamp(&self, timestamp_ms: i64, wait: &Wait) -> Result<Option<TimedOffset>> {
+        wait.on(self.0.offset_for_timestamp(timestamp_ms))
+    }
+
+    /// The first record that has the greatest timestamp of the log; `None` when there is no record.
+    ///
+    /// # Errors
+    /// As [`Partition::max_timestamp`](crate::Partition::max_timestamp); timed out.
+    pub fn max_timestamp(&self, wait: &Wait) -> Result<Option<TimedOffset>> {
+        wait.on(self.0.max_timestamp())
     }
 
     /// Creates the log without an append.

@@ -32,6 +32,7 @@
 mod bucket;
 mod callback;
 mod reader;
+mod segments;
 mod wait;
 mod writer;
 
@@ -41,5 +42,6 @@ mod tests;
 pub use bucket::{Bucket, Partition};
 pub use callback::in_callback;
 pub use reader::{BatchStream, Reader, RecordStream, Watch};
+pub use segments::{SegmentHandle, Segments};
 pub use wait::{Cancel, Wait};
 pub use writer::{Append, Writer};

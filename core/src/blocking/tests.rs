@@ -66,6 +66,18 @@ fn read_everything(bucket: &Bucket, partition: &Partition) {
     let mut batches = reader.batches(7);
     assert_eq!(batches.next(&soon()).unwrap().unwrap().next_offset(), 9);
 
+    assert_eq!(partition.refresh(&soon()).unwrap().high_watermark, 11);
+    assert_eq!(partition.offset_for_timestamp(0, &soon()).unwrap().unwrap().offset, 7);
+    assert_eq!(partition.max_timestamp(&soon()).unwrap().unwrap().timestamp, record().timestamp_ms);
+    let segments = partition.segments(..).all(&soon()).unwrap();
+    assert_eq!(partition.segments(..).next_page(&soon()).unwrap().unwrap().len(), segments.len());
+    let first = partition.segment(segments[0].base);
+    assert_eq!((first.base(), first.key()), (7, segments[0].key.clone()));
+    assert_eq!(first.read(&soon()).unwrap().header().base_offset, 7);
+    assert_eq!(first.bytes(&soon()).unwrap().len() as u64, segments[0].size);
+    assert!(first.index(&soon()).unwrap().is_some() && first.time_index(&soon()).unwrap().is_none());
+    assert!(first.identity(&soon()).unwrap().kfsid.is_some());
+
     // A follower at the end waits, and loses nothing by a wait that ends.
     let mut following = reader.follow_records(11);
     let mut watch = Watch::new();
