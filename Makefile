@@ -16,6 +16,7 @@ demo: ## Appends, kills a writer, reads back and verifies, in a temporary direct
 
 test: servers ## Runs every test; those on S3 need Go once, for `make servers`
 	$(CARGO) test --workspace --locked
+	cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/target" $(CARGO) test --locked --no-default-features
 	@test -x $(SERVERS)/versitygw || test -n "$$KFS_VERSITYGW" || \
 	  echo "SKIPPED: the tests on a real S3 server; see \`make servers\`"
 
