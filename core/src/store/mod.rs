@@ -43,6 +43,8 @@ const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";
 
 pub use self::failure::SyncFailure;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use self::failure::{Effect, Failure as StoreFailure};
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, RequestCounts, Version};
@@ -118,6 +120,15 @@ impl Store {
         Self::build(&url, String::new(), store.clone(), store, Lister::Stream, Kind::default(), options)
     }
 
+    /// A store over an implementation that sends each request once: it never tries a create again by itself.
+    /// So an answer such as 403 says for certain that nothing was created.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn from_object_store_sent_once(store: Arc<dyn ObjectStore>) -> Self {
+        let url = format!("custom:{store}");
+        let kind = Kind { single_attempt: true, ..Kind::default() };
+        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, kind, &StoreOptions::default())
+    }
+
     /// A store over an implementation that lists in pages, as object_store's cloud clients do: its
     /// listings ask for no more keys than are wanted.
     pub fn paginated<S: ObjectStore + PaginatedListStore>(store: Arc<S>) -> Self {
@@ -158,6 +169,11 @@ impl Store {
     /// system already.
     pub fn is_mapped(&self) -> bool {
         self.local().is_some_and(LocalStore::is_mapped)
+    }
+
+    /// Whether a create is one request: its client never sends it again by itself.
+    pub(crate) fn sends_once(&self) -> bool {
+        self.0.kind.single_attempt
     }
 
     fn local(&self) -> Option<&LocalStore> {

@@ -105,6 +105,13 @@ impl fmt::Debug for Change {
 pub enum Failure {
     /// A generic error: the connection broke, the server answered 5xx, time ran out.
     Unavailable,
+    /// The client waited in vain.
+    TimedOut,
+    /// What the local store answers when an fsync fails after a create.
+    SyncFailed {
+        /// Whether the object had its name by then.
+        visible: bool,
+    },
     /// 403.
     PermissionDenied,
     /// 401.
@@ -125,6 +132,15 @@ impl Failure {
         let source: Box<dyn std::error::Error + Send + Sync> = format!("injected: {self:?}").into();
         match self {
             Failure::Unavailable => object_store::Error::Generic { store: "FaultStore", source },
+            Failure::TimedOut => {
+                let source = std::io::Error::new(std::io::ErrorKind::TimedOut, source);
+                object_store::Error::Generic { store: "FaultStore", source: Box::new(source) }
+            }
+            Failure::SyncFailed { visible } => {
+                let error = crate::Error::new(crate::ErrorKind::Unavailable, "injected: a failed fsync");
+                crate::store::StoreFailure::new(crate::store::Effect::SyncFailed { visible }, error)
+                    .into_object_store(key)
+            }
             Failure::PermissionDenied => object_store::Error::PermissionDenied { path, source },
             Failure::Unauthenticated => object_store::Error::Unauthenticated { path, source },
             Failure::NotFound => object_store::Error::NotFound { path, source },

@@ -119,7 +119,7 @@ impl fmt::Display for FaultStore {
     }
 }
 
-fn range_text(range: Option<&GetRange>) -> Option<String> {
+pub(super) fn range_text(range: Option<&GetRange>) -> Option<String> {
     range.map(|range| match range {
         GetRange::Bounded(Range { start, end }) => format!("{start}-{}", end.saturating_sub(1)),
         GetRange::Offset(start) => format!("{start}-"),
