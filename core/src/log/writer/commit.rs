@@ -49,7 +49,6 @@ pub(super) enum Start {
 #[derive(Clone, Debug)]
 pub(super) struct Previous {
     pub(super) base: i64,
-    pub(super) size: u64,
     pub(super) version: Version,
     /// Another writer's: its index is made right before anything follows it.
     pub(super) index_unsure: Option<Segment>,
@@ -164,13 +163,13 @@ impl Chain {
         builder.finish()
     }
 
-    /// Goes on behind the segment that won the slot.
+    /// Goes on behind the segment that won the slot. That is no look at the tail: the log may have
+    /// passed the next slot long ago, and merging may have taken it away since.
     fn follow(&mut self, found: Found) {
-        let Found { segment, info, seen } = found;
+        let Found { segment, info } = found;
         let next = segment.footer().last_offset.saturating_add(1);
-        self.previous =
-            Some(Previous { base: self.next, size: info.size, version: info.version, index_unsure: Some(segment) });
-        (self.start, self.next, self.seen) = (Start::Fixed, next, seen);
+        self.previous = Some(Previous { base: self.next, version: info.version, index_unsure: Some(segment) });
+        (self.start, self.next) = (Start::Fixed, next);
     }
 
     /// The tail has moved in a way that no slot of ours could have caused: find it anew.

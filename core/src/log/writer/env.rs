@@ -10,6 +10,7 @@ use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
 use crate::log::partition::PartitionState;
+use crate::runtime::Runtime;
 use crate::store::{Store, SyncFailure};
 
 pub(super) struct Env<'a> {
@@ -57,12 +58,7 @@ impl Env<'_> {
     /// Waits for a request at most 30 s and a second for each MiB. `Err` when it took longer, `None`
     /// when the writer gave up; in both cases it may still be applied.
     pub(super) async fn bounded<T>(&self, size: u64, request: impl Future<Output = T>) -> Option<Result<T>> {
-        let limit = Duration::from_secs(30).saturating_add(Duration::from_secs(size >> 20));
-        let request = self.state.runtime().timeout(limit, request);
-        let answer = self.control.unless_aborted(request).await?;
-        Some(
-            answer.ok_or_else(|| Error::new(ErrorKind::TimedOut, format!("the store did not answer within {limit:?}"))),
-        )
+        self.control.unless_aborted(bounded(self.state.runtime(), size, request)).await
     }
 
     /// A read, retried until it is answered or the writer gives up (`None`). Not found and whatever
@@ -84,6 +80,13 @@ impl Env<'_> {
             backoff.wait(self).await?;
         }
     }
+}
+
+/// Waits for a request at most 30 s and a second for each MiB. When it took longer it may still be applied.
+pub(super) async fn bounded<T>(runtime: &Runtime, size: u64, request: impl Future<Output = T>) -> Result<T> {
+    let limit = Duration::from_secs(30).saturating_add(Duration::from_secs(size >> 20));
+    let answer = runtime.timeout(limit, request).await;
+    answer.ok_or_else(|| Error::new(ErrorKind::TimedOut, format!("the store did not answer within {limit:?}")))
 }
 
 /// Growing pauses between tries: 50 ms doubled up to 5 s, of which a random half is waited.

@@ -56,8 +56,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(&state.id, log_start, next, state.now_ms());
-                let size = newest.size;
-                let previous = Previous { base: newest.base, size, version, index_unsure: None };
+                let previous = Previous { base: newest.base, version, index_unsure: None };
                 return Ok(Found { start: Start::Fixed, next, previous: Some(previous), seen });
             }
             // It vanished between the listing and the read: the partition is being deleted or retained.
@@ -121,7 +120,9 @@ pub(super) async fn repair_index(
         .unwrap_or(options.index_interval);
     let right = segment.index(interval).encode();
     if existing.as_deref() != Some(&right[..]) {
-        state.store().overwrite(&key, PutPayload::from_bytes(right)).await?;
+        let size = right.len() as u64;
+        let written = state.store().overwrite(&key, PutPayload::from_bytes(right));
+        super::env::bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
     }
     Ok(())
 }

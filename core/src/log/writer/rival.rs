@@ -1,7 +1,6 @@
 //! The segment that another writer put into the slot.
 
 use super::options::WriterOptions;
-use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{CrcCheck, PartitionId, Segment};
 use crate::store::{Fetched, ObjectInfo};
@@ -16,16 +15,15 @@ pub(super) struct Rival {
 pub(super) struct Found {
     pub(super) segment: Segment,
     pub(super) info: ObjectInfo,
-    pub(super) seen: Seen,
 }
 
 impl Rival {
     /// Reads the slot's object: whole, checked, and of its own key (else it is corrupt).
-    pub(super) fn parse(id: &PartitionId, base: i64, fetched: Fetched, seen: Seen) -> Result<Self> {
+    pub(super) fn parse(id: &PartitionId, base: i64, fetched: Fetched) -> Result<Self> {
         let key = id.segment_key(base);
         let segment = check_segment(&key, base, &fetched)?;
         let who = fetched.identity.kfsname.or(fetched.identity.kfsid);
-        Ok(Rival { key, who, found: Some(Found { segment, info: fetched.info, seen }) })
+        Ok(Rival { key, who, found: Some(Found { segment, info: fetched.info }) })
     }
 
     pub(super) fn merged(key: &str) -> Self {

@@ -99,10 +99,13 @@ impl Flight {
             match self.put(env).await? {
                 Created::Yes(version) => self.segment = Some(version),
                 Created::Exists => {
-                    self.may_have_landed = was_unsure;
+                    // A client that tries again by itself may have met its own first try.
+                    self.may_have_landed = was_unsure || !env.store().sends_once();
                     if let Some(rival) = self.inspect(env).await? {
                         return Ok(SlotEnd::Lost(rival));
                     }
+                    // An earlier try won, and others may have followed it before this one was sent.
+                    sent = self.first_try.unwrap_or(sent);
                 }
                 Created::Refused(error) if error.kind() == ErrorKind::Unsupported => {
                     self.may_have_landed = was_unsure;
@@ -130,8 +133,7 @@ impl Flight {
     fn committed(&self, chain: &mut Chain, version: Version, sent: Seen) -> Committed {
         let end = self.built.last_offset.saturating_add(1);
         let previous = chain.previous.take().map(|p| p.base);
-        chain.previous =
-            Some(Previous { base: self.slot, size: self.built.size, version: version.clone(), index_unsure: None });
+        chain.previous = Some(Previous { base: self.slot, version: version.clone(), index_unsure: None });
         chain.next = end;
         chain.seen = sent;
         Committed { base: self.slot, end, size: self.built.size, version, previous }
@@ -140,7 +142,7 @@ impl Flight {
     /// Sends segment and index together; the answer is the segment's.
     async fn put(&mut self, env: &Env<'_>) -> Result<Created, SlotEnd> {
         self.first_try.get_or_insert_with(|| env.now());
-        self.may_have_landed = true;
+        let was_unsure = std::mem::replace(&mut self.may_have_landed, true);
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
         let segment = env.bounded(self.built.size, env.store().create(&self.key, payload, &self.identity));
         let index = self.put_index(env);
@@ -150,7 +152,8 @@ impl Flight {
             Ok(Created::Yes(_)) => self.index_done = true,
             Ok(Created::SyncFailed { error, .. }) => {
                 // A failed fsync poisons the writer, whichever file it was.
-                self.may_have_landed = !matches!(segment, Some(Ok(Created::Exists | Created::Refused(_))));
+                let no_news = matches!(segment, Some(Ok(Created::Exists | Created::Refused(_))));
+                self.may_have_landed = was_unsure || !no_news;
                 return Err(self.failed(error));
             }
             // There already (a leftover, or a rival's), refused, or unknown: written over when the slot is ours.
@@ -182,10 +185,9 @@ impl Flight {
 
     /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all.
     async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Rival>>, SlotEnd> {
-        let before = env.now();
         let read = env.patiently(|| env.store().get(&self.key, ReadRange::Whole, None)).await;
         let held = match read.ok_or_else(|| self.gave_up())? {
-            Ok(fetched) => self.identify(env, fetched, before)?,
+            Ok(fetched) => self.identify(env, fetched)?,
             Err(error) if error.kind() == ErrorKind::NotFound => Held::Absent,
             Err(error) => return Err(self.failed(error)),
         };
@@ -219,7 +221,7 @@ impl Flight {
             Held::Merged if self.may_have_landed => {
                 Err(self.unknown("the slot was merged before it was known whether ours was in it"))
             }
-            Held::Other(_) if self.may_have_landed && self.first_try.is_none_or(|first| env.is_stale(first)) => {
+            Held::Other(_) if self.may_have_landed => {
                 Err(self.unknown("the slot holds another segment now, and ours may have been there before"))
             }
             Held::Merged => Ok(Some(Box::new(Rival::merged(&self.key)))),
@@ -227,7 +229,7 @@ impl Flight {
         }
     }
 
-    fn identify(&self, env: &Env<'_>, fetched: Fetched, before: Seen) -> Result<Held, SlotEnd> {
+    fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<Held, SlotEnd> {
         if fetched.identity.kfsid == self.identity.kfsid {
             return Ok(Held::Ours(fetched.info.version));
         }
@@ -237,7 +239,10 @@ impl Flight {
         if fetched.identity.kfsid.is_none() && self.has_bytes(&fetched.bytes) {
             return Ok(Held::Unknown);
         }
-        let rival = Rival::parse(env.id(), self.slot, fetched, before);
+        // A slot is won once: ours is not there and can't be, unless so much time has passed that it may have been
+        // removed and won again.
+        self.may_have_landed &= self.first_try.is_none_or(|first| env.is_stale(first));
+        let rival = Rival::parse(env.id(), self.slot, fetched);
         rival.map(|rival| Held::Other(Box::new(rival))).map_err(|corrupt| self.failed(corrupt))
     }
 
@@ -321,7 +326,10 @@ impl Flight {
         let before = env.now();
         let look = env.patiently(|| super::look::look(env, chain.previous.as_ref(), self.slot)).await;
         let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
-            Look::Next { version: found, .. } if found.same_as(version) => return Ok(before),
+            // What follows ours already was not there to be seen: the next flight looks again.
+            Look::Next { version: found, alone } if found.same_as(version) => {
+                return Ok(if alone { before } else { chain.seen });
+            }
             Look::Clear => super::look::moved(env.id(), self.slot, "the segment that was just written is not there"),
             Look::Next { .. } => super::look::moved(env.id(), self.slot, "other bytes are in the slot"),
             Look::Moved(error) => error,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use object_store::PutPayload;
 
 use super::commit::{Chain, Start};
-use super::env::{Backoff, Env, Failure, gave_up};
+use super::env::{Backoff, Env, Failure, bounded, gave_up};
 use super::options::check_start_offset;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{LogIdentity, PartitionId};
@@ -89,7 +89,8 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
     }
     let payload = new_identity(state.runtime(), start_offset)?;
     for _ in 0..8 {
-        match create(store, id, payload.clone()).await {
+        let created = bounded(state.runtime(), 0, create(store, id, payload.clone())).await;
+        match created.unwrap_or_else(Created::Unknown) {
             Created::Yes(_) => return learn_created(state, start_offset),
             Created::SyncFailed { error, .. } | Created::Refused(error) => return Err(error),
             Created::Exists | Created::Unknown(_) => {

@@ -221,3 +221,27 @@ async fn a_time_index_is_written_when_asked_for() {
     append(&writer, "a").await.unwrap();
     assert!(world.keys().await.contains(&format!("{PREFIX}segment-{:020}.kfst", 0)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_may_be_the_clients_own_first_try_until_the_slot_is_read() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::AlreadyExists));
+    process.faults.on(Op::Get, ".kfs", Action::Hang);
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    assert!(writer.close(Some(Duration::from_secs(1))).await.is_err());
+    assert_failed(pending.durable().await, ErrorKind::Closed, Stored::Perhaps);
+    assert_eq!(world.records().await.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_is_refused_says_nothing_of_the_one_before() {
+    let process = World::new().process_that_sends_once(1);
+    let writer = process.writer(options()).await;
+    process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::Unavailable));
+    process.faults.on(Op::Put, ".index", Action::Fail(Failure::Unavailable));
+    process.faults.on(Op::Put, ".kfs", Action::Fail(Failure::PermissionDenied));
+    process.faults.on(Op::Put, ".index", Action::Fail(Failure::SyncFailed { visible: false }));
+    assert_failed(append(&writer, "a").await, ErrorKind::Unavailable, Stored::Perhaps);
+}

@@ -51,9 +51,19 @@ impl World {
 
     fn process_with(&self, seed: u64, options: BucketOptions) -> Process {
         let faults = FaultStore::new(self.store.clone());
+        self.process_over(Store::from_object_store(faults.clone()), faults, seed, options)
+    }
+
+    /// A process whose client never sends a create again by itself.
+    fn process_that_sends_once(&self, seed: u64) -> Process {
+        let faults = FaultStore::new(self.store.clone());
+        let store = Store::from_object_store_sent_once(faults.clone());
+        self.process_over(store, faults, seed, BucketOptions::default())
+    }
+
+    fn process_over(&self, store: Store, faults: Arc<FaultStore>, seed: u64, options: BucketOptions) -> Process {
         let clock = PausedClock::new(1_700_000_000_000);
         let runtime = Runtime::new(clock.clone(), Arc::new(SeededEntropy::new(seed)), Arc::new(LocalSpawn));
-        let store = Store::from_object_store(faults.clone());
         let bucket = Bucket::from_store(store, options.runtime(runtime)).unwrap();
         Process { faults, clock, bucket }
     }

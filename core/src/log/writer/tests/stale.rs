@@ -169,3 +169,58 @@ async fn a_merged_slot_after_a_lost_reply_is_perhaps_stored() {
     gate.open();
     assert_failed(pending.await.unwrap(), ErrorKind::Fenced, Stored::Perhaps);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_slot_is_no_look_at_the_tail() {
+    let world = World::new();
+    let process = world.process_that_sends_once(1);
+    let writer = process.writer(policy(OnConflict::Rebase)).await;
+    append(&writer, "a").await.unwrap();
+    for base in 1..=3 {
+        world.put_segment(base, "other").await;
+    }
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::ActThenHold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    // The conflict is heard a day later: slot 1 is still there, slot 2 is not.
+    process.clock.suspend(Duration::from_secs(86_400));
+    world.delete(&segment_key(2)).await;
+    gate.open();
+    assert_eq!(pending.await.unwrap().unwrap().base, 4, "slot 2 is in the past");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_win_that_others_have_followed_already_is_no_look_at_the_tail() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(policy(OnConflict::Fence)).await;
+    append(&writer, "a").await.unwrap();
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::ActThenHold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    process.clock.suspend(Duration::from_secs(120));
+    world.put_segment(2, "other").await;
+    gate.open();
+    assert_eq!(pending.await.unwrap().unwrap().base, 1);
+    assert_failed(append(&writer, "c").await, ErrorKind::Fenced, Stored::Not);
+    assert_eq!(process.segment_puts(), 2, "it looked before it sent a third");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tail_was_seen_when_the_first_try_was_sent_and_not_the_last() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(policy(OnConflict::Fence)).await;
+    append(&writer, "a").await.unwrap();
+    // It lands, and is not answered in 30 s; the next try is told that it exists.
+    process.faults.on(Op::Put, ".kfs", Action::ActThenHold(Gate::new()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    slept(&process, 1).await;
+    world.put_segment(2, "other").await;
+    assert_eq!(pending.await.unwrap().unwrap().base, 1);
+    slept(&process, 45).await;
+    assert_failed(append(&writer, "c").await, ErrorKind::Fenced, Stored::Not);
+    assert_eq!(process.segment_puts(), 3, "it looked before it sent a fourth");
+}

@@ -124,3 +124,24 @@ async fn opening_a_partition_of_one_segment_takes_three_requests() {
     let sent = process.requests();
     assert_eq!((sent.list, sent.get, sent.put), (1, 2, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_index_repair_that_is_not_answered_does_not_hold_the_partition_for_ever() {
+    let world = World::new();
+    world.put_segment(0, "a").await;
+    world.delete(&index_key(0)).await;
+    let process = world.process(1);
+    process.faults.on(Op::Put, ".index", Action::Hang);
+    let error = process.partition().writer(options()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
+    append(&process.writer(options()).await, "b").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_json_that_is_not_answered_is_created_again() {
+    let world = World::new();
+    let process = world.process(1);
+    process.faults.on(Op::Put, "log.json", Action::Hang);
+    process.partition().create(7).await.unwrap();
+    assert!(world.keys().await.contains(&format!("{PREFIX}log.json")));
+}
