@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format};
-pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs};
+pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs};
 
 use crate::failure::EXIT_CODES;
 
@@ -43,4 +43,6 @@ pub(crate) enum Command {
     Create(CreateArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),
+    Repair(RepairArgs),
+    Verify(VerifyArgs),
 }

@@ -75,6 +75,21 @@ impl Context {
             None => Err(no_progress(limit).into()),
         }
     }
+
+    /// The same for work of many requests: it may take its time as long as bytes come in.
+    pub(crate) async fn within_moving<T>(&self, bucket: &Bucket, work: impl Future<Output = T>) -> Outcome<T> {
+        let Some(limit) = self.patience() else { return Ok(work.await) };
+        tokio::pin!(work);
+        loop {
+            let before = bucket.requests().bytes_in;
+            if let Some(value) = self.runtime.timeout(limit, &mut work).await {
+                return Ok(value);
+            }
+            if bucket.requests().bytes_in == before {
+                return Err(no_progress(limit).into());
+            }
+        }
+    }
 }
 
 /// The error of a store that does not answer.

@@ -28,10 +28,12 @@ mod inspect;
 mod jsonl;
 mod ls;
 mod output;
+mod repair;
 mod segment_file;
 mod target;
 mod times;
 mod units;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Create(args) => create::run(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,
+            Command::Repair(args) => repair::run(&context, args).await,
+            Command::Verify(args) => verify::run(&context, args).await,
         }
     });
     context.end();

@@ -78,3 +78,13 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
     }
     bar
 }
+
+/// A sign of life for long work whose end is not known; its message says how far it came.
+pub(crate) fn spinner() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(std::time::Duration::from_millis(100));
+    bar
+}

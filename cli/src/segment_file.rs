@@ -169,3 +169,13 @@ impl SegmentFile {
         Ok(())
     }
 }
+
+/// Reads a file whole: a segment or what stands beside one.
+pub(crate) fn read(path: &Path) -> Result<Bytes, Error> {
+    let unreadable = |error| failure::file(path, error);
+    if std::fs::metadata(path).map_err(unreadable)?.len() > i32::MAX as u64 {
+        return Err(Error::new(ErrorKind::InvalidInput, format!("{} has 2 GiB or more", path.display()))
+            .with_hint("a segment is smaller"));
+    }
+    Ok(std::fs::read(path).map_err(unreadable)?.into())
+}

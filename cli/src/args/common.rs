@@ -87,3 +87,61 @@ pub(crate) struct LsArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// Check every CRC, every batch and record, indexes against segments, and that offsets follow each other.
+///
+/// Findings are printed one a line, with a summary at the end; with any error or warning the exit code is 1.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Errors are data that can't be read or is not right. Warnings can be read all the same: a wrong or
+missing index, a hole, a batch below its predecessor's end. Infos are worth knowing, no more.
+
+Examples:
+  kfs verify orders/0
+  kfs verify orders/0 orders/1 --json
+  kfs verify orders/0 --from 5000            # only segments that hold offset 5000 and later ones
+  kfs verify segment-00000000000000000000.kfs  # with the indexes beside it, if there are any"
+)]
+pub(crate) struct VerifyArgs {
+    /// Partitions, as topic/partition, or paths of .kfs files.
+    #[arg(value_name = "PARTITION|FILE", required = true)]
+    pub(crate) targets: Vec<String>,
+    /// Only segments that hold this offset or later ones.
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) from: Option<i64>,
+    /// Only segments that hold an offset before this.
+    #[arg(long, value_name = "OFFSET")]
+    pub(crate) to: Option<i64>,
+    /// Leave records undecoded: CRCs, batches and indexes only.
+    #[arg(long)]
+    pub(crate) no_records: bool,
+    /// Print a JSON object a line: findings, then a summary with the member verified.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Build missing or wrong indexes anew, or set a broken segment aside.
+///
+/// It says what it will do and does nothing without --yes. The exit code is 1 when something is left to do.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Setting a segment aside copies it to KEY.bad, reads the copy back and compares it, and only then removes
+the segment and its indexes. It prints which offsets go with it and what the next offset will be.
+
+Examples:
+  kfs repair orders/0          # says which indexes it would build
+  kfs repair orders/0 --yes
+  kfs repair --set-aside default/orders/0/segment-00000000000000005000.kfs
+  kfs cat orders/0 --skip-corrupt   # reads what can be read, and changes nothing"
+)]
+pub(crate) struct RepairArgs {
+    /// The partition, as topic/partition.
+    #[arg(required_unless_present = "set_aside")]
+    pub(crate) partition: Option<String>,
+    /// Set this segment aside: its key, or its name in the partition.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) set_aside: Option<String>,
+    /// Do it.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}

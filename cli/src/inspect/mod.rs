@@ -17,9 +17,10 @@ use self::batch::Found;
 use self::segment::Anatomy;
 use crate::args::InspectArgs;
 use crate::context::Context;
-use crate::failure::{self, Failure, Outcome, usage};
+use crate::failure::{Failure, Outcome, usage};
 use crate::jsonl;
 use crate::output::Out;
+use crate::segment_file;
 
 /// How much of an object is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub(crate) async fn run(context: &Context, args: InspectArgs) -> Outcome {
 async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
     let path = Path::new(&args.object);
     if path.is_file() {
-        return Ok(Object { name: args.object.clone(), bytes: read(path)? });
+        return Ok(Object { name: args.object.clone(), bytes: segment_file::read(path)? });
     }
     let bucket = match context.bucket(BucketOptions::default()) {
         Ok(bucket) => bucket,
@@ -97,15 +98,6 @@ async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
         _ => error,
     })?;
     Ok(Object { name: args.object.clone(), bytes: fetched.bytes })
-}
-
-fn read(path: &Path) -> Result<Bytes, Error> {
-    let unreadable = |error| failure::file(path, error);
-    if std::fs::metadata(path).map_err(unreadable)?.len() > i32::MAX as u64 {
-        return Err(Error::new(ErrorKind::InvalidInput, format!("{} has 2 GiB or more", path.display()))
-            .with_hint("a segment is smaller"));
-    }
-    Ok(std::fs::read(path).map_err(unreadable)?.into())
 }
 
 /// By the first bytes; where these say nothing, by the name, for a broken object is inspected too.

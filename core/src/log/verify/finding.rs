@@ -39,7 +39,8 @@ pub enum FindingKind {
     Records,
     /// A batch below its predecessor's end, as KafScale's broker makes them. Readers pass over it.
     Overlap,
-    /// A segment has no sparse index. KafScale can't open the partition; `kfs repair` builds it.
+    /// A segment has no sparse index. KafScale can't open the partition; `kfs repair` builds it. Merely
+    /// an info of the newest segment: a flush may be under way, and the next writer makes it.
     IndexMissing,
     /// A sparse index is not its segment's. Readers find out; `kfs repair` builds it anew.
     IndexWrong,

@@ -115,6 +115,22 @@ async fn indexes_are_compared_with_their_segments() {
 }
 
 #[tokio::test]
+async fn the_newest_segment_without_an_index_is_a_flush_under_way_and_no_fault() {
+    let f = log().await;
+    let id = f.partition.id().clone();
+    f.delete(&id.index_key(20)).await;
+    let mut verify = f.partition.verify(VerifyOptions::default());
+    assert_eq!(kinds(&verify.all().await.unwrap()), [(Severity::Info, FindingKind::IndexMissing)]);
+    assert!(verify.progress().is_clean());
+    // A part of the log does not tell which segment is the newest.
+    let part = f.partition.verify(VerifyOptions::default().offsets(..25)).all().await.unwrap();
+    assert_eq!(kinds(&part), [(Severity::Warning, FindingKind::IndexMissing)]);
+    f.delete(&id.index_key(10)).await;
+    let missing = |severity| (severity, FindingKind::IndexMissing);
+    assert_eq!(kinds(&findings(&f).await), [missing(Severity::Warning), missing(Severity::Info)]);
+}
+
+#[tokio::test]
 async fn holes_leftovers_and_ghosts_are_told_apart() {
     let f = Fixture::new();
     let small: Vec<Batch> = (0..5).map(|i| batch(2, 10 + i)).collect();

@@ -1,0 +1,143 @@
+//! `kfs repair`: builds indexes anew, sets a broken segment aside. Says first what it will do.
+
+use kfs_core::format::{ObjectName, PartitionId};
+use kfs_core::{Bucket, BucketOptions, ErrorKind, Partition, SetAside};
+
+use crate::args::RepairArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome, usage};
+use crate::output::{self, Out};
+use crate::units::show_bytes;
+
+pub(crate) async fn run(context: &Context, args: RepairArgs) -> Outcome {
+    let named =
+        args.partition.as_ref().map(|name| PartitionId::parse(name, context.namespace().clone())).transpose()?;
+    let (id, base) = match &args.set_aside {
+        None => (named.ok_or_else(nothing_named)?, None),
+        Some(key) => {
+            let (id, base) = segment(key, named)?;
+            (id, Some(base))
+        }
+    };
+    let bucket = context.bucket(BucketOptions::default())?;
+    let partition = bucket.partition_of(id);
+    let mut job = Job { context, bucket: &bucket, partition: &partition, yes: args.yes, out: Out::new() };
+    let ended = match base {
+        None => job.indexes().await,
+        Some(base) => job.set_aside(base).await,
+    };
+    job.out.flush()?;
+    ended
+}
+
+fn nothing_named() -> Failure {
+    usage("no partition is named", "write kfs repair topic/partition, or --set-aside with a segment's whole key")
+}
+
+/// The segment that a key, or a name within the partition, is.
+fn segment(key: &str, named: Option<PartitionId>) -> Outcome<(PartitionId, i64)> {
+    let (id, name) = match PartitionId::parse_key(key) {
+        Some((id, name)) => (Some(id), Some(name)),
+        None => (named.clone(), ObjectName::parse(key)),
+    };
+    let Some(ObjectName::Segment(base)) = name else {
+        return Err(usage(
+            format!("{key} is not the key of a segment"),
+            "write it as `kfs ls --json` and `kfs verify` do: namespace/topic/partition/segment-….kfs",
+        ));
+    };
+    let id = id.ok_or_else(nothing_named)?;
+    if named.is_some_and(|named| named != id) {
+        return Err(usage(format!("{key} is of another partition"), "leave the partition out, the key names it"));
+    }
+    Ok((id, base))
+}
+
+struct Job<'a> {
+    context: &'a Context,
+    bucket: &'a Bucket,
+    partition: &'a Partition,
+    yes: bool,
+    out: Out,
+}
+
+impl Job<'_> {
+    async fn indexes(&mut self) -> Outcome {
+        let (context, partition) = (self.context, self.partition);
+        // A broken newest segment is for the plan to say.
+        match context.within(partition.refresh()).await? {
+            Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error.into()),
+            _ => {}
+        }
+        let bar = output::spinner();
+        bar.set_message("reading segments and indexes");
+        let plan = context.within_moving(self.bucket, partition.plan_repair()).await;
+        bar.finish_and_clear();
+        let plan = plan??;
+        for index in &plan.indexes {
+            self.out.line(&format!("rebuild {}: {}", index.key, index.finding.message))?;
+        }
+        for finding in &plan.beyond_repair {
+            self.out.line(&format!("not to be repaired: {finding}"))?;
+        }
+        if let Some(finding) = plan.beyond_repair.first() {
+            let command = format!("kfs repair --set-aside {}", finding.key);
+            self.out.line(&format!("`{command}` says what it means to go on without that segment"))?;
+        }
+        if !plan.indexes.is_empty() {
+            if !self.yes {
+                return self.only_said();
+            }
+            let written = context.within_moving(self.bucket, partition.repair(&plan)).await??;
+            self.out.line(&format!("rebuilt {written} of {} indexes", plan.indexes.len()))?;
+            if written < plan.indexes.len() {
+                self.out.line("the others' segments changed meanwhile; run again")?;
+                return Err(Failure::Findings);
+            }
+        } else if plan.beyond_repair.is_empty() {
+            self.out.line(&format!("{}: nothing to repair", partition.id()))?;
+        }
+        if plan.beyond_repair.is_empty() { Ok(()) } else { Err(Failure::Findings) }
+    }
+
+    async fn set_aside(&mut self, base: i64) -> Outcome {
+        let (context, partition) = (self.context, self.partition);
+        let plan = context.within_moving(self.bucket, partition.plan_set_aside(base)).await??;
+        for line in describe(&plan) {
+            self.out.line(&line)?;
+        }
+        if !self.yes {
+            return self.only_said();
+        }
+        self.out.flush()?;
+        context.within_moving(self.bucket, partition.set_aside(&plan)).await??;
+        self.out.line(&format!("done: {} is kept as {}", plan.key, plan.kept_as))
+    }
+
+    fn only_said(&mut self) -> Outcome {
+        self.out.line("nothing was written; add --yes to do it")?;
+        Err(Failure::Findings)
+    }
+}
+
+fn describe(plan: &SetAside) -> Vec<String> {
+    let mut lines = vec![
+        format!("copy {} ({}) to {}, read the copy back and compare it", plan.key, show_bytes(plan.size), plan.kept_as),
+        format!("then remove {} and its indexes", plan.key),
+        match plan.last_offset {
+            Some(last) => format!("offsets {} to {last} go with it", plan.first_offset),
+            None => format!("offsets from {} on go with it; where they end can't be told", plan.first_offset),
+        },
+    ];
+    if plan.is_newest {
+        lines.push("it is the newest segment: its offsets will be given again, though they may have been acked".into());
+    } else {
+        lines.push("it is not the newest segment: readers will find a hole there, and go on behind it".into());
+    }
+    lines.push(match plan.next_offset {
+        Some(next) => format!("the next append gets offset {next}"),
+        None => "the next append's offset is for its writer to decide: no segment is left that says".into(),
+    });
+    lines.push("no writer may be at work on the partition meanwhile".into());
+    lines
+}
