@@ -8,6 +8,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 
 use super::budget::Budget;
+use super::catalog::CatalogRoom;
 use super::partition::{Partition, PartitionState};
 use super::reader::indexes::Indexes;
 use crate::error::{Error, ErrorKind, Result};
@@ -90,8 +91,30 @@ pub(crate) struct BucketInner {
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
     pub(crate) indexes: Indexes,
+    pub(crate) catalogs: Arc<CatalogRoom>,
     pub(crate) options: BucketOptions,
     partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
+}
+
+impl BucketInner {
+    /// Makes room where catalogs hold more than they should: those that grew longest ago give first.
+    pub(crate) fn shed_catalogs(&self) {
+        let states: Vec<_> = {
+            let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            partitions.values().filter_map(Weak::upgrade).collect()
+        };
+        let mut spare: Vec<_> =
+            states.iter().filter_map(|s| Some((s.with_catalog(|catalog| catalog.spare())?, s))).collect();
+        spare.sort_unstable_by_key(|(used, _)| *used);
+        // The last one is at work now.
+        spare.pop();
+        for (_, state) in spare {
+            if !self.catalogs.is_tight() {
+                return;
+            }
+            state.with_catalog(|catalog| catalog.shed());
+        }
+    }
 }
 
 impl Bucket {
@@ -132,8 +155,10 @@ impl Bucket {
             None => Runtime::current_or_own()?,
         };
         let budget = Budget::new(options.buffer_bytes);
-        let indexes = Indexes::new(options.cache_bytes);
-        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, indexes, options, partitions: Mutex::default() })))
+        let indexes = Indexes::new(options.cache_bytes / 2);
+        let catalogs = CatalogRoom::new(options.cache_bytes / 2);
+        let partitions = Mutex::default();
+        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, indexes, catalogs, options, partitions })))
     }
 
     /// A partition of the default namespace. A name: nothing is asked of the store.

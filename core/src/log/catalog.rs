@@ -5,6 +5,7 @@
 //! It says an answer only where it knows that nothing lies between two neighbours.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::store::Version;
@@ -12,6 +13,11 @@ use crate::store::Version;
 /// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
 /// last lookup are dropped; they are listed again when needed.
 pub(crate) const MAX_SEGMENTS: usize = 1 << 18;
+
+/// A catalog that is asked to give room keeps so many segments.
+const KEPT: usize = 64;
+/// A look's catalog keeps at least its own pages.
+const KEPT_BY_LOOK: usize = 4096;
 
 /// The most greatest timestamps that one catalog holds.
 const MAX_GREATEST: usize = 4096;
@@ -87,6 +93,9 @@ pub(crate) struct Catalog {
     /// Greatest timestamps of segments by base, for as long as the version is this one; `None` for a
     /// segment without records.
     greatest: BTreeMap<i64, (Version, Option<i64>)>,
+    share: Share,
+    /// When it last grew.
+    used: Duration,
 }
 
 /// The answer to "where is this offset".
@@ -103,17 +112,6 @@ pub(crate) enum Lookup<'a> {
     Empty,
     /// The store must be asked.
     Unknown,
-}
-
-/// A stretch of the key space that one look covered.
-#[derive(Debug)]
-pub(crate) struct Covered<'a> {
-    /// Bases up to and including this one are not covered.
-    pub(crate) after: i64,
-    /// All segments found, ascending.
-    pub(crate) segments: &'a [SegmentRef],
-    /// Whether it covers everything above, and not only up to the last segment found.
-    pub(crate) to_end: bool,
 }
 
 impl Catalog {
@@ -272,61 +270,8 @@ impl Catalog {
         self.bases.push(segment.base);
         self.held.push(Held { version: segment.version, linked: false });
         self.tail = Tail::Newest;
-        self.trim(segment.base);
-    }
-
-    /// Takes in what a look told. Entries above `newest_before`, the newest known when the look
-    /// began, stay where it reached the end: they may have been created since.
-    pub(crate) fn learn(&mut self, covered: &Covered<'_>, newest_before: Option<i64>, now: Duration) {
-        let found_last = covered.segments.last().map(|s| s.base);
-        let through = if covered.to_end { found_last.max(newest_before) } else { found_last };
-        let low = self.bases.partition_point(|base| *base <= covered.after);
-        let high = through.map_or(low, |t| self.bases.partition_point(|base| *base <= t)).max(low);
-        let linked_out = |index: usize| self.held.get(index).is_some_and(|held| held.linked);
-        // The last one found keeps its link to what follows it, if it had one.
-        let last_link = found_last.is_some()
-            && high.checked_sub(1).is_some_and(|i| self.bases.get(i).copied() == found_last && linked_out(i));
-        let first_found = covered.segments.first().map(|s| s.base);
-        let into = low.checked_sub(1);
-        let into_link = match into.and_then(|i| self.bases.get(i)) {
-            Some(base) if *base == covered.after => {
-                first_found.is_some() || into.is_some_and(linked_out) && high == low
-            }
-            // What lies between it and the look's first key was known before, or is not known.
-            Some(_) => {
-                into.is_some_and(linked_out) && first_found.is_some() && self.bases.get(low).copied() == first_found
-            }
-            None => false,
-        };
-        if let Some((of, _)) = self.end {
-            let same = |s: &SegmentRef| s.base == of && self.get(of).is_some_and(|old| old.version.same_as(&s.version));
-            let replaced = self.bases.get(low..high).is_some_and(|range| range.contains(&of));
-            if replaced && !covered.segments.iter().any(same) {
-                self.end = None;
-            }
-        }
-        if let Some(held) = into.and_then(|i| self.held.get_mut(i)) {
-            held.linked = into_link;
-        }
-        let removed = high > low;
-        self.bases.splice(low..high, covered.segments.iter().map(|s| s.base));
-        let count = covered.segments.len();
-        let fresh = covered.segments.iter().enumerate().map(|(i, segment)| Held {
-            version: segment.version.clone(),
-            linked: i.saturating_add(1) < count || last_link,
-        });
-        self.held.splice(low..high, fresh);
-        if covered.to_end {
-            self.looked = Some(now);
-            self.asked = Some(now);
-            let reached = found_last.is_some() || covered.after < 0 || self.newest() >= Some(covered.after);
-            if reached {
-                self.tail = Tail::Newest;
-            } else if removed {
-                self.tail = Tail::Unknown;
-            }
-        }
-        self.trim(found_last.unwrap_or(covered.after));
+        let keep = if self.share.is_over() { self.bases.len() / 2 } else { MAX_SEGMENTS };
+        self.trim(segment.base, keep.max(KEPT));
     }
 
     /// The greatest timestamp of a segment, if it was learned.
@@ -377,29 +322,33 @@ impl Catalog {
         }
     }
 
-    /// Keeps the tail and what is near `focus` once there are too many.
-    fn trim(&mut self, focus: i64) {
-        if self.bases.len() > MAX_SEGMENTS {
-            self.trim_to(focus, MAX_SEGMENTS / 2);
-        }
+    /// A catalog whose bytes count with others'.
+    pub(crate) fn sharing(room: Arc<CatalogRoom>) -> Self {
+        Catalog { share: Share { room: Some(room), counted: 0 }, ..Catalog::default() }
     }
 
-    fn trim_to(&mut self, focus: i64, keep: usize) {
-        let tail_from = self.bases.len().saturating_sub(keep / 4);
-        let at = self.bases.partition_point(|base| *base <= focus);
-        let to = at.saturating_add(keep / 4).min(tail_from);
-        let from = to.saturating_sub(keep / 2);
-        if let Some(held) = to.checked_sub(1).and_then(|i| self.held.get_mut(i)) {
-            held.linked = held.linked && to == tail_from;
-        }
-        for range in [to..tail_from, 0..from] {
-            self.bases.drain(range.clone());
-            self.held.drain(range);
-        }
-        self.bases.shrink_to_fit();
-        self.held.shrink_to_fit();
+    /// Whether all catalogs together hold more than they should.
+    pub(crate) fn is_over(&self) -> bool {
+        self.share.is_over()
+    }
+
+    /// When it last grew, if it has something to give.
+    pub(crate) fn spare(&self) -> Option<Duration> {
+        (self.bases.len() > KEPT.saturating_mul(2)).then_some(self.used)
+    }
+
+    /// Gives room: keeps little more than the tail.
+    pub(crate) fn shed(&mut self) {
+        self.trim(self.newest().unwrap_or(0), KEPT);
     }
 }
+
+mod learn;
+mod room;
+
+pub(crate) use learn::Covered;
+pub(crate) use room::CatalogRoom;
+use room::Share;
 
 #[cfg(test)]
 mod tests;

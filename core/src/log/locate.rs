@@ -159,6 +159,9 @@ impl<'a> Look<'a> {
                 catalog.set_start(start);
             }
         });
+        if self.state.with_catalog(|catalog| catalog.is_over()) {
+            self.state.bucket.shed_catalogs();
+        }
         Ok(page)
     }
 

@@ -34,7 +34,8 @@ struct Writers {
 
 impl PartitionState {
     pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>) -> Self {
-        PartitionState { id, bucket, catalog: Mutex::default(), marks: MarksCell::default(), writers: Mutex::default() }
+        let catalog = Mutex::new(Catalog::sharing(bucket.catalogs.clone()));
+        PartitionState { id, bucket, catalog, marks: MarksCell::default(), writers: Mutex::default() }
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -102,3 +102,27 @@ fn a_changed_version_makes_the_known_end_void() {
     c.learn(&Covered { after: 0, segments: &[changed], to_end: true }, Some(10), Duration::ZERO);
     assert_eq!(c.newest_end(), None);
 }
+
+#[test]
+fn catalogs_share_a_room_and_give_it_back() {
+    let room = CatalogRoom::new(112 * 1_000);
+    let bases: Vec<i64> = (0..900).collect();
+    let mut one = Catalog::sharing(room.clone());
+    learn(&mut one, -1, &bases, true, None);
+    assert!(!one.is_over() && room.is_tight());
+    let mut two = Catalog::sharing(room.clone());
+    learn(&mut two, -1, &bases, true, None);
+    assert!(two.is_over() && one.spare().is_some());
+    one.shed();
+    assert!(!two.is_over());
+    assert_eq!(at(&one, 899), Some((899, None)), "the tail is kept");
+    assert_eq!(at(&two, 450), Some((450, Some(451))));
+    // Commits alone fill no room for ever.
+    for base in 900..50_000 {
+        two.committed(Some(base - 1), segment(base), base + 1);
+    }
+    assert!(room.used() <= 112 * 1_001);
+    assert_eq!(at(&two, 49_999), Some((49_999, None)));
+    drop((one, two));
+    assert_eq!(room.used(), 0);
+}

@@ -5,17 +5,19 @@ mod fetch;
 mod follow;
 mod gather;
 pub(crate) mod indexes;
+mod job;
 mod options;
 mod piece;
 mod refresh;
 pub(crate) mod source;
 mod stream;
+mod supply;
 mod times;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use self::fetch::{Job, Step};
+use self::job::{Job, Step};
 use self::piece::Piece;
 use self::source::Source;
 use super::partition::{Partition, PartitionState};

@@ -60,7 +60,7 @@ impl Source {
             let fetched = self.get(base, ReadRange::Whole, Some(version)).await?;
             return self.whole(base, fetched, want).await;
         }
-        let ahead = u64::try_from(max_bytes).unwrap_or(u64::MAX).clamp(self.block, MAX_RANGE);
+        let ahead = u64::try_from(max_bytes).unwrap_or(u64::MAX).min(MAX_RANGE).max(self.block);
         match want {
             Want::Place(place, need) => {
                 let to = place.position.saturating_add(ahead.max(need));

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream::try_unfold;
 
 use super::follow::Waiting;
 use super::{Fetch, Hole, Reader};
@@ -71,6 +73,11 @@ impl BatchStream {
                 return Ok(None);
             }
         }
+    }
+
+    /// The same as a [`Stream`], for combinators. It ends after an error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Batch>> + Send {
+        try_unfold(self, |mut batches| async move { Ok(batches.next().await?.map(|batch| (batch, batches))) })
     }
 
     /// The next offset that the stream gives.
@@ -270,6 +277,11 @@ impl RecordStream {
             let records = batch.records(&options.limits).map_err(|e| undecodable(e.into(), &header))?;
             self.current = Some((records.into_iter(), header));
         }
+    }
+
+    /// The same as a [`Stream`], for combinators. It ends after an error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<StreamRecord>> + Send {
+        try_unfold(self, |mut records| async move { Ok(records.next().await?.map(|record| (record, records))) })
     }
 
     /// The next offset that may come.

@@ -12,7 +12,7 @@ use object_store::PutPayload;
 use super::partition::Partition;
 use super::verify::{Finding, FindingKind, SegmentBytes, verify_segment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{DEFAULT_INDEX_INTERVAL, SparseIndex};
+use crate::format::{DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, SparseIndex};
 use crate::store::{ReadRange, Store, Version};
 
 pub use self::set_aside::SetAside;
@@ -84,7 +84,7 @@ impl Partition {
         let mut segments = self.segments(..);
         let mut interval = DEFAULT_INDEX_INTERVAL;
         while let Some(page) = segments.next_page().await? {
-            for info in page {
+            for info in page.into_iter().filter(|info| info.size <= MAX_SEGMENT_LEN) {
                 let segment = match state.store().get(&info.key, ReadRange::Whole, None).await {
                     Ok(fetched) => fetched,
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,

@@ -14,7 +14,7 @@ use ::bytes::Bytes;
 use super::partition::{Partition, PartitionState};
 use super::segments::{SegmentInfo, Segments};
 use crate::error::{ErrorKind, Result};
-use crate::format::{Limits, LogIdentity, Segment};
+use crate::format::{Limits, LogIdentity, MAX_SEGMENT_LEN, Segment};
 use crate::store::ReadRange;
 
 pub use self::bytes::{SegmentBytes, SegmentReport, verify_segment};
@@ -236,6 +236,12 @@ impl Work {
             }
             return Ok(());
         };
+        if info.size > MAX_SEGMENT_LEN {
+            let message = format!("found {} bytes, expected less than 2 GiB", info.size);
+            self.found(Finding::new(Severity::Error, FindingKind::Segment, &info.key, message));
+            self.chain = Chain { end: info.last.map(|last| last.saturating_add(1)), cover: None };
+            return Ok(());
+        }
         let Some(segment) = self.read(&info.key).await? else {
             // Retention or merging removed it since it was listed.
             self.chain = Chain::default();

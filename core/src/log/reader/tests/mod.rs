@@ -1,6 +1,8 @@
+mod changes;
 mod corrupt;
 mod fetch;
 mod index;
+mod mapped;
 mod stream;
 mod tail;
 mod times;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
+
 use super::*;
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
 use crate::log::fixtures::{NOW, spawn};
@@ -19,6 +21,8 @@ async fn batches_and_records_stream_to_the_end() {
             assert!(got == expected);
             assert_eq!(stream.position(), model.end());
             assert_eq!(stream.high_watermark(), model.end());
+            let again: Vec<_> = reader.batches(from).into_stream().try_collect().await.unwrap();
+            assert!(got == again);
             let mut records = reader.records(from);
             let mut offsets = Vec::new();
             while let Some(record) = records.next().await.unwrap() {

@@ -1,0 +1,107 @@
+//! A fetch under way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::answer::Hole;
+use super::gather::Gather;
+use super::options::FetchOptions;
+use super::piece::{Fault, Piece};
+use super::source::Want;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::PartitionId;
+use crate::store::Version;
+
+/// How often a fetch looks anew at a log that changes under it.
+const MAX_LOOKS: u32 = 8;
+
+/// A fetch under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) gather: Gather,
+    pub(super) options: FetchOptions,
+    pub(super) hole: Option<Hole>,
+    pub(super) skipped: Vec<Error>,
+    /// The store was asked for the tail, and told what the catalog says.
+    pub(super) tail_known: bool,
+    /// A fresh look at this offset was taken.
+    pub(super) fresh_at: Option<i64>,
+    /// Looks at one position.
+    pub(super) looks: u32,
+    pub(super) looked_at: i64,
+    /// It had to list, and how many GETs it sent.
+    pub(super) listed: bool,
+    pub(super) gets: u32,
+    /// The log's end was asked for, to say the range.
+    pub(super) end_asked: bool,
+    /// When it began, by the clock's elapsed time.
+    pub(super) began: Duration,
+    /// Buffered batches were given: nothing that is stored follows them.
+    pub(super) beyond_stored: bool,
+}
+
+/// What a fetch needs from the store before it can go on.
+#[derive(Debug)]
+pub(super) enum Need {
+    /// Where the offset lies.
+    Locate { fresh: bool },
+    /// Bytes of a segment.
+    Load { base: i64, version: Version, want: Want },
+    /// Whether a segment's body is as it was written.
+    Confirm(Arc<Piece>),
+    /// Whether the log goes on after its known end.
+    Tail { end: i64 },
+    /// Where the log ends, to say its range.
+    End,
+    /// Where an empty log starts.
+    LogJson,
+    /// Where a broken segment can be read again.
+    Resume { piece: Arc<Piece>, fault: Fault, next: Option<i64> },
+}
+
+/// Where a fetch stands.
+#[derive(Debug)]
+pub(super) enum Step {
+    Done,
+    Need(Need),
+}
+
+impl Job {
+    pub(super) fn new(offset: i64, options: FetchOptions, began: Duration) -> Self {
+        Job {
+            gather: Gather::new(offset, options.max_bytes),
+            options,
+            hole: None,
+            skipped: Vec::new(),
+            tail_known: false,
+            fresh_at: None,
+            looks: 0,
+            looked_at: offset,
+            listed: false,
+            gets: 0,
+            end_asked: false,
+            began,
+            beyond_stored: false,
+        }
+    }
+
+    pub(super) fn position(&self) -> i64 {
+        self.gather.position()
+    }
+
+    /// Whether it has something to give and has used up the requests of a cold fetch (design.md).
+    pub(super) fn is_spent(&self) -> bool {
+        self.listed && self.gets >= 2 && !self.gather.is_empty()
+    }
+
+    pub(super) fn count_look(&mut self, id: &PartitionId) -> Result<()> {
+        if self.looked_at != self.position() {
+            (self.looked_at, self.looks) = (self.position(), 0);
+        }
+        self.looks = self.looks.saturating_add(1);
+        if self.looks <= MAX_LOOKS {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unavailable, format!("partition {id} changes faster than it can be read")))
+    }
+}

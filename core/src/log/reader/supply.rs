@@ -1,0 +1,212 @@
+//! One fetch: what must be asked of the store.
+
+use std::sync::Arc;
+
+use super::Core;
+use super::answer::Fetch;
+use super::fetch::BELIEVE_404;
+use super::job::{Job, Need, Step};
+use super::options::OnCorrupt;
+use super::piece::{Fault, Piece, Place};
+use super::refresh::read_log_json;
+use super::source::has_changed;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{IndexEntry, SegmentFooter};
+use crate::log::catalog::SegmentRef;
+use crate::log::locate::{locate, look_at_tail};
+
+impl Core {
+    /// Asks the store until the fetch is done.
+    pub(super) async fn finish(&self, mut job: Job, mut need: Need) -> Result<Fetch> {
+        loop {
+            match self.supply(&mut job, need).await {
+                // What was found before the store failed is given; the next fetch says what failed.
+                Err(_) if !job.gather.is_empty() => return Ok(self.answer(job)),
+                supplied => supplied?,
+            }
+            match self.advance(&mut job)? {
+                Step::Done => return Ok(self.answer(job)),
+                Step::Need(_) if job.is_spent() => return Ok(self.answer(job)),
+                Step::Need(next) => need = next,
+            }
+        }
+    }
+
+    async fn supply(&self, job: &mut Job, need: Need) -> Result<()> {
+        match need {
+            Need::Locate { fresh } => self.look(job, fresh).await,
+            Need::Load { base, version, want } => {
+                // With an index, two; that counts for a bound which a cold fetch alone has.
+                job.gets = job.gets.saturating_add(if version.size() <= self.source.block { 1 } else { 2 });
+                match self.source.load(base, &version, want, job.gather.room()).await {
+                    Ok(piece) => {
+                        if self.is_faithful(base, &version) {
+                            piece.set_faithful();
+                        }
+                        self.set_window(piece);
+                        Ok(())
+                    }
+                    Err(error) if has_changed(&error) => self.changed(job, base, error).await,
+                    Err(error) => Err(error),
+                }
+            }
+            Need::Confirm(piece) => match self.source.confirm(piece.base, &piece.version).await {
+                Ok(()) => {
+                    self.remember_faithful(piece.base, &piece.version);
+                    piece.set_faithful();
+                    Ok(())
+                }
+                Err(error) if has_changed(&error) => self.changed(job, piece.base, error).await,
+                Err(error) => {
+                    let next = self.state.with_catalog(|catalog| catalog.around(piece.base).1);
+                    let error = with_next(error, piece.base, next);
+                    match (self.options.on_corrupt, next) {
+                        (OnCorrupt::Skip, Some(next)) => {
+                            job.skipped.push(error);
+                            job.gather.skip_to(next);
+                            Ok(())
+                        }
+                        _ => Err(error),
+                    }
+                }
+            },
+            Need::Tail { end } => self.look_beyond(job, end).await,
+            Need::End => self.find_end().await,
+            Need::LogJson => self.read_log_json(job).await,
+            Need::Resume { piece, fault, next } => self.resume(job, &piece, &fault, next).await,
+        }
+    }
+
+    async fn look(&self, job: &mut Job, fresh: bool) -> Result<()> {
+        job.count_look(&self.state.id)?;
+        job.listed = true;
+        locate(&self.state, job.position(), fresh).await?;
+        if fresh {
+            job.fresh_at = Some(job.position());
+        }
+        // A listing that reached the end needs no next-key GET after it.
+        job.tail_known |= self.state.with_catalog(|catalog| catalog.looked()).is_some_and(|looked| looked >= job.began);
+        Ok(())
+    }
+
+    /// A segment is not what the catalog says: another version, or gone.
+    async fn changed(&self, job: &mut Job, base: i64, error: Error) -> Result<()> {
+        if job.fresh_at == Some(job.position()) {
+            // A fresh look named it: what it says of a version, or of a key, is not what a GET says.
+            if error.kind() == ErrorKind::NotFound {
+                return Err(Error::new(ErrorKind::Unavailable, "a listing shows a segment that can't be read")
+                    .with_key(self.state.id.segment_key(base))
+                    .with_source(error));
+            }
+            let fetched = self.source.probe(base).await?;
+            self.state.with_catalog(|catalog| catalog.set_version(base, fetched.info.version));
+            job.count_look(&self.state.id)
+        } else {
+            self.look(job, true).await
+        }
+    }
+
+    /// Asks whether the log goes on after `end`: by the next key, or, when that was believed long
+    /// enough or the offset lies beyond, by a listing.
+    async fn look_beyond(&self, job: &mut Job, end: i64) -> Result<()> {
+        let now = self.state.runtime().clock().elapsed();
+        let (looked, newest) = self.state.with_catalog(|catalog| (catalog.looked(), catalog.newest()));
+        let exists = self.state.with_catalog(|catalog| catalog.start().is_some_and(|start| start.exists()));
+        let believed = looked.is_some_and(|looked| now.saturating_sub(looked) < BELIEVE_404);
+        if exists && believed && job.position() == end {
+            match self.source.probe(end).await {
+                Ok(fetched) => {
+                    let segment =
+                        SegmentRef { base: end, size: fetched.info.size, version: fetched.info.version.clone() };
+                    let piece = self.source.discovered(end, fetched).await?;
+                    self.state.with_catalog(|catalog| {
+                        catalog.follows(newest, segment);
+                        catalog.set_looked(now);
+                    });
+                    self.set_window(piece);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => job.tail_known = true,
+                Err(error) => return Err(error),
+            }
+            self.state.with_catalog(|catalog| catalog.set_asked(now));
+            return Ok(());
+        }
+        look_at_tail(&self.state).await?;
+        job.tail_known = true;
+        job.fresh_at = Some(job.position());
+        Ok(())
+    }
+
+    async fn read_log_json(&self, job: &mut Job) -> Result<()> {
+        match read_log_json(&self.state).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => self.look(job, true).await,
+            read => read,
+        }
+    }
+
+    /// Finds where a broken segment can be read again: says so, or goes on there.
+    async fn resume(&self, job: &mut Job, piece: &Arc<Piece>, fault: &Fault, next: Option<i64>) -> Result<()> {
+        let mut resume = fault.resume;
+        if resume.is_none() && !fault.whole {
+            let index = self.source.index(piece.base, &piece.version).await.unwrap_or_default();
+            let behind = |entry: IndexEntry| {
+                let truthful = piece.base_offset_at(entry.position).is_none_or(|base| base == entry.offset);
+                let behind = entry.position > fault.place.position && entry.offset > fault.place.offset;
+                (truthful && behind).then_some(Place { offset: entry.offset, position: entry.position })
+            };
+            if let Some(place) = index.as_ref().and_then(|index| index.find(job.position())).and_then(behind) {
+                // What is wanted stands behind the broken batch.
+                piece.note(place);
+                return Ok(());
+            }
+            resume = index.and_then(|index| index.next_after(fault.place.position)).and_then(behind);
+        }
+        let mut readable = resume.map(|place| place.offset).or(next);
+        if readable.is_none() {
+            // The newest segment: its footer says where the log ends.
+            readable = self.footer_end(piece).await.filter(|end| *end > fault.place.offset);
+        }
+        let error = self.fault_error(piece, fault, readable, next);
+        let (OnCorrupt::Skip, Some(readable)) = (self.options.on_corrupt, readable) else { return Err(error) };
+        job.skipped.push(error);
+        match resume {
+            Some(place) => piece.note(place),
+            None if next.is_none() => self.state.with_catalog(|catalog| catalog.set_end(piece.base, readable)),
+            None => {}
+        }
+        job.gather.skip_to(readable);
+        Ok(())
+    }
+
+    async fn footer_end(&self, piece: &Piece) -> Option<i64> {
+        let held = piece.is_whole().then(|| piece.bytes());
+        let footer = match held {
+            Some(bytes) => {
+                let at = bytes.len().checked_sub(crate::format::FOOTER_LEN)?;
+                SegmentFooter::parse(bytes.get(at..)?).ok()?
+            }
+            None => self.source.footer(piece.base, Some(&piece.version)).await.ok()?.0,
+        };
+        footer.last_offset.checked_add(1)
+    }
+
+    /// Finds the log's end by the footer of its newest segment; what can't be read is left open.
+    async fn find_end(&self) -> Result<()> {
+        if !self.state.with_catalog(|catalog| catalog.knows_newest()) {
+            look_at_tail(&self.state).await?;
+        }
+        let Some(newest) = self.state.with_catalog(|catalog| catalog.newest()) else { return Ok(()) };
+        if let Ok((footer, _)) = self.source.footer(newest, None).await {
+            let end = footer.last_offset.saturating_add(1);
+            self.state.with_catalog(|catalog| catalog.set_end(newest, end));
+        }
+        Ok(())
+    }
+}
+
+fn with_next(error: Error, base: i64, next: Option<i64>) -> Error {
+    match next {
+        Some(next) => error.with_offsets(base, next.saturating_sub(1)).with_next_readable(next),
+        None => error,
+    }
+}
