@@ -167,7 +167,7 @@ impl Chain {
     /// passed the next slot long ago, and merging may have taken it away since.
     fn follow(&mut self, found: Found) {
         let Found { segment, info } = found;
-        let next = segment.footer().last_offset.saturating_add(1);
+        let next = segment.next_offset();
         self.previous = Some(Previous { base: self.next, version: info.version, index_unsure: Some(segment) });
         (self.start, self.next) = (Start::Fixed, next);
     }

@@ -52,7 +52,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
         }
         match read_newest(state, options, newest).await {
             Ok((segment, version)) => {
-                let next = segment.footer().last_offset.saturating_add(1);
+                let next = segment.next_offset();
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(&state.id, log_start, next, state.now_ms());

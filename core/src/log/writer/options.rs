@@ -54,7 +54,7 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// Messages between entries of the sparse index (default 100, KafScale's).
     pub index_interval: i32,
-    /// Whether a `.kfst` time index is written with each segment (default no: one PUT more).
+    /// Whether a `.kfst` time index is written with each segment (default no: one PUT more, which the ack waits for).
     pub time_index: bool,
     /// A name for people, kept with each segment; the fenced learn by whom. Default none.
     pub name: Option<String>,

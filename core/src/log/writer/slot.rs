@@ -123,6 +123,7 @@ impl Flight {
             }
         };
         self.finish_index(env).await?;
+        self.put_time_index(env).await;
         // Invariant 1: the log may have been deleted or retained while the request was on its way.
         if env.is_stale(chain.seen) {
             sent = self.look_after(chain, env, &version).await?;
@@ -146,8 +147,7 @@ impl Flight {
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
         let segment = env.bounded(self.built.size, env.store().create(&self.key, payload, &self.identity));
         let index = self.put_index(env);
-        let time_index = self.put_time_index(env);
-        let (segment, index, ()) = futures_util::future::join3(segment, index, time_index).await;
+        let (segment, index) = futures_util::future::join(segment, index).await;
         match index.ok_or_else(|| self.gave_up())? {
             Ok(Created::Yes(_)) => self.index_done = true,
             Ok(Created::SyncFailed { error, .. }) => {
@@ -174,12 +174,16 @@ impl Flight {
         env.bounded(self.built.index.len() as u64, env.store().create(&key, payload, &Identity::default())).await
     }
 
-    /// Best effort: readers do without it.
+    /// Once the slot is ours, so that a loser leaves none beside the winner's segment. Best effort: readers
+    /// do without it.
     async fn put_time_index(&self, env: &Env<'_>) {
-        if let Some(time_index) = &self.built.time_index {
-            let key = env.id().time_index_key(self.slot);
-            let payload = PutPayload::from_bytes(time_index.encode());
-            let _ = env.bounded(0, env.store().create(&key, payload, &Identity::default())).await;
+        let Some(time_index) = &self.built.time_index else { return };
+        let key = env.id().time_index_key(self.slot);
+        let payload = PutPayload::from_bytes(time_index.encode());
+        let created = env.bounded(0, env.store().create(&key, payload.clone(), &Identity::default())).await;
+        if matches!(created, Some(Ok(Created::Exists))) {
+            // A leftover of another segment; create-only first, for a late one must not replace a merged segment's.
+            let _ = env.bounded(0, env.store().overwrite(&key, payload)).await;
         }
     }
 

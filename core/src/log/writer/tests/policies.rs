@@ -196,3 +196,26 @@ async fn a_takeover_against_a_busy_owner_ends_contended_and_says_not_stored() {
     // It holds nothing, so it may try again.
     assert_eq!(append(&writer, "b").await.unwrap(), (70, 70));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_loser_leaves_no_time_index_beside_the_winners_segment() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(policy(OnConflict::Rebase).time_index(true)).await;
+    world.put_segment(0, "rival").await;
+    assert_eq!(append(&writer, "a").await.unwrap(), (1, 1));
+    let keys = world.keys().await;
+    assert!(!keys.contains(&format!("{PREFIX}segment-{:020}.kfst", 0)));
+    assert!(keys.contains(&format!("{PREFIX}segment-{:020}.kfst", 1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leftover_time_index_is_written_over() {
+    let world = World::new();
+    let process = world.process(1);
+    let key = format!("{PREFIX}segment-{:020}.kfst", 0);
+    world.put(&key, "a leftover").await;
+    append(&process.writer(options().time_index(true)).await, "a").await.unwrap();
+    let found = crate::format::TimeIndex::parse(&world.bytes(&key).await.unwrap()).unwrap();
+    assert_eq!((found.min_offset, found.max_offset), (0, 0));
+}
