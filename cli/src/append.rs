@@ -135,7 +135,7 @@ impl Job<'_> {
     async fn close(mut self, fed: Outcome) -> Outcome {
         let ended = match fed {
             Err(Failure::Error(error)) if error.kind() == ErrorKind::TimedOut => self.abandon(error).await,
-            fed => fed.and(self.flush().await),
+            fed => said(fed, self.flush().await),
         };
         if let Some(reporter) = self.reporter.take() {
             tokio::select! {
@@ -147,7 +147,7 @@ impl Job<'_> {
         if self.control_skipped > 0 {
             output::note(&format!("{} control records were passed over; --raw keeps them", self.control_skipped));
         }
-        let ended = ended.and(self.tally.first_error().map_or(Ok(()), |error| Err(error.into())));
+        let ended = said(ended, self.tally.first_error().map_or(Ok(()), |error| Err(error.into())));
         if let (Err(Failure::Error(_)), Some(durable)) = (&ended, self.tally.durable()) {
             output::note(&format!("durable before that: {} offsets, the last is {}", durable.offsets, durable.last));
         }
@@ -183,6 +183,15 @@ impl Job<'_> {
                 }
             }
         }
+    }
+}
+
+/// What is said of two endings: the first that is an error. A signal says that all is durable, so it
+/// gives way.
+fn said(first: Outcome, second: Outcome) -> Outcome {
+    match (first, second) {
+        (Err(Failure::Signal(_)), Err(second)) => Err(second),
+        (first, second) => first.and(second),
     }
 }
 

@@ -10,13 +10,14 @@ use crate::output;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    stored data is wrong: findings of verify, a corrupt object, something skipped
+  1    stored data is wrong: findings of verify, a corrupt object, something skipped; repair left something to do
   2    wrong usage, or input that can't be understood
   3    not found, or an offset outside the log
   4    another writer has the partition: conflict or fenced
   5    the store can't be reached, refused, or made no progress within --timeout
   6    a fault of this program, or output that can't be written
-  130  interrupted (Ctrl-C); 143: terminated. What append had read by then is durable";
+  130  append was interrupted (Ctrl-C), 143 terminated, 141 its report is read no more:
+       what it had read by then is durable";
 
 /// Why a run did not simply succeed.
 #[derive(Debug)]

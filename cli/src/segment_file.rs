@@ -27,6 +27,10 @@ pub(crate) struct SegmentFile {
     next_offset: i64,
     /// The last offset of the batch read last, of one that overlaps too.
     last_offset: i64,
+    /// Records that the batches' headers promise; and whether batches overlapped, which KafScale may
+    /// count or not.
+    records: i64,
+    overlaps: bool,
     state: State,
 }
 
@@ -58,6 +62,8 @@ impl SegmentFile {
             crc: 0,
             next_offset: header.base_offset,
             last_offset: -1,
+            records: 0,
+            overlaps: false,
             state: State::Reading,
         })
     }
@@ -118,13 +124,16 @@ impl SegmentFile {
                 }
             };
             self.last_offset = batch.last_offset();
+            self.records = self.records.saturating_add(i64::from(batch.header().record_count));
             if batch.base_offset() >= self.next_offset {
                 self.next_offset = batch.next_offset();
                 return Ok(Some(batch));
             }
+            self.overlaps = true;
         }
         if self.state == State::Reading {
             self.state = State::Ended;
+            self.check_count()?;
             self.check_footer()?;
         }
         Ok(None)
@@ -143,6 +152,10 @@ impl SegmentFile {
         bytes.append(&mut rest);
         self.crc = crc32c_append(self.crc, &bytes);
         self.position = at.saturating_add(len);
+        if at == HEADER_LEN as u64 && header.base_offset != self.header.base_offset {
+            let what = format!("found base offset {}, expected the segment's {}", header.base_offset, self.next_offset);
+            return Err(self.corrupt(at, what));
+        }
         let batch = Batch::parse(&Bytes::from(bytes), 0, CrcCheck::Verify);
         batch.map_err(|e| {
             let next = header.next_offset();
@@ -153,6 +166,14 @@ impl SegmentFile {
     fn footer(&mut self) -> Result<SegmentFooter, Error> {
         let bytes = self.read(FOOTER_LEN as u64)?;
         SegmentFooter::parse(&bytes).map_err(|e| self.malformed(e, self.end))
+    }
+
+    fn check_count(&self) -> Result<(), Error> {
+        let count = i64::from(self.header.message_count);
+        if self.position > HEADER_LEN as u64 && (count == self.records || (self.overlaps && count < self.records)) {
+            return Ok(());
+        }
+        Err(self.corrupt(16, format!("found a message count of {count}, expected {}", self.records)))
     }
 
     fn check_footer(&mut self) -> Result<(), Error> {
@@ -179,3 +200,6 @@ pub(crate) fn read(path: &Path) -> Result<Bytes, Error> {
     }
     Ok(std::fs::read(path).map_err(unreadable)?.into())
 }
+
+#[cfg(test)]
+mod tests;
