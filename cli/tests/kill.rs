@@ -175,7 +175,7 @@ fn nothing_acked_is_lost_when_the_process_is_killed() {
         acked_in_all += acked.len();
         acked_records += acked_end - end;
 
-        if acked.is_empty() && !bucket.path().join(format!("default/{partition}")).exists() {
+        if acked.is_empty() && !bucket.path().join(format!("default/{partition}/log.json")).exists() {
             // It died before it made the log.
             continue;
         }

@@ -92,7 +92,7 @@ fn a_store_that_never_answers_is_given_up() {
 fn a_store_that_goes_away_while_appends_are_pending_is_given_up() {
     let Some(mut server) = S3Server::start() else { return };
     use std::io::{BufRead, BufReader, Read, Write};
-    let mut command = on(&server, "append --lines --report t/0 --timeout 500ms --flush-interval 10ms");
+    let mut command = on(&server, "append --lines --report t/0 --timeout 2s --flush-interval 10ms");
     let mut child = common::Killed(command.stdin(std::process::Stdio::piped()).spawn().unwrap());
     let mut stdin = child.0.stdin.take().unwrap();
     let mut report = BufReader::new(child.0.stdout.take().unwrap());
