@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn threads() -> usize {
-    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_thousand_partitions_stay_in_a_bounded_buffer_and_are_all_durable() {
     const BOUND: usize = 16 << 20;
@@ -37,22 +33,6 @@ async fn a_thousand_partitions_stay_in_a_bounded_buffer_and_are_all_durable() {
     for writer in &writers {
         writer.flush().await.unwrap();
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn ten_thousand_open_and_idle_partitions_cost_no_thread_and_no_request() {
-    let world = World::new();
-    let process = world.process(1);
-    let before = threads();
-    let mut writers = Vec::new();
-    for n in 0..10_000 {
-        writers.push(process.bucket.partition("many", n).unwrap().writer(options()).await.unwrap());
-    }
-    let opened = process.requests();
-    process.bucket.runtime().clock().sleep(Duration::from_secs(86_400)).await;
-    assert_eq!(process.requests().since(&opened).total(), 0);
-    assert_eq!(threads(), before);
-    assert_eq!(writers.len(), 10_000);
 }
 
 #[test]
