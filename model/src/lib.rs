@@ -1,0 +1,94 @@
+//! The commit protocol of libkfs as a model that is checked exhaustively.
+//!
+//! The model follows `core/src/log/writer` request by request, in its words: an [`Action`] is called what
+//! the code calls the step (`put`, `inspect`, `look_before`, `finish_index`, `follow`, `reopen` ...), a
+//! writer's state has the fields of `Chain` and `Flight`. [stateright] visits every state that any order
+//! of actions leads to, and checks each against the invariants of the design ([`Rule`]). Each run also
+//! names what it must come by ([`Event`]), so that no rule holds for want of anything happening. And each
+//! known way to get the protocol wrong is a [`Mutation`], which must break a rule.
+//!
+//! ```text
+//! cargo test -p kfs-model                              # all runs and mutations, about half a minute on two cores
+//! cargo test -p kfs-model -- --nocapture               # and the way into each mutation's trap
+//! cargo test -p kfs-model -- --ignored --nocapture     # larger runs: many minutes, several GiB
+//! ```
+//!
+//! # What is modelled
+//!
+//! - One partition: slots that are created once, each with its index, `log.json`, the log start mark, the
+//!   metadata that tells whose a segment is (and stores that lose it).
+//! - A create acts at once and is answered; is refused before it acts; loses its reply and acts at any time up
+//!   to the grace, after other writers, maintenance and its own writer's end; is answered with a
+//!   conflict and keeps nothing; acts and is answered with a conflict, for the client sent it twice; or its
+//!   fsync fails, visible or not. Segment and index are two requests.
+//! - Up to three writers of every policy, with start offsets and leader epochs, whose appends take one
+//!   or two offsets. They lose slots, follow, reopen, are fenced, poisoned and contended, give up at a close's
+//!   deadline, crash between any two requests and come back.
+//! - Sleep. Two actions pass time for everybody: `BoundPasses`, longer than `stale_after`; `GracePasses`,
+//!   longer than the grace, after which no request sent before acts any more. In `pausing process` one does: the process
+//!   paused between its last look at the clock and the send.
+//! - Maintenance by its rules: the mark first, then the oldest segment, never the newest, never one younger than
+//!   the bound; merging of old segments, with what was replaced left in place for the grace and deleted from the
+//!   oldest up.
+//! - A partition that is deleted while everybody sleeps, and made again, with another start offset too.
+//!
+//! # What is left out
+//!
+//! - Bytes. A segment is the list of its appends, an index the content that it belongs to. So parsing and
+//!   corruption are not here, nor are readers, except that what was acked is looked up as they do it: by the
+//!   greatest name at or below an offset.
+//! - Batching. A flush holds one append, for all in a segment share its fate. A claim is such an append.
+//! - Reads, listings and overwrites of indexes are one step each: retried, they are answered some time. Between two of
+//!   them anything can happen. Merging replaces a segment and its index in one step.
+//! - Time is coarse. All clocks jump at once, so nothing is said about a moment *just* within the bound: what is
+//!   replaced must be kept for the grace *and* the bound, as a try may leave that long after its look.
+//! - Liveness. Nothing is said about how soon a writer wins.
+//! - Deletion of a partition while somebody writes to it. A log that is deleted and made again under a
+//!   writer that has seen the old one within the bound can get two chains; whoever deletes stops the writers or
+//!   waits for the grace.
+//! - In `pausing process` what was acked is looked up along the chain, not by names: a segment that gets into a slot
+//!   after the grace hides merged bytes from who reads by names, until it is repaired. It is never acked.
+//!
+//! # Sizes
+//!
+//! What may happen how often is in [`runs`]. States that are different, and transitions between them:
+//!
+//! | run | states | transitions |
+//! |---|---|---|
+//! | empty partition | 929,987 | 2,512,972 |
+//! | start offsets | 1,258,629 | 4,816,264 |
+//! | three policies | 1,594,207 | 6,415,809 |
+//! | takeover and back | 2,146,573 | 5,346,222 |
+//! | contention | 242,622 | 699,072 |
+//! | leader epochs | 2,184,918 | 6,777,917 |
+//! | empty conflicts | 963,357 | 2,250,027 |
+//! | repeating store | 147,385 | 481,694 |
+//! | no metadata | 306,038 | 986,757 |
+//! | directory | 148,838 | 392,025 |
+//! | merging | 1,860,012 | 5,584,427 |
+//! | retention | 1,229,667 | 3,856,898 |
+//! | pausing process | 1,118,194 | 3,531,404 |
+//! | deletion | 294,215 | 696,124 |
+//! | made again | 413,154 | 1,213,394 |
+
+mod action;
+mod commit;
+mod config;
+mod flight;
+mod maintenance;
+mod model;
+mod mutation;
+mod properties;
+mod reached;
+mod requests;
+pub mod runs;
+mod state;
+mod store;
+
+pub use action::{Action, Request};
+pub use config::{APPENDS, Budget, Config, OFFSETS, Policy, WRITERS, WriterConfig};
+pub use model::Commit;
+pub use mutation::Mutation;
+pub use properties::Rule;
+pub use reached::{Event, Reached};
+pub use state::State;

@@ -1,0 +1,134 @@
+//! The model as stateright knows it.
+
+use std::sync::Arc;
+
+use stateright::{Model, Property};
+
+use crate::action::{self, Action};
+use crate::config::Config;
+use crate::mutation::Mutation;
+use crate::properties::{self, Rule};
+use crate::reached::{Event, Reached};
+use crate::state::State;
+
+/// The commit protocol with one [`Config`].
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub(crate) config: Config,
+    expected: Vec<Event>,
+    until_broken: bool,
+    pub(crate) reached: Arc<Reached>,
+}
+
+impl Commit {
+    /// The model of a run in which each of these events must be reached.
+    ///
+    /// # Panics
+    /// When the run needs more offsets, writers or appends than the model has room for.
+    pub fn new(config: Config, expected: &[Event]) -> Self {
+        assert!(config.fits(), "{} does not fit the model's fixed sizes", config.name);
+        Commit { config, expected: expected.to_vec(), until_broken: false, reached: Arc::default() }
+    }
+
+    /// The model of a run that ends when any rule is broken, with the path to it.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn until_broken(config: Config) -> Self {
+        Commit { until_broken: true, ..Commit::new(config, &[]) }
+    }
+
+    /// What the run is called.
+    pub fn name(&self) -> &'static str {
+        self.config.name
+    }
+
+    /// How often each event was reached, counted over all transitions.
+    pub fn reached(&self) -> Arc<Reached> {
+        self.reached.clone()
+    }
+}
+
+/// One transition under way.
+pub(crate) struct Run<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) reached: &'a Reached,
+    pub(crate) state: State,
+}
+
+impl Run<'_> {
+    pub(crate) fn mutated(&self, mutation: Mutation) -> bool {
+        self.config.mutation == Some(mutation)
+    }
+
+    pub(crate) fn reach(&self, event: Event) {
+        self.reached.count(event);
+    }
+
+    pub(crate) fn breaks(&mut self, rule: Rule) {
+        self.state.broken.0 |= 1 << rule as u16;
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Find(w) => self.find(w),
+            Action::ReadNewest(w) => self.read_newest(w),
+            Action::FixStart(w) => self.fix_start(w),
+            Action::ReadLogJson(w) => self.read_log_json(w),
+            Action::LookBefore(w) => self.look_before(w),
+            Action::SettlePreviousIndex(w) => self.settle_previous_index(w),
+            Action::Put(w) => self.put(w),
+            Action::Inspect(w) => self.inspect(w),
+            Action::FinishIndex(w) => self.finish_index(w),
+            Action::IndexRefused(w) => self.index_refused(w),
+            Action::LookAfter(w) => self.look_after(w),
+            Action::Ack(w) => self.ack(w),
+            Action::GiveUp(w) => self.give_up(w),
+            Action::Crash(w) => self.crash(w),
+            Action::Answer(w, request) => self.answer(w, request),
+            Action::LoseReply(w, request) => self.lose_reply(w, request),
+            Action::Refuse(w, request) => self.refuse(w, request),
+            Action::EmptyConflict(w, request) => self.empty_conflict(w, request),
+            Action::OwnConflict(w, request) => self.own_conflict(w, request),
+            Action::SyncFails(w, request, visible) => self.sync_fails(w, request, visible),
+            Action::LandSegment { slot, append } => self.land_segment(slot, append),
+            Action::LandIndex { slot, append } => self.land_index(slot, append),
+            Action::LandLogJson { start_offset } => self.land_log_json(start_offset),
+            Action::BoundPasses => self.bound_passes(),
+            Action::GracePasses => self.grace_passes(),
+            Action::Retain => self.retain(),
+            Action::Merge(from, to) => self.merge(from, to),
+            Action::DeleteReplaced(base) => self.delete_replaced(base),
+            Action::DeletePartition => self.delete_partition(),
+        }
+    }
+}
+
+impl Model for Commit {
+    type State = State;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::first(&self.config)]
+    }
+
+    fn actions(&self, state: &State, actions: &mut Vec<Action>) {
+        // What follows from a broken promise is of no interest.
+        if state.broken.0 == 0 {
+            action::possible(&self.config, state, actions);
+        }
+    }
+
+    fn next_state(&self, last: &State, action: Action) -> Option<State> {
+        let mut run = Run { config: &self.config, reached: &self.reached, state: *last };
+        run.act(action);
+        let mut next = run.state;
+        properties::check(&self.config, last, action, &mut next);
+        let changed = State { left: last.left, ..next } != *last;
+        changed.then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        if self.until_broken { vec![properties::any()] } else { properties::all(&self.expected) }
+    }
+}
