@@ -13,7 +13,7 @@ use crate::units;
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
     /// The bucket: file:///directory, s3://bucket/prefix (settings from AWS_*).
-    #[arg(long, global = true, env = "KFS_BUCKET", value_name = "URL")]
+    #[arg(long, global = true, env = "KFS_BUCKET", hide_env_values = true, value_name = "URL")]
     pub(crate) bucket: Option<String>,
     /// The namespace of topics.
     #[arg(long, global = true, default_value_t, value_name = "NAME")]

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn appends_gather_behind_the_put_in_flight() {
+async fn invariant_3_appends_gather_behind_the_put_in_flight() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;

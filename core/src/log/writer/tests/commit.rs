@@ -83,7 +83,7 @@ async fn a_retry_sends_the_same_bytes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lost_reply_is_found_to_be_ours() {
+async fn invariant_4_a_lost_reply_is_found_to_be_ours() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
@@ -106,7 +106,7 @@ async fn a_lost_reply_of_the_first_commit_is_found_to_be_ours() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_that_kept_nothing_is_tried_again() {
+async fn invariant_4_a_conflict_that_kept_nothing_is_tried_again() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;

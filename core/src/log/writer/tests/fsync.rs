@@ -60,7 +60,7 @@ impl Directory {
 }
 
 #[tokio::test]
-async fn a_failed_fsync_of_the_segment_poisons_and_stores_nothing() {
+async fn invariant_1_a_failed_fsync_of_the_segment_poisons_and_stores_nothing() {
     let directory = Directory::new();
     let writer = directory.writer().await;
     append(&writer, "a").await.unwrap();
@@ -71,7 +71,7 @@ async fn a_failed_fsync_of_the_segment_poisons_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_failed_fsync_of_the_directory_poisons_and_is_perhaps_stored() {
+async fn invariant_1_a_failed_fsync_of_the_directory_poisons_and_is_perhaps_stored() {
     let directory = Directory::new();
     let writer = directory.writer().await;
     append(&writer, "a").await.unwrap();
@@ -95,7 +95,7 @@ async fn a_failed_fsync_of_the_index_poisons_though_the_segment_is_in() {
 }
 
 #[tokio::test]
-async fn a_failed_fsync_while_a_leftover_index_is_written_over_poisons() {
+async fn invariant_1_a_failed_fsync_while_a_leftover_index_is_written_over_poisons() {
     let directory = Directory::new();
     let writer = directory.writer().await;
     append(&writer, "a").await.unwrap();

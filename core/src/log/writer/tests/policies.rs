@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn takeover_displaces_the_owner_who_then_is_fenced() {
+async fn invariant_3_takeover_displaces_the_owner_who_then_is_fenced() {
     let world = World::new();
     let (one, two) = (world.process(1), world.process(2));
     let old = one.writer(options().name("old")).await;
@@ -52,7 +52,7 @@ async fn rebase_lets_writers_share_a_partition() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn offsets_under_takeover_are_final_after_the_first_commit() {
+async fn invariant_2_offsets_under_takeover_are_final_after_the_first_commit() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
@@ -156,7 +156,7 @@ async fn a_dropped_writer_flushes_and_makes_room_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn junk_in_the_next_slot_is_corrupt_with_its_key() {
+async fn invariant_7_junk_in_the_next_slot_is_corrupt_with_its_key() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;

@@ -19,7 +19,7 @@ async fn an_append_after_the_bound_costs_one_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_writer_that_wakes_after_its_slot_was_merged_away_is_fenced() {
+async fn invariant_2_a_writer_that_wakes_after_its_slot_was_merged_away_is_fenced() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
@@ -96,7 +96,7 @@ async fn a_try_that_took_longer_than_the_bound_is_acked_after_a_second_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_segment_won_in_the_middle_of_the_past_is_not_acked() {
+async fn invariant_1_a_segment_won_in_the_middle_of_the_past_is_not_acked() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;

@@ -74,7 +74,7 @@ async fn an_empty_log_continues_at_its_log_start_mark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flipped_bit_anywhere_in_the_newest_segment_opens_no_writer() {
+async fn invariant_7_a_flipped_bit_anywhere_in_the_newest_segment_opens_no_writer() {
     let world = World::new();
     let process = world.process(1);
     let bytes = world.put_segment(0, "some value").await;
