@@ -1,0 +1,102 @@
+//! What is drawn from the seed before a simulation begins.
+
+use std::time::Duration;
+
+use kfs_core::OnConflict;
+use kfs_core::testing::{Faults, Prng};
+
+/// The settings of one simulation.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The seed of everything.
+    pub seed: u64,
+    /// Processes that live side by side.
+    pub processes: usize,
+    /// How often each is started, at most.
+    pub lives: u64,
+    /// What each life does, at most.
+    pub steps: u64,
+    /// What happens to requests.
+    pub faults: Faults,
+    /// The store's client sends each request once.
+    pub sent_once: bool,
+    /// The store keeps no metadata: then one process at a time writes, and nothing is merged.
+    pub lossy: bool,
+    /// How long maintenance leaves in place what it replaced, and how late a put may land.
+    pub grace: Duration,
+    /// Old segments are merged and deleted.
+    pub maintenance: bool,
+    /// All wall clocks stand still at one time, and equal payloads are appended by several.
+    pub twins: bool,
+    /// Writers are given leader epochs.
+    pub epochs: bool,
+    /// Start offsets that writers ask for.
+    pub starts: Vec<Option<i64>>,
+    /// Segments that were there before, as KafScale leaves them: without `log.json`.
+    pub planted: u64,
+    /// Policies to choose from.
+    pub policies: Vec<OnConflict>,
+    /// Timestamps are those of the append, so that they hardly fall; else any.
+    pub ordered: bool,
+    /// Processes sleep for hours and days.
+    pub sleepy: bool,
+}
+
+impl Config {
+    /// Draws the settings.
+    pub fn draw(seed: u64) -> Self {
+        let mut prng = Prng::new(seed ^ 0x6b66_735f_7369_6d00);
+        let minute = Duration::from_secs(60);
+        let grace = pick(&mut prng, &[15 * minute, 60 * minute, 24 * 60 * minute]);
+        let lossy = prng.one_in(12);
+        let sent_once = prng.one_in(2);
+        let mut faults = match prng.below(8) {
+            0 => Faults::calm(),
+            1..=4 => Faults::flaky(),
+            _ => Faults::stormy(),
+        };
+        faults = faults.latest(if prng.one_in(2) { minute } else { grace }).page(pick(&mut prng, &[2, 5, 1000, 1000]));
+        faults = faults.spell(pick(&mut prng, &[0, 2, 10])).longest_spell(5 * minute);
+        faults = faults.latency(Duration::from_millis(pick(&mut prng, &[1, 20, 300])));
+        if sent_once {
+            faults = faults.twice(0);
+        }
+        if lossy {
+            faults = faults.lose_metadata(if prng.one_in(2) { 700 } else { 30 });
+        }
+        let starts = match prng.below(4) {
+            0 => vec![None, Some(0), Some(7)],
+            1 => vec![Some(5), None, Some(5), Some(1000)],
+            _ => vec![None],
+        };
+        let policies = match prng.below(6) {
+            0 => vec![OnConflict::Takeover],
+            1 => vec![OnConflict::Rebase],
+            2 => vec![OnConflict::Fence, OnConflict::Takeover],
+            _ => vec![OnConflict::Takeover, OnConflict::Takeover, OnConflict::Rebase, OnConflict::Fence],
+        };
+        Config {
+            seed,
+            processes: if lossy { 1 } else { 1 + prng.below(4) as usize },
+            lives: 1 + prng.below(4),
+            steps: 4 + prng.below(24),
+            faults,
+            sent_once,
+            lossy,
+            grace,
+            maintenance: !lossy && prng.below(3) > 0,
+            twins: prng.one_in(5),
+            epochs: prng.one_in(3),
+            starts,
+            planted: if prng.one_in(6) { 1 + prng.below(3) } else { 0 },
+            policies,
+            ordered: prng.below(4) > 0,
+            sleepy: prng.one_in(2),
+        }
+    }
+}
+
+/// One of these.
+pub(crate) fn pick<T: Clone>(prng: &mut Prng, from: &[T]) -> T {
+    from[prng.below(from.len() as u64) as usize].clone()
+}

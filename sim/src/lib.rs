@@ -1,0 +1,33 @@
+//! A simulation of libkfs from one seed.
+//!
+//! Several processes share one partition in one store. Each has a clock, faults and a bucket of its
+//! own, and a program that opens writers, appends, waits, claims, closes, reads. They are killed
+//! between any two requests and suspended for days; their requests are lost, doubled, and land hours
+//! later; old segments are merged and deleted under them. Time is virtual, and every choice is drawn
+//! from the seed: the same seed gives the same trace. An oracle watches the store itself and holds
+//! it against what the programs were told.
+//!
+//! ```
+//! let report = kfs_sim::run(7, false);
+//! assert_eq!(report.violation, None);
+//! assert_eq!(report.hash, kfs_sim::run(7, false).hash);
+//! ```
+
+mod app;
+mod clock;
+mod config;
+mod host;
+mod kafscale;
+mod maintain;
+mod many;
+mod oracle;
+mod process;
+mod reading;
+mod run;
+mod shared;
+mod trace;
+mod world;
+
+pub use config::Config;
+pub use many::{Totals, run_many};
+pub use run::{Report, run};

@@ -1,0 +1,231 @@
+//! Maintenance by design.md's rules, as small as can be: log start marks, retention, merging.
+//!
+//! It runs in a process that fails and is killed as all do. Its clock is right: ages are told by the
+//! store's own last-modified.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kfs_core::format::{CrcCheck, Limits, ObjectName, PartitionId, Segment, SegmentBuilder, SparseIndex};
+use kfs_core::runtime::Clock;
+use kfs_core::store::{ObjectInfo, ReadRange};
+use kfs_core::testing::Prng;
+use kfs_core::{Error, ErrorKind, Result};
+use object_store::{Attribute, Attributes, ObjectStore, PutMode, PutOptions, UpdateVersion};
+
+use crate::host::Host;
+use crate::oracle::brief;
+
+/// A segment as maintenance sees it.
+struct Seen {
+    base: i64,
+    segment: Segment,
+    info: ObjectInfo,
+    e_tag: Option<String>,
+    /// It lies inside the range of the one before: merging left it, or a writer that slept made it.
+    inside: bool,
+}
+
+/// Maintains the partition.
+pub(crate) struct Maintainer {
+    host: Arc<Host>,
+    prng: Prng,
+    id: PartitionId,
+}
+
+impl Maintainer {
+    /// In a process.
+    pub(crate) fn new(host: Arc<Host>, prng: Prng) -> Self {
+        let id = host.id();
+        Maintainer { host, prng, id }
+    }
+
+    fn note(&self, line: std::fmt::Arguments<'_>) {
+        self.host.world.note(format_args!("p{} {line}", self.host.number));
+    }
+
+    /// One round: one thing is done, or tried.
+    pub(crate) async fn round(&mut self) {
+        let done = match self.prng.below(5) {
+            0 => self.retain().await,
+            1 | 2 => self.merge().await,
+            _ => self.clear().await,
+        };
+        if let Err(error) = done {
+            self.note(format_args!("maintenance gives up: {}", brief(&error)));
+        }
+    }
+
+    /// Makes all indexes right: the last thing when all is quiet.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        for seen in self.look().await? {
+            self.make_sidecars_right(seen.base, &seen.segment).await?;
+        }
+        Ok(())
+    }
+
+    fn is_old(&self, info: &ObjectInfo) -> bool {
+        let age = self.host.world.clock.wall_ms() - info.modified_ms;
+        Duration::from_millis(u64::try_from(age).unwrap_or(0)) > self.host.world.config.grace
+    }
+
+    /// All segments, read whole.
+    async fn look(&self) -> Result<Vec<Seen>> {
+        let store = self.host.bucket.store();
+        let (prefix, mut after, mut bases) = (self.id.prefix(), None, Vec::new());
+        loop {
+            let page = store.list_page(&prefix, after.as_deref(), 1000).await?;
+            after = page.objects.last().map(|o| o.key.clone()).or(after);
+            let names = page.objects.iter().filter_map(|o| o.key.strip_prefix(&prefix).and_then(ObjectName::parse));
+            bases.extend(names.filter_map(|name| if let ObjectName::Segment(base) = name { Some(base) } else { None }));
+            if page.complete {
+                break;
+            }
+        }
+        let (mut found, mut end) = (Vec::new(), i64::MIN);
+        for base in bases {
+            let key = self.id.segment_key(base);
+            let fetched = store.get(&key, ReadRange::Whole, None).await?;
+            let segment = Segment::parse(&fetched.bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
+            let inside = base < end;
+            end = end.max(segment.next_offset());
+            let e_tag = fetched.info.version.e_tag().map(|tag| format!("\"{tag}\""));
+            found.push(Seen { base, segment, info: fetched.info, e_tag, inside });
+        }
+        Ok(found)
+    }
+
+    /// Retention: moves the log's start, then removes what lies below it, strictly from the oldest up.
+    async fn retain(&mut self) -> Result<()> {
+        let seen = self.look().await?;
+        let Some((newest, rest)) = seen.split_last() else { return Ok(()) };
+        let old = rest.iter().take_while(|s| s.inside || self.is_old(&s.info)).count();
+        if old == 0 {
+            return Ok(());
+        }
+        let last = &rest[self.prng.below(old as u64) as usize];
+        // Anywhere in it, and sometimes before its end.
+        let within = (last.segment.next_offset() - last.base + 1) as u64;
+        let mark = (last.base + self.prng.below(within) as i64).min(newest.base);
+        self.note(format_args!("maintenance moves the log's start to {mark}"));
+        let key = self.id.log_start_key(mark);
+        self.put(&key, Bytes::new(), PutMode::Create, None).await?;
+        // A conflict may keep nothing: nothing is removed before the mark was seen.
+        self.host.bucket.store().head(&key).await?;
+        for old in rest.iter().filter(|s| s.segment.next_offset() <= mark) {
+            self.remove(old.base).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what merging replaced, a grace after it did.
+    async fn clear(&mut self) -> Result<()> {
+        let seen = self.look().await?;
+        let mut cover: Option<&Seen> = None;
+        for seen in &seen {
+            if !seen.inside {
+                cover = Some(seen);
+            } else if cover.is_some_and(|cover| self.is_old(&cover.info)) {
+                self.remove(seen.base).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment goes first, and it is certain that it is gone; then what stands beside it.
+    async fn remove(&self, base: i64) -> Result<()> {
+        let store = self.host.bucket.store();
+        for key in [self.id.segment_key(base), self.id.index_key(base), self.id.time_index_key(base)] {
+            store.delete(&key).await?;
+            match store.head(&key).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(Error::new(ErrorKind::Unavailable, "it is still there").with_key(key)),
+            }
+        }
+        self.note(format_args!("maintenance removed {base}"));
+        Ok(())
+    }
+
+    /// Merges some neighbours, never the newest, into the first of them.
+    async fn merge(&mut self) -> Result<()> {
+        let seen = self.look().await?;
+        let heads: Vec<&Seen> = seen.iter().filter(|s| !s.inside).collect();
+        let Some((_, heads)) = heads.split_last() else { return Ok(()) };
+        if heads.len() < 2 {
+            return Ok(());
+        }
+        let from = self.prng.below(heads.len() as u64 - 1) as usize;
+        let count = 2 + self.prng.below(4) as usize;
+        let run: Vec<&Seen> = heads[from..].iter().take(count).copied().collect();
+        let dense = run.windows(2).all(|pair| pair[0].segment.next_offset() == pair[1].base);
+        let head = run[0];
+        if !dense || head.e_tag.is_none() {
+            return Ok(());
+        }
+        let mut builder = SegmentBuilder::new(head.base, self.host.clock.wall_ms(), 2)?;
+        for batch in run.iter().flat_map(|s| s.segment.batches().map(|at| at.batch)) {
+            builder.push_at_own_offset(&batch)?;
+        }
+        let built = builder.finish()?;
+        let bytes: Bytes = built.chunks.concat().into();
+        let name = format!("m{}", self.prng.next_u64());
+        let key = self.id.segment_key(head.base);
+        let condition = UpdateVersion { e_tag: head.e_tag.clone(), version: None };
+        self.note(format_args!("maintenance merges {} to {}", head.base, built.last_offset));
+        let put = self.put(&key, bytes.clone(), PutMode::Update(condition), Some(name.clone())).await;
+        if let Err(error) = put {
+            let there = self.host.bucket.store().head(&key).await?;
+            if there.identity.kfsmerged != Some(name) {
+                return Err(error);
+            }
+        }
+        let merged = Segment::parse(&bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
+        self.make_sidecars_right(head.base, &merged).await
+    }
+
+    /// The index, and the time index where there is one.
+    async fn make_sidecars_right(&self, base: i64, segment: &Segment) -> Result<()> {
+        let store = self.host.bucket.store();
+        let key = self.id.index_key(base);
+        let there = optional(store.get(&key, ReadRange::Whole, None).await)?;
+        let interval = there.as_ref().and_then(|b| SparseIndex::parse(b).ok()).map_or(2, |index| index.interval());
+        let right = segment.index(interval).encode();
+        if there.as_ref() != Some(&right) {
+            self.put(&key, right, PutMode::Overwrite, None).await?;
+        }
+        let key = self.id.time_index_key(base);
+        let there = optional(store.get(&key, ReadRange::Whole, None).await)?;
+        let right = segment.time_range(&Limits::default()).map_err(|e| e.into_error(&key))?;
+        match (there, right.map(|right| right.encode())) {
+            (Some(there), Some(right)) if there != right => self.put(&key, right, PutMode::Overwrite, None).await,
+            (Some(_), None) => store.delete(&key).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts are not the store's to try again.
+    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode, merged: Option<String>) -> Result<()> {
+        let mut attributes = Attributes::new();
+        if let Some(merged) = merged {
+            attributes.insert(Attribute::Metadata("kfsmerged".into()), merged.into());
+        }
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let path = object_store::path::Path::from(key);
+        let put = self.host.faults.put_opts(&path, bytes.into(), options);
+        match self.host.runtime.timeout(Duration::from_secs(60), put).await {
+            Some(Ok(_) | Err(object_store::Error::AlreadyExists { .. })) => Ok(()),
+            Some(Err(error)) => Err(Error::new(ErrorKind::Unavailable, error.to_string())),
+            None => Err(Error::new(ErrorKind::TimedOut, "no answer").with_key(key)),
+        }
+    }
+}
+
+fn optional(fetched: Result<kfs_core::store::Fetched>) -> Result<Option<Bytes>> {
+    match fetched {
+        Ok(fetched) => Ok(Some(fetched.bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,253 @@
+//! One simulation from its seed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kfs_core::format::{Batch, BatchBuilder, BatchOptions, Namespace, NewRecord, PartitionId, SegmentBuilder, Topic};
+use kfs_core::runtime::{Clock, Spawn};
+use kfs_core::testing::{Faults, Prng};
+use kfs_core::{OnConflict, WriterOptions};
+use tokio::sync::oneshot;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::host::Host;
+use crate::maintain::Maintainer;
+use crate::oracle::{Content, brief, value};
+use crate::process::WorldSpawn;
+use crate::reading::Reading;
+use crate::world::World;
+
+/// How a simulation ended.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// What was found wrong.
+    pub violation: Option<String>,
+    /// Hash of the trace.
+    pub hash: u64,
+    /// Lines of the trace.
+    pub lines: u64,
+    /// The trace, where it was kept.
+    pub trace: String,
+    /// Requests that were sent.
+    pub requests: u64,
+    /// Appends begun, acked, failed as not stored, failed as perhaps stored.
+    pub appends: [usize; 4],
+    /// Segments that landed where the log had long passed.
+    pub ghosts: usize,
+    /// Segments that were ever in the log.
+    pub segments: usize,
+}
+
+impl Report {
+    /// The command that runs this seed again and prints what happens.
+    pub fn replay(&self) -> String {
+        format!("cargo run -p kfs-sim -- --seed {} --trace", self.seed)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [appends, acked, not, perhaps] = self.appends;
+        match &self.violation {
+            Some(violation) => write!(f, "seed {}: VIOLATION: {violation}", self.seed)?,
+            None => write!(f, "seed {}: good", self.seed)?,
+        }
+        write!(
+            f,
+            "; {appends} appends, {acked} acked, {not} not stored, {perhaps} perhaps; {} requests, trace of {} lines \
+             with hash {:016x}",
+            self.requests, self.lines, self.hash
+        )
+    }
+}
+
+/// Runs the simulation of a seed; with `keep_trace` the report has the trace.
+pub fn run(seed: u64, keep_trace: bool) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime of one thread");
+    let report = runtime.block_on(async {
+        let id = PartitionId::new(Namespace::default(), Topic::new("t").expect("a good name"), 0).expect("a good name");
+        let world = World::new(Config::draw(seed), id, keep_trace);
+        world.note(format_args!("{:?}", world.config));
+        tokio::select! {
+            biased;
+            () = world.failed() => {}
+            () = live(&world) => {}
+        }
+        report(&world)
+    });
+    // Tasks that still wait are dropped here, and say nothing any more.
+    drop(runtime);
+    report
+}
+
+fn report(world: &World) -> Report {
+    let (hash, lines) = world.trace.hash();
+    let oracle = world.oracle();
+    Report {
+        seed: world.config.seed,
+        violation: world.violation(),
+        hash,
+        lines,
+        trace: world.trace.text(),
+        requests: world.requests(),
+        appends: oracle.counts(),
+        ghosts: oracle.ghosts(),
+        segments: oracle.slots().count(),
+    }
+}
+
+async fn live(world: &Arc<World>) {
+    let mut prng = Prng::new(world.config.seed);
+    plant(world, &mut prng);
+    let spawn = WorldSpawn::new({
+        let world = Arc::downgrade(world);
+        move |panic| {
+            if let Some(world) = world.upgrade() {
+                world.fail(format!("the simulation itself panicked: {panic}"));
+            }
+        }
+    });
+    let mut ends = Vec::new();
+    for place in 0..world.config.processes {
+        let (world, mut prng) = (world.clone(), prng.fork());
+        let (done, ended) = oneshot::channel::<()>();
+        spawn.spawn(Box::pin(async move {
+            for life in 0..world.config.lives {
+                lifetime(&world, place * 100 + life as usize, &mut prng).await;
+                world.sleep(Duration::from_millis(prng.below(20_000))).await;
+            }
+            drop(done);
+        }));
+        ends.push(ended);
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    let (done, maintained) = oneshot::channel::<()>();
+    if world.config.maintenance {
+        let (world, over, prng) = (world.clone(), over.clone(), prng.fork());
+        spawn.spawn(Box::pin(async move {
+            maintenance(&world, &over, prng).await;
+            drop(done);
+        }));
+    } else {
+        drop(done);
+    }
+    for ended in ends {
+        let _ = ended.await;
+    }
+    over.store(true, Ordering::Relaxed);
+    let _ = maintained.await;
+    // Whatever is still on its way lands.
+    world.sleep(world.config.grace + Duration::from_secs(3_600)).await;
+    epilogue(world, &mut prng).await;
+}
+
+/// One life of one process.
+async fn lifetime(world: &Arc<World>, number: usize, prng: &mut Prng) {
+    let host = Host::start(world, number, prng, world.config.faults.clone(), false);
+    let (done, ended) = oneshot::channel::<()>();
+    let app = App::new(host.clone(), prng.fork());
+    host.runtime.spawn(async move {
+        app.run().await;
+        drop(done);
+    });
+    // Ends when the program does, or when its tasks are dropped.
+    let _ = ended.await;
+    world.note(format_args!("p{number} ends"));
+    host.kill();
+}
+
+/// Processes that maintain the log, one after another, until nobody else is left.
+async fn maintenance(world: &Arc<World>, over: &AtomicBool, mut prng: Prng) {
+    for life in 0.. {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+        let host = Host::start(world, 1_000 + life, &mut prng, world.config.faults.clone(), true);
+        let (done, ended) = oneshot::channel::<()>();
+        let mut maintainer = Maintainer::new(host.clone(), prng.fork());
+        let (rounds, busy) = (1 + prng.below(5), prng.one_in(2));
+        let mut prng = prng.fork();
+        let clock = host.clock.clone();
+        host.runtime.spawn(async move {
+            for _ in 0..rounds {
+                let longest = if busy { 10_000 } else { 3_600_000 };
+                clock.sleep(Duration::from_millis(prng.below(longest))).await;
+                maintainer.round().await;
+            }
+            drop(done);
+        });
+        let _ = ended.await;
+        host.kill();
+        // Whoever sleeps for days is not waited for by the second.
+        let pause = if life < 40 { 1_000 } else { 3_600_000 };
+        world.sleep(Duration::from_millis(pause)).await;
+    }
+}
+
+/// What KafScale left there before.
+fn plant(world: &World, prng: &mut Prng) {
+    let id = world.oracle().id.clone();
+    let mut base = *world.config.starts.iter().flatten().next().unwrap_or(&0);
+    for _ in 0..world.config.planted {
+        world.oracle().plant(true);
+        let mut segment = SegmentBuilder::new(base, 1, 100).expect("a good base");
+        for _ in 0..=prng.below(3) {
+            let batch = planted_batch(world, prng);
+            segment.push(&batch, Some(0)).expect("a small batch");
+        }
+        let built = segment.finish().expect("a small segment");
+        world.store.plant(&id.index_key(base), built.index);
+        world.store.plant(&id.segment_key(base), built.chunks.concat());
+        base = built.last_offset + 1;
+    }
+    world.oracle().plant(false);
+}
+
+fn planted_batch(world: &World, prng: &mut Prng) -> Batch {
+    let payload = world.oracle().planted_payload();
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    for place in 0..=prng.below(3) {
+        let value = value(payload, place as usize, 3);
+        builder.push(&NewRecord::new(crate::clock::BEGIN_MS).value(&value)).expect("a small record");
+    }
+    builder.finish(0).expect("records that fit")
+}
+
+/// When all is quiet, a last process opens the log and appends.
+async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
+    let host = Host::start(world, 9_999, prng, Faults::none(), true);
+    host.spare();
+    let number = world.oracle().open(OnConflict::Takeover, None);
+    let append = {
+        let mut oracle = world.oracle();
+        oracle.append(number, None, Content::Claim)
+    };
+    let partition = host.bucket.partition("t", 0).expect("a good name");
+    let options = WriterOptions::default().name(format!("w{number}"));
+    let claimed = async {
+        if world.config.maintenance {
+            Maintainer::new(host.clone(), prng.fork()).settle().await?;
+        }
+        let writer = partition.writer(options).await?;
+        let offsets = writer.claim().await?;
+        writer.close(Some(Duration::from_secs(60))).await?;
+        world.judge(|oracle| oracle.settled(&world.store, append, &Ok(offsets)));
+        Reading::new(host.clone(), prng.fork()).everything().await
+    };
+    match host.runtime.timeout(Duration::from_secs(3_600), claimed).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => world.fail(format!("the log can't be claimed and read at the end: {}", brief(&error))),
+        None => world.fail("the log can't be claimed and read at the end: it takes for ever".into()),
+    }
+    host.kill();
+    world.judge(|oracle| oracle.at_the_end(&world.store));
+}

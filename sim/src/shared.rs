@@ -1,0 +1,249 @@
+//! The one store that all processes share: in memory, by virtual time, and watched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use kfs_core::runtime::Clock;
+use object_store::path::Path;
+use object_store::{
+    Attributes, CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+/// An object, as it is until it is replaced.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    /// Its bytes.
+    pub(crate) bytes: Bytes,
+    /// Its user metadata.
+    pub(crate) attributes: Attributes,
+    /// Its ETag: a number that no other state of any object has.
+    pub(crate) e_tag: u64,
+    /// When it was put, Unix milliseconds.
+    pub(crate) modified_ms: i64,
+}
+
+impl Object {
+    /// A value of its user metadata.
+    pub(crate) fn metadata(&self, name: &'static str) -> Option<String> {
+        self.attributes.get(&object_store::Attribute::Metadata(name.into())).map(|value| value.to_string())
+    }
+}
+
+/// What happened to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// There was none of its name.
+    Created,
+    /// It was put over another, by the condition or without one.
+    Replaced,
+    /// It is gone.
+    Deleted,
+}
+
+type Watcher = Box<dyn Fn(Change, &str) + Send + Sync>;
+
+/// A store in memory whose last-modified times are the simulation's.
+pub(crate) struct SharedStore {
+    myself: Weak<SharedStore>,
+    clock: Arc<dyn Clock>,
+    objects: Mutex<(u64, BTreeMap<String, Object>)>,
+    watcher: OnceLock<Watcher>,
+}
+
+impl SharedStore {
+    /// An empty one.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new_cyclic(|myself| SharedStore {
+            myself: myself.clone(),
+            clock,
+            objects: Mutex::default(),
+            watcher: OnceLock::new(),
+        })
+    }
+
+    /// Calls back after each change, before anything else can happen. Once only.
+    pub(crate) fn watch(&self, watcher: impl Fn(Change, &str) + Send + Sync + 'static) {
+        let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<String, Object>)> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An object as it is now; no request.
+    pub(crate) fn peek(&self, key: &str) -> Option<Object> {
+        self.lock().1.get(key).cloned()
+    }
+
+    /// All keys now; no request.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.lock().1.keys().cloned().collect()
+    }
+
+    /// Puts an object beside the simulation, as something that was there before.
+    pub(crate) fn plant(&self, key: &str, bytes: impl Into<Bytes>) {
+        let mut objects = self.lock();
+        objects.0 += 1;
+        let e_tag = objects.0;
+        let object =
+            Object { bytes: bytes.into(), attributes: Attributes::new(), e_tag, modified_ms: self.clock.wall_ms() };
+        objects.1.insert(key.to_owned(), object);
+        drop(objects);
+        self.tell(Change::Created, key);
+    }
+
+    fn tell(&self, change: Change, key: &str) {
+        if let Some(watcher) = self.watcher.get() {
+            watcher(change, key);
+        }
+    }
+
+    fn put(&self, key: &str, bytes: Bytes, attributes: Attributes, mode: &PutMode) -> Result<u64> {
+        let mut objects = self.lock();
+        let current = objects.1.get(key).map(|object| object.e_tag);
+        match (mode, current) {
+            (PutMode::Create, Some(_)) => {
+                return Err(Error::AlreadyExists { path: key.to_owned(), source: "it exists".into() });
+            }
+            (PutMode::Update(version), current) if version.e_tag != current.map(quoted) => {
+                return Err(Error::Precondition { path: key.to_owned(), source: "another version".into() });
+            }
+            _ => {}
+        }
+        objects.0 += 1;
+        let e_tag = objects.0;
+        let object = Object { bytes, attributes, e_tag, modified_ms: self.clock.wall_ms() };
+        objects.1.insert(key.to_owned(), object);
+        drop(objects);
+        self.tell(if current.is_some() { Change::Replaced } else { Change::Created }, key);
+        Ok(e_tag)
+    }
+
+    fn remove(&self, key: &str) {
+        let removed = self.lock().1.remove(key).is_some();
+        if removed {
+            self.tell(Change::Deleted, key);
+        }
+    }
+
+    fn metas(&self, prefix: Option<&Path>, after: Option<&Path>) -> Vec<ObjectMeta> {
+        let prefix = prefix.filter(|p| !p.is_root()).map(|p| format!("{p}/")).unwrap_or_default();
+        let objects = self.lock();
+        let from = after.map_or(prefix.as_str(), |after| after.as_ref().max(&prefix));
+        let found = objects.1.range(from.to_owned()..).take_while(|(key, _)| key.starts_with(&prefix));
+        found
+            .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after.as_ref()))
+            .map(|(key, object)| meta(key, object))
+            .collect()
+    }
+}
+
+fn quoted(e_tag: u64) -> String {
+    format!("\"{e_tag}\"")
+}
+
+fn meta(key: &str, object: &Object) -> ObjectMeta {
+    let modified = UNIX_EPOCH + Duration::from_millis(u64::try_from(object.modified_ms).unwrap_or_default());
+    ObjectMeta {
+        location: Path::from(key),
+        last_modified: modified.into(),
+        size: object.bytes.len() as u64,
+        e_tag: Some(quoted(object.e_tag)),
+        version: None,
+    }
+}
+
+fn unsupported(what: &str) -> Error {
+    Error::NotSupported { source: what.into() }
+}
+
+impl fmt::Debug for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedStore")
+    }
+}
+
+impl fmt::Display for SharedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for SharedStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let e_tag = self.put(location.as_ref(), payload.into(), opts.attributes, &opts.mode)?;
+        Ok(PutResult { e_tag: Some(quoted(e_tag)), version: None, extensions: Default::default() })
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(unsupported("nothing is written in parts"))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let Some(object) = self.peek(location.as_ref()) else {
+            return Err(Error::NotFound { path: location.to_string(), source: "it is not there".into() });
+        };
+        let meta = meta(location.as_ref(), &object);
+        options.check_preconditions(&meta)?;
+        let range = match options.range {
+            None => 0..meta.size,
+            Some(range) => range
+                .as_range(meta.size)
+                .map_err(|source| Error::Generic { store: "SharedStore", source: Box::new(source) })?,
+        };
+        let bytes = object.bytes.slice(range.start as usize..range.end as usize);
+        let payload = GetResultPayload::Stream(stream::once(async move { Ok(bytes) }).boxed());
+        Ok(GetResult { payload, meta, range, attributes: object.attributes, extensions: Default::default() })
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        let myself = self.myself.clone();
+        locations
+            .map(move |location| {
+                let location = location?;
+                if let Some(store) = myself.upgrade() {
+                    store.remove(location.as_ref());
+                }
+                Ok(location)
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::iter(self.metas(prefix, None).into_iter().map(Ok)).boxed()
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::iter(self.metas(prefix, Some(offset)).into_iter().map(Ok)).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let cut = prefix.filter(|p| !p.is_root()).map_or(0, |p| p.as_ref().len() + 1);
+        let (mut dirs, mut objects) = (BTreeSet::new(), Vec::new());
+        for meta in self.metas(prefix, None) {
+            match meta.location.as_ref()[cut..].split_once('/') {
+                Some((dir, _)) => {
+                    dirs.insert(Path::from(&meta.location.as_ref()[..cut + dir.len()]));
+                }
+                None => objects.push(meta),
+            }
+        }
+        let common_prefixes = dirs.into_iter().collect();
+        Ok(ListResult { objects, common_prefixes, extensions: Default::default() })
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        let Some(object) = self.peek(from.as_ref()) else {
+            return Err(Error::NotFound { path: from.to_string(), source: "it is not there".into() });
+        };
+        let mode = if matches!(options.mode, CopyMode::Create) { PutMode::Create } else { PutMode::Overwrite };
+        self.put(to.as_ref(), object.bytes, object.attributes, &mode).map(drop)
+    }
+}
