@@ -6,7 +6,7 @@ SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check doc bench servers clean
+.PHONY: help demo test check doc bench torture servers clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,12 @@ doc: ## Builds the API's documentation; a broken link is an error
 
 bench: ## Runs the benchmarks
 	$(CARGO) bench -p kfs-benches --locked
+
+SEEDS ?= 20000
+FROM ?= 0
+
+torture: ## Simulates many seeds: `make torture SEEDS=n FROM=k`
+	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
 
 servers: $(STAMP) ## Installs the S3 server of the tests into .servers/bin, once
 
