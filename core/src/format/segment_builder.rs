@@ -103,6 +103,19 @@ impl SegmentBuilder {
         self
     }
 
+    /// Makes room at once for what these batches will take: one allocation instead of a growing one.
+    pub fn reserve<'b>(&mut self, batches: impl IntoIterator<Item = &'b Batch>) {
+        let (mut bytes, mut large) = (FOOTER_LEN, 0_usize);
+        for batch in batches {
+            let len = batch.bytes().len();
+            let copied = if len < COPY_BELOW { len } else { PATCHED_LEN };
+            bytes = bytes.saturating_add(copied);
+            large = large.saturating_add(usize::from(len >= COPY_BELOW));
+        }
+        self.arena.reserve(bytes);
+        self.pieces.reserve(large.saturating_mul(2).saturating_add(1));
+    }
+
     /// The offset that the next pushed batch gets.
     pub fn next_offset(&self) -> i64 {
         self.next_offset

@@ -169,30 +169,54 @@ impl Accumulator {
         Ok(())
     }
 
-    /// An append of batches: a group of its own. The permit is taken only when it succeeds: dropping one
+    /// An append of batches: joins the last group while both are small, for fewer groups are cheaper and
+    /// share a segment anyway; else a group of its own. The permit is taken only when it succeeds: dropping one
     /// lets others in, which must not happen under the writer's lock.
     pub(super) fn push_batches(
         &mut self,
         batches: Vec<Batch>,
         permit: &mut Option<Permit>,
         now: Duration,
-        alone: bool,
+        share: bool,
+        options: &WriterOptions,
     ) -> Result<Placed> {
-        self.start_group(now)?;
         let (mut bytes, mut records, mut count) = (0_usize, 0_u64, 0_i64);
         for batch in &batches {
             bytes = bytes.saturating_add(batch.bytes().len());
             records = records.saturating_add(u64::try_from(batch.header().record_count).unwrap_or(0));
             count = count.saturating_add(i64::from(batch.header().last_offset_delta).saturating_add(1));
         }
+        let small = options.batch_bytes.min(options.flush_bytes);
+        let joins = self.groups.back().is_some_and(|last| {
+            share && last.open.is_none() && !last.alone && last.bytes.saturating_add(bytes) <= small && !last.waited_for
+        });
+        if !joins {
+            self.start_group(now)?;
+        }
         self.bytes = self.bytes.saturating_add(bytes);
         self.records = self.records.saturating_add(records);
         self.batches = self.batches.saturating_add(batches.len());
         self.place(permit, count, |group| {
-            group.batches = batches;
+            if group.batches.is_empty() {
+                group.batches = batches;
+            } else {
+                group.batches.extend(batches);
+            }
+            group.bytes = group.bytes.saturating_add(bytes);
+            group.records = group.records.saturating_add(records);
+        })
+    }
+
+    /// A claim's batch: a segment of its own.
+    pub(super) fn push_claim(&mut self, batch: Batch, permit: &mut Option<Permit>, now: Duration) -> Result<Placed> {
+        let bytes = batch.bytes().len();
+        self.start_group(now)?;
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.batches = self.batches.saturating_add(1);
+        self.place(permit, 1, |group| {
+            group.batches.push(batch);
             group.bytes = bytes;
-            group.records = records;
-            group.alone = alone;
+            group.alone = true;
         })
     }
 

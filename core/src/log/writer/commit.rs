@@ -157,6 +157,7 @@ impl Chain {
         if env.options.time_index {
             builder = builder.with_time_index(Limits::default());
         }
+        builder.reserve(batches);
         for batch in batches {
             builder.push(batch, env.options.leader_epoch)?;
         }

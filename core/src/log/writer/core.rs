@@ -151,8 +151,8 @@ impl WriterCore {
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
         let placed = match content {
-            Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, false)?,
-            Content::Claim(batch) => queue.push_batches(vec![batch], &mut permit, now, true)?,
+            Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, share, &self.options)?,
+            Content::Claim(batch) => queue.push_claim(batch, &mut permit, now)?,
             Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options)?,
         };
         if was_empty {

@@ -263,7 +263,8 @@ fn check_batches(bytes: &Bytes, crc: CrcCheck) -> Result<Vec<Batch>> {
     if bytes.len() > MAX_APPEND {
         return Err(too_large(&format!("{} bytes in one append, {MAX_APPEND} fit a segment", bytes.len())));
     }
-    let mut checked = Vec::new();
+    // Most appends are one batch.
+    let mut checked = Vec::with_capacity(1);
     let mut records = 0_i64;
     for batch in batches(bytes, crc) {
         let batch = batch.map_err(|malformed| {
