@@ -46,8 +46,9 @@ impl Partition {
             .await
     }
 
-    /// The first record that has the greatest timestamp of the log, as far as the segments' greatest
-    /// timestamps do not fall; `None` when there is no record.
+    /// The record with the greatest timestamp: the first such in the newest segment that holds a record. It is the
+    /// log's greatest as far as the segments' greatest timestamps do not fall; an older segment may hold a
+    /// record as late. `None` when there is no record.
     ///
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
