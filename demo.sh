@@ -45,6 +45,7 @@ run 'kfs ls demo/1'
 say "A writer reports each range of offsets once it is durable, and is killed in the middle."
 lines() { awk -v n="$1" 'BEGIN { for (i = 0; n < 0 || i < n; i++) print "record number " i }'; }
 mkfifo "$data/input"
+: > "$data/acks"
 lines -1 > "$data/input" 2>/dev/null &
 kfs append --lines --report --flush-bytes 65536 demo/2 < "$data/input" > "$data/acks" &
 writer=$!
