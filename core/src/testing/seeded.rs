@@ -49,6 +49,8 @@ struct State {
     observer: Option<Observer>,
     next_id: u64,
     cut_off: bool,
+    /// By elapsed time.
+    stalled_until: Duration,
 }
 
 type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -80,13 +82,27 @@ pub enum Moment<'a> {
 impl SeededStore {
     /// Around `inner`, with the faults that `seed` draws. `runtime` runs the requests.
     pub fn new(inner: Arc<dyn ObjectStore>, runtime: Runtime, seed: u64, faults: Faults) -> Arc<Self> {
-        let state = State { weather: Weather::new(seed, faults), observer: None, next_id: 0, cut_off: false };
+        let state = State {
+            weather: Weather::new(seed, faults),
+            observer: None,
+            next_id: 0,
+            cut_off: false,
+            stalled_until: Duration::ZERO,
+        };
         Arc::new(SeededStore(Arc::new(Core { inner, runtime, state: Mutex::new(state) })))
     }
 
     /// From now on other faults; a spell that was on is over. Requests under way keep their fate.
     pub fn set_faults(&self, faults: Faults) {
         self.0.lock().weather.set(faults);
+    }
+
+    /// For so long nothing reaches the store: the machine is suspended, with what it sent in its
+    /// buffers. If it is [cut off](Self::cut_off) meanwhile, that is lost.
+    pub fn stall(&self, time: Duration) {
+        let until = self.0.runtime.clock().elapsed().saturating_add(time);
+        let mut state = self.0.lock();
+        state.stalled_until = state.stalled_until.max(until);
     }
 
     /// From now on nothing is sent, and nothing answered: the process behind it is dead.
@@ -160,6 +176,21 @@ impl<T: Send + 'static> Wire<T> {
         }
     }
 
+    /// Waits until the machine runs; false when it never will again.
+    async fn leaves(&self) -> bool {
+        loop {
+            let now = self.core.runtime.clock().elapsed();
+            let until = self.core.lock().stalled_until;
+            if until <= now {
+                return true;
+            }
+            self.sleep(until.saturating_sub(now)).await;
+            if self.core.lock().cut_off {
+                return false;
+            }
+        }
+    }
+
     async fn act(&self, fate: Fate) -> Result<T> {
         let answer = (self.act)(fate).await;
         self.core.tell(self.id, &self.request, Moment::Applied(&Outcome::of(&answer)));
@@ -172,6 +203,9 @@ impl<T: Send + 'static> Wire<T> {
 
     async fn serve(self, plan: Plan) {
         self.sleep(plan.before).await;
+        if !self.leaves().await {
+            return;
+        }
         let patience = self.core.lock().weather.faults.patience;
         let (answer, outcome) = match plan.fate {
             Fate::Hang if matches!(self.request.op, Op::Put | Op::Copy) => return,

@@ -124,12 +124,16 @@ impl Search {
         Ok(None)
     }
 
-    /// The first record of a batch that fulfils a condition on its timestamp and the greatest of all.
+    /// The first record of a batch that fulfils a condition on its timestamp and the greatest of all, of those that
+    /// are served.
     fn record_in(&self, batch: &Batch, wanted: impl Fn(i64, i64) -> bool) -> Result<Option<TimedOffset>> {
         let records = batch.records(&Limits::default())?;
         let mut greatest = i64::MIN;
         for record in &records {
-            greatest = greatest.max(record?.timestamp);
+            let record = record?;
+            if record.offset >= self.log_start {
+                greatest = greatest.max(record.timestamp);
+            }
         }
         for record in &records {
             let record = record?;

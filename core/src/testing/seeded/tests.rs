@@ -116,3 +116,19 @@ async fn who_is_cut_off_is_not_heard_and_what_it_sent_lands() {
     assert!(runtime.timeout(patience, put(&store, "c")).await.is_none());
     assert!(there(&inner, "a").await && !there(&inner, "b").await && !there(&inner, "c").await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_suspended_machine_has_sent_arrives_when_it_runs_again() {
+    let (store, inner, runtime) = seeded(1, Faults::none().latency(Duration::from_millis(50)));
+    let sender = store.clone();
+    let sent = runtime.run(async move {
+        let _ = put(&sender, "a").await;
+        Ok(())
+    });
+    tokio::task::yield_now().await;
+    store.stall(Duration::from_secs(3600));
+    runtime.clock().sleep(Duration::from_secs(3599)).await;
+    assert!(!there(&inner, "a").await);
+    sent.await.unwrap();
+    assert!(there(&inner, "a").await);
+}

@@ -139,3 +139,17 @@ async fn refresh_tells_the_range_of_the_log() {
     assert_eq!(cold.partition.latest().await.unwrap(), base);
     assert_eq!(range(cold.partition.marks().unwrap()), (77, base));
 }
+
+#[tokio::test]
+async fn the_greatest_time_is_that_of_a_record_that_is_served() {
+    let f = Fixture::new();
+    let mut builder = crate::format::BatchBuilder::new(Default::default());
+    for time in [900, 100, 300, 200] {
+        assert!(builder.push(&crate::format::NewRecord::new(time).value(b"v")).unwrap());
+    }
+    let batch = builder.finish(0).unwrap();
+    f.put_segment(0, &[batch], 1).await;
+    f.put(&f.partition.id().log_start_key(1), "").await;
+    let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
+    assert_eq!((greatest.offset, greatest.timestamp), (2, 300));
+}
