@@ -52,6 +52,10 @@ impl<'a> Cursor<'a> {
             }
             _ => {
                 let (value, rest) = long(self.rest)?;
+                // Zeros may pad an integer, but Kafka reads no sixth byte.
+                if self.rest.len() - rest.len() > 5 {
+                    return None;
+                }
                 self.rest = rest;
                 u32::try_from(value).ok().map(unzigzag32)
             }
@@ -175,6 +179,8 @@ mod tests {
         assert_eq!(Cursor::new(&[]).varint(), None);
         assert_eq!(Cursor::new(&[0x80]).varint(), None);
         assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).varint(), None, "33 bits");
+        assert_eq!(Cursor::new(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]).varint(), None, "six bytes of 32 bits");
+        assert_eq!(Cursor::new(&[0x81, 0x80, 0x80, 0x80, 0]).varint(), Some(-1), "five bytes, more than it needs");
         assert_eq!(Cursor::new(&[0x80; 64]).varlong(), None);
         assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 3]).varlong(), None, "65 bits");
         assert_eq!(Cursor::new(&[3]).nullable_len(), None, "a length of -2");
