@@ -6,7 +6,7 @@ SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check doc bench torture servers clean
+.PHONY: help demo test check doc bench torture fuzz servers clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -43,6 +43,20 @@ FROM ?= 0
 
 torture: ## Simulates many seeds: `make torture SEEDS=n FROM=k`
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
+
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+
+fuzz: ## Runs each fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a nightly toolchain
+	@command -v cargo-fuzz >/dev/null || \
+	  { echo "cargo-fuzz is missing: cargo install cargo-fuzz --locked" >&2; exit 1; }
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
+	  { echo "a nightly toolchain is missing: rustup toolchain install nightly" >&2; exit 1; }
+	cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/target" $(CARGO) test --locked --no-default-features --test replay -- --ignored
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  echo "=== $$target: $(FUZZ_SECONDS) s"; \
+	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
+	done
 
 servers: $(STAMP) ## Installs the S3 server of the tests into .servers/bin, once
 

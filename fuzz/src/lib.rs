@@ -3,20 +3,33 @@
 //! Each is a function here, so that stable Rust can replay a corpus (`tests/replay.rs`). None may
 //! panic, hang or use memory beyond its limits; what reads must also be written back the same.
 
+mod differential;
+
 use bytes::Bytes;
 use kfs_core::format::{
-    Batch, BatchBuilder, BatchOptions, Codec, CrcCheck, Limits, PartitionId, Records, Segment, SegmentBuilder,
-    SparseIndex, TimeIndex, batches,
+    Batch, BatchBuilder, BatchOptions, Codec, CrcCheck, Limits, LogIdentity, NewRecord, PartitionId, Records, Segment,
+    SegmentBuilder, SparseIndex, TimeIndex, batches, crc32c,
 };
 
+pub use differential::{ONLY_THEIRS, differential};
+
+/// What a target does with its bytes; it panics at a fault.
+pub type Target = fn(&[u8]);
+
 /// All targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("segment", segment),
     ("index", index),
     ("time_index", time_index),
     ("batch", batch),
     ("record", record),
     ("key", key),
+    ("log_json", log_json),
+    ("gzip", gzip),
+    ("snappy", snappy),
+    ("lz4", lz4),
+    ("zstd", zstd),
+    ("differential", differential),
 ];
 
 fn limits() -> Limits {
@@ -83,16 +96,84 @@ pub fn batch(data: &[u8]) {
 /// The records part of a batch: codec, record count, then the bytes.
 pub fn record(data: &[u8]) {
     let [codec, count, records @ ..] = data else { return };
-    let empty = BatchBuilder::empty_batch(0, 255, &BatchOptions::default()).expect("it fits");
-    let mut bytes = [&empty.bytes()[..], records].concat();
-    let length = bytes.len() as i32 - 12;
-    bytes[8..12].copy_from_slice(&length.to_be_bytes());
-    bytes[22] = codec % Codec::ALL.len() as u8;
-    bytes[60] = *count;
-    let batch = Batch::parse(&bytes.into(), 0, CrcCheck::AlreadyChecked).expect("the header is sound");
-    if let Ok(records) = batch.records(&limits()) {
+    let codec = Codec::ALL[usize::from(*codec) % Codec::ALL.len()];
+    if let Ok(records) = with_header(codec, i32::from(*count), records).records(&limits()) {
         read(&records);
     }
+}
+
+/// The records part of a gzip batch.
+pub fn gzip(data: &[u8]) {
+    compressed(Codec::Gzip, data);
+}
+
+/// The records part of a snappy batch.
+pub fn snappy(data: &[u8]) {
+    compressed(Codec::Snappy, data);
+}
+
+/// The records part of an LZ4 batch.
+pub fn lz4(data: &[u8]) {
+    compressed(Codec::Lz4, data);
+}
+
+/// The records part of a zstd batch.
+pub fn zstd(data: &[u8]) {
+    compressed(Codec::Zstd, data);
+}
+
+/// How many records there are is known only when they are decompressed: the header promises more
+/// than any, so that all are read. What is read is then compressed and read again.
+fn compressed(codec: Codec, data: &[u8]) {
+    let Ok(records) = with_header(codec, i32::MAX, data).records(&limits()) else { return };
+    assert!(records.bytes().len() <= limits().max_decompressed_batch);
+    read(&records);
+    let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(codec));
+    let mut kept = Vec::new();
+    for record in records.iter().flatten() {
+        let mut new = NewRecord::new(record.timestamp);
+        (new.key, new.value) = (record.key, record.value);
+        if !matches!(builder.push(&new), Ok(true)) {
+            break;
+        }
+        kept.push(record);
+    }
+    if kept.is_empty() {
+        return;
+    }
+    let batch = builder.finish(0).expect("its records were taken");
+    let again = batch.records(&Limits::default()).expect("it was compressed here");
+    assert_eq!(again.iter().count(), kept.len());
+    for (again, record) in again.iter().zip(kept) {
+        let again = again.expect("it was compressed here");
+        assert_eq!((again.timestamp, again.key, again.value), (record.timestamp, record.key, record.value));
+    }
+}
+
+/// A batch of these records, header and CRC sound.
+fn with_header(codec: Codec, count: i32, records: &[u8]) -> Batch {
+    let empty = BatchBuilder::empty_batch(0, i32::MAX, &BatchOptions::default()).expect("it fits");
+    let mut bytes = [&empty.bytes()[..], records].concat();
+    bytes[22] = codec as u8;
+    bytes[57..61].copy_from_slice(&count.to_be_bytes());
+    Batch::parse(&seal(bytes), 0, CrcCheck::Verify).expect("the header is sound")
+}
+
+/// Puts a batch's length and CRC right; there is a whole header.
+fn seal(mut bytes: Vec<u8>) -> Bytes {
+    let length = bytes.len() as i32 - 12;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    let crc = crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    bytes.into()
+}
+
+/// A `log.json` object.
+pub fn log_json(data: &[u8]) {
+    let Ok(identity) = LogIdentity::parse(data) else { return };
+    assert_eq!(LogIdentity::parse(&identity.encode()).expect("it was read"), identity);
+    let made = LogIdentity::new(identity.log_id.clone(), identity.start_offset, identity.created_ms);
+    assert_eq!(made.expect("it was read"), identity);
 }
 
 fn read(records: &Records) {

@@ -33,6 +33,7 @@ fn the_length_told_is_the_length_made() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "zstd is C")]
 fn options_end_in_the_header_and_sequences_count_on() {
     let options = BatchOptions::default()
         .with_compression(Codec::Zstd)
