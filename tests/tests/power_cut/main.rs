@@ -195,10 +195,10 @@ fn cut_everywhere(named_staging: bool, skipped: impl Fn(&Call) -> bool) {
     let mut disk = Disk::default();
     let mut seen: HashSet<(Tree, usize)> = HashSet::new();
     for cut in 0..=calls.len() {
-        if let Some(last) = cut.checked_sub(1) {
-            if !skipped(&calls[last]) {
-                disk.apply(&calls[last]);
-            }
+        if let Some(last) = cut.checked_sub(1)
+            && !skipped(&calls[last])
+        {
+            disk.apply(&calls[last]);
         }
         let acked: Vec<&Ack> = acks.iter().filter(|ack| ack.calls <= cut).collect();
         for choice in 0..CHOICES + 2 {
