@@ -8,7 +8,7 @@ use super::refresh::refresh;
 use super::{Reader, ReaderOptions};
 use crate::error::{ErrorKind, Result};
 use crate::format::{BATCH_HEADER_LEN, Batch, BatchHeader, FOOTER_LEN, HEADER_LEN, Limits, TimeIndex};
-use crate::log::catalog::Lookup;
+use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
 use crate::log::partition::{Partition, PartitionState};
 use crate::store::ReadRange;
@@ -242,7 +242,7 @@ impl Search {
 
     /// The greatest timestamp of a segment's records; `None` when it has none, or is gone.
     async fn greatest_of(&mut self, base: i64) -> Result<Option<i64>> {
-        let known = self.state.with_catalog(|catalog| catalog.greatest(base));
+        let (known, held) = self.state.with_catalog(|catalog| (catalog.greatest(base), catalog.get(base)));
         if let Some(known) = known {
             return Ok(known);
         }
@@ -254,7 +254,13 @@ impl Search {
                 Err(error) => return Err(error),
             },
         };
-        self.state.with_catalog(|catalog| catalog.set_greatest(base, greatest));
+        self.state.with_catalog(|catalog| {
+            // Merged meanwhile: this is of the version before.
+            let same = |held: &SegmentRef, now: &SegmentRef| held.version.same_as(&now.version);
+            if held.zip(catalog.get(base)).is_some_and(|(held, now)| same(&held, &now)) {
+                catalog.set_greatest(base, greatest);
+            }
+        });
         Ok(greatest)
     }
 
@@ -262,9 +268,12 @@ impl Search {
         if !self.time_indexes {
             return Ok(None);
         }
+        let end = self.segment_at(base).await?.and_then(|(_, next)| next).unwrap_or(self.end);
         match self.state.store().get(&self.state.id.time_index_key(base), ReadRange::Whole, None).await {
-            // Not believed where it can't be of this segment (invariant 5).
-            Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes).ok().filter(|index| index.min_offset >= base)),
+            // Not believed where it can't be of this segment (invariant 5): one from before a merge ends too early.
+            Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes)
+                .ok()
+                .filter(|index| index.min_offset >= base && index.max_offset.checked_add(1) == Some(end))),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.time_indexes = false;
                 Ok(None)

@@ -153,3 +153,16 @@ async fn the_greatest_time_is_that_of_a_record_that_is_served() {
     let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
     assert_eq!((greatest.offset, greatest.timestamp), (2, 300));
 }
+
+#[tokio::test]
+async fn a_time_index_from_before_a_merge_is_not_believed() {
+    let f = timed(&[vec![(2, 100)], vec![(2, 1_000)], vec![(2, 2_000)]], true).await;
+    let before = f.get(&f.partition.id().time_index_key(0)).await;
+    // Merged, with its index; the time index comes later.
+    put_timed(&f, 0, &[(2, 100), (2, 1_000)], true).await;
+    f.delete(&f.key(2)).await;
+    f.put(&f.partition.id().time_index_key(0), before).await;
+    assert_eq!(find(&f, 1_000).await, Some((2, 1_000)));
+    f.delete(&f.key(4)).await;
+    assert_eq!(f.cold().partition.max_timestamp().await.unwrap().unwrap().timestamp, 1_001);
+}
