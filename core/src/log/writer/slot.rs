@@ -122,6 +122,10 @@ impl Flight {
                 backoff.wait(env).await.ok_or_else(|| self.gave_up())?;
             }
         };
+        // The index of a segment that is not in its place must not be written over.
+        if !self.index_done && env.is_stale(chain.seen) {
+            self.look_after(chain, env, &version).await?;
+        }
         self.finish_index(env).await?;
         self.put_time_index(env).await;
         // Invariant 1: the log may have been deleted or retained while the request was on its way.
@@ -309,9 +313,12 @@ impl Flight {
         let look = env.patiently(|| super::look::look(env, chain.previous.as_ref(), self.slot)).await;
         let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             Look::Clear => None,
-            Look::Next { alone: true, .. } if self.first_try.is_some() => {
-                self.inspect(env).await?.map(|rival| rival.fenced())
-            }
+            Look::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
+                Some(rival) => Some(rival.fenced()),
+                None if self.segment.as_ref().is_some_and(|ours| ours.same_as(&version)) => None,
+                // What was read is not what was listed: the tail was not seen, and is looked at again.
+                None => return Ok(()),
+            },
             Look::Next { .. } => Some(super::look::moved(env.id(), self.slot, "another writer went on after it")),
             Look::Moved(error) => Some(error),
         };

@@ -224,3 +224,28 @@ async fn the_tail_was_seen_when_the_first_try_was_sent_and_not_the_last() {
     assert_failed(append(&writer, "c").await, ErrorKind::Fenced, Stored::Not);
     assert_eq!(process.segment_puts(), 3, "it looked before it sent a fourth");
 }
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_what_a_look_reads_must_be_what_it_listed() {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    let (index, read) = (Gate::new(), Gate::new());
+    process.faults.on(Op::Put, ".kfs", Action::Late(Failure::Unavailable));
+    process.faults.on(Op::Put, ".index", Action::Hold(index.clone()));
+    process.faults.on(Op::Get, ".kfs", Action::Hold(read.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    index.arrived(1).await;
+    process.clock.suspend(Duration::from_secs(120));
+    world.put_segment(1, "other").await;
+    index.open();
+    // The look listed the other's segment, alone. Before it is read the log goes on, is retained, and ours lands.
+    read.arrived(1).await;
+    world.put_segment(2, "later").await;
+    world.delete(&segment_key(0)).await;
+    world.delete(&segment_key(1)).await;
+    process.faults.land_late().await;
+    read.open();
+    assert_failed(pending.await.unwrap(), ErrorKind::Fenced, Stored::Perhaps);
+}
