@@ -183,37 +183,19 @@ pub fn all() -> Vec<Commit> {
 /// Runs that take minutes and gigabytes.
 pub fn larger() -> Vec<Commit> {
     let none = Budget::default();
-    let one_of_each = Budget {
-        lost_replies: 1,
-        refusals: 1,
-        empty_conflicts: 1,
-        own_conflicts: 0,
-        failed_syncs: 0,
-        crashes: 1,
-        give_ups: 1,
-        bounds: 1,
-        graces: 1,
-        retains: 1,
-        merges: 1,
-        deletes: 0,
-    };
-    let three = [takeover(2).with_opens(2), takeover(1).with_size(2), rebase(1)];
     let configs =
         [
-            Config::new("one of each fault", &[takeover(2).with_opens(2), rebase(2)])
+            Config::new("crashes under maintenance", &[takeover(2).with_opens(2), rebase(2)]).with_old(1).with_budget(
+                Budget { lost_replies: 1, crashes: 1, bounds: 1, graces: 1, merges: 1, retains: 1, ..none },
+            ),
+            Config::new("three writers", &[takeover(2).with_opens(2), takeover(1).with_size(2), rebase(1)])
                 .with_old(1)
-                .with_budget(one_of_each),
-            Config::new("three writers", &three).with_old(1).with_budget(Budget {
-                lost_replies: 2,
-                crashes: 1,
-                bounds: 1,
-                ..none
-            }),
-            Config::new("merging under three writers", &[takeover(1), rebase(2), rebase(2)])
+                .with_budget(Budget { lost_replies: 1, crashes: 1, bounds: 1, ..none }),
+            Config::new("merging under three writers", &[takeover(1), rebase(2), rebase(1)])
                 .with_old(1)
                 .with_budget(Budget { lost_replies: 1, graces: 1, merges: 1, ..none }),
-            Config::new("merging twice", &[takeover(2), rebase(3)]).with_old(2).with_budget(Budget {
-                lost_replies: 2,
+            Config::new("merging twice", &[takeover(1), rebase(3)]).with_old(2).with_budget(Budget {
+                lost_replies: 1,
                 graces: 2,
                 merges: 2,
                 retains: 1,
