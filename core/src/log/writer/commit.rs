@@ -31,6 +31,8 @@ pub(super) struct Chain {
     /// The next slot.
     pub(super) next: i64,
     pub(super) previous: Option<Previous>,
+    /// Of a log without a segment: the `log.json` that fixed its start.
+    pub(super) log_json: Option<Version>,
     /// The last commit or look.
     pub(super) seen: Seen,
     pub(super) committed: bool,
@@ -180,7 +182,8 @@ impl Chain {
             .await
             .ok_or_else(|| gave_up(false))?
             .map_err(|error| Failure::fatal(error, Stored::Not))?;
-        (self.start, self.next, self.previous, self.seen) = (found.start, found.next, found.previous, found.seen);
+        (self.start, self.next, self.seen) = (found.start, found.next, found.seen);
+        (self.previous, self.log_json) = (found.previous, found.log_json);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
-//! The look at the tail: one LIST from the last segment that this writer knows.
+//! The look at the tail: one LIST from the last segment that this writer knows, or from the start of
+//! a log that had none.
 
-use super::commit::Previous;
+use super::commit::Chain;
 use super::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{ObjectName, PartitionId};
@@ -11,7 +12,7 @@ const PAGE: usize = 32;
 
 /// What follows the last segment that is known.
 pub(super) enum Look {
-    /// It is there, unchanged, with nothing after it.
+    /// It is there, unchanged, with nothing after it. (Of a log without a segment, here and below: `log.json` is.)
     Clear,
     /// It is there, unchanged; the next slot is taken; `alone`: nothing comes after that.
     Next { version: Version, alone: bool },
@@ -19,12 +20,13 @@ pub(super) enum Look {
     Moved(Error),
 }
 
-pub(super) async fn look(env: &Env<'_>, previous: Option<&Previous>, slot: i64) -> Result<Look> {
+pub(super) async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<Look> {
+    let previous = chain.previous.as_ref();
     let id = env.id();
     let prefix = id.prefix();
     // `segment-{base}` sorts directly before the segment's own objects.
     let mut after = previous.map(|p| format!("{prefix}segment-{:020}", p.base));
-    let mut segments: Vec<(i64, ObjectInfo)> = Vec::new();
+    let (mut log_json, mut segments) = (None, Vec::<(i64, ObjectInfo)>::new());
     let wanted = if previous.is_some() { 3 } else { 2 };
     loop {
         let page = env.store().list_page(&prefix, after.as_deref(), PAGE).await?;
@@ -36,6 +38,7 @@ pub(super) async fn look(env: &Env<'_>, previous: Option<&Previous>, slot: i64) 
                 Some(ObjectName::LogStart(mark)) if previous.is_none() && mark > slot => {
                     return Ok(Look::Moved(moved(id, slot, "the log start was moved past it")));
                 }
+                Some(ObjectName::LogJson) => log_json = Some(object.version),
                 _ => {}
             }
         }
@@ -44,13 +47,19 @@ pub(super) async fn look(env: &Env<'_>, previous: Option<&Previous>, slot: i64) 
         }
     }
     let mut segments = segments.into_iter();
-    if let Some(previous) = previous {
-        let unchanged = segments
-            .next()
-            .is_some_and(|(base, found)| base == previous.base && found.version.same_as(&previous.version));
-        if !unchanged {
-            return Ok(Look::Moved(moved(id, slot, "the segment before it is gone or was changed")));
+    let is = |found: Option<Version>, known: &Version| found.is_some_and(|found| found.same_as(known));
+    let changed = match (previous, &chain.log_json) {
+        (Some(previous), _) => {
+            let found = segments.next().filter(|(base, _)| *base == previous.base);
+            (!is(found.map(|(_, found)| found.version), &previous.version))
+                .then_some("the segment before it is gone or was changed")
         }
+        // The partition may have been deleted and made again with another start.
+        (None, Some(known)) => (!is(log_json, known)).then_some("log.json is gone or another"),
+        (None, None) => None,
+    };
+    if let Some(why) = changed {
+        return Ok(Look::Moved(moved(id, slot, why)));
     }
     Ok(match (segments.next(), segments.next()) {
         (None, _) => Look::Clear,

@@ -8,19 +8,20 @@ use super::commit::{Chain, Previous, Start};
 use super::options::WriterOptions;
 use super::rival::{check_epoch, check_segment};
 use super::seen::Seen;
-use super::start::{fixed_start, obey};
+use super::start::{fixed_start, obey, read};
 use crate::error::{ErrorKind, Result};
 use crate::format::{Segment, SparseIndex};
 use crate::log::catalog::SegmentRef;
 use crate::log::locate::{Tail, find_tail};
 use crate::log::partition::PartitionState;
-use crate::store::ReadRange;
+use crate::store::{ReadRange, Version};
 
 /// Where the log ends, checked.
 pub(super) struct Found {
     pub(super) start: Start,
     pub(super) next: i64,
     pub(super) previous: Option<Previous>,
+    pub(super) log_json: Option<Version>,
     pub(super) seen: Seen,
 }
 
@@ -33,6 +34,7 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
         start: found.start,
         next: found.next,
         previous: found.previous,
+        log_json: found.log_json,
         seen: found.seen,
         committed: false,
     })
@@ -57,7 +59,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(&state.id, log_start, next, state.now_ms());
                 let previous = Previous { base: newest.base, version, index_unsure: None };
-                return Ok(Found { start: Start::Fixed, next, previous: Some(previous), seen });
+                return Ok(Found { start: Start::Fixed, next, previous: Some(previous), log_json: None, seen });
             }
             // It vanished between the listing and the read: the partition is being deleted or retained.
             Err(error) if error.kind() == ErrorKind::NotFound && tries < 3 => tries += 1,
@@ -67,21 +69,21 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
 }
 
 async fn find_empty(state: &PartitionState, options: &WriterOptions, tail: &Tail, seen: Seen) -> Result<Found> {
-    let fixed = fixed_start(state.store(), &state.id, tail.has_log_json, None).await?;
+    let identity = if tail.has_log_json { read(state.store(), &state.id).await? } else { None };
     let mark = tail.log_start_mark;
-    let (start, next) = match fixed {
-        Some(fixed) => {
-            obey(&state.id, options.start_offset, fixed)?;
-            let next = fixed.max(mark.unwrap_or(0));
+    let (start, next, log_json) = match identity {
+        Some((identity, version)) => {
+            obey(&state.id, options.start_offset, identity.start_offset)?;
+            let next = identity.start_offset.max(mark.unwrap_or(0));
             state.marks.learn(&state.id, Some(next), next, state.now_ms());
-            (Start::Fixed, next)
+            (Start::Fixed, next, Some(version))
         }
         None => {
             let asked = options.start_offset;
-            (Start::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)))
+            (Start::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)), None)
         }
     };
-    Ok(Found { start, next, previous: None, seen })
+    Ok(Found { start, next, previous: None, log_json, seen })
 }
 
 /// One GET: the CRC, the batches, the key, the footer. Sixteen unprotected bytes decide the next slot.
@@ -89,7 +91,7 @@ async fn read_newest(
     state: &PartitionState,
     options: &WriterOptions,
     newest: &SegmentRef,
-) -> Result<(Segment, crate::store::Version)> {
+) -> Result<(Segment, Version)> {
     let key = state.id.segment_key(newest.base);
     let fetched = state.store().get(&key, ReadRange::Whole, None).await?;
     let segment = check_segment(&key, newest.base, &fetched)?;

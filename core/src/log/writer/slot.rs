@@ -310,7 +310,7 @@ impl Flight {
     /// The look of a writer that has not seen the tail for longer than the bound.
     async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
         let before = env.now();
-        let look = env.patiently(|| super::look::look(env, chain.previous.as_ref(), self.slot)).await;
+        let look = env.patiently(|| super::look::look(env, chain, self.slot)).await;
         let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             Look::Clear => None,
             Look::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
@@ -335,7 +335,7 @@ impl Flight {
     /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
     async fn look_after(&self, chain: &Chain, env: &Env<'_>, version: &Version) -> Result<Seen, SlotEnd> {
         let before = env.now();
-        let look = env.patiently(|| super::look::look(env, chain.previous.as_ref(), self.slot)).await;
+        let look = env.patiently(|| super::look::look(env, chain, self.slot)).await;
         let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             // What follows ours already was not there to be seen: the next flight looks again.
             Look::Next { version: found, alone } if found.same_as(version) => {

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{LogIdentity, PartitionId};
 use crate::log::partition::PartitionState;
 use crate::runtime::Runtime;
-use crate::store::{Created, Identity, ReadRange, Store};
+use crate::store::{Created, Identity, ReadRange, Store, Version};
 
 impl Chain {
     /// Before the first segment: creates `log.json`, or reads and obeys the one that is there.
@@ -21,8 +21,8 @@ impl Chain {
         let mut backoff = Backoff::default();
         loop {
             let created = create(env.store(), env.id(), payload.clone());
-            let start = match env.bounded(0, created).await.ok_or_else(|| gave_up(false))? {
-                Ok(Created::Yes(_)) => wanted,
+            let (start, version) = match env.bounded(0, created).await.ok_or_else(|| gave_up(false))? {
+                Ok(Created::Yes(version)) => (wanted, version),
                 Ok(Created::SyncFailed { error, .. }) => return Err(Failure::fatal(error, Stored::Not)),
                 Ok(Created::Refused(error)) if error.kind() == ErrorKind::Unsupported => {
                     return Err(Failure::fatal(error, Stored::Not));
@@ -30,7 +30,7 @@ impl Chain {
                 Ok(Created::Exists | Created::Unknown(_) | Created::Refused(_)) | Err(_) => {
                     let read = env.patiently(|| read(env.store(), env.id())).await.ok_or_else(|| gave_up(false))?;
                     match read.map_err(|e| Failure::fatal(e, Stored::Not))? {
-                        Some(identity) => identity.start_offset,
+                        Some((identity, version)) => (identity.start_offset, version),
                         None => {
                             backoff.wait(env).await.ok_or_else(|| gave_up(false))?;
                             continue;
@@ -40,7 +40,7 @@ impl Chain {
             };
             obey(env.id(), asked, start).map_err(|e| Failure::fatal(e, Stored::Not))?;
             self.next = start.max(mark.unwrap_or(0));
-            self.start = Start::Fixed;
+            (self.start, self.log_json) = (Start::Fixed, Some(version));
             return Ok(());
         }
     }
@@ -69,11 +69,14 @@ async fn create(store: &Store, id: &PartitionId, payload: Bytes) -> Created {
     store.create(&id.log_json_key(), PutPayload::from_bytes(payload), &Identity::default()).await
 }
 
-/// `log.json`, if it is there.
-pub(super) async fn read(store: &Store, id: &PartitionId) -> Result<Option<LogIdentity>> {
+/// `log.json` and its version, if it is there.
+pub(super) async fn read(store: &Store, id: &PartitionId) -> Result<Option<(LogIdentity, Version)>> {
     let key = id.log_json_key();
     match store.get(&key, ReadRange::Whole, None).await {
-        Ok(fetched) => LogIdentity::parse(&fetched.bytes).map(Some).map_err(|malformed| malformed.into_error(&key)),
+        Ok(fetched) => {
+            let identity = LogIdentity::parse(&fetched.bytes).map_err(|malformed| malformed.into_error(&key))?;
+            Ok(Some((identity, fetched.info.version)))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -94,7 +97,7 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
             Created::Yes(_) => return learn_created(state, start_offset),
             Created::SyncFailed { error, .. } | Created::Refused(error) => return Err(error),
             Created::Exists | Created::Unknown(_) => {
-                if let Some(identity) = read(store, id).await? {
+                if let Some((identity, _)) = read(store, id).await? {
                     obey(id, Some(start_offset), identity.start_offset)?;
                     return learn_created(state, start_offset);
                 }
@@ -116,7 +119,7 @@ pub(super) async fn fixed_start(
     has_log_json: bool,
     first: Option<i64>,
 ) -> Result<Option<i64>> {
-    if has_log_json && let Some(identity) = read(store, id).await? {
+    if has_log_json && let Some((identity, _)) = read(store, id).await? {
         return Ok(Some(identity.start_offset));
     }
     Ok(first)

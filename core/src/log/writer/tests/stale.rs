@@ -57,6 +57,50 @@ async fn a_takeover_that_holds_nothing_finds_the_tail_anew_after_sleeping() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn invariant_3_a_partition_made_anew_gets_no_second_chain_from_a_writer_that_slept() {
+    let world = World::new();
+    let (sleeper, other) = (world.process(1), world.process(2));
+    sleeper.partition().create(5).await.unwrap();
+    let writer = sleeper.writer(options()).await;
+    slept(&sleeper, 3_600).await;
+    // The partition is deleted and made again; nothing was appended to it yet.
+    world.delete(&format!("{PREFIX}log.json")).await;
+    other.partition().create(9).await.unwrap();
+    let owner = other.writer(options()).await;
+    assert_eq!(append(&writer, "a").await.unwrap(), (9, 9), "it finds the new log");
+    assert_eq!(append(&owner, "b").await.unwrap(), (10, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_1_a_first_segment_won_after_the_partition_was_made_anew_is_not_acked() {
+    let world = World::new();
+    let (sleeper, other) = (world.process(1), world.process(2));
+    let writer = sleeper.writer(options()).await;
+    let gate = Gate::new();
+    sleeper.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+    let pending = tokio::spawn(writer.append(batch(&["ghost"])).await.unwrap().durable());
+    gate.arrived(1).await;
+    sleeper.clock.suspend(Duration::from_secs(86_400));
+    world.delete(&format!("{PREFIX}log.json")).await;
+    other.partition().create(9).await.unwrap();
+    gate.open();
+    assert_failed(pending.await.unwrap(), ErrorKind::Fenced, Stored::Perhaps);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_append_after_the_bound_costs_one_look() {
+    let world = World::new();
+    let process = world.process(1);
+    process.partition().create(5).await.unwrap();
+    let writer = process.writer(options()).await;
+    slept(&process, 61).await;
+    let before = process.requests();
+    assert_eq!(append(&writer, "a").await.unwrap(), (5, 5));
+    let sent = process.requests().since(&before);
+    assert_eq!((sent.list, sent.total()), (1, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_went_back_counts_as_past_the_bound() {
     let process = World::new().process(1);
     let writer = process.writer(options()).await;
