@@ -83,6 +83,7 @@ pub mod blocking;
 pub mod error;
 pub mod format;
 pub mod log;
+mod mutant;
 pub mod runtime;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
@@ -100,6 +101,9 @@ pub use log::verify::{
 };
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
 pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
+#[cfg(feature = "mutants")]
+#[doc(hidden)]
+pub use mutant::Mutant;
 pub use object_store;
 
 /// What is shared between threads must be: checked when this compiles.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::mutant::mutant;
 use crate::store::Version;
 
 /// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
@@ -58,7 +59,8 @@ impl StartInfo {
     /// The first offset that is served, where it is known: nothing below the greatest mark, and
     /// nothing below the first segment or, without one, below `log.json`'s start.
     pub(crate) fn log_start(&self) -> Option<i64> {
-        self.first.or(self.log_json_start).into_iter().chain(self.mark).max()
+        let mark = self.mark.filter(|_| !mutant!(IgnoreLogStartMarks));
+        self.first.or(self.log_json_start).into_iter().chain(mark).max()
     }
 
     /// Whether the partition exists at all.

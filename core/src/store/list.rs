@@ -14,6 +14,7 @@ use super::meter::{Attempt, Op};
 use super::ops::info;
 use super::types::{ListPage, ObjectInfo};
 use crate::error::{Error, ErrorKind, Result};
+use crate::mutant::mutant;
 
 /// The most keys that one listing request answers, on S3 and by our way of counting.
 const KEYS_A_REQUEST: usize = 1000;
@@ -71,7 +72,9 @@ impl Store {
                 // To look whether something follows would cost another request.
                 return Ok(false);
             }
-            let Some(next) = stream.next().await else { return Ok(true) };
+            let Some(next) = stream.next().await.filter(|next| next.is_ok() || !mutant!(TakeCutListingForWhole)) else {
+                return Ok(true);
+            };
             let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
             if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
                 self.0.meter.count(Op::List, 1);

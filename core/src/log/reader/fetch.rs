@@ -12,6 +12,7 @@ use super::{Core, corrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::bucket::not_found;
 use crate::log::catalog::Lookup;
+use crate::mutant::mutant;
 use crate::store::Version;
 
 /// How long a 404 of the next key is believed before a listing says whether the log goes on
@@ -153,7 +154,8 @@ impl Core {
     /// The offset is at or beyond the end that is known.
     fn at_end(&self, job: &mut Job, end: i64) -> Result<Step> {
         let position = job.position();
-        if let (true, Some(writer)) = (job.options.include_buffered, self.state.exclusive_writer()) {
+        let buffered = job.options.include_buffered || mutant!(ServeBuffered);
+        if let (true, Some(writer)) = (buffered, self.state.exclusive_writer()) {
             let chunks = writer.buffered(position, job.gather.room().max(1));
             if job.gather.take_buffered(chunks) {
                 job.beyond_stored = true;

@@ -16,6 +16,7 @@ use crate::format::{
     Malformed, SegmentFooter, SparseIndex, crc32c_append,
 };
 use crate::log::partition::PartitionState;
+use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Version};
 
 /// The most bytes that one ranged GET asks for beyond a single batch.
@@ -122,16 +123,20 @@ impl Source {
                 _ => self.rebuild(base, version).await?,
             };
             let entry = index.find(offset).filter(|entry| entry.offset <= offset);
-            let place = entry.map_or(Place { offset: base, position: HEADER_LEN as u64 }, |entry| Place {
+            let mut place = entry.map_or(Place { offset: base, position: HEADER_LEN as u64 }, |entry| Place {
                 offset: entry.offset,
                 position: entry.position,
             });
+            if mutant!(StartAtNextEntry) {
+                place.position = index.next_after(place.position).map_or(place.position, |entry| entry.position);
+            }
             // The batch that holds the offset ends before the next entry's starts.
             let next = index.next_after(place.position).map_or(version.size(), |entry| entry.position);
             let to = next.max(place.position).saturating_add(ahead).min(place.position.saturating_add(MAX_RANGE));
             if place.position < version.size() {
                 let piece = self.part(base, version, place, place.position..to).await?;
-                if piece.base_offset_at(place.position) == Some(place.offset) || attempt > 0 {
+                let truthful = piece.base_offset_at(place.position) == Some(place.offset);
+                if truthful || attempt > 0 || mutant!(BelieveIndex) {
                     return Ok(piece);
                 }
             }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Core;
-use super::answer::Fetch;
+use super::answer::{Fetch, Hole};
 use super::fetch::BELIEVE_404;
 use super::job::{Job, Need, Step};
 use super::options::OnCorrupt;
@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{IndexEntry, SegmentFooter};
 use crate::log::catalog::SegmentRef;
 use crate::log::locate::{locate, look_at_tail};
+use crate::mutant::mutant;
 
 impl Core {
     /// Asks the store until the fetch is done.
@@ -91,6 +92,12 @@ impl Core {
 
     /// A segment is not what the catalog says: another version, or gone.
     async fn changed(&self, job: &mut Job, base: i64, error: Error) -> Result<()> {
+        let next = self.state.with_catalog(|catalog| catalog.around(base).1);
+        if let (true, Some(next)) = (mutant!(TakeMissingForHole) && error.kind() == ErrorKind::NotFound, next) {
+            job.hole = Some(Hole::new(job.position(), next));
+            job.gather.skip_to(next);
+            return Ok(());
+        }
         if job.fresh_at == Some(job.position()) {
             // A fresh look named it: what it says of a version, or of a key, is not what a GET says.
             if error.kind() == ErrorKind::NotFound {
@@ -112,7 +119,8 @@ impl Core {
         let now = self.state.runtime().clock().elapsed();
         let (looked, newest) = self.state.with_catalog(|catalog| (catalog.looked(), catalog.newest()));
         let exists = self.state.with_catalog(|catalog| catalog.start().is_some_and(|start| start.exists()));
-        let believed = looked.is_some_and(|looked| now.saturating_sub(looked) < BELIEVE_404);
+        let believed =
+            looked.is_some_and(|looked| now.saturating_sub(looked) < BELIEVE_404 || mutant!(Believe404ForEver));
         if exists && believed && job.position() == end {
             match self.source.probe(end).await {
                 Ok(fetched) => {

@@ -13,6 +13,7 @@ use super::slot::{Flight, SlotEnd};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BuiltSegment, Limits, PartitionId, Segment, SegmentBuilder};
 use crate::log::partition::PartitionState;
+use crate::mutant::mutant;
 use crate::store::Version;
 
 /// Losses in a row before a writer that takes over says *contended*.
@@ -80,7 +81,7 @@ impl Chain {
     /// Whether only a failure can change the offsets of what is buffered (invariant 2).
     pub(super) fn offsets_final(&self, options: &WriterOptions) -> bool {
         match options.on_conflict {
-            OnConflict::Takeover => self.committed,
+            OnConflict::Takeover => self.committed || mutant!(PromiseTooEarly),
             OnConflict::Fence => self.start == Start::Fixed,
             OnConflict::Rebase => false,
         }
@@ -88,7 +89,7 @@ impl Chain {
 
     fn may_move(&self, options: &WriterOptions) -> bool {
         match options.on_conflict {
-            OnConflict::Takeover => !self.committed,
+            OnConflict::Takeover => !self.committed || mutant!(GoOnAfterLoss),
             OnConflict::Fence => false,
             OnConflict::Rebase => true,
         }
@@ -107,6 +108,10 @@ impl Chain {
         loop {
             self.fix_start(&env).await?;
             let created_ms = state.now_ms();
+            let batches = match batches.split_last() {
+                Some((_, kept)) if mutant!(DropBatchesOnFailure) && losses > 0 && !kept.is_empty() => kept,
+                _ => batches,
+            };
             let built = self.build(&env, batches, created_ms).map_err(|error| Failure::fatal(error, Stored::Not))?;
             self.flush_number = self.flush_number.saturating_add(1);
             let flight = Flight::new(self, &env, built);

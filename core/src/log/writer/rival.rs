@@ -3,6 +3,7 @@
 use super::options::WriterOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{CrcCheck, PartitionId, Segment};
+use crate::mutant::mutant;
 use crate::store::{Fetched, ObjectInfo};
 
 pub(super) struct Rival {
@@ -74,7 +75,7 @@ pub(super) fn check_segment(key: &str, base: i64, fetched: &Fetched) -> Result<S
 pub(super) fn check_epoch(key: &str, segment: &Segment, options: &WriterOptions) -> Result<()> {
     let Some(ours) = options.leader_epoch else { return Ok(()) };
     let highest = segment.batches().map(|b| b.batch.header().leader_epoch).max().unwrap_or(-1);
-    if highest <= ours {
+    if highest <= ours || mutant!(IgnoreLeaderEpoch) {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Fenced, format!("the log holds leader epoch {highest}, this writer has {ours}"))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::mutant::mutant;
 use crate::runtime::Clock;
 
 /// A moment by both clocks.
@@ -19,6 +20,9 @@ impl Seen {
     /// Time since then: the greater of both clocks. `None` when the wall clock went back, for then
     /// nothing is known.
     fn age(&self, clock: &dyn Clock) -> Option<Duration> {
+        if mutant!(TrustMonotonicClock) {
+            return Some(clock.elapsed().saturating_sub(self.elapsed));
+        }
         let wall = clock.wall_ms().checked_sub(self.wall_ms)?;
         let wall = Duration::from_millis(u64::try_from(wall).ok()?);
         Some(clock.elapsed().saturating_sub(self.elapsed).max(wall))

@@ -9,6 +9,7 @@ use super::rival::Rival;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, Segment};
+use crate::mutant::mutant;
 use crate::store::{Created, Fetched, Identity, ReadRange, SyncFailure, Version};
 
 /// Conflicts in a row that kept nothing before the store is called unavailable.
@@ -101,6 +102,9 @@ impl Flight {
                 Created::Exists => {
                     // A client that tries again by itself may have met its own first try.
                     self.may_have_landed = was_unsure || !env.store().sends_once();
+                    if mutant!(MoveWithoutReading) {
+                        return Ok(SlotEnd::Lost(Box::new(Rival::merged(&self.key))));
+                    }
                     if let Some(rival) = self.inspect(env).await? {
                         return Ok(SlotEnd::Lost(rival));
                     }
@@ -112,6 +116,9 @@ impl Flight {
                     return Err(self.failed(error));
                 }
                 Created::Refused(_) => self.may_have_landed = was_unsure,
+                Created::Unknown(_) if mutant!(TakeLostReplyForSuccess) => {
+                    self.segment = Some(Version::new(None, self.built.size, None));
+                }
                 Created::Unknown(_) => {}
                 Created::SyncFailed { visible, error } => {
                     self.may_have_landed = was_unsure || visible;
@@ -126,7 +133,9 @@ impl Flight {
         if !self.index_done && env.is_stale(chain.seen) {
             self.look_after(chain, env, &version).await?;
         }
-        self.finish_index(env).await?;
+        if !mutant!(AckBeforeIndex) {
+            self.finish_index(env).await?;
+        }
         self.put_time_index(env).await;
         // Invariant 1: the log may have been deleted or retained while the request was on its way.
         if env.is_stale(chain.seen) {
@@ -147,13 +156,14 @@ impl Flight {
     /// Sends segment and index together; the answer is the segment's.
     async fn put(&mut self, env: &Env<'_>) -> Result<Created, SlotEnd> {
         self.first_try.get_or_insert_with(|| env.now());
-        let was_unsure = std::mem::replace(&mut self.may_have_landed, true);
+        let was_unsure = std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored));
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
         let segment = env.bounded(self.built.size, env.store().create(&self.key, payload, &self.identity));
         let index = self.put_index(env);
         let (segment, index) = futures_util::future::join(segment, index).await;
         match index.ok_or_else(|| self.gave_up())? {
             Ok(Created::Yes(_)) => self.index_done = true,
+            Ok(Created::Exists) if mutant!(KeepLeftoverIndex) => self.index_done = true,
             Ok(Created::SyncFailed { error, .. }) => {
                 // A failed fsync poisons the writer, whichever file it was.
                 let no_news = matches!(segment, Some(Ok(Created::Exists | Created::Refused(_))));
@@ -238,7 +248,10 @@ impl Flight {
     }
 
     fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<Held, SlotEnd> {
-        if fetched.identity.kfsid == self.identity.kfsid {
+        if fetched.identity.kfsid == self.identity.kfsid || mutant!(TakeConflictForOurs) {
+            return Ok(Held::Ours(fetched.info.version));
+        }
+        if mutant!(TakeEqualBytesForOurs) && self.has_bytes(&fetched.bytes) {
             return Ok(Held::Ours(fetched.info.version));
         }
         if fetched.identity.kfsmerged.is_some() {
@@ -310,6 +323,10 @@ impl Flight {
     /// The look of a writer that has not seen the tail for longer than the bound.
     async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
         let before = env.now();
+        if mutant!(SkipLookBefore) {
+            chain.seen = before;
+            return Ok(());
+        }
         let look = env.patiently(|| super::look::look(env, chain, self.slot)).await;
         let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             Look::Clear => None,
@@ -335,6 +352,9 @@ impl Flight {
     /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
     async fn look_after(&self, chain: &Chain, env: &Env<'_>, version: &Version) -> Result<Seen, SlotEnd> {
         let before = env.now();
+        if mutant!(SkipLookAfter) {
+            return Ok(chain.seen);
+        }
         let look = env.patiently(|| super::look::look(env, chain, self.slot)).await;
         let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             // What follows ours already was not there to be seen: the next flight looks again.
@@ -369,5 +389,8 @@ impl Flight {
 /// The index of another writer's segment: rebuilt, compared, written when it differs. KafScale can't
 /// open a partition with a hole in its indexes.
 pub(super) async fn make_index_right(env: &Env<'_>, base: i64, segment: &Segment) -> Result<()> {
+    if mutant!(SkipIndexOfWinner) {
+        return Ok(());
+    }
     super::open::repair_index(env.state, env.options, base, segment).await
 }

@@ -9,6 +9,7 @@ use super::options::check_start_offset;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{LogIdentity, PartitionId};
 use crate::log::partition::PartitionState;
+use crate::mutant::mutant;
 use crate::runtime::Runtime;
 use crate::store::{Created, Identity, ReadRange, Store, Version};
 
@@ -17,6 +18,10 @@ impl Chain {
     pub(super) async fn fix_start(&mut self, env: &Env<'_>) -> Result<(), Failure> {
         let Start::Open { asked, mark } = self.start else { return Ok(()) };
         let wanted = asked.or(mark).unwrap_or(0);
+        if mutant!(SkipLogJson) {
+            (self.next, self.start) = (wanted.max(mark.unwrap_or(0)), Start::Fixed);
+            return Ok(());
+        }
         let payload = new_identity(env.state.runtime(), wanted).map_err(|e| Failure::fatal(e, Stored::Not))?;
         let mut backoff = Backoff::default();
         loop {
@@ -30,6 +35,7 @@ impl Chain {
                 Ok(Created::Exists | Created::Unknown(_) | Created::Refused(_)) | Err(_) => {
                     let read = env.patiently(|| read(env.store(), env.id())).await.ok_or_else(|| gave_up(false))?;
                     match read.map_err(|e| Failure::fatal(e, Stored::Not))? {
+                        Some((_, version)) if mutant!(DisobeyLogJson) => (wanted, version),
                         Some((identity, version)) => (identity.start_offset, version),
                         None => {
                             backoff.wait(env).await.ok_or_else(|| gave_up(false))?;

@@ -1,0 +1,127 @@
+//! Faults put into the commit and read paths on purpose, to show that the simulation finds them:
+//! `make mutants`.
+//!
+//! Only this project's own simulation switches the feature `mutants` on. Without it `mutant!(Name)`
+//! is `false` and nothing of this is in the library, not with the feature `testing` either.
+
+/// Whether a mutant is on, in this thread.
+#[cfg(feature = "mutants")]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutant::Mutant::$name.is_on()
+    };
+}
+
+/// This build has no mutants.
+#[cfg(not(feature = "mutants"))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
+pub(crate) use mutant;
+
+#[cfg(not(feature = "mutants"))]
+const _: () = assert!(!mutant!(AnyName), "a build without the feature has no mutants");
+
+/// Makes the enum and the list of all.
+#[cfg(feature = "mutants")]
+macro_rules! mutants {
+    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+        /// A fault that can be switched on. Each says what is left out and what that breaks:
+        /// the invariants are those of docs/durability.md.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[doc = $doc])+ $name,)+
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Mutant] = &[$(Mutant::$name),+];
+        }
+    };
+}
+
+#[cfg(feature = "mutants")]
+mutants! {
+    /// An append is acked when its segment is in, whether or not the index is: KafScale can't open such a log.
+    AckBeforeIndex,
+    /// Whatever is in a slot that is taken is ours: another writer's bytes are acked (invariant 3).
+    TakeConflictForOurs,
+    /// A segment with our bytes is ours: two writers ack one copy (invariant 3).
+    TakeEqualBytesForOurs,
+    /// A put without an answer has landed: acked and not kept (invariant 1).
+    TakeLostReplyForSuccess,
+    /// What is sent again in another slot leaves out its last batch (invariant 4).
+    DropBatchesOnFailure,
+    /// Segments are put without a condition: the winner of a slot is overwritten (invariant 3).
+    OverwriteInsteadOfCreate,
+    /// The first segment is written without `log.json`: two chains can start (invariant 3).
+    SkipLogJson,
+    /// Who loses the race for `log.json` starts where it wanted (invariant 3).
+    DisobeyLogJson,
+    /// A writer that slept tries without a look at the tail: segments in the midst of the past.
+    SkipLookBefore,
+    /// A try that took longer than the bound is acked without a second look (invariant 1).
+    SkipLookAfter,
+    /// The age of what a writer saw is told by the monotonic clock alone, which stands still while a
+    /// machine sleeps.
+    TrustMonotonicClock,
+    /// A try without an answer is moved on without reading its slot: kept twice (invariant 2).
+    MoveWithoutReading,
+    /// A slot lost after the first commit does not fence: two owners write in turn.
+    GoOnAfterLoss,
+    /// The index of the segment that won a lost slot is not made right before it is followed.
+    SkipIndexOfWinner,
+    /// Opening leaves the newest segment's index as it is.
+    SkipIndexAtOpen,
+    /// An index that is there already is taken for that of the segment just written.
+    KeepLeftoverIndex,
+    /// A failed append is *not stored* whatever became of its puts.
+    SayNotStored,
+    /// A higher leader epoch fences nobody.
+    IgnoreLeaderEpoch,
+    /// Offsets are called final before the first commit (invariant 2).
+    PromiseTooEarly,
+
+    /// A reader starts where the index says, whatever it finds there (invariant 5).
+    BelieveIndex,
+    /// A reader starts at the index entry behind the one for its offset.
+    StartAtNextEntry,
+    /// What a writer has buffered is served to all who ask for what is stored.
+    ServeBuffered,
+    /// Log start marks are not looked at.
+    IgnoreLogStartMarks,
+    /// A segment that is gone is a hole, without a fresh look.
+    TakeMissingForHole,
+    /// Bytes are held by key, and not by version: a merged segment is not seen.
+    HoldByKeyAlone,
+    /// A 404 of the next key is believed for ever.
+    Believe404ForEver,
+    /// A body that ends early is whole (invariant 7).
+    TakeCutBodyForWhole,
+    /// A listing that breaks off is complete.
+    TakeCutListingForWhole,
+    /// A time index is believed, though it ends before its segment does (invariant 5).
+    BelieveTimeIndex,
+    /// A search by time passes over a segment whose greatest timestamp is the one that is sought.
+    SearchTooLate,
+}
+
+#[cfg(feature = "mutants")]
+thread_local! {
+    static ON: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(feature = "mutants")]
+impl Mutant {
+    /// Switches to this mutant, or to none, what runs on this thread from now on.
+    pub fn switch(to: Option<Mutant>) {
+        ON.set(to);
+    }
+
+    pub(crate) fn is_on(self) -> bool {
+        ON.get() == Some(self)
+    }
+}
