@@ -20,6 +20,8 @@ mod host;
 mod kafscale;
 mod maintain;
 mod many;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod oracle;
 mod process;
 mod reading;

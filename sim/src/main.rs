@@ -1,4 +1,6 @@
 //! Replays a seed: `kfs-sim --seed 7 --trace`, or runs many: `kfs-sim --from 0 --seeds 1000`.
+//!
+//! With the feature `mutants`: `kfs-sim --mutants` finds each, `kfs-sim --mutant AckBeforeIndex --seed 7` replays one.
 
 use std::process::ExitCode;
 
@@ -26,10 +28,24 @@ struct Arguments {
     /// Goes on after a failure.
     #[arg(long)]
     keep_going: bool,
+    /// Looks for a seed that finds a mutant, for each of them; --seeds is the budget.
+    #[cfg(feature = "mutants")]
+    #[arg(long)]
+    mutants: bool,
+    /// With --seed: replays it with this mutant. With --mutants: looks for this one alone.
+    #[cfg(feature = "mutants")]
+    #[arg(long, value_parser = mutant_named)]
+    mutant: Option<kfs_core::Mutant>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    #[cfg(feature = "mutants")]
+    if arguments.mutants {
+        return if hunt(&arguments) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    #[cfg(feature = "mutants")]
+    kfs_core::Mutant::switch(arguments.mutant);
     let good = match arguments.seed {
         Some(seed) => replay(seed, arguments.trace),
         None => many(&arguments),
@@ -66,4 +82,28 @@ fn many(arguments: &Arguments) -> bool {
         totals.failed.len()
     );
     totals.failed.is_empty()
+}
+
+#[cfg(feature = "mutants")]
+fn mutant_named(name: &str) -> Result<kfs_core::Mutant, String> {
+    let found = kfs_core::Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == name);
+    found.copied().ok_or_else(|| format!("there is none of this name; they are {:?}", kfs_core::Mutant::ALL))
+}
+
+/// Whether all are found.
+#[cfg(feature = "mutants")]
+fn hunt(arguments: &Arguments) -> bool {
+    // A panic is a finding, and printed as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let all = arguments.mutant.as_ref().map_or(kfs_core::Mutant::ALL, std::slice::from_ref);
+    let through = std::sync::Mutex::new(Vec::new());
+    kfs_sim::mutants::hunt(all, arguments.seeds, arguments.threads, |hunt| {
+        println!("{hunt}");
+        if hunt.finding.is_none() {
+            through.lock().expect("no thread panics while it adds").push(hunt.mutant);
+        }
+    });
+    let through = through.into_inner().expect("all threads are done");
+    println!("{} mutants, {} of them found; not found: {through:?}", all.len(), all.len() - through.len());
+    through.is_empty()
 }

@@ -40,12 +40,11 @@ impl Totals {
 /// Runs `count` seeds from `from` on, on as many threads as there are processors unless `threads` says otherwise. Stops
 /// beginning others after the first failure unless `keep_going` is set.
 pub fn run_many(from: u64, count: u64, threads: Option<usize>, keep_going: bool) -> Totals {
-    let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let end = from.saturating_add(count);
     let next = AtomicU64::new(from);
     let totals = Mutex::new(Totals::default());
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..self::threads(threads) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -64,4 +63,9 @@ pub fn run_many(from: u64, count: u64, threads: Option<usize>, keep_going: bool)
     let mut totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
     totals.failed.sort_by_key(|report| report.seed);
     totals
+}
+
+/// As many threads as are asked for, else as there are processors.
+pub(crate) fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

@@ -1,0 +1,67 @@
+//! Whether the simulation finds what is wrong on purpose: each mutant of kfs-core, by the first seed that does.
+
+use std::fmt;
+use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kfs_core::Mutant;
+
+use crate::many::threads as or_all;
+use crate::run;
+
+/// What became of one mutant.
+#[derive(Clone, Debug)]
+pub struct Hunt {
+    /// The mutant.
+    pub mutant: Mutant,
+    /// Seeds that were tried, from 0 on.
+    pub tried: u64,
+    /// What the last of them found, which without the mutant finds nothing; `None` when the mutant got through.
+    pub finding: Option<String>,
+}
+
+impl fmt::Display for Hunt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = format!("{:?}", self.mutant);
+        match &self.finding {
+            Some(finding) => write!(f, "{name:24} seed {:4}, tried {:4}: {finding}", self.tried - 1, self.tried),
+            None => write!(f, "{name:24} GOT THROUGH {} seeds", self.tried),
+        }
+    }
+}
+
+/// Runs each mutant on seeds from 0 on until one of at most `budget` finds it, on as many threads as
+/// there are processors unless `threads` says otherwise. Each is reported as it ends.
+///
+/// # Panics
+/// When a seed finds something in kfs-core as it is.
+pub fn hunt(mutants: &[Mutant], budget: u64, threads: Option<usize>, report: impl Fn(&Hunt) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..or_all(threads) {
+            scope.spawn(|| {
+                while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    report(&hunt_one(*mutant, budget));
+                }
+            });
+        }
+    });
+}
+
+fn hunt_one(mutant: Mutant, budget: u64) -> Hunt {
+    for seed in 0..budget {
+        Mutant::switch(Some(mutant));
+        let finding = violation(seed);
+        Mutant::switch(None);
+        if finding.is_some() {
+            assert_eq!(violation(seed), None, "seed {seed} without {mutant:?}");
+            return Hunt { mutant, tried: seed + 1, finding };
+        }
+    }
+    Hunt { mutant, tried: budget, finding: None }
+}
+
+/// What a seed finds; a panic is a finding too.
+fn violation(seed: u64) -> Option<String> {
+    catch_unwind(|| run(seed, false).violation).unwrap_or_else(|_| Some("a panic".into()))
+}
