@@ -187,6 +187,7 @@ fn kind_name(kind: FindingKind) -> &'static str {
         FindingKind::TimeIndexWrong => "time_index_wrong",
         FindingKind::Hole => "hole",
         FindingKind::Leftover => "leftover",
+        FindingKind::SegmentsOverlap => "segments-overlap",
         FindingKind::Ghost => "ghost",
         FindingKind::LogJson => "log_json",
         _ => "other",

@@ -53,6 +53,10 @@ pub enum FindingKind {
     /// A segment inside another's range with other batches: a writer that slept made it, and nothing
     /// in it was acknowledged.
     Ghost,
+    /// A segment that starts inside another's range and goes on beyond it. An info when both hold the
+    /// same batches where they meet: two merges met, and what comes after is in this one alone. An
+    /// error when they hold others.
+    SegmentsOverlap,
     /// `log.json`.
     LogJson,
 }

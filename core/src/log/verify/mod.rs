@@ -346,21 +346,35 @@ impl Work {
     }
 }
 
-/// A segment that starts inside another's range: what merging left, or a ghost.
+/// A segment that starts inside another's range: what merging left, or a ghost, or one that goes on
+/// beyond the other's end.
 fn inside(info: &SegmentInfo, report: &SegmentReport, cover: Option<&Segment>, expected: i64) -> Finding {
     let (Some(cover), Some(segment)) = (cover, &report.segment) else {
         let message = format!("it starts inside another segment, which ends before {expected}");
         return Finding::new(Severity::Error, FindingKind::Ghost, &info.key, message);
     };
     let mut others = cover.batches().filter(|b| !b.overlaps).peekable();
-    let differs = segment.batches().filter(|b| !b.overlaps).find(|at| {
+    let within = |base: i64| base < cover.next_offset();
+    let differs = segment.batches().filter(|b| !b.overlaps && within(b.batch.base_offset())).find(|at| {
         while others.peek().is_some_and(|other| other.batch.base_offset() < at.batch.base_offset()) {
             others.next();
         }
         others.next().is_none_or(|other| other.batch.bytes() != at.batch.bytes())
     });
     let of = cover.header().base_offset;
+    let beyond = segment.next_offset() > cover.next_offset();
     match differs {
+        None if beyond => {
+            let message = format!(
+                "segment {of} holds the same batches up to offset {}; what comes after is in this one alone",
+                cover.next_offset().saturating_sub(1)
+            );
+            Finding::new(Severity::Info, FindingKind::SegmentsOverlap, &info.key, message)
+        }
+        Some(at) if beyond => {
+            let message = format!("segment {of} holds other bytes at offset {}", at.batch.base_offset());
+            Finding::new(Severity::Error, FindingKind::SegmentsOverlap, &info.key, message).at(at.position)
+        }
         None => {
             let message = format!("a leftover of merging: segment {of} holds the same batches");
             Finding::new(Severity::Info, FindingKind::Leftover, &info.key, message)

@@ -154,6 +154,26 @@ async fn holes_leftovers_and_ghosts_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_segment_that_goes_on_beyond_the_one_it_starts_in_is_no_ghost() {
+    let f = Fixture::new();
+    let small: Vec<Batch> = (0..5).map(|i| batch(2, 10 + i)).collect();
+    // Two merges met: 0 to 5, and 4 to 9. What is in 6 to 9 is nowhere else.
+    f.put_segment(0, &small[..3], 1).await;
+    f.put_segment(4, &small[2..], 1).await;
+    f.put_segment(10, &small[..1], 1).await;
+    let mut verify = f.partition.verify(VerifyOptions::default());
+    let found = verify.all().await.unwrap();
+    assert_eq!(kinds(&found), [(Severity::Info, FindingKind::SegmentsOverlap)]);
+    assert_eq!(found[0].offsets, Some((4, 9)));
+    assert_eq!(verify.progress().next_offset, Some(12));
+    // One that holds others where they meet is an error, and nothing is said of what comes after.
+    f.put_segment(4, &[batch(2, 99), batch(4, 1)], 1).await;
+    let found = findings(&f).await;
+    assert_eq!(kinds(&found), [(Severity::Error, FindingKind::SegmentsOverlap)]);
+    assert!(!found[0].message.contains("acknowledged"), "{}", found[0]);
+}
+
+#[tokio::test]
 async fn kafscales_overlap_and_undecodable_records_are_reported() {
     let first = batch(3, 5);
     let mut builder = SegmentBuilder::new(0, NOW, 1).unwrap();
