@@ -5,6 +5,7 @@ mod appending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use kfs_core::format::{Batch, Codec, Compression};
 use kfs_core::runtime::Clock;
 use kfs_core::testing::Prng;
@@ -75,7 +76,7 @@ impl App {
                 13 => self.close(at).await,
                 14 => drop(self.writers.remove(at)),
                 15 => self.host.lie(&mut self.prng),
-                16 => self.suspend(),
+                16 => self.suspend(at).await,
                 _ => self.watch(at),
             }
             self.forget_the_dead();
@@ -103,6 +104,7 @@ impl App {
             10..=15 => self.prng.below(100),
             16..=19 => self.prng.below(10_000),
             20 | 21 => self.prng.below(150_000),
+            _ if self.host.world.config.drowsy => self.prng.below(1_200_000),
             _ if !sleepy => self.prng.below(1_000),
             22 => self.prng.below(3_600_000),
             _ => self.prng.below(2 * 86_400_000),
@@ -112,12 +114,26 @@ impl App {
         }
     }
 
-    fn suspend(&mut self) {
-        let longest = if self.host.world.config.sleepy { 2 * 86_400_000 } else { 120_000 };
-        let bits = 64 - u64::leading_zeros(longest);
-        let bits = 1 + self.prng.below(u64::from(bits));
-        let time = self.prng.below(1 << bits);
-        self.host.suspend(Duration::from_millis(time));
+    /// The machine sleeps; often in the midst of an append.
+    async fn suspend(&mut self, at: usize) {
+        let config = self.host.world.config.clone();
+        let longest: u64 = if config.sleepy { 2 * 86_400_000 } else { 120_000 };
+        let bits = 1 + self.prng.below(u64::from(64 - longest.leading_zeros()));
+        let mut time = Duration::from_millis(self.prng.below(1 << bits));
+        if config.drowsy {
+            time = config.grace * 2 + Duration::from_millis(self.prng.below(3_600_000));
+        }
+        if config.drowsy || self.one_in(2) {
+            self.append_batches(at);
+            self.writers[at].writer.flush().now_or_never();
+            let latency = config.faults.latency.as_millis() as u64;
+            self.host.clock.sleep(Duration::from_millis(self.prng.below(latency + 1))).await;
+        }
+        // What lands later than the grace may land in the midst of a merged segment: that is ruled out. Below the
+        // log's start it does no harm.
+        let may_be_late = !config.merges || time < config.grace / 2;
+        let with_its_wire = may_be_late && self.one_in(2);
+        self.host.suspend(time, with_its_wire);
     }
 
     fn options(&mut self, number: usize, policy: OnConflict, epoch: Option<i32>) -> WriterOptions {

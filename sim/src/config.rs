@@ -20,12 +20,14 @@ pub struct Config {
     pub faults: Faults,
     /// The store's client sends each request once.
     pub sent_once: bool,
-    /// The store keeps no metadata: then one process at a time writes, and nothing is merged.
+    /// The store loses metadata: then one process at a time writes, and nothing is merged.
     pub lossy: bool,
-    /// How long maintenance leaves in place what it replaced, and how late a put may land.
+    /// How long maintenance leaves in place what it replaced. Where it merges, no put lands later.
     pub grace: Duration,
-    /// Old segments are merged and deleted.
-    pub maintenance: bool,
+    /// The log's start is moved on, and what lies below it deleted.
+    pub retains: bool,
+    /// Old segments are merged, and what that leaves deleted.
+    pub merges: bool,
     /// All wall clocks stand still at one time, and equal payloads are appended by several.
     pub twins: bool,
     /// Writers are given leader epochs.
@@ -36,6 +38,8 @@ pub struct Config {
     pub planted: u64,
     /// Policies to choose from.
     pub policies: Vec<OnConflict>,
+    /// Processes sleep longer than the grace, in the midst of an append, while others go on and the log's start is moved.
+    pub drowsy: bool,
     /// Timestamps are those of the append, so that they hardly fall; else any.
     pub ordered: bool,
     /// Processes sleep for hours and days.
@@ -47,7 +51,7 @@ impl Config {
     pub fn draw(seed: u64) -> Self {
         let mut prng = Prng::new(seed ^ 0x6b66_735f_7369_6d00);
         let minute = Duration::from_secs(60);
-        let grace = pick(&mut prng, &[15 * minute, 60 * minute, 24 * 60 * minute]);
+        let mut grace = pick(&mut prng, &[15 * minute, 60 * minute, 24 * 60 * minute]);
         let lossy = prng.one_in(12);
         let sent_once = prng.one_in(2);
         let mut faults = match prng.below(8) {
@@ -55,7 +59,8 @@ impl Config {
             1..=4 => Faults::flaky(),
             _ => Faults::stormy(),
         };
-        faults = faults.latest(if prng.one_in(2) { minute } else { grace }).page(pick(&mut prng, &[2, 5, 1000, 1000]));
+        faults =
+            faults.latest(if prng.one_in(2) { minute } else { grace / 2 }).page(pick(&mut prng, &[2, 5, 1000, 1000]));
         faults = faults.spell(pick(&mut prng, &[0, 2, 10])).longest_spell(5 * minute);
         faults = faults.latency(Duration::from_millis(pick(&mut prng, &[1, 20, 300])));
         if sent_once {
@@ -75,23 +80,29 @@ impl Config {
             2 => vec![OnConflict::Fence, OnConflict::Takeover],
             _ => vec![OnConflict::Takeover, OnConflict::Takeover, OnConflict::Rebase, OnConflict::Fence],
         };
+        let drowsy = !lossy && prng.one_in(6);
+        if drowsy {
+            grace = 15 * minute;
+        }
         Config {
             seed,
-            processes: if lossy { 1 } else { 1 + prng.below(4) as usize },
+            processes: if lossy { 1 } else { 1 + usize::from(drowsy) + prng.below(4) as usize },
             lives: 1 + prng.below(4),
             steps: 4 + prng.below(24),
             faults,
             sent_once,
             lossy,
             grace,
-            maintenance: !lossy && prng.below(3) > 0,
+            retains: prng.below(2) > 0 || drowsy,
+            merges: !lossy && prng.below(2) > 0 && !drowsy,
+            drowsy,
             twins: prng.one_in(5),
             epochs: prng.one_in(3),
             starts,
             planted: if prng.one_in(6) { 1 + prng.below(3) } else { 0 },
             policies,
             ordered: prng.below(4) > 0,
-            sleepy: prng.one_in(2),
+            sleepy: prng.one_in(2) && !drowsy,
         }
     }
 }

@@ -152,8 +152,11 @@ impl Host {
     }
 
     /// A pause of the whole process, as when its machine is suspended.
-    pub(crate) fn suspend(&self, time: Duration) {
+    pub(crate) fn suspend(&self, time: Duration, with_its_wire: bool) {
         self.world.note(format_args!("p{} is suspended for {time:?}", self.number));
+        if with_its_wire {
+            self.faults.stall(time);
+        }
         self.suspensions.fetch_add(1, Ordering::Relaxed);
         self.life.suspend_until(tokio::time::Instant::now() + time);
         self.clock.suspended(time);

@@ -23,7 +23,7 @@ struct Seen {
     segment: Segment,
     info: ObjectInfo,
     e_tag: Option<String>,
-    /// It lies inside the range of the one before: merging left it, or a writer that slept made it.
+    /// It lies wholly inside the range of one before: merging left it, or a writer that slept made it.
     inside: bool,
 }
 
@@ -47,10 +47,12 @@ impl Maintainer {
 
     /// One round: one thing is done, or tried.
     pub(crate) async fn round(&mut self) {
+        let config = &self.host.world.config;
         let done = match self.prng.below(5) {
-            0 => self.retain().await,
-            1 | 2 => self.merge().await,
-            _ => self.clear().await,
+            0 if config.retains => self.retain().await,
+            1 | 2 if config.merges => self.merge().await,
+            3 | 4 if config.merges => self.clear().await,
+            _ => Ok(()),
         };
         if let Err(error) = done {
             self.note(format_args!("maintenance gives up: {}", brief(&error)));
@@ -88,7 +90,8 @@ impl Maintainer {
             let key = self.id.segment_key(base);
             let fetched = store.get(&key, ReadRange::Whole, None).await?;
             let segment = Segment::parse(&fetched.bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
-            let inside = base < end;
+            // Wholly: a merge that landed late can reach into one that was made since.
+            let inside = segment.next_offset() <= end;
             end = end.max(segment.next_offset());
             let e_tag = fetched.info.version.e_tag().map(|tag| format!("\"{tag}\""));
             found.push(Seen { base, segment, info: fetched.info, e_tag, inside });

@@ -55,7 +55,8 @@ impl Life {
 
     /// No task of it runs until then.
     pub(crate) fn suspend_until(&self, until: Instant) {
-        self.lock().suspended_until = Some(until);
+        let mut state = self.lock();
+        state.suspended_until = state.suspended_until.max(Some(until));
     }
 
     /// Until when it is suspended, if it is.

@@ -131,7 +131,7 @@ async fn live(world: &Arc<World>) {
     }
     let over = Arc::new(AtomicBool::new(false));
     let (done, maintained) = oneshot::channel::<()>();
-    if world.config.maintenance {
+    if world.config.merges || world.config.retains {
         let (world, over, prng) = (world.clone(), over.clone(), prng.fork());
         spawn.spawn(Box::pin(async move {
             maintenance(&world, &over, prng).await;
@@ -234,7 +234,7 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
     let partition = host.bucket.partition("t", 0).expect("a good name");
     let options = WriterOptions::default().name(format!("w{number}"));
     let claimed = async {
-        if world.config.maintenance {
+        if world.config.merges {
             Maintainer::new(host.clone(), prng.fork()).settle().await?;
         }
         let writer = partition.writer(options).await?;

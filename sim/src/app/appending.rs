@@ -54,7 +54,7 @@ impl App {
         batches
     }
 
-    fn append_batches(&mut self, at: usize) {
+    pub(super) fn append_batches(&mut self, at: usize) {
         let twins = self.host.world.config.twins;
         let (payload, batches) = match &self.shared {
             Some(shared) if twins && self.prng.one_in(2) => shared.clone(),
