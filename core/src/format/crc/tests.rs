@@ -8,6 +8,23 @@ fn crc32c_of_the_check_string_is_the_published_one() {
     assert_eq!(append(crc32c(b"12345"), b"6789"), 0xe306_9283);
 }
 
+/// Each length takes another way through the crate: tails, single words, vectors.
+#[test]
+fn every_length_and_alignment_has_the_crc_of_the_definition() {
+    let bytes: Vec<u8> = (0..3000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
+    for start in 0..16 {
+        let bytes = &bytes[start..];
+        let mut state = !0u32;
+        for len in 0..bytes.len() {
+            assert_eq!(crc32c(&bytes[..len]), !state, "{len} bytes from {start}");
+            let (a, b) = bytes[..len].split_at(len / 3);
+            assert_eq!(append(crc32c(a), b), !state, "{len} bytes from {start} in two parts");
+            state ^= u32::from(bytes[len]);
+            state = (0..8).fold(state, |state, _| times_x(state));
+        }
+    }
+}
+
 #[test]
 fn combining_with_nothing_changes_nothing() {
     assert_eq!(combine(0x1234_5678, 0, 0), 0x1234_5678);
