@@ -69,6 +69,8 @@ pub(super) struct Accumulator {
     bytes: usize,
     records: u64,
     batches: usize,
+    /// Groups that somebody waits for.
+    waited_for: usize,
     /// When the oldest append that somebody waits for came in.
     waited_since: Option<Duration>,
 }
@@ -129,6 +131,7 @@ impl Accumulator {
         let index = id.checked_sub(front).and_then(|i| usize::try_from(i).ok());
         match index.and_then(|i| self.groups.get_mut(i)) {
             Some(group) => {
+                self.waited_for = self.waited_for.saturating_add(usize::from(!group.waited_for));
                 group.waited_for = true;
                 let since = group.since;
                 self.waited_since = Some(self.waited_since.map_or(since, |oldest| oldest.min(since)));
@@ -288,6 +291,7 @@ impl Accumulator {
                 break;
             }
             let alone = group.alone;
+            self.waited_for = self.waited_for.saturating_sub(usize::from(group.waited_for));
             self.bytes = self.bytes.saturating_sub(group.bytes);
             self.records = self.records.saturating_sub(group.records);
             self.batches = self.batches.saturating_sub(group.batches.len());
@@ -296,13 +300,15 @@ impl Accumulator {
                 break;
             }
         }
-        self.waited_since = self.groups.iter().find(|g| g.waited_for).map(|g| g.since);
+        // Not looked for where nobody waits: thousands of groups may be left.
+        let waited = if self.waited_for == 0 { None } else { self.groups.iter().find(|g| g.waited_for) };
+        self.waited_since = waited.map(|g| g.since);
         Ok(drained)
     }
 
     /// Everything that waits, to be failed.
     pub(super) fn take_all(&mut self) -> Vec<Group> {
-        (self.bytes, self.records, self.batches, self.waited_since) = (0, 0, 0, None);
+        (self.bytes, self.records, self.batches, self.waited_for, self.waited_since) = (0, 0, 0, 0, None);
         std::mem::take(&mut self.groups).into()
     }
 }
