@@ -35,8 +35,10 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 doc: ## Builds the API's documentation; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: ## Runs the benchmarks
-	$(CARGO) bench -p kfs-benches --locked
+bench: ## Runs the benchmarks and prints their table; RECORD=1 puts it into docs/benchmarks.md
+	@$(CARGO) bench -p kfs-benches --locked --bench table -- --forget
+	$(CARGO) bench -p kfs-benches --locked --bench speed --bench footprint
+	@$(CARGO) bench -q -p kfs-benches --locked --bench table -- $(if $(RECORD),--record)
 
 SEEDS ?= 20000
 FROM ?= 0

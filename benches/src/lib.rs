@@ -1,21 +1,38 @@
-//! What the benchmarks share. Each compares, in one run, with the floor (`benches/floor.rs`) and
-//! with what a user would pick instead.
+//! What the benchmarks share. Each compares, in one run, with a floor and with what a user would
+//! pick instead.
+//!
+//! A criterion group is a row of the [`table`]: its function `kfs` is this library, `floor: NAME` is
+//! the least that anybody would pay, and any other is a peer. What criterion does not measure is
+//! kept by [`figures::keep`] under the row and a name.
 
+mod counting;
+mod data;
 mod discard;
+pub mod figures;
+mod machine;
+pub mod table;
 
+pub use counting::Counting;
+pub use data::{batch, payload};
 pub use discard::Discard;
+pub use machine::machine;
 
-/// Payload sizes in bytes: one small record batch, one default batch, one default flush.
-pub const SIZES: [usize; 3] = [4 << 10, 64 << 10, 8 << 20];
+/// Whether this run is to measure; else, under `cargo test`, it only shows that everything works.
+pub fn measures() -> bool {
+    let given = |flag: &str| std::env::args().any(|arg| arg == flag);
+    given("--bench") && !given("--test")
+}
 
-/// Bytes that don't compress, the same in every run.
-pub fn payload(size: usize) -> Vec<u8> {
-    let mut state: u64 = 1;
-    (0..size)
-        .map(|_| {
-            // Knuth's MMIX constants.
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        })
-        .collect()
+/// A size for a run that measures, and one for a run that doesn't.
+pub fn size(full: usize, short: usize) -> usize {
+    if measures() { full } else { short }
+}
+
+/// Whether a row is to be measured: no filter was given, or one is part of its name, or names a
+/// function of its group.
+pub fn asked_for(row: &str) -> bool {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    // What follows a flag may be its number.
+    let mut filters = words.iter().filter(|word| !word.starts_with('-') && word.parse::<f64>().is_err()).peekable();
+    filters.peek().is_none() || filters.any(|filter| row.contains(filter.as_str()) || filter.starts_with(row))
 }

@@ -1,69 +1,53 @@
-//! Appends through a writer into a store that discards, one core, segments of 8 MiB; against one
-//! checksum pass over the same bytes, which are more than the caches hold.
-
-#![allow(missing_docs, reason = "criterion's macros make public items")]
+//! Appends through a writer into a store that discards, one core, segments of 8 MiB.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kfs_benches::{Discard, payload};
-use kfs_core::format::{BatchBuilder, BatchOptions, NewRecord};
+use criterion::{Criterion, Throughput};
+use kfs_benches::{Discard, batch, payload, size};
+use kfs_core::format::{Codec, NewRecord, crc32c};
 use kfs_core::{Bucket, BucketOptions, WriterOptions};
+use tokio::runtime::Runtime;
 
-/// Bytes appended in one round.
-const ROUND: usize = 256 << 20;
-
-fn batches(size: usize) -> Vec<Bytes> {
-    let value = payload(size - 80);
-    let one = |_| {
-        let mut builder = BatchBuilder::new(BatchOptions::default());
-        builder.push(&NewRecord::new(1_767_225_600_000).value(&value)).expect("a record fits in a batch");
-        builder.finish(0).expect("the batch is whole").bytes().clone()
-    };
-    (0..ROUND / size).map(one).collect()
+/// Bytes appended in one round: more than the caches hold.
+fn round() -> usize {
+    size(256 << 20, 1 << 20)
 }
 
-async fn append_all(bucket: &Bucket, batches: &[Bytes]) {
-    let writer = bucket.partition("bench", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
-    for batch in batches {
-        drop(writer.append(batch.clone()).await.expect("room"));
-    }
-    writer.close(None).await.expect("closed");
-}
-
-fn append(c: &mut Criterion) {
+fn discarding() -> (Runtime, Bucket) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let guard = runtime.enter();
     let bucket = Bucket::from_object_store(Arc::new(Discard), BucketOptions::default()).expect("bucket");
     drop(guard);
-    let mut group = c.benchmark_group("append");
-    group.sample_size(10);
-    for size in [1 << 10, 16 << 10] {
-        let batches = batches(size);
-        group.throughput(Throughput::Bytes(batches.iter().map(|b| b.len() as u64).sum()));
-        group.bench_with_input(BenchmarkId::new("floor: crc32c", size), &batches, |b, batches| {
-            b.iter(|| batches.iter().fold(0, |sum, batch| sum ^ crc32c::crc32c(black_box(batch))));
-        });
-        group.bench_with_input(BenchmarkId::new("append", size), &batches, |b, batches| {
-            b.iter(|| runtime.block_on(append_all(&bucket, black_box(batches))));
-        });
-    }
-    group.finish();
-    let mut group = c.benchmark_group("append records");
-    group.sample_size(10);
-    let value = payload(100);
-    let records: Vec<_> = (0..100).map(|n| NewRecord::new(1_767_225_600_000 + n).value(&value)).collect();
-    const COUNT: u64 = 2_000_000;
-    group.throughput(Throughput::Elements(COUNT));
-    group.bench_function("100 bytes, no codec", |b| {
+    (runtime, bucket)
+}
+
+pub(crate) fn large(c: &mut Criterion, row: &str) {
+    batches(c, row, 16 << 10);
+}
+
+pub(crate) fn small(c: &mut Criterion, row: &str) {
+    batches(c, row, 1 << 10);
+}
+
+fn batches(c: &mut Criterion, row: &str, size: usize) {
+    let (runtime, bucket) = discarding();
+    let value = payload(size - 80);
+    let one = batch(1, Codec::None, |_| value.clone());
+    let batches: Vec<_> = (0..round() / size).map(|_| Bytes::copy_from_slice(one.bytes())).collect();
+    let mut group = c.benchmark_group(row);
+    group.sample_size(10).throughput(Throughput::Bytes(batches.iter().map(|b| b.len() as u64).sum()));
+    group.bench_function("floor: CRC pass", |b| {
+        b.iter(|| batches.iter().fold(0, |sum, batch| sum ^ crc32c(black_box(batch))));
+    });
+    group.bench_function("kfs", |b| {
         b.iter(|| {
             runtime.block_on(async {
-                let partition = bucket.partition("bench", 1).expect("name");
+                let partition = bucket.partition("bench", 0).expect("name");
                 let writer = partition.writer(WriterOptions::default()).await.expect("writer");
-                for _ in 0..COUNT / 100 {
-                    drop(writer.append_records(black_box(&records)).await.expect("room"));
+                for batch in black_box(&batches) {
+                    drop(writer.append(batch.clone()).await.expect("room"));
                 }
                 writer.close(None).await.expect("closed");
             });
@@ -72,5 +56,41 @@ fn append(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, append);
-criterion_main!(benches);
+pub(crate) fn records(c: &mut Criterion, row: &str) {
+    let (runtime, bucket) = discarding();
+    let value = payload(100);
+    let records: Vec<_> = (0..100).map(|n| NewRecord::new(1_767_225_600_000 + n).value(&value)).collect();
+    let appends = size(20_000, 100);
+    let mut group = c.benchmark_group(row);
+    group.sample_size(10).throughput(Throughput::Elements((appends * records.len()) as u64));
+    // The least that any builder does: each value into a batch, and each batch's checksum.
+    group.bench_function("floor: memcpy and CRC pass", |b| {
+        let mut batch = Vec::with_capacity(64 << 10);
+        b.iter(|| {
+            let mut sum = 0;
+            for _ in 0..appends {
+                for record in black_box(&records) {
+                    if batch.len() + 100 > batch.capacity() {
+                        sum ^= crc32c(&batch);
+                        batch.clear();
+                    }
+                    batch.extend_from_slice(record.value.unwrap_or_default());
+                }
+            }
+            sum
+        });
+    });
+    group.bench_function("kfs", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let partition = bucket.partition("bench", 1).expect("name");
+                let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+                for _ in 0..appends {
+                    drop(writer.append_records(black_box(&records)).await.expect("room"));
+                }
+                writer.close(None).await.expect("closed");
+            });
+        });
+    });
+    group.finish();
+}

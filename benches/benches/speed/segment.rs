@@ -1,26 +1,15 @@
 //! Segments: building one of batches that were checked on append, and checking one on the way in,
 //! against one checksum pass over the same bytes.
 
-#![allow(missing_docs, reason = "criterion's macros make public items")]
-
 use std::hint::black_box;
 
 use bytes::Bytes;
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kfs_benches::payload;
-use kfs_core::format::{
-    Batch, BatchBuilder, BatchOptions, CrcCheck, DEFAULT_INDEX_INTERVAL, NewRecord, Segment, SegmentBuilder,
-};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use kfs_benches::{batch, payload};
+use kfs_core::format::{Batch, Codec, CrcCheck, DEFAULT_INDEX_INTERVAL, Segment, SegmentBuilder, crc32c};
 
 /// What a segment holds by default, in bytes.
 const SEGMENT: usize = 8 << 20;
-
-fn batch_of(size: usize) -> Batch {
-    let value = payload(size);
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    builder.push(&NewRecord::new(1_767_225_600_000).value(&value)).expect("a record fits in a batch");
-    builder.finish(0).expect("the batch is whole")
-}
 
 fn build(batches: &[Batch]) -> Vec<Bytes> {
     let mut builder = SegmentBuilder::new(0, 0, DEFAULT_INDEX_INTERVAL).expect("offset 0 is valid");
@@ -30,14 +19,14 @@ fn build(batches: &[Batch]) -> Vec<Bytes> {
     builder.finish().expect("there are batches").chunks
 }
 
-fn segment(c: &mut Criterion) {
-    let mut group = c.benchmark_group("segment");
+pub(crate) fn segment(c: &mut Criterion, row: &str) {
+    let mut group = c.benchmark_group(row);
     for size in [1 << 10, 16 << 10, 256 << 10] {
-        let batches = vec![batch_of(size); SEGMENT / size];
+        let batches = vec![batch(1, Codec::None, |_| payload(size)); SEGMENT / size];
         let whole = Bytes::from(build(&batches).concat());
         group.throughput(Throughput::Bytes(whole.len() as u64));
-        group.bench_with_input(BenchmarkId::new("floor: crc32c", size), &whole, |b, whole| {
-            b.iter(|| crc32c::crc32c(black_box(whole)));
+        group.bench_with_input(BenchmarkId::new("floor: CRC pass", size), &whole, |b, whole| {
+            b.iter(|| crc32c(black_box(whole)));
         });
         group.bench_with_input(BenchmarkId::new("build", size), &batches, |b, batches| {
             b.iter(|| build(black_box(batches)));
@@ -48,6 +37,3 @@ fn segment(c: &mut Criterion) {
     }
     group.finish();
 }
-
-criterion_group!(benches, segment);
-criterion_main!(benches);

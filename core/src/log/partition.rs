@@ -105,6 +105,17 @@ impl Partition {
         &self.0.id
     }
 
+    /// The base offset of the segment that holds an offset, as far as this process knows: what a
+    /// fetch looks up first. For the benchmark of that.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn known_segment(&self, offset: i64) -> Option<i64> {
+        self.0.with_catalog(|catalog| match catalog.lookup(offset) {
+            super::catalog::Lookup::In { base, .. } => Some(base),
+            _ => None,
+        })
+    }
+
     /// The range of the log as far as this process knows it, without asking the store; `None` before
     /// anything was learned. A writer in this process keeps it exact while it is not fenced;
     /// else [`refresh`](Self::refresh) asks the store.

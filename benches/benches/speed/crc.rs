@@ -1,16 +1,17 @@
 //! CRC-32C by the two crates that one would take, over the sizes that batches and segments have: in
 //! the cache, and in passes over more than the caches hold; and what joining two CRCs costs.
 
-#![allow(missing_docs, reason = "criterion's macros make public items")]
-
 use std::hint::black_box;
 
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine, crc32_iscsi};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kfs_benches::payload;
+use criterion::{Criterion, Throughput};
+use kfs_benches::{payload, size};
 
 /// More than the caches hold.
-const COLD: usize = 256 << 20;
+fn cold() -> usize {
+    size(256 << 20, 16 << 20)
+}
+
 /// 61 bytes of header stand before what a CRC covers, so few batches are aligned.
 const SHIFT: usize = 21;
 
@@ -18,8 +19,13 @@ const SIZES: [(&str, usize); 4] = [("1 KiB", 1 << 10), ("4 KiB", 4 << 10), ("16 
 
 type Crc = fn(&[u8]) -> u32;
 
-fn pass(c: &mut Criterion) {
-    let bytes = payload(COLD + SHIFT);
+pub(crate) fn crc(c: &mut Criterion, _: &str) {
+    passes(c);
+    small(c);
+}
+
+fn passes(c: &mut Criterion) {
+    let bytes = payload(cold() + SHIFT);
     let bytes = bytes.get(SHIFT..).unwrap_or_default();
     let crates: [(&str, Crc); 3] =
         [("crc32c", crc32c::crc32c), ("crc-fast", crc32_iscsi), ("kfs", kfs_core::format::crc32c)];
@@ -32,7 +38,7 @@ fn pass(c: &mut Criterion) {
         }
         group.finish();
         let mut group = c.benchmark_group(format!("crc {size_name} cold"));
-        group.sample_size(10).throughput(Throughput::Bytes(COLD as u64));
+        group.sample_size(10).throughput(Throughput::Bytes(cold() as u64));
         for (name, crc) in crates {
             group.bench_function(name, |b| {
                 b.iter(|| bytes.chunks(size).fold(0, |sum, chunk| sum ^ crc(black_box(chunk))))
@@ -70,6 +76,3 @@ fn small(c: &mut Criterion) {
     });
     group.finish();
 }
-
-criterion_group!(benches, pass, small);
-criterion_main!(benches);
