@@ -23,9 +23,10 @@ pub struct Limits {
     /// by default. A batch beyond it is malformed.
     ///
     /// Kafka's brokers take batches of 1 MiB (`message.max.bytes`), measured compressed; text that
-    /// compresses a hundredfold stays below the default. Buffers grow with what was really
-    /// decompressed, at most fourfold at a time and never beyond the limit, so a batch that lies
-    /// about its size costs what it holds. Codecs keep less than 1 MiB besides.
+    /// compresses a hundredfold stays below the default. A buffer starts at what as many compressed
+    /// bytes may well hold, at most 40 times their number, and grows with what was really
+    /// decompressed, at most fourfold at a time and never beyond the limit. So a batch that lies about
+    /// its size costs what it holds. Codecs keep less than 1 MiB besides.
     pub max_decompressed_batch: usize,
 }
 

@@ -3,7 +3,9 @@
 //! Frames are taken apart here so that a block is decompressed into its place in the output: linked
 //! blocks find their history there, and no buffer is sized by what a frame's header promises.
 
-use lz4_flex::block::{DecompressError, compress_into, decompress_into_with_dict, get_maximum_output_size};
+use lz4_flex::block::{
+    DecompressError, compress_into, decompress_into, decompress_into_with_dict, get_maximum_output_size,
+};
 use twox_hash::XxHash32;
 
 use super::{Codec, Malformed, beyond_limit, codec_failed};
@@ -29,12 +31,25 @@ struct Frame {
     block_max: usize,
 }
 
+impl Frame {
+    /// What a compressed block is given at first. Most compress less than eightfold, and one that
+    /// does not is tried again. A frame may allow 4 MiB for a block of some bytes; only what really
+    /// grows gets that much.
+    fn guess(&self, len: usize) -> usize {
+        len.saturating_mul(8).max(64).min(self.block_max)
+    }
+}
+
 pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
     let mut reader = Reader { payload, cursor: Cursor::new(payload), limit, out: Vec::new() };
     while !reader.cursor.rest().is_empty() {
         reader.frame()?;
     }
-    Ok(reader.out)
+    let mut out = reader.out;
+    if out.len() < out.capacity() / 2 {
+        out.shrink_to_fit();
+    }
+    Ok(out)
 }
 
 struct Reader<'a> {
@@ -75,6 +90,8 @@ impl<'a> Reader<'a> {
         }
         let frame = self.descriptor()?;
         let start = self.out.len();
+        let room = self.room(&frame).min(self.limit.saturating_sub(start));
+        self.out.reserve(room);
         while self.block(&frame, start)? {}
         let content = self.out.get(start..).unwrap_or_default();
         let len = content.len() as u64;
@@ -131,6 +148,21 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// How much the frame's blocks are thought to hold: those that are there, by their real lengths.
+    fn room(&self, frame: &Frame) -> usize {
+        let mut ahead = Reader { out: Vec::new(), ..*self };
+        let mut room = 0_usize;
+        while let Ok(size @ 1..) = ahead.u32("an LZ4 block's size") {
+            let len = (size & !STORED) as usize;
+            let Ok(_) = ahead.take(len, "an LZ4 block") else { break };
+            room = room.saturating_add(if size & STORED == 0 { frame.guess(len) } else { len });
+            if frame.block_checksums && ahead.u32("block checksum").is_err() {
+                break;
+            }
+        }
+        room
+    }
+
     /// Appends one block; false at the end mark.
     fn block(&mut self, frame: &Frame, frame_start: usize) -> Result<bool, Malformed> {
         let at = self.position();
@@ -160,14 +192,15 @@ impl<'a> Reader<'a> {
         let start = self.out.len();
         let room = frame.block_max.min(self.limit.saturating_sub(start));
         let history = if frame.linked { frame_start.max(start.saturating_sub(WINDOW)) } else { start };
-        // Most blocks compress less than fourfold. A frame may allow 4 MiB for a block of some
-        // bytes; only what really grows gets that much.
-        let mut len = data.len().saturating_mul(4).max(1024).min(room);
+        let mut len = frame.guess(data.len()).min(room);
         loop {
             self.out.resize(start + len, 0);
             let (done, target) = self.out.split_at_mut(start);
-            let history = done.get(history..).unwrap_or_default();
-            match decompress_into_with_dict(data, target, history) {
+            let done = match done.get(history..) {
+                Some(history) if !history.is_empty() => linked(data, target, history),
+                _ => independent(data, target),
+            };
+            match done {
                 Ok(written) => {
                     self.out.truncate(start + written);
                     return Ok(());
@@ -192,6 +225,18 @@ impl<'a> Reader<'a> {
         }
         Err(Malformed::new(at as u64, format!("LZ4 {what} {stored:08x}"), format!("{computed:08x}")))
     }
+}
+
+// lz4_flex inlines all of its decoder; in a function of its own it is compiled to faster code.
+
+#[inline(never)]
+fn independent(data: &[u8], target: &mut [u8]) -> Result<usize, DecompressError> {
+    decompress_into(data, target)
+}
+
+#[inline(never)]
+fn linked(data: &[u8], target: &mut [u8], history: &[u8]) -> Result<usize, DecompressError> {
+    decompress_into_with_dict(data, target, history)
 }
 
 /// Writes one frame with independent blocks and no checksums: Kafka's reader refuses linked blocks,

@@ -33,6 +33,16 @@ fn text(len: usize) -> Vec<u8> {
     out
 }
 
+/// Bytes that don't compress.
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 9u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 #[test]
 fn codecs_are_the_attribute_bits() {
     for (bits, name) in ["none", "gzip", "snappy", "lz4", "zstd"].into_iter().enumerate() {
@@ -240,6 +250,46 @@ fn linked_lz4_blocks_find_their_history_in_their_own_frame_only() {
 }
 
 #[test]
+fn lz4_blocks_that_compress_far_more_than_most_are_read_to_the_limit_and_no_further() {
+    // 255-fold, tenfold, and hardly.
+    let content = [vec![0; 3 << 20], b"ten times ".repeat(5), text(2000), noise(70_000)].concat();
+    for linked in [0, 0x20] {
+        let frame = Lz4::new(linked, 7).block(&content).block(&content[content.len() - 100_000..]).finish();
+        let expected = [&content, &content[content.len() - 100_000..]].concat();
+        assert_eq!(unpack(Codec::Lz4, &frame, expected.len()).unwrap(), expected, "{linked:#x}");
+        for most in [expected.len() - 1, content.len(), content.len() - 1, 1 << 20] {
+            let error = unpack(Codec::Lz4, &frame, most).unwrap_err();
+            assert!(error.to_string().contains("max_decompressed_batch"), "{linked:#x} {most}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_is_decompressed_keeps_at_most_twice_its_memory() {
+    for content in [text(100), text(100_000), noise(100_000), vec![0; 100_000], vec![0; 5 << 20]] {
+        let large_blocks = content.chunks(4 << 20).fold(Lz4::new(0x20, 7), Lz4::block).finish();
+        for frame in [pack(Codec::Lz4, &content), large_blocks] {
+            let out = lz4::decompress(&frame, PLENTY).unwrap();
+            assert!(out.capacity() <= 2 * out.len() + 1, "lz4: {} for {}", out.capacity(), out.len());
+        }
+        let out = zstandard::decompress(&pack(Codec::Zstd, &content), PLENTY).unwrap();
+        assert!(out.capacity() <= 2 * out.len() + 1, "zstd: {} for {}", out.capacity(), out.len());
+    }
+}
+
+#[test]
+fn an_lz4_frame_that_promises_much_gets_little() {
+    // Each block is a literal of one byte, in frames that allow 4 MiB a block.
+    let frame = (0..1000).fold(Lz4::new(0x20, 7), |frame, _| frame.block(b"x")).finish();
+    let frames = frame.repeat(100);
+    let out = lz4::decompress(&frames, PLENTY).unwrap();
+    assert_eq!(out, vec![b'x'; 100_000]);
+    assert!(out.capacity() <= 200_001, "{}", out.capacity());
+    // Cut within the last frame: no room is made for what is not there.
+    assert!(lz4::decompress(&frames[..frames.len() - 5], PLENTY).is_err());
+}
+
+#[test]
 fn skippable_frames_are_passed_over() {
     for nibble in 0..16u32 {
         let skippable = [&(0x184d_2a50 + nibble).to_le_bytes()[..], &3u32.to_le_bytes(), b"abc"].concat();
@@ -308,6 +358,18 @@ fn zstd_frames_are_read_with_and_without_their_size() {
     let expected = [&records[..], &records].concat();
     assert_eq!(unpack(Codec::Zstd, &packed, expected.len()).unwrap(), expected);
     assert!(unpack(Codec::Zstd, &packed, expected.len() - 1).is_err());
+}
+
+#[test]
+fn a_broken_zstd_frame_leaves_nothing_to_the_next() {
+    let good = pack(Codec::Zstd, &text(50_000));
+    for at in (0..good.len()).step_by(97) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x55;
+        let _ = unpack(Codec::Zstd, &bad, PLENTY);
+        assert!(at == 0 || unpack(Codec::Zstd, &good[..at], PLENTY).is_err(), "cut to {at} bytes");
+        assert_eq!(unpack(Codec::Zstd, &good, PLENTY).unwrap(), text(50_000), "after byte {at} was another");
+    }
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! Zstandard, RFC 8878: several frames, skippable ones, the content size absent or given.
 
+use std::cell::Cell;
+
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 use zstd::zstd_safe::{DCtx, ErrorCode, get_error_name, get_frame_content_size};
 
 use super::{Codec, Malformed, beyond_limit, codec_failed};
 use crate::error::Result;
+
+thread_local! {
+    /// zstd's state, about 100 KiB. To make it takes longer than to decompress a small batch.
+    static CONTEXT: Cell<Option<DCtx<'static>>> = const { Cell::new(None) };
+}
 
 /// Decompresses straight into the output, which so is the history that frames refer to: a frame
 /// that asks for a window of gigabytes costs no more than another.
@@ -14,10 +21,11 @@ use crate::error::Result;
 pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
     // What a frame says may be a lie, and gets no more than good text compresses to.
     let hint = get_frame_content_size(payload).ok().flatten().unwrap_or(u64::MAX);
-    let guess = payload.len().saturating_mul(if hint == u64::MAX { 6 } else { 40 }).max(4096);
+    let guess = payload.len().saturating_mul(if hint == u64::MAX { 16 } else { 40 }).max(4096);
     let mut capacity = guess.min(usize::try_from(hint).unwrap_or(usize::MAX)).min(limit);
-    let mut context =
-        DCtx::try_create().ok_or_else(|| Malformed::new(0, "no memory for zstd's state", "enough memory"))?;
+    let mut context = (CONTEXT.try_with(Cell::take).ok().flatten())
+        .or_else(DCtx::try_create)
+        .ok_or_else(|| Malformed::new(0, "no memory for zstd's state", "enough memory"))?;
     let mut out: Vec<u8>;
     loop {
         out = Vec::with_capacity(capacity);
@@ -32,6 +40,8 @@ pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Malfor
             Err(_) => capacity = capacity.saturating_mul(4).max(4096).min(limit),
         }
     }
+    // Not after an error. A thread that ends has no place for it any more.
+    CONTEXT.try_with(|kept| kept.set(Some(context))).ok();
     if out.len() < out.capacity() / 2 {
         out.shrink_to_fit();
     }
