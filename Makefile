@@ -6,7 +6,7 @@ SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check doc bench torture fuzz servers clean
+.PHONY: help demo test check doc bench torture fuzz miri servers clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,12 @@ fuzz: ## Runs each fuzz target for FUZZ_SECONDS; needs cargo-fuzz and a nightly 
 	  echo "=== $$target: $(FUZZ_SECONDS) s"; \
 	  $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
 	done
+
+miri: ## Runs the tests of `format` under Miri; needs a nightly toolchain that has it
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || \
+	  { echo "Miri is missing: rustup component add --toolchain nightly miri rust-src" >&2; exit 1; }
+	PROPTEST_CASES=4 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 MIRIFLAGS=-Zmiri-disable-isolation \
+	  $(CARGO) +nightly miri test --locked -p kfs-core --lib format:: -- --skip format::compression
 
 servers: $(STAMP) ## Installs the S3 server of the tests into .servers/bin, once
 

@@ -11,8 +11,9 @@ fn crc32c_of_the_check_string_is_the_published_one() {
 /// Each length takes another way through the crate: tails, single words, vectors.
 #[test]
 fn every_length_and_alignment_has_the_crc_of_the_definition() {
-    let bytes: Vec<u8> = (0..3000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
-    for start in 0..16 {
+    let (longest, starts) = if cfg!(miri) { (300, 2) } else { (3000, 16) };
+    let bytes: Vec<u8> = (0..longest).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
+    for start in 0..starts {
         let bytes = &bytes[start..];
         let mut state = !0u32;
         for len in 0..bytes.len() {
@@ -33,9 +34,9 @@ fn combining_with_nothing_changes_nothing() {
 
 #[test]
 fn combining_equals_one_pass_for_lengths_of_every_size() {
-    let zeros = vec![0u8; 17 << 20];
+    let zeros = vec![0u8; if cfg!(miri) { 70_000 } else { 17 << 20 }];
     for len in [1usize, 2, 255, 256, 257, 65_535, 65_536, 65_537, (1 << 20) + 3, 16 << 20, (16 << 20) + 1] {
-        let b = &zeros[..len];
+        let Some(b) = zeros.get(..len) else { break };
         assert_eq!(combine(crc32c(b"abc"), crc32c(b), len as u64), append(crc32c(b"abc"), b), "{len}");
     }
 }

@@ -74,6 +74,7 @@ fn what_does_not_fit_is_refused_and_leaves_the_builder_as_it_was() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "large")]
 fn a_segment_stays_below_2_gib() {
     let large = batch(1, 64 << 20);
     let mut builder = SegmentBuilder::new(0, 0, 100).unwrap();
