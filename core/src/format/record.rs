@@ -193,7 +193,7 @@ pub struct Headers<'a> {
 impl<'a> Headers<'a> {
     #[inline(always)]
     fn read(&mut self) -> Option<Header<'a>> {
-        let len = usize::try_from(self.cursor.varint()?).ok()?;
+        let len = self.cursor.len()?;
         let key = self.cursor.take(len)?;
         let value = match self.cursor.nullable_len()? {
             Some(len) => Some(self.cursor.take(len)?),
@@ -340,7 +340,7 @@ impl Start {
 #[inline(always)]
 fn decode<'a>(bytes: &'a [u8], owner: &'a Bytes, start: &Start) -> Result<(Record<'a>, &'a [u8]), Fault> {
     let mut outer = Cursor::new(bytes);
-    let len = outer.varint().and_then(|len| usize::try_from(len).ok()).ok_or(Fault::Length)?;
+    let len = outer.len().ok_or(Fault::Length)?;
     let mut body = Cursor::new(outer.take(len).ok_or(Fault::Length)?);
     let attributes = body.byte().ok_or(Fault::Body)? as i8;
     let timestamp_delta = body.varlong().ok_or(Fault::Body)?;
@@ -354,7 +354,7 @@ fn decode<'a>(bytes: &'a [u8], owner: &'a Bytes, start: &Start) -> Result<(Recor
     };
     let key = nullable(&mut body).ok_or(Fault::Key)?;
     let value = nullable(&mut body).ok_or(Fault::Value)?;
-    let left = body.varint().and_then(|count| usize::try_from(count).ok()).ok_or(Fault::Headers)?;
+    let left = body.len().ok_or(Fault::Headers)?;
     let headers = Headers { cursor: body, left };
     if left == 0 {
         if !body.rest().is_empty() {

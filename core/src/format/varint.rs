@@ -37,18 +37,24 @@ impl<'a> Cursor<'a> {
     /// An `i32`, at most five bytes.
     #[inline(always)]
     pub(super) fn varint(&mut self) -> Option<i32> {
+        self.raw32().map(unzigzag32)
+    }
+
+    /// An `i32` as it is encoded: its sign is the lowest bit.
+    #[inline(always)]
+    fn raw32(&mut self) -> Option<u32> {
         match *self.rest {
             [a, ref rest @ ..] if a < 0x80 => {
                 self.rest = rest;
-                Some(unzigzag32(u32::from(a)))
+                Some(u32::from(a))
             }
             [a, b, ref rest @ ..] if b < 0x80 => {
                 self.rest = rest;
-                Some(unzigzag32(u32::from(a & 0x7f) | u32::from(b) << 7))
+                Some(u32::from(a & 0x7f) | u32::from(b) << 7)
             }
             [a, b, c, ref rest @ ..] if c < 0x80 => {
                 self.rest = rest;
-                Some(unzigzag32(u32::from(a & 0x7f) | u32::from(b & 0x7f) << 7 | u32::from(c) << 14))
+                Some(u32::from(a & 0x7f) | u32::from(b & 0x7f) << 7 | u32::from(c) << 14)
             }
             _ => {
                 let (value, rest) = long(self.rest)?;
@@ -57,8 +63,17 @@ impl<'a> Cursor<'a> {
                     return None;
                 }
                 self.rest = rest;
-                u32::try_from(value).ok().map(unzigzag32)
+                u32::try_from(value).ok()
             }
+        }
+    }
+
+    /// A length or count: an `i32` that is not negative.
+    #[inline(always)]
+    pub(super) fn len(&mut self) -> Option<usize> {
+        match self.raw32()? {
+            raw if raw & 1 == 0 => Some((raw >> 1) as usize),
+            _ => None,
         }
     }
 
@@ -89,9 +104,11 @@ impl<'a> Cursor<'a> {
     /// A length: `None` inside for -1, a fault for anything below.
     #[inline(always)]
     pub(super) fn nullable_len(&mut self) -> Option<Option<usize>> {
-        match self.varint()? {
-            -1 => Some(None),
-            len => usize::try_from(len).ok().map(Some),
+        match self.raw32()? {
+            raw if raw & 1 == 0 => Some(Some((raw >> 1) as usize)),
+            // -1.
+            1 => Some(None),
+            _ => None,
         }
     }
 }
@@ -184,6 +201,7 @@ mod tests {
         assert_eq!(Cursor::new(&[0x80; 64]).varlong(), None);
         assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 3]).varlong(), None, "65 bits");
         assert_eq!(Cursor::new(&[3]).nullable_len(), None, "a length of -2");
+        assert_eq!(Cursor::new(&[1]).len(), None, "a length of -1");
         assert_eq!(Cursor::new(&[1]).nullable_len(), Some(None));
     }
 
@@ -197,7 +215,12 @@ mod tests {
             prop_assert_eq!(cursor.varlong(), Some(long));
             prop_assert!(cursor.rest().is_empty());
             prop_assert_eq!(Cursor::new(&bytes).varint(), i32::try_from(long).ok());
-            prop_assert_eq!(Cursor::new(&encoded(i64::from(int))).varint(), Some(int));
+            let bytes = encoded(i64::from(int));
+            prop_assert_eq!(Cursor::new(&bytes).varint(), Some(int));
+            let len = usize::try_from(int).ok();
+            prop_assert_eq!(Cursor::new(&bytes).len(), len);
+            let nullable = if int == -1 { Some(None) } else { len.map(Some) };
+            prop_assert_eq!(Cursor::new(&bytes).nullable_len(), nullable);
         }
     }
 }
