@@ -131,7 +131,8 @@ typedef struct {
   const char *name_space;
   // Bytes of appends buffered over all partitions, those in flight included.
   uint64_t buffer_bytes;
-  // Bytes of indexes and catalogs held for reading over all partitions.
+  // Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
+  // were given count until they are released; mapped segments don't count.
   uint64_t cache_bytes;
 } kfs_bucket_options;
 
@@ -165,7 +166,7 @@ typedef struct {
 typedef struct {
   // Bytes of this struct as the caller knows it: sizeof. Set by kfs_reader_options_init.
   size_t size;
-  // Segments of up to so many bytes are read whole, ranges of larger ones are at least so long.
+  // Bytes of a block: what is asked of the store at least, and held in the bucket's cache.
   uint64_t block_bytes;
   // Not 0: go on behind what is corrupt. 0: fail there.
   int32_t skip_corrupt;

@@ -31,7 +31,8 @@ pub struct kfs_bucket_options {
     pub name_space: *const c_char,
     /// Bytes of appends buffered over all partitions, those in flight included.
     pub buffer_bytes: u64,
-    /// Bytes of indexes and catalogs held for reading over all partitions.
+    /// Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
+    /// were given count until they are released; mapped segments don't count.
     pub cache_bytes: u64,
 }
 
@@ -69,7 +70,7 @@ pub struct kfs_writer_options {
 pub struct kfs_reader_options {
     /// Bytes of this struct as the caller knows it: sizeof. Set by kfs_reader_options_init.
     pub size: usize,
-    /// Segments of up to so many bytes are read whole, ranges of larger ones are at least so long.
+    /// Bytes of a block: what is asked of the store at least, and held in the bucket's cache.
     pub block_bytes: u64,
     /// Not 0: go on behind what is corrupt. 0: fail there.
     pub skip_corrupt: i32,

@@ -76,7 +76,8 @@ impl Host {
             Store::from_object_store(faults.clone())
         };
         let buffer = pick(prng, &[300, 2_000, 32 << 20, 32 << 20]);
-        let options = BucketOptions::default().runtime(runtime.clone()).buffer_bytes(buffer);
+        let cache = pick(prng, &[0, 20_000, 100_000, 32 << 20]);
+        let options = BucketOptions::default().runtime(runtime.clone()).buffer_bytes(buffer).cache_bytes(cache);
         let bucket = Bucket::from_store(store, options).expect("a runtime is given");
         let stale_after = Duration::from_secs(pick(prng, &[1, 5, 60, 60, 300]));
         let at = if prng.one_in(2) { prng.below(120) } else { u64::MAX };

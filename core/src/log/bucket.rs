@@ -10,6 +10,7 @@ use object_store::ObjectStore;
 use super::budget::Budget;
 use super::catalog::CatalogRoom;
 use super::partition::{Partition, PartitionState};
+use super::reader::blocks::Blocks;
 use super::reader::indexes::Indexes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Namespace, PartitionId, Topic};
@@ -26,7 +27,11 @@ pub struct BucketOptions {
     pub namespace: Namespace,
     /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB).
     pub buffer_bytes: usize,
-    /// Bytes of indexes and catalogs held for reading over all partitions (default 32 MiB).
+    /// Bytes held for reading over all partitions (default 64 MiB): half of them blocks of segments, the
+    /// rest indexes and what is known of segments. Chunks that a fetch gave count until they are dropped;
+    /// what callers hold beyond the bound takes the place of everything else. Mapped segments don't
+    /// count: the system's page cache holds them. With less than a few times
+    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes) each fetch asks the store.
     pub cache_bytes: usize,
     /// Options of the store.
     pub store: StoreOptions,
@@ -38,7 +43,7 @@ impl Default for BucketOptions {
             runtime: None,
             namespace: Namespace::default(),
             buffer_bytes: 32 << 20,
-            cache_bytes: 32 << 20,
+            cache_bytes: 64 << 20,
             store: StoreOptions::default(),
         }
     }
@@ -90,6 +95,7 @@ pub(crate) struct BucketInner {
     pub(crate) store: Store,
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) blocks: Blocks,
     pub(crate) indexes: Indexes,
     pub(crate) catalogs: Arc<CatalogRoom>,
     pub(crate) options: BucketOptions,
@@ -155,10 +161,12 @@ impl Bucket {
             None => Runtime::current_or_own()?,
         };
         let budget = Budget::new(options.buffer_bytes);
-        let indexes = Indexes::new(options.cache_bytes / 2);
-        let catalogs = CatalogRoom::new(options.cache_bytes / 2);
+        // Half is for blocks; what finds them pays for itself many times.
+        let blocks = Blocks::new(options.cache_bytes / 2);
+        let indexes = Indexes::new(options.cache_bytes / 4);
+        let catalogs = CatalogRoom::new(options.cache_bytes / 4);
         let partitions = Mutex::default();
-        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, indexes, catalogs, options, partitions })))
+        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, blocks, indexes, catalogs, options, partitions })))
     }
 
     /// A partition of the default namespace. A name: nothing is asked of the store.

@@ -30,9 +30,14 @@ impl Fixture {
 
     /// Another process over the same store.
     pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
+        Self::with(store, BucketOptions::default())
+    }
+
+    /// The same with options.
+    pub(crate) fn with(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Self {
         let clock = ManualClock::new(NOW);
         let runtime = Runtime::new(clock.clone(), Arc::new(SystemEntropy), Arc::new(LocalSpawn));
-        let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default().runtime(runtime)).unwrap();
+        let bucket = Bucket::from_object_store(store.clone(), options.runtime(runtime)).unwrap();
         let partition = bucket.partition("t", 0).unwrap();
         Fixture { store, clock, bucket, partition }
     }

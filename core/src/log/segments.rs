@@ -188,7 +188,7 @@ impl Segments {
     }
 
     async fn last_offset(&self, base: i64) -> Result<Option<i64>> {
-        match Source::new(self.state.clone(), 0, CrcCheck::Verify).footer(base, None).await {
+        match Source::new(self.state.clone(), 0).footer(base, None).await {
             Ok((footer, _)) => Ok(Some(footer.last_offset)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),

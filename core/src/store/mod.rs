@@ -171,6 +171,11 @@ impl Store {
         self.local().is_some_and(LocalStore::is_mapped)
     }
 
+    /// Whether a read of so many bytes is mapped; a shorter one is copied.
+    pub(crate) fn maps(&self, bytes: u64) -> bool {
+        self.local().is_some_and(|local| local.maps(&(0..bytes)))
+    }
+
     /// Whether a create is one request: its client never sends it again by itself.
     pub(crate) fn sends_once(&self) -> bool {
         self.0.kind.single_attempt

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,7 +12,8 @@ use crate::error::Error;
 /// size and time.
 #[derive(Clone)]
 pub struct Version {
-    raw: Option<Box<str>>,
+    /// Shared: a version is copied with every lookup and every block that is held.
+    raw: Option<Arc<str>>,
     size: u64,
     modified_ms: Option<i64>,
 }

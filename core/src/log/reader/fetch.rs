@@ -1,13 +1,13 @@
 //! One fetch: what can be served from memory.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::{Fetch, Hole};
 use super::job::{Job, Need, Step};
 use super::options::OnCorrupt;
-use super::piece::{Fault, Piece, Served};
+use super::piece::Piece;
 use super::source::Want;
+use super::walk::{Fault, Served};
 use super::{Core, corrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::bucket::not_found;
@@ -28,22 +28,21 @@ impl Core {
             }
             let position = job.position();
             let found = self.state.with_catalog(|catalog| {
-                let Some(start) = catalog.start() else { return Err(Step::Need(Need::Locate { fresh: false })) };
-                Ok(match catalog.lookup(position) {
+                let start = catalog.start()?;
+                Some(match catalog.lookup(position) {
                     Lookup::In { base, version, next } => {
-                        let piece = self.window().filter(|piece| piece.is(base, version));
-                        let version = if piece.is_some() { None } else { Some(version.clone()) };
-                        (start, At::Segment { base, piece, version, next })
+                        let at = match self.held(job, base, version) {
+                            Ok(piece) => At::Held { piece, next },
+                            Err(want) => At::Segment { base, version: version.clone(), want },
+                        };
+                        (start, at)
                     }
                     Lookup::End { end } => (start, At::End(end)),
                     Lookup::Below | Lookup::Unknown => (start, At::Unknown),
                     Lookup::Empty => (start, At::Empty),
                 })
             });
-            let (start, at) = match found {
-                Ok(found) => found,
-                Err(step) => return Ok(step),
-            };
+            let Some((start, at)) = found else { return Ok(Step::Need(Need::Locate { fresh: false })) };
             if let Some(log_start) = start.log_start().filter(|log_start| position < *log_start) {
                 if job.gather.is_empty() {
                     return self.out_of_range(job, log_start);
@@ -52,15 +51,12 @@ impl Core {
             }
             match at {
                 At::Unknown => return Ok(Step::Need(Need::Locate { fresh: false })),
-                At::Segment { base, piece: None, version: Some(version), .. } => {
-                    return Ok(Step::Need(Need::Load { base, version, want: Want::Offset(position) }));
-                }
-                At::Segment { piece: Some(piece), next, .. } => {
-                    if let Some(step) = self.serve(job, &piece, next)? {
+                At::Segment { base, version, want } => return Ok(Step::Need(Need::Load { base, version, want })),
+                At::Held { piece, next } => {
+                    if let Some(step) = self.serve(job, piece, next)? {
                         return Ok(step);
                     }
                 }
-                At::Segment { .. } => return Ok(Step::Need(Need::Locate { fresh: true })),
                 At::End(end) => return self.at_end(job, end),
                 At::Empty => {
                     if !start.exists() {
@@ -79,38 +75,56 @@ impl Core {
     }
 
     /// Serves from a piece; `None` when the fetch goes on elsewhere.
-    fn serve(&self, job: &mut Job, piece: &Arc<Piece>, next: Option<i64>) -> Result<Option<Step>> {
+    fn serve(&self, job: &mut Job, mut piece: Piece, next: Option<i64>) -> Result<Option<Step>> {
         let lenient = self.options.on_corrupt == OnCorrupt::Skip;
-        if let Some(malformed) = if lenient { piece.take_whole_fault() } else { None } {
-            job.skipped.push(malformed.into_error(&self.state.id.segment_key(piece.base)));
+        if lenient {
+            self.report(job, &piece);
         }
         let before = job.position();
         match piece.serve(&mut job.gather, next, self.options.crc_check, lenient) {
-            Served::Full => Ok(Some(Step::Done)),
-            Served::End(end) => self.segment_ended(job, piece, next, end, before),
+            Served::Full => {
+                self.leave(job, &piece);
+                Ok(Some(Step::Done))
+            }
+            Served::End(end) => {
+                let step = self.segment_ended(job, &piece, next, end, before);
+                self.leave(job, &piece);
+                step
+            }
             Served::More(place, need) => {
-                let (base, version) = (piece.base, piece.version.clone());
+                let (base, version) = (piece.base(), piece.version().clone());
                 if piece.is_whole() {
                     // The catalog's size and the bytes differ.
                     return Ok(Some(Step::Need(Need::Locate { fresh: true })));
                 }
+                if let Some(more) = self.source.held_from(base, &version, job.position(), place, need) {
+                    job.piece = Some(more);
+                    return Ok(None);
+                }
+                self.leave(job, &piece);
                 Ok(Some(Step::Need(Need::Load { base, version, want: Want::Place(place, need) })))
             }
             Served::Unplaced => {
-                let (base, version) = (piece.base, piece.version.clone());
+                let (base, version) = (piece.base(), piece.version().clone());
                 Ok(Some(Step::Need(Need::Load { base, version, want: Want::Offset(job.position()) })))
             }
+            Served::Doubt if self.is_faithful(piece.base(), piece.version()) => {
+                piece.set_faithful();
+                job.piece = Some(piece);
+                Ok(None)
+            }
             Served::Doubt if !job.gather.is_empty() => Ok(Some(Step::Done)),
-            Served::Doubt => Ok(Some(Step::Need(Need::Confirm(piece.clone())))),
+            Served::Doubt => Ok(Some(Step::Need(Need::Confirm(piece)))),
             Served::Fault(_) if !job.gather.is_empty() => Ok(Some(Step::Done)),
             Served::Fault(fault) => match (lenient, fault.resume) {
                 (true, Some(resume)) => {
-                    job.skipped.push(self.fault_error(piece, &fault, Some(resume.offset), next));
+                    job.skipped.push(self.fault_error(&piece, &fault, Some(resume.offset), next));
                     piece.note(resume);
                     job.gather.skip_to(resume.offset);
+                    job.piece = Some(piece);
                     Ok(None)
                 }
-                _ => Ok(Some(Step::Need(Need::Resume { piece: piece.clone(), fault, next }))),
+                _ => Ok(Some(Step::Need(Need::Resume { piece, fault, next }))),
             },
         }
     }
@@ -126,7 +140,7 @@ impl Core {
         let position = job.position();
         let Some(next) = next else {
             let known = self.state.with_catalog(|catalog| {
-                catalog.set_end(piece.base, end);
+                catalog.set_end(piece.base(), end);
                 catalog.newest_end() == Some(end)
             });
             if known {
@@ -196,7 +210,7 @@ impl Core {
     }
 
     pub(super) fn fault_error(&self, piece: &Piece, fault: &Fault, readable: Option<i64>, next: Option<i64>) -> Error {
-        let key = self.state.id.segment_key(piece.base);
+        let key = self.state.id.segment_key(piece.base());
         corrupt(fault.malformed.clone(), &key, fault.place.offset, readable.or(next))
     }
 
@@ -239,7 +253,8 @@ impl Core {
 
 /// Where a lookup ended, without borrowing the catalog.
 enum At {
-    Segment { base: i64, piece: Option<Arc<Piece>>, version: Option<Version>, next: Option<i64> },
+    Held { piece: Piece, next: Option<i64> },
+    Segment { base: i64, version: Version, want: Want },
     End(i64),
     Empty,
     Unknown,

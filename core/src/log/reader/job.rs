@@ -1,13 +1,13 @@
 //! A fetch under way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::answer::Hole;
 use super::gather::Gather;
 use super::options::FetchOptions;
-use super::piece::{Fault, Piece};
+use super::piece::Piece;
 use super::source::Want;
+use super::walk::Fault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
 use crate::store::Version;
@@ -19,6 +19,12 @@ const MAX_LOOKS: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) gather: Gather,
+    /// The blocks that it reads now.
+    pub(super) piece: Option<Piece>,
+    /// The offset that it began with.
+    pub(super) start: i64,
+    /// That is where the reader's last fetch ended.
+    pub(super) goes_on: bool,
     pub(super) options: FetchOptions,
     pub(super) hole: Option<Hole>,
     pub(super) skipped: Vec<Error>,
@@ -34,7 +40,7 @@ pub(super) struct Job {
     pub(super) gets: u32,
     /// The log's end was asked for, to say the range.
     pub(super) end_asked: bool,
-    /// When it began, by the clock's elapsed time.
+    /// When it first asked the store, by the clock's elapsed time.
     pub(super) began: Duration,
     /// Buffered batches were given: nothing that is stored follows them.
     pub(super) beyond_stored: bool,
@@ -48,7 +54,7 @@ pub(super) enum Need {
     /// Bytes of a segment.
     Load { base: i64, version: Version, want: Want },
     /// Whether a segment's body is as it was written.
-    Confirm(Arc<Piece>),
+    Confirm(Piece),
     /// Whether the log goes on after its known end.
     Tail { end: i64 },
     /// Where the log ends, to say its range.
@@ -56,7 +62,7 @@ pub(super) enum Need {
     /// Where an empty log starts.
     LogJson,
     /// Where a broken segment can be read again.
-    Resume { piece: Arc<Piece>, fault: Fault, next: Option<i64> },
+    Resume { piece: Piece, fault: Fault, next: Option<i64> },
 }
 
 /// Where a fetch stands.
@@ -67,9 +73,12 @@ pub(super) enum Step {
 }
 
 impl Job {
-    pub(super) fn new(offset: i64, options: FetchOptions, began: Duration) -> Self {
+    pub(super) fn new(offset: i64, options: FetchOptions) -> Self {
         Job {
             gather: Gather::new(offset, options.max_bytes),
+            piece: None,
+            start: offset,
+            goes_on: false,
             options,
             hole: None,
             skipped: Vec::new(),
@@ -80,7 +89,7 @@ impl Job {
             listed: false,
             gets: 0,
             end_asked: false,
-            began,
+            began: Duration::ZERO,
             beyond_stored: false,
         }
     }

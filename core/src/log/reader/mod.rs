@@ -1,6 +1,8 @@
 //! Reading a partition's log.
 
 mod answer;
+mod block;
+pub(crate) mod blocks;
 mod fetch;
 mod follow;
 mod gather;
@@ -13,16 +15,18 @@ pub(crate) mod source;
 mod stream;
 mod supply;
 mod times;
+mod walk;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::block::{Block, Place};
 use self::job::{Job, Step};
 use self::piece::Piece;
-use self::source::Source;
+use self::source::{Source, Want};
 use super::partition::{Partition, PartitionState};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::Malformed;
+use crate::format::{BATCH_HEADER_LEN, Malformed};
 use crate::store::Version;
 
 pub(crate) use self::refresh::{exists as refresh_exists, read_log_json};
@@ -37,8 +41,10 @@ const MAX_FAITHFUL: usize = 16;
 
 /// Reads a partition's log. Cheap to clone; it never writes (invariant 5).
 ///
-/// It holds the bytes it read last, so that a loop of small fetches reads each segment once; give each
-/// place that reads a reader of its own.
+/// What it reads from the store is held in the bucket's block cache, which all readers share
+/// ([`BucketOptions::cache_bytes`](crate::BucketOptions::cache_bytes)), so that a loop of small fetches
+/// reads each segment once. Give each place that reads a reader of its own: it remembers where it stood,
+/// and reads ahead while it goes on from there.
 #[derive(Clone)]
 pub struct Reader(Arc<Core>);
 
@@ -46,18 +52,71 @@ struct Core {
     state: Arc<PartitionState>,
     source: Source,
     options: ReaderOptions,
-    window: Mutex<Option<Arc<Piece>>>,
+    spot: Mutex<Spot>,
     /// Segments whose base offsets are as they were written.
     faithful: Mutex<Vec<(i64, Version)>>,
+    /// The segment of which it was last said that it is broken outside its batches.
+    reported: Mutex<Option<(i64, Version)>>,
+}
+
+/// What a reader keeps of its last fetch. It holds no bytes of its own: the bucket's cache does, or the map.
+#[derive(Default)]
+struct Spot {
+    /// Where it ended, in a segment of several blocks.
+    last: Option<(i64, Version, Place)>,
+    /// A segment that is mapped.
+    mapped: Option<Arc<Block>>,
+    /// Bytes to read ahead: more and more while each fetch goes on where the one before it ended.
+    ahead: u64,
 }
 
 impl Core {
-    fn window(&self) -> Option<Arc<Piece>> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn spot(&self) -> MutexGuard<'_, Spot> {
+        self.spot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_window(&self, piece: Piece) {
-        *self.window.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(piece));
+    /// The blocks of a segment from which the fetch goes on, or what is to be read of it.
+    fn held(&self, job: &mut Job, base: i64, version: &Version) -> Result<Piece, Want> {
+        if let Some(piece) = job.piece.take().filter(|piece| piece.is(base, version)) {
+            return Ok(piece);
+        }
+        let last = {
+            let spot = self.spot();
+            if let Some(mapped) = spot.mapped.as_ref().filter(|mapped| mapped.is(base, version)) {
+                return Ok(Piece::new(mapped.clone(), Vec::new(), Place::first(base)));
+            }
+            let last = spot.last.as_ref().filter(|(of, as_of, _)| *of == base && as_of.same_as(version));
+            // From a place further back the way may lead through many blocks.
+            last.map(|(_, _, place)| *place).filter(|place| place.offset == job.position())
+        };
+        let held = self.source.held(base, version, job.position(), last);
+        held.ok_or_else(|| match last {
+            Some(place) => Want::Place(place, BATCH_HEADER_LEN as u64),
+            None => Want::Offset(job.position()),
+        })
+    }
+
+    /// The fetch goes on with these blocks, which were read from the store.
+    fn hold(&self, job: &mut Job, piece: Piece) {
+        self.spot().mapped = self.source.maps(piece.size()).then(|| piece.first().clone());
+        job.piece = Some(piece);
+    }
+
+    /// The fetch ends in these blocks, or goes on behind them.
+    fn leave(&self, job: &mut Job, piece: &Piece) {
+        if !piece.is_one_block() {
+            let mut spot = self.spot();
+            job.goes_on |= spot.goes_on(job.start);
+            spot.last = Some((piece.base(), piece.version().clone(), piece.start()));
+        }
+    }
+
+    /// How many bytes are read ahead of what is wanted.
+    fn ahead(&self, job: &Job) -> u64 {
+        let mut spot = self.spot();
+        let goes_on = job.goes_on || spot.goes_on(job.start);
+        spot.ahead = if goes_on { self.source.more_ahead(spot.ahead) } else { 0 };
+        spot.ahead
     }
 
     fn is_faithful(&self, base: i64, version: &Version) -> bool {
@@ -72,14 +131,32 @@ impl Core {
         }
         faithful.push((base, version.clone()));
     }
+
+    /// Tells a caller who skips, once, what is wrong with a segment outside its batches.
+    fn report(&self, job: &mut Job, piece: &Piece) {
+        let Some(malformed) = piece.whole_fault(self.options.crc_check) else { return };
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reported.as_ref().is_some_and(|(base, version)| piece.is(*base, version)) {
+            *reported = Some((piece.base(), piece.version().clone()));
+            job.skipped.push(malformed.clone().into_error(&self.state.id.segment_key(piece.base())));
+        }
+    }
+}
+
+impl Spot {
+    /// Whether a fetch of this offset goes on where the last one ended.
+    fn goes_on(&self, offset: i64) -> bool {
+        self.last.as_ref().is_some_and(|(_, _, place)| place.offset == offset)
+    }
 }
 
 impl Partition {
     /// A reader. Asks nothing of the store.
     pub fn reader(&self, options: ReaderOptions) -> Reader {
         let state = self.state().clone();
-        let source = Source::new(state.clone(), options.block_bytes, options.crc_check);
-        Reader(Arc::new(Core { state, source, options, window: Mutex::default(), faithful: Mutex::default() }))
+        let source = Source::new(state.clone(), options.block_bytes);
+        let (spot, faithful, reported) = Default::default();
+        Reader(Arc::new(Core { state, source, options, spot, faithful, reported }))
     }
 }
 
@@ -107,7 +184,7 @@ impl Reader {
             return Err(Error::new(ErrorKind::InvalidInput, format!("offset {offset} is negative")));
         }
         let core = &self.0;
-        let mut job = Job::new(offset, options, core.state.runtime().clock().elapsed());
+        let mut job = Job::new(offset, options);
         match core.advance(&mut job)? {
             Step::Done => Ok(core.answer(job)),
             Step::Need(need) => {

@@ -19,8 +19,11 @@ pub enum OnCorrupt {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReaderOptions {
-    /// Segments of up to so many bytes are read whole by one GET, without their index; ranges of
-    /// larger ones are at least so long. Default 1 MiB.
+    /// Bytes of a block, at least 4 KiB: what a reader asks the store for at least, and what is held in
+    /// the bucket's cache ([`BucketOptions::cache_bytes`](crate::BucketOptions::cache_bytes)). Segments of
+    /// up to four blocks are read whole by one GET, without their index; those of one block have their
+    /// own CRC checked too. Readers share the blocks of readers with the same size. A map of a directory's
+    /// segment needs no blocks. Default 1 MiB.
     pub block_bytes: usize,
     /// Bytes that a stream asks for at a time. Default 1 MiB.
     pub fetch_bytes: usize,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::source::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{CrcCheck, LogIdentity};
+use crate::format::LogIdentity;
 use crate::log::bucket::not_found;
 use crate::log::locate::look_at_log;
 use crate::log::marks::Marks;
@@ -49,7 +49,7 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
     let end = match (newest, end) {
         (Some(_), Some(end)) => end,
         (Some(newest), None) => {
-            let source = Source::new(state.clone(), 0, CrcCheck::Verify);
+            let source = Source::new(state.clone(), 0);
             let end = source.footer(newest, None).await?.0.last_offset.saturating_add(1);
             state.with_catalog(|catalog| catalog.set_end(newest, end));
             end

@@ -1,19 +1,22 @@
 //! The one place where a reader's segment bytes come from.
 //!
-//! Small segments, and mapped ones of any size, are read whole and need no index. Of larger ones a
-//! range is read from where the index says; the index is never believed (invariant 5): the batch
-//! found must carry the entry's offset, else the index is built anew from the segment.
+//! Small segments, and mapped ones of any size, are read whole and need no index. Of larger ones blocks
+//! are read from where the index says; the index is never believed (invariant 5): the batch found must
+//! carry the entry's offset, else the index is built anew from the segment. Blocks come from the
+//! bucket's cache and go into it; a map needs none.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::piece::{Piece, Place};
+use super::block::{Block, Check, Place};
+use super::blocks::Of;
+use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
-    BATCH_HEADER_LEN, BatchHeader, CrcCheck, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, IndexBuilder, IndexEntry,
-    Malformed, SegmentFooter, SparseIndex, crc32c_append,
+    BATCH_HEADER_LEN, BatchHeader, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, IndexBuilder, IndexEntry, Malformed,
+    SegmentFooter, SparseIndex, crc32c_append,
 };
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
@@ -21,6 +24,10 @@ use crate::store::{Fetched, ReadRange, Version};
 
 /// The most bytes that one ranged GET asks for beyond a single batch.
 const MAX_RANGE: u64 = 64 << 20;
+/// The most bytes that are read ahead of what a fetch wants.
+const MAX_AHEAD: u64 = 8 << 20;
+/// A segment of up to so many blocks is read whole, rather than its index and then a part of it.
+const WHOLE_BLOCKS: u64 = 4;
 /// Bytes of one GET where a segment is gone through in parts.
 const STEP: u64 = 8 << 20;
 
@@ -37,51 +44,136 @@ pub(crate) enum Want {
 #[derive(Clone)]
 pub(crate) struct Source {
     state: Arc<PartitionState>,
-    /// Segments of up to so many bytes are read whole; ranges are at least so long.
+    /// Segments of up to so many bytes are one block; larger ones are read in blocks of so many.
     pub(crate) block: u64,
-    pub(crate) check: CrcCheck,
 }
 
 impl Source {
-    pub(crate) fn new(state: Arc<PartitionState>, block: usize, check: CrcCheck) -> Self {
-        Source { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096), check }
+    pub(crate) fn new(state: Arc<PartitionState>, block: usize) -> Self {
+        Source { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096) }
     }
 
     async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
         self.state.store().get(&self.state.id.segment_key(base), range, version).await
     }
 
-    /// Reads what is wanted of this version of a segment, and about `max_bytes` from there.
+    fn of<'a>(&'a self, base: i64, version: &'a Version) -> Of<'a> {
+        Of { id: &self.state.id, base, version, block: self.block }
+    }
+
+    /// Whether a segment of this size is mapped: then the map is the cache.
+    pub(crate) fn maps(&self, size: u64) -> bool {
+        self.state.store().maps(size)
+    }
+
+    /// Whether a segment of this size is read by one GET, without its index. Of one of a few blocks that
+    /// saves a request and a round trip, for a few blocks more.
+    pub(crate) fn is_read_whole(&self, size: u64) -> bool {
+        let most = self.block.saturating_mul(WHOLE_BLOCKS).min(MAX_RANGE).min(self.state.bucket.blocks.limit() / 8);
+        size <= self.block || size <= most
+    }
+
+    /// How many bytes are read ahead, after so many the last time.
+    pub(crate) fn more_ahead(&self, last: u64) -> u64 {
+        // Of the part of the cache for newcomers, half: what was read ahead is to be there when it is wanted.
+        let most = (self.state.bucket.blocks.limit() / 8).min(MAX_AHEAD);
+        last.saturating_mul(2).max(self.block).min(most)
+    }
+
+    /// What is held of a segment from the batch with this offset on, without asking the store. `place`
+    /// is where that batch stands, if it is known.
+    pub(crate) fn held(&self, base: i64, version: &Version, offset: i64, place: Option<Place>) -> Option<Piece> {
+        let size = version.size();
+        if self.maps(size) {
+            return None;
+        }
+        if size <= self.block || offset <= base {
+            return self.held_from(base, version, offset, Place::first(base), 0);
+        }
+        if let Some(place) = place {
+            return self.held_from(base, version, offset, place, 0);
+        }
+        let index = self.state.bucket.indexes.get(&self.state.id, base, version)?;
+        let place = index.find(offset).map(place_of).filter(|place| place.offset <= offset)?;
+        let piece = self.held_from(base, version, offset, place, BATCH_HEADER_LEN as u64)?;
+        (piece.base_offset_at(place.position) == Some(place.offset)).then_some(piece)
+    }
+
+    /// The blocks that hold at least `need` bytes from a place on, if all of them are held.
+    pub(crate) fn held_from(
+        &self,
+        base: i64,
+        version: &Version,
+        offset: i64,
+        place: Place,
+        need: u64,
+    ) -> Option<Piece> {
+        let of = self.of(base, version);
+        let numbers = self.numbers(place.position..place.position.saturating_add(need.max(1)), version.size());
+        let from = |block: &Block| {
+            let known = block.place(offset).map_or(0, |known| known.position);
+            known.max(place.position).max(block.at())
+        };
+        let blocks = &self.state.bucket.blocks;
+        let first = blocks.find(&of, numbers.start, from)?;
+        let mut rest = Vec::new();
+        for number in numbers.start.saturating_add(1)..numbers.end {
+            rest.push(blocks.find(&of, number, from)?);
+        }
+        Some(Piece::new(first, rest, place))
+    }
+
+    /// The numbers of the blocks in which these bytes lie.
+    fn numbers(&self, bytes: Range<u64>, size: u64) -> Range<u64> {
+        let first = bytes.start / self.block;
+        first..bytes.end.min(size).div_ceil(self.block).max(first.saturating_add(1))
+    }
+
+    /// Reads what is wanted of this version of a segment, and about `max_bytes` from there; `ahead` more
+    /// where the store is asked.
     ///
     /// # Errors
     /// Not found or conflict when the segment is not what the catalog says.
-    pub(crate) async fn load(&self, base: i64, version: &Version, want: Want, max_bytes: usize) -> Result<Piece> {
+    pub(crate) async fn load(
+        &self,
+        base: i64,
+        version: &Version,
+        want: Want,
+        max_bytes: usize,
+        ahead: u64,
+    ) -> Result<Piece> {
         let size = version.size();
-        if self.state.store().is_mapped() || size <= self.block {
+        if self.maps(size) {
             let fetched = self.get(base, ReadRange::Whole, Some(version)).await?;
-            return self.whole(base, fetched, want).await;
+            return self.mapped(base, fetched, want).await;
         }
-        let ahead = u64::try_from(max_bytes).unwrap_or(u64::MAX).min(MAX_RANGE).max(self.block);
+        let room = u64::try_from(max_bytes).unwrap_or(u64::MAX).min(MAX_RANGE);
+        let first = Place::first(base);
         match want {
             Want::Place(place, need) => {
-                let to = place.position.saturating_add(ahead.max(need));
-                self.part(base, version, place, place.position..to).await
+                let to = place.position.saturating_add(room.max(need));
+                self.part(base, version, place, place.position..to, ahead).await
             }
             Want::Offset(offset) if offset <= base => {
-                let start = Place { offset: base, position: HEADER_LEN as u64 };
-                self.part(base, version, start, 0..ahead.saturating_add(HEADER_LEN as u64)).await
+                self.part(base, version, first, 0..room.saturating_add(HEADER_LEN as u64), ahead).await
             }
-            Want::Offset(offset) => self.indexed(base, version, offset, ahead).await,
+            Want::Offset(_) if size <= self.block || (self.is_read_whole(size) && !self.holds_index(base, version)) => {
+                self.part(base, version, first, 0..size, 0).await
+            }
+            Want::Offset(offset) => self.indexed(base, version, offset, room).await,
         }
     }
 
     /// A segment as a GET without a listing found it: the bytes that came are used.
     pub(crate) async fn discovered(&self, base: i64, fetched: Fetched) -> Result<Piece> {
-        if fetched.range == (0..fetched.info.size) {
-            return self.whole(base, fetched, Want::Offset(base)).await;
+        let version = fetched.info.version.clone();
+        if self.maps(version.size()) {
+            return self.mapped(base, fetched, Want::Offset(base)).await;
         }
-        let start = Place { offset: base, position: HEADER_LEN as u64 };
-        Ok(Piece::part(base, fetched.info.version, fetched.range.start, fetched.bytes, start))
+        let of = self.of(base, &version);
+        let blocks = of.cut(&version, 0, fetched.bytes, self.check(version.size()));
+        self.state.bucket.blocks.put(&of, 0, &blocks);
+        Piece::of(blocks, Place::first(base))
     }
 
     /// Asks for a segment that may not be there: its first bytes, the whole of a small one.
@@ -90,10 +182,17 @@ impl Source {
         self.get(base, range, None).await
     }
 
-    async fn whole(&self, base: i64, fetched: Fetched, want: Want) -> Result<Piece> {
+    /// What is checked of the blocks of a segment of this size.
+    fn check(&self, size: u64) -> Check {
+        if size <= self.block { Check::All } else { Check::Header }
+    }
+
+    async fn mapped(&self, base: i64, fetched: Fetched, want: Want) -> Result<Piece> {
         let version = fetched.info.version;
         let small = version.size() <= self.block;
-        let piece = Piece::whole(base, version.clone(), fetched.bytes, small.then_some(self.check));
+        let check = if small { Check::All } else { Check::Edges };
+        let block = Arc::new(Block::new(base, version, 0, fetched.bytes, check));
+        let mut piece = Piece::new(block, Vec::new(), Place::first(base));
         match want {
             Want::Offset(offset) if !small && offset > base => piece.note(self.mapped_place(&piece, offset).await?),
             Want::Offset(_) => {}
@@ -104,55 +203,65 @@ impl Source {
 
     /// Where to start in a mapped segment, by its index if that tells the truth.
     async fn mapped_place(&self, piece: &Piece, offset: i64) -> Result<Place> {
+        let (base, version) = (piece.base(), piece.version());
         let truthful = |entry: &IndexEntry| piece.base_offset_at(entry.position) == Some(entry.offset);
-        let index = self.index(piece.base, &piece.version).await?;
+        let index = self.index(base, version).await?;
         let entry = match index.as_ref().and_then(|index| index.find(offset)).filter(truthful) {
             Some(entry) => Some(entry),
-            None => self.rebuild(piece.base, &piece.version).await?.find(offset).filter(truthful),
+            None => self.rebuild(base, version).await?.find(offset).filter(truthful),
         };
-        Ok(match entry.filter(|entry| entry.offset <= offset) {
-            Some(entry) => Place { offset: entry.offset, position: entry.position },
-            None => Place { offset: piece.base, position: HEADER_LEN as u64 },
-        })
+        Ok(entry.filter(|entry| entry.offset <= offset).map_or(Place::first(base), place_of))
     }
 
-    async fn indexed(&self, base: i64, version: &Version, offset: i64, ahead: u64) -> Result<Piece> {
+    async fn indexed(&self, base: i64, version: &Version, offset: i64, room: u64) -> Result<Piece> {
         for attempt in 0..2 {
             let index = match self.index(base, version).await? {
                 Some(index) if attempt == 0 => index,
                 _ => self.rebuild(base, version).await?,
             };
             let entry = index.find(offset).filter(|entry| entry.offset <= offset);
-            let mut place = entry.map_or(Place { offset: base, position: HEADER_LEN as u64 }, |entry| Place {
-                offset: entry.offset,
-                position: entry.position,
-            });
+            let mut place = entry.map_or(Place::first(base), place_of);
             if mutant!(StartAtNextEntry) {
                 place.position = index.next_after(place.position).map_or(place.position, |entry| entry.position);
             }
             // The batch that holds the offset ends before the next entry's starts.
             let next = index.next_after(place.position).map_or(version.size(), |entry| entry.position);
-            let to = next.max(place.position).saturating_add(ahead).min(place.position.saturating_add(MAX_RANGE));
+            let to = next.max(place.position).saturating_add(room).min(place.position.saturating_add(MAX_RANGE));
             if place.position < version.size() {
-                let piece = self.part(base, version, place, place.position..to).await?;
+                let piece = self.part(base, version, place, place.position..to, 0).await?;
                 let truthful = piece.base_offset_at(place.position) == Some(place.offset);
                 if truthful || attempt > 0 || mutant!(BelieveIndex) {
                     return Ok(piece);
                 }
             }
         }
-        let start = Place { offset: base, position: HEADER_LEN as u64 };
-        self.part(base, version, start, 0..ahead).await
+        self.part(base, version, Place::first(base), 0..room, 0).await
     }
 
-    async fn part(&self, base: i64, version: &Version, place: Place, range: Range<u64>) -> Result<Piece> {
+    /// The blocks in which these bytes lie.
+    async fn part(&self, base: i64, version: &Version, start: Place, bytes: Range<u64>, ahead: u64) -> Result<Piece> {
         let size = version.size();
         // What little is left is read too.
-        let end = if range.end.saturating_add(self.block / 16) >= size { size } else { range.end };
-        let fetched = self
-            .get(base, ReadRange::Range(range.start..end.max(range.start.saturating_add(1))), Some(version))
-            .await?;
-        Ok(Piece::part(base, version.clone(), fetched.range.start, fetched.bytes, place))
+        let rounded = |end: u64| if end.saturating_add(self.block / 16) >= size { size } else { end };
+        let wanted = self.numbers(bytes.start..rounded(bytes.end), size);
+        let until = self.numbers(bytes.start..rounded(bytes.end.saturating_add(ahead)), size).end;
+        let of = self.of(base, version);
+        let get = |range: Range<u64>| async move {
+            let asked = if range == (0..size) { ReadRange::Whole } else { ReadRange::Range(range.clone()) };
+            let fetched = self.get(base, asked, Some(version)).await?;
+            if fetched.range == range {
+                return Ok((fetched.info.version, fetched.bytes));
+            }
+            let found = format!("the store gave bytes {:?} of {size}, asked were {range:?}", fetched.range);
+            Err(Error::new(ErrorKind::Unavailable, found).with_key(self.state.id.segment_key(base)))
+        };
+        let from = start.position;
+        let blocks = self.state.bucket.blocks.load(&of, from, wanted, until, self.check(size), get).await?;
+        Piece::of(blocks, start)
+    }
+
+    fn holds_index(&self, base: i64, version: &Version) -> bool {
+        self.state.bucket.indexes.get(&self.state.id, base, version).is_some()
     }
 
     /// The segment's index, from the cache or the store; `None` when it is missing or malformed.
@@ -237,6 +346,10 @@ impl Source {
             .map_err(|e| e.offset_position(fetched.range.start).into_error(&self.state.id.segment_key(base)))?;
         Ok((footer, fetched.info.version))
     }
+}
+
+fn place_of(entry: IndexEntry) -> Place {
+    Place { offset: entry.offset, position: entry.position }
 }
 
 fn header_at(held: &(u64, Bytes), position: u64) -> Option<std::result::Result<BatchHeader, Malformed>> {

@@ -1,15 +1,15 @@
 //! One fetch: what must be asked of the store.
 
-use std::sync::Arc;
-
 use super::Core;
 use super::answer::{Fetch, Hole};
+use super::block::Place;
 use super::fetch::BELIEVE_404;
 use super::job::{Job, Need, Step};
 use super::options::OnCorrupt;
-use super::piece::{Fault, Piece, Place};
+use super::piece::Piece;
 use super::refresh::read_log_json;
 use super::source::has_changed;
+use super::walk::Fault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{IndexEntry, SegmentFooter};
 use crate::log::catalog::SegmentRef;
@@ -19,6 +19,7 @@ use crate::mutant::mutant;
 impl Core {
     /// Asks the store until the fetch is done.
     pub(super) async fn finish(&self, mut job: Job, mut need: Need) -> Result<Fetch> {
+        job.began = self.state.runtime().clock().elapsed();
         loop {
             match self.supply(&mut job, need).await {
                 // What was found before the store failed is given; the next fetch says what failed.
@@ -38,29 +39,27 @@ impl Core {
             Need::Locate { fresh } => self.look(job, fresh).await,
             Need::Load { base, version, want } => {
                 // With an index, two; that counts for a bound which a cold fetch alone has.
-                job.gets = job.gets.saturating_add(if version.size() <= self.source.block { 1 } else { 2 });
-                match self.source.load(base, &version, want, job.gather.room()).await {
+                job.gets = job.gets.saturating_add(if self.source.is_read_whole(version.size()) { 1 } else { 2 });
+                let ahead = self.ahead(job);
+                match self.source.load(base, &version, want, job.gather.room(), ahead).await {
                     Ok(piece) => {
-                        if self.is_faithful(base, &version) {
-                            piece.set_faithful();
-                        }
-                        self.set_window(piece);
+                        self.hold(job, piece);
                         Ok(())
                     }
                     Err(error) if has_changed(&error) => self.changed(job, base, error).await,
                     Err(error) => Err(error),
                 }
             }
-            Need::Confirm(piece) => match self.source.confirm(piece.base, &piece.version).await {
+            Need::Confirm(piece) => match self.source.confirm(piece.base(), piece.version()).await {
                 Ok(()) => {
-                    self.remember_faithful(piece.base, &piece.version);
-                    piece.set_faithful();
+                    self.remember_faithful(piece.base(), piece.version());
+                    job.piece = Some(piece);
                     Ok(())
                 }
-                Err(error) if has_changed(&error) => self.changed(job, piece.base, error).await,
+                Err(error) if has_changed(&error) => self.changed(job, piece.base(), error).await,
                 Err(error) => {
-                    let next = self.state.with_catalog(|catalog| catalog.around(piece.base).1);
-                    let error = with_next(error, piece.base, next);
+                    let next = self.state.with_catalog(|catalog| catalog.around(piece.base()).1);
+                    let error = with_next(error, piece.base(), next);
                     match (self.options.on_corrupt, next) {
                         (OnCorrupt::Skip, Some(next)) => {
                             job.skipped.push(error);
@@ -74,7 +73,7 @@ impl Core {
             Need::Tail { end } => self.look_beyond(job, end).await,
             Need::End => self.find_end().await,
             Need::LogJson => self.read_log_json(job).await,
-            Need::Resume { piece, fault, next } => self.resume(job, &piece, &fault, next).await,
+            Need::Resume { piece, fault, next } => self.resume(job, piece, &fault, next).await,
         }
     }
 
@@ -131,7 +130,7 @@ impl Core {
                         catalog.follows(newest, segment);
                         catalog.set_looked(now);
                     });
-                    self.set_window(piece);
+                    self.hold(job, piece);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => job.tail_known = true,
                 Err(error) => return Err(error),
@@ -153,10 +152,10 @@ impl Core {
     }
 
     /// Finds where a broken segment can be read again: says so, or goes on there.
-    async fn resume(&self, job: &mut Job, piece: &Arc<Piece>, fault: &Fault, next: Option<i64>) -> Result<()> {
+    async fn resume(&self, job: &mut Job, mut piece: Piece, fault: &Fault, next: Option<i64>) -> Result<()> {
         let mut resume = fault.resume;
         if resume.is_none() && !fault.whole {
-            let index = self.source.index(piece.base, &piece.version).await.unwrap_or_default();
+            let index = self.source.index(piece.base(), piece.version()).await.unwrap_or_default();
             let behind = |entry: IndexEntry| {
                 let truthful = piece.base_offset_at(entry.position).is_none_or(|base| base == entry.offset);
                 let behind = entry.position > fault.place.position && entry.offset > fault.place.offset;
@@ -165,6 +164,7 @@ impl Core {
             if let Some(place) = index.as_ref().and_then(|index| index.find(job.position())).and_then(behind) {
                 // What is wanted stands behind the broken batch.
                 piece.note(place);
+                job.piece = Some(piece);
                 return Ok(());
             }
             resume = index.and_then(|index| index.next_after(fault.place.position)).and_then(behind);
@@ -172,14 +172,17 @@ impl Core {
         let mut readable = resume.map(|place| place.offset).or(next);
         if readable.is_none() {
             // The newest segment: its footer says where the log ends.
-            readable = self.footer_end(piece).await.filter(|end| *end > fault.place.offset);
+            readable = self.footer_end(&piece).await.filter(|end| *end > fault.place.offset);
         }
-        let error = self.fault_error(piece, fault, readable, next);
+        let error = self.fault_error(&piece, fault, readable, next);
         let (OnCorrupt::Skip, Some(readable)) = (self.options.on_corrupt, readable) else { return Err(error) };
         job.skipped.push(error);
         match resume {
-            Some(place) => piece.note(place),
-            None if next.is_none() => self.state.with_catalog(|catalog| catalog.set_end(piece.base, readable)),
+            Some(place) => {
+                piece.note(place);
+                job.piece = Some(piece);
+            }
+            None if next.is_none() => self.state.with_catalog(|catalog| catalog.set_end(piece.base(), readable)),
             None => {}
         }
         job.gather.skip_to(readable);
@@ -187,13 +190,9 @@ impl Core {
     }
 
     async fn footer_end(&self, piece: &Piece) -> Option<i64> {
-        let held = piece.is_whole().then(|| piece.bytes());
-        let footer = match held {
-            Some(bytes) => {
-                let at = bytes.len().checked_sub(crate::format::FOOTER_LEN)?;
-                SegmentFooter::parse(bytes.get(at..)?).ok()?
-            }
-            None => self.source.footer(piece.base, Some(&piece.version)).await.ok()?.0,
+        let footer = match piece.footer() {
+            Some(bytes) => SegmentFooter::parse(&bytes).ok()?,
+            None => self.source.footer(piece.base(), Some(piece.version())).await.ok()?.0,
         };
         footer.last_offset.checked_add(1)
     }

@@ -4,7 +4,7 @@ use object_store::PutPayload;
 
 use super::{changed, is_same};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{CrcCheck, SegmentFooter};
+use crate::format::SegmentFooter;
 use crate::log::locate::{find_tail, locate};
 use crate::log::partition::Partition;
 use crate::log::reader::source::Source;
@@ -62,7 +62,7 @@ impl Partition {
         let fetched = state.store().head(&key).await?;
         let tail = find_tail(state).await?;
         let is_newest = tail.newest.as_ref().is_none_or(|newest| newest.base <= base);
-        let source = Source::new(state.clone(), 0, CrcCheck::Verify);
+        let source = Source::new(state.clone(), 0);
         let end_of = async |base: i64| match source.footer(base, None).await {
             Ok((SegmentFooter { last_offset, .. }, _)) => Ok(last_offset.checked_add(1)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),

@@ -103,7 +103,7 @@ impl LocalStore {
     }
 
     /// Whether a read of so much is mapped.
-    pub(super) fn maps(&self, range: &Range<u64>) -> bool {
+    pub(in crate::store) fn maps(&self, range: &Range<u64>) -> bool {
         self.is_mapped() && range.end.saturating_sub(range.start) > COPIED
     }
 }

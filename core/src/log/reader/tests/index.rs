@@ -100,6 +100,6 @@ async fn indexes_are_held_by_version_and_shared_by_readers() {
         let reader = f.partition.reader(small_blocks());
         reader.fetch(50, 1).await.unwrap();
     }
-    assert_eq!(f.reads(), (1, 4), "one GET of the index, three of the segment");
+    assert_eq!(f.reads(), (1, 2), "one GET of the index, one of the segment");
     assert!(f.bucket.0.indexes.bytes() > 0);
 }

@@ -1,3 +1,4 @@
+mod cache;
 mod changes;
 mod corrupt;
 mod fetch;

@@ -1,0 +1,266 @@
+//! Serving batches from the bytes that are held.
+
+use super::block::{Place, Soundness};
+use super::gather::Gather;
+use super::piece::Piece;
+use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, HEADER_LEN, Malformed, crc32c};
+
+/// The bytes of a batch's header that its CRC does not cover.
+const UNCOVERED: usize = 21;
+/// Batches between two places that are kept, so that the next lookup walks no further.
+const PLACE_EVERY: usize = 64;
+
+/// A broken place.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) malformed: Malformed,
+    /// The batch that is broken, by where and at which offset it should be.
+    pub(crate) place: Place,
+    /// Where reading can go on in the segment.
+    pub(crate) resume: Option<Place>,
+    /// No batch is broken: header, footer or the body's CRC is.
+    pub(crate) whole: bool,
+}
+
+/// How serving ended.
+#[derive(Debug)]
+pub(crate) enum Served {
+    /// The caller has what it asked for.
+    Full,
+    /// The segment has no more batches; its last ended before this offset.
+    End(i64),
+    /// The batch at this place is not held; it takes at least so many bytes.
+    More(Place, u64),
+    /// No batch at or below the offset is known.
+    Unplaced,
+    /// A base offset, which no batch's CRC covers, is not what was expected: only the body's CRC
+    /// can tell whether it was written so.
+    Doubt,
+    Fault(Fault),
+}
+
+/// Goes over the batches of a piece.
+pub(super) struct Walk<'a> {
+    piece: &'a Piece,
+    gather: &'a mut Gather,
+    next: Option<i64>,
+    check: CrcCheck,
+    /// All of the object was checked.
+    sound: bool,
+    /// Base offsets are no more than likely.
+    doubts: bool,
+    broken: bool,
+    place: Place,
+    /// The block that holds the place.
+    index: usize,
+    /// Bytes of that block that are gathered and not yet handed over.
+    run: Option<(usize, usize)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(
+        piece: &'a Piece,
+        gather: &'a mut Gather,
+        next: Option<i64>,
+        check: CrcCheck,
+        place: Place,
+    ) -> Self {
+        let soundness = piece.first().soundness(check);
+        let sound = matches!(soundness, Soundness::Sound);
+        Walk {
+            piece,
+            gather,
+            next,
+            check,
+            sound,
+            doubts: !piece.is_faithful() && !sound && check == CrcCheck::Verify,
+            broken: matches!(soundness, Soundness::Broken { .. }),
+            place,
+            index: piece.locate(0, place.position).map_or(0, |(index, _)| index),
+            run: None,
+        }
+    }
+
+    /// Serves batches as far as that goes.
+    pub(super) fn go(&mut self) -> Served {
+        let served = self.serve();
+        self.flush();
+        served
+    }
+
+    /// Where it ended, and in which block.
+    pub(super) fn end(&self) -> (usize, Place) {
+        (self.index, self.place)
+    }
+
+    fn serve(&mut self) -> Served {
+        let mut steps = 0_usize;
+        loop {
+            if self.place.position >= self.piece.body_end() {
+                return Served::End(self.place.offset);
+            }
+            if self.gather.is_full() {
+                return Served::Full;
+            }
+            if let Some(served) = self.step() {
+                return served;
+            }
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(PLACE_EVERY) {
+                self.note();
+            }
+        }
+    }
+
+    fn note(&self) {
+        if let Some(block) = self.piece.block(self.index).filter(|block| self.place.position < block.end()) {
+            block.note(self.place);
+        }
+    }
+
+    /// Goes to the block that holds the place; where in it.
+    fn enter(&mut self) -> Option<usize> {
+        let (index, from) = self.piece.locate(self.index, self.place.position)?;
+        if index > self.index {
+            self.flush();
+            for passed in self.index..index {
+                if let Some(block) = self.piece.block(passed) {
+                    block.set_served(block.end());
+                }
+            }
+            self.index = index;
+            self.note();
+        }
+        Some(from)
+    }
+
+    /// One batch.
+    fn step(&mut self) -> Option<Served> {
+        let piece = self.piece;
+        let Place { offset, position } = self.place;
+        let left = usize::try_from(piece.body_end().saturating_sub(position)).unwrap_or(usize::MAX);
+        let more = |bytes: usize| Some(Served::More(Place { offset, position }, bytes as u64));
+        let Some(from) = self.enter() else { return more(BATCH_HEADER_LEN) };
+        let Some(rest) = piece.block(self.index).and_then(|block| block.bytes().get(from..)) else {
+            return more(BATCH_HEADER_LEN);
+        };
+        let rest = rest.get(..left).unwrap_or(rest);
+        let parsed = if rest.len() >= BATCH_HEADER_LEN.min(left) {
+            BatchHeader::parse(rest)
+        } else {
+            let Some(joined) = piece.bytes(position, BATCH_HEADER_LEN.min(left)) else { return more(BATCH_HEADER_LEN) };
+            BatchHeader::parse(&joined)
+        };
+        let header = match parsed {
+            Ok(header) => header,
+            Err(malformed) => return Some(self.fault(malformed, None)),
+        };
+        let len = header.total_len();
+        if len > left {
+            let found = format!("a batch of {len} bytes where {left} are left before the footer");
+            return Some(self.fault(Malformed::new(8, found, "a whole batch"), None));
+        }
+        let after = Place { offset: header.next_offset(), position: position.saturating_add(len as u64) };
+        if header.base_offset != offset {
+            let first = position == HEADER_LEN as u64;
+            if first || self.broken {
+                let found = format!("base offset {}", header.base_offset);
+                return Some(self.fault(Malformed::new(0, found, format!("{offset}")), None));
+            }
+            if self.doubts {
+                return Some(Served::Doubt);
+            }
+        }
+        if header.base_offset < offset {
+            // KafScale's: passed over, as Kafka's clients do (format.md).
+            self.flush();
+            self.place.position = after.position;
+            return None;
+        }
+        if after.offset <= self.gather.position() {
+            self.place = after;
+            return None;
+        }
+        if !self.gather.has_room(len) {
+            return Some(Served::Full);
+        }
+        let (bytes, joined) = match rest.get(..len) {
+            Some(bytes) => (bytes, None),
+            None => match piece.bytes(position, len) {
+                Some(joined) => (rest, Some(joined)),
+                None => return more(len),
+            },
+        };
+        if self.next.is_some_and(|next| after.offset > next) && self.doubts {
+            return Some(Served::Doubt);
+        }
+        if self.check == CrcCheck::Verify
+            && !self.sound
+            && let Err(malformed) = self.verify(joined.as_deref().unwrap_or(bytes), header.crc, joined.is_some())
+        {
+            return Some(self.fault(malformed, Some(after)));
+        }
+        match joined {
+            Some(joined) => {
+                self.flush();
+                self.gather.hand_over(joined);
+            }
+            None => self.extend(from, from.saturating_add(len)),
+        }
+        self.gather.took(len, after.offset);
+        self.place = after;
+        None
+    }
+
+    /// Compares a batch's CRC with its bytes. That of one that lies in several blocks is compared each
+    /// time: the blocks may have come at different times.
+    fn verify(&self, bytes: &[u8], crc: u32, joined: bool) -> std::result::Result<(), Malformed> {
+        let (from, to) = (self.place.position, self.place.position.saturating_add(bytes.len() as u64));
+        let block = self.piece.block(self.index).filter(|_| !joined);
+        if block.is_some_and(|block| block.is_checked(from, to)) {
+            return Ok(());
+        }
+        let computed = crc32c(bytes.get(UNCOVERED..).unwrap_or_default());
+        if computed != crc {
+            let found = format!("batch CRC {crc:08x}");
+            return Err(Malformed::new(17, found, format!("{computed:08x}, which its bytes have")));
+        }
+        if let Some(block) = block {
+            block.set_checked(from, to);
+        }
+        Ok(())
+    }
+
+    fn extend(&mut self, from: usize, to: usize) {
+        self.run = match self.run {
+            Some((start, end)) if end == from => Some((start, to)),
+            _ => {
+                self.flush();
+                Some((from, to))
+            }
+        };
+    }
+
+    fn flush(&mut self) {
+        if let (Some((from, to)), Some(block)) = (self.run.take(), self.piece.block(self.index)) {
+            self.gather.hand_over(block.bytes().slice(from..to));
+        }
+    }
+
+    /// The batch here is broken; `after` is where the next one should be.
+    fn fault(&self, malformed: Malformed, after: Option<Place>) -> Served {
+        // What the broken header says of its offsets is not believed: the batch behind it says where it
+        // begins. Behind the last one only what follows the segment tells.
+        let resume = after.and_then(|after| {
+            let offset = self.piece.base_offset_at(after.position)?;
+            let within = after.position < self.piece.body_end() && offset > self.place.offset;
+            within.then_some(Place { offset, position: after.position })
+        });
+        Served::Fault(Fault {
+            malformed: malformed.offset_position(self.place.position),
+            place: self.place,
+            resume,
+            whole: false,
+        })
+    }
+}
