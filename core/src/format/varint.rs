@@ -62,8 +62,9 @@ impl<'a> Cursor<'a> {
                 if self.rest.len() - rest.len() > 5 {
                     return None;
                 }
+                let value = u32::try_from(value).ok()?;
                 self.rest = rest;
-                u32::try_from(value).ok()
+                Some(value)
             }
         }
     }
