@@ -41,6 +41,19 @@ impl Batch {
         Ok(batch)
     }
 
+    /// The batch that `bytes` are, which it takes: no reference is counted. What is not one good
+    /// batch, and nothing else, is given back; [`batches`] says why.
+    pub(crate) fn whole(bytes: Bytes, check: CrcCheck) -> Result<Batch, Bytes> {
+        match BatchHeader::parse(&bytes) {
+            Ok(header) if header.total_len() == bytes.len() => {
+                let batch = Batch { bytes, header };
+                let good = check != CrcCheck::Verify || batch.check_crc().is_ok();
+                if good { Ok(batch) } else { Err(batch.bytes) }
+            }
+            _ => Err(bytes),
+        }
+    }
+
     /// Compares the CRC with the bytes.
     ///
     /// # Errors

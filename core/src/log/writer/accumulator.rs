@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::append::Fate;
+use super::checked::Batches;
 use super::options::WriterOptions;
 use crate::error::Result;
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord};
@@ -13,41 +14,39 @@ use crate::log::budget::Permit;
 /// Appends that can't be parted: one append of batches; or appends of records that share batches.
 pub(super) struct Group {
     pub(super) id: u64,
-    pub(super) batches: Vec<Batch>,
+    /// How many of the queue's closed batches are its own.
+    batches: usize,
     /// The batch that further records may join; only in the last group.
     open: Option<Box<BatchBuilder>>,
     /// Encoded bytes of the closed batches.
-    pub(super) bytes: usize,
-    pub(super) records: u64,
+    bytes: usize,
+    records: u64,
     /// First offset, relative to the writer's count.
     pub(super) first: i64,
-    /// Offsets it takes.
-    pub(super) count: i64,
-    pub(super) since: Duration,
-    pub(super) waited_for: bool,
+    since: Duration,
+    waited_for: bool,
     /// A claim: a segment of its own.
-    pub(super) alone: bool,
+    alone: bool,
     pub(super) fate: Arc<Fate>,
     permit: Option<Permit>,
 }
 
-impl Group {
-    fn seal(&mut self) -> Result<()> {
-        if let Some(mut open) = self.open.take()
-            && !open.is_empty()
-        {
-            let batch = open.finish(0)?;
-            self.bytes = self.bytes.saturating_add(batch.bytes().len());
-            self.batches.push(batch);
-        }
-        Ok(())
-    }
+/// What one flush takes: groups, and the batches of all of them in their order.
+#[derive(Default)]
+pub(super) struct Drained {
+    pub(super) groups: Vec<Group>,
+    pub(super) batches: Arc<Vec<Batch>>,
+}
 
-    pub(super) fn settle(self, outcome: Result<i64>) {
-        // The bytes are free before anybody learns of it, so that who appends on is not refused.
-        drop(self.permit);
+impl Drained {
+    /// All that it holds is free before anybody learns of the outcome.
+    pub(super) fn settle(self, outcome: &Result<i64>) {
         drop(self.batches);
-        self.fate.settle(outcome);
+        for group in self.groups {
+            // So that who appends on is not refused.
+            drop(group.permit);
+            group.fate.settle(outcome.clone());
+        }
     }
 }
 
@@ -57,18 +56,25 @@ pub(super) struct Placed {
     pub(super) group: u64,
     pub(super) first: i64,
     pub(super) count: i64,
+    /// In a new group.
+    pub(super) starts: bool,
 }
 
 /// The queue of groups.
 #[derive(Default)]
 pub(super) struct Accumulator {
     groups: VecDeque<Group>,
+    /// The closed batches of all groups, in their order.
+    batches: VecDeque<Batch>,
+    /// The most batches that waited at once since there was none, and before that: room for as many
+    /// is made at once.
+    peak: usize,
+    usual: usize,
     next_group: u64,
     /// The next relative offset.
     next: i64,
     bytes: usize,
     records: u64,
-    batches: usize,
     /// Groups that somebody waits for.
     waited_for: usize,
     /// When the oldest append that somebody waits for came in.
@@ -90,7 +96,7 @@ impl Accumulator {
     }
 
     pub(super) fn batches(&self) -> usize {
-        self.batches.saturating_add(usize::from(self.open().is_some()))
+        self.batches.len().saturating_add(usize::from(self.open().is_some()))
     }
 
     /// One past the last relative offset.
@@ -113,8 +119,9 @@ impl Accumulator {
         self.waited_since
     }
 
-    pub(super) fn groups(&self) -> impl Iterator<Item = &Group> {
-        self.groups.iter()
+    /// The closed batches, and the first one's offset relative to the writer's count.
+    pub(super) fn closed(&self) -> (i64, impl Iterator<Item = &Batch>) {
+        (self.groups.front().map_or(self.next, |g| g.first), self.batches.iter())
     }
 
     pub(super) fn last_group(&self) -> Option<&Group> {
@@ -145,12 +152,11 @@ impl Accumulator {
         self.close_open()?;
         self.groups.push_back(Group {
             id: self.next_group,
-            batches: Vec::new(),
+            batches: 0,
             open: None,
             bytes: 0,
             records: 0,
             first: self.next,
-            count: 0,
             since,
             waited_for: false,
             alone: false,
@@ -163,13 +169,29 @@ impl Accumulator {
 
     /// Closes the batch that records may join.
     pub(super) fn close_open(&mut self) -> Result<()> {
-        if let Some(group) = self.groups.back_mut() {
-            let (bytes, batches) = (group.bytes, group.batches.len());
-            group.seal()?;
-            self.bytes = self.bytes.saturating_add(group.bytes.saturating_sub(bytes));
-            self.batches = self.batches.saturating_add(group.batches.len().saturating_sub(batches));
+        if let Some(group) = self.groups.back_mut()
+            && let Some(mut open) = group.open.take()
+            && !open.is_empty()
+        {
+            let batch = open.finish(0)?;
+            self.push_closed(std::iter::once(batch));
         }
         Ok(())
+    }
+
+    /// Puts closed batches into the last group.
+    fn push_closed(&mut self, batches: impl ExactSizeIterator<Item = Batch>) {
+        let Some(group) = self.groups.back_mut() else { return };
+        if self.batches.capacity() == 0 {
+            self.batches.reserve(batches.len().max(self.usual));
+        }
+        for batch in batches {
+            let bytes = batch.bytes().len();
+            group.bytes = group.bytes.saturating_add(bytes);
+            group.batches = group.batches.saturating_add(1);
+            self.bytes = self.bytes.saturating_add(bytes);
+            self.batches.push_back(batch);
+        }
     }
 
     /// An append of batches: joins the last group while both are small, for fewer groups are cheaper and
@@ -177,14 +199,14 @@ impl Accumulator {
     /// lets others in, which must not happen under the writer's lock.
     pub(super) fn push_batches(
         &mut self,
-        batches: Vec<Batch>,
+        batches: Batches,
         permit: &mut Option<Permit>,
-        now: Duration,
+        now: impl FnOnce() -> Duration,
         share: bool,
         options: &WriterOptions,
     ) -> Result<Placed> {
         let (mut bytes, mut records, mut count) = (0_usize, 0_u64, 0_i64);
-        for batch in &batches {
+        for batch in batches.as_slice() {
             bytes = bytes.saturating_add(batch.bytes().len());
             records = records.saturating_add(u64::try_from(batch.header().record_count).unwrap_or(0));
             count = count.saturating_add(i64::from(batch.header().last_offset_delta).saturating_add(1));
@@ -194,33 +216,23 @@ impl Accumulator {
             share && last.open.is_none() && !last.alone && last.bytes.saturating_add(bytes) <= small && !last.waited_for
         });
         if !joins {
-            self.start_group(now)?;
+            self.start_group(now())?;
         }
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.records = self.records.saturating_add(records);
-        self.batches = self.batches.saturating_add(batches.len());
-        self.place(permit, count, |group| {
-            if group.batches.is_empty() {
-                group.batches = batches;
-            } else {
-                group.batches.extend(batches);
-            }
-            group.bytes = group.bytes.saturating_add(bytes);
-            group.records = group.records.saturating_add(records);
-        })
+        match batches {
+            Batches::One(batch) => self.push_closed(std::iter::once(batch)),
+            Batches::Many(batches) => self.push_closed(batches.into_iter()),
+        }
+        self.place(permit, count, records, !joins)
     }
 
     /// A claim's batch: a segment of its own.
     pub(super) fn push_claim(&mut self, batch: Batch, permit: &mut Option<Permit>, now: Duration) -> Result<Placed> {
-        let bytes = batch.bytes().len();
         self.start_group(now)?;
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.batches = self.batches.saturating_add(1);
-        self.place(permit, 1, |group| {
-            group.batches.push(batch);
-            group.bytes = bytes;
+        self.push_closed(std::iter::once(batch));
+        if let Some(group) = self.groups.back_mut() {
             group.alone = true;
-        })
+        }
+        self.place(permit, 1, 0, true)
     }
 
     /// An append of records: joins the open batch if it fits whole, else starts a group. `share` is
@@ -229,7 +241,7 @@ impl Accumulator {
         &mut self,
         records: &[NewRecord<'_>],
         permit: &mut Option<Permit>,
-        now: Duration,
+        now: impl FnOnce() -> Duration,
         share: bool,
         options: &WriterOptions,
     ) -> Result<Placed> {
@@ -239,20 +251,14 @@ impl Accumulator {
             && self.join(records)?;
         if !joined {
             let (closed, open) = batch_up(records, options)?;
-            self.start_group(now)?;
-            let bytes: usize = closed.iter().map(|b| b.bytes().len()).sum();
-            self.bytes = self.bytes.saturating_add(bytes);
-            self.batches = self.batches.saturating_add(closed.len());
+            self.start_group(now())?;
+            self.push_closed(closed.into_iter());
             if let Some(group) = self.groups.back_mut() {
-                group.bytes = bytes;
-                group.batches = closed;
                 group.open = Some(open);
             }
         }
-        let count = i64::try_from(records.len()).unwrap_or(i64::MAX);
-        self.records = self.records.saturating_add(records.len() as u64);
-        let size = records.len() as u64;
-        self.place(permit, count, |group| group.records = group.records.saturating_add(size))
+        let count = records.len();
+        self.place(permit, i64::try_from(count).unwrap_or(i64::MAX), count as u64, !joined)
     }
 
     fn join(&mut self, records: &[NewRecord<'_>]) -> Result<bool> {
@@ -260,30 +266,31 @@ impl Accumulator {
         open.push_all(records)
     }
 
-    fn place(&mut self, permit: &mut Option<Permit>, count: i64, change: impl FnOnce(&mut Group)) -> Result<Placed> {
+    /// Counts an append that the last group holds.
+    fn place(&mut self, permit: &mut Option<Permit>, count: i64, records: u64, starts: bool) -> Result<Placed> {
         let Some(group) = self.groups.back_mut() else {
             return Err(crate::Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
         };
-        change(group);
-        let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count };
-        group.count = group.count.saturating_add(count);
+        let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count, starts };
+        group.records = group.records.saturating_add(records);
         if let Some(permit) = permit.take() {
             match &mut group.permit {
                 Some(charged) => charged.absorb(permit),
                 None => group.permit = Some(permit),
             }
         }
+        self.records = self.records.saturating_add(records);
         self.next = self.next.saturating_add(count);
         Ok(placed)
     }
 
     /// The groups of the next segment: as many as fit `max_bytes` (the first always), one if `small`.
-    pub(super) fn drain(&mut self, max_bytes: usize, small: bool) -> Result<Vec<Group>> {
+    pub(super) fn drain(&mut self, max_bytes: usize, small: bool) -> Result<Drained> {
         self.close_open()?;
-        let mut drained: Vec<Group> = Vec::new();
-        let (mut bytes, mut records) = (0_usize, 0_u64);
+        let mut groups: Vec<Group> = Vec::new();
+        let (mut bytes, mut records, mut batches) = (0_usize, 0_u64, 0_usize);
         while let Some(group) = self.groups.front() {
-            let first = drained.is_empty();
+            let first = groups.is_empty();
             bytes = bytes.saturating_add(group.bytes);
             records = records.saturating_add(group.records);
             let fits = bytes <= max_bytes && i32::try_from(records).is_ok();
@@ -291,11 +298,11 @@ impl Accumulator {
                 break;
             }
             let alone = group.alone;
+            batches = batches.saturating_add(group.batches);
             self.waited_for = self.waited_for.saturating_sub(usize::from(group.waited_for));
             self.bytes = self.bytes.saturating_sub(group.bytes);
             self.records = self.records.saturating_sub(group.records);
-            self.batches = self.batches.saturating_sub(group.batches.len());
-            drained.extend(self.groups.pop_front());
+            groups.extend(self.groups.pop_front());
             if alone {
                 break;
             }
@@ -303,13 +310,21 @@ impl Accumulator {
         // Not looked for where nobody waits: thousands of groups may be left.
         let waited = if self.waited_for == 0 { None } else { self.groups.iter().find(|g| g.waited_for) };
         self.waited_since = waited.map(|g| g.since);
-        Ok(drained)
+        self.peak = self.peak.max(self.batches.len());
+        let batches: Vec<_> = if batches < self.batches.len() {
+            self.batches.drain(..batches).collect()
+        } else {
+            self.usual = std::mem::take(&mut self.peak);
+            std::mem::take(&mut self.batches).into()
+        };
+        Ok(Drained { groups, batches: Arc::new(batches) })
     }
 
     /// Everything that waits, to be failed.
-    pub(super) fn take_all(&mut self) -> Vec<Group> {
-        (self.bytes, self.records, self.batches, self.waited_for, self.waited_since) = (0, 0, 0, 0, None);
-        std::mem::take(&mut self.groups).into()
+    pub(super) fn take_all(&mut self) -> Drained {
+        (self.bytes, self.records, self.waited_for, self.waited_since) = (0, 0, 0, None);
+        let batches = Arc::new(std::mem::take(&mut self.batches).into());
+        Drained { groups: std::mem::take(&mut self.groups).into(), batches }
     }
 }
 

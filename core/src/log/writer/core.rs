@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::accumulator::{Accumulator, Group, Placed};
+use super::accumulator::{Accumulator, Drained, Placed};
 use super::append::{Append, Fate};
+use super::checked::Batches;
 use super::commit::Chain;
 use super::control::Control;
 use super::options::WriterOptions;
@@ -34,8 +35,8 @@ enum Phase {
 struct Inner {
     phase: Phase,
     queue: Accumulator,
-    /// The groups of the flush that is on its way.
-    in_flight: Vec<Group>,
+    /// The flush that is on its way.
+    in_flight: Drained,
     /// Added to a relative offset gives the absolute one, as far as known now.
     shift: i64,
     /// Nothing but failure changes `shift` any more.
@@ -65,7 +66,7 @@ impl WriterCore {
         let inner = Inner {
             phase: Phase::Open,
             queue: Accumulator::default(),
-            in_flight: Vec::new(),
+            in_flight: Drained::default(),
             shift: chain.next_slot(),
             offsets_final: chain.offsets_final(&options),
             flush_now: false,
@@ -134,7 +135,6 @@ impl WriterCore {
 
     /// Puts an append into the queue: the one place where appends enter, in call order.
     pub(super) fn enqueue(self: &Arc<Self>, content: Content<'_>, permit: Permit) -> Result<Append> {
-        let now = self.now();
         // Outlives the lock: dropping it lets other appends in.
         let mut permit = Some(permit);
         let mut inner = self.lock();
@@ -145,9 +145,11 @@ impl WriterCore {
         // Before its first commit a writer that takes over commits one small group (design: contention).
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
+        // Read only where a group begins: the others are flushed with theirs.
+        let now = || self.now();
         let placed = match content {
             Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, share, &self.options)?,
-            Content::Claim(batch) => queue.push_claim(batch, &mut permit, now)?,
+            Content::Claim(batch) => queue.push_claim(batch, &mut permit, now())?,
             Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options)?,
         };
         if was_empty {
@@ -159,12 +161,12 @@ impl WriterCore {
             self.state.marks.set_log_end(&self.state.id, Some(log_end));
         }
         self.run_task(&mut inner);
-        let wake = self.is_due(&inner, now);
+        let wake = self.is_due(&inner, placed.starts);
         drop(inner);
         if wake {
             self.wake.notify_one();
         }
-        let Placed { fate, group, first, count } = placed;
+        let Placed { fate, group, first, count, .. } = placed;
         Ok(Append { core: self.clone(), fate, group, first, count })
     }
 
@@ -178,7 +180,7 @@ impl WriterCore {
     /// Flushes what is buffered now; gives what tells when all of it is settled.
     pub(super) fn flush_all(self: &Arc<Self>) -> Option<Arc<Fate>> {
         let mut inner = self.lock();
-        let last = inner.queue.last_group().or(inner.in_flight.last()).map(|g| g.fate.clone());
+        let last = inner.queue.last_group().or(inner.in_flight.groups.last()).map(|g| g.fate.clone());
         if !inner.queue.is_empty() {
             inner.flush_now = true;
             self.run_task(&mut inner);
@@ -224,31 +226,38 @@ impl WriterCore {
         let (shift, epoch) = (inner.shift, self.options.leader_epoch);
         let mut found = Vec::new();
         let mut bytes = 0_usize;
-        for group in inner.in_flight.iter().chain(inner.queue.groups()) {
-            let mut base = shift.saturating_add(group.first);
-            for batch in &group.batches {
-                let next = base.saturating_add(i64::from(batch.header().last_offset_delta)).saturating_add(1);
-                if next > offset {
-                    bytes = bytes.saturating_add(batch.bytes().len());
-                    if !found.is_empty() && bytes > max_bytes {
-                        return found;
-                    }
-                    let Ok(batch) = batch.with_base_offset(base, epoch) else { return found };
-                    found.push(batch.bytes().clone());
+        let (queued_from, queued) = inner.queue.closed();
+        // What is in flight comes directly before what waits.
+        let first = inner.in_flight.groups.first().map_or(queued_from, |group| group.first);
+        let mut base = shift.saturating_add(first);
+        for batch in inner.in_flight.batches.iter().chain(queued) {
+            let next = base.saturating_add(i64::from(batch.header().last_offset_delta)).saturating_add(1);
+            if next > offset {
+                bytes = bytes.saturating_add(batch.bytes().len());
+                if !found.is_empty() && bytes > max_bytes {
+                    return found;
                 }
-                base = next;
+                let Ok(batch) = batch.with_base_offset(base, epoch) else { return found };
+                found.push(batch.bytes().clone());
             }
+            base = next;
         }
         found
+    }
+
+    /// Whether the queue must be flushed at once.
+    fn is_full(&self, inner: &Inner) -> bool {
+        let (queue, options) = (&inner.queue, &self.options);
+        inner.flush_now
+            || queue.bytes() >= options.flush_bytes
+            || queue.records() >= options.flush_records
+            || queue.batches() >= options.flush_batches
     }
 
     /// When the queue must be flushed: at once, at a time, or not by itself.
     fn due_at(&self, inner: &Inner) -> Option<Duration> {
         let (queue, options) = (&inner.queue, &self.options);
-        let full = queue.bytes() >= options.flush_bytes
-            || queue.records() >= options.flush_records
-            || queue.batches() >= options.flush_batches;
-        if full || inner.flush_now {
+        if self.is_full(inner) {
             return Some(Duration::ZERO);
         }
         let oldest = queue.oldest().map(|since| since.saturating_add(options.flush_interval));
@@ -256,9 +265,11 @@ impl WriterCore {
         oldest.into_iter().chain(waited).min()
     }
 
-    /// Whether the sleeping task must be told: only when it would sleep too long.
-    fn is_due(&self, inner: &Inner, now: Duration) -> bool {
-        inner.queue.len() == 1 || self.due_at(inner).is_some_and(|at| at <= now)
+    /// Whether the sleeping task must be told: only when it would sleep too long. An append that
+    /// joined a group moved no time.
+    fn is_due(&self, inner: &Inner, starts: bool) -> bool {
+        self.is_full(inner)
+            || (starts && (inner.queue.len() == 1 || self.due_at(inner).is_some_and(|at| at <= self.now())))
     }
 }
 
@@ -275,7 +286,7 @@ fn refusal(phase: &Phase) -> Option<Error> {
 /// What an append brings.
 pub(super) enum Content<'a> {
     /// Checked batches.
-    Batches(Vec<Batch>),
+    Batches(Batches),
     /// The empty batch of a claim.
     Claim(Batch),
     /// Records to be put into batches.

@@ -9,17 +9,15 @@ use bytes::Bytes;
 
 use super::admission::{Admission, not_stored};
 use super::append::{Append, Offsets};
+use super::checked::{Batches, build_batches, check_batches, check_records};
 use super::core::{Content, WriterCore};
 use super::open::open_chain;
 use super::options::WriterOptions;
-use super::too_large;
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::format::{Batch, BatchBuilder, BatchOptions, CrcCheck, NewRecord, PartitionId, batches};
+use crate::format::{BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::log::budget::Permit;
 use crate::log::partition::PartitionState;
 
-/// Bytes of batches that a segment can hold: index positions are i32, header and footer take 48.
-const MAX_APPEND: usize = (1 << 31) - 1 - 48;
 /// How long a writer that was dropped goes on trying to flush.
 const DROP_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -81,7 +79,7 @@ impl Writer {
     /// Invalid input for bytes that are not whole, valid batches; closed or fenced when the writer is.
     pub fn append(&self, record_batches: impl Into<Bytes>) -> Admission {
         match self.checked(record_batches.into()) {
-            Ok((checked, bytes)) => self.admit(checked, bytes, false),
+            Ok((checked, bytes)) => self.admit(Content::Batches(checked), bytes),
             Err(error) => Admission::ready(Err(error)),
         }
     }
@@ -111,7 +109,7 @@ impl Writer {
         }
         // While it waits for room it must own its bytes: as batches.
         match build_batches(records, self.options()) {
-            Ok(built) => self.admit(built, bytes, false),
+            Ok(built) => self.admit(Content::Batches(built), bytes),
             Err(error) => Admission::ready(Err(error)),
         }
     }
@@ -135,7 +133,7 @@ impl Writer {
         let admission = match BatchBuilder::empty_batch(0, 0, &BatchOptions::default()) {
             Ok(batch) => {
                 let bytes = batch.bytes().len();
-                self.admit(vec![batch], bytes, true)
+                self.admit(Content::Claim(batch), bytes)
             }
             Err(error) => Admission::ready(Err(error)),
         };
@@ -173,8 +171,9 @@ impl Writer {
         }
     }
 
-    fn checked(&self, bytes: Bytes) -> Result<(Vec<Batch>, usize)> {
-        check_batches(&bytes, self.options().crc_check).map(|checked| (checked, bytes.len()))
+    fn checked(&self, bytes: Bytes) -> Result<(Batches, usize)> {
+        let len = bytes.len();
+        check_batches(bytes, self.options().crc_check).map(|checked| (checked, len))
     }
 
     fn try_room(&self, bytes: usize) -> Result<Permit> {
@@ -186,25 +185,18 @@ impl Writer {
         })
     }
 
-    fn admit(&self, batches: Vec<Batch>, bytes: usize, claim: bool) -> Admission {
-        let core = self.core().clone();
-        let enter = move |core: &Arc<WriterCore>, mut batches: Vec<Batch>, permit| match batches.pop() {
-            Some(batch) if claim => core.enqueue(Content::Claim(batch), permit),
-            Some(batch) => {
-                batches.push(batch);
-                core.enqueue(Content::Batches(batches), permit)
-            }
-            None => Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one batch")),
-        };
-        let budget = core.state().bucket.budget.clone();
+    fn admit(&self, content: Content<'static>, bytes: usize) -> Admission {
+        let core = self.core();
+        let budget = &core.state().bucket.budget;
         if let Some(permit) = budget.try_acquire(bytes) {
-            return Admission::ready(enter(&core, batches, permit));
+            return Admission::ready(core.enqueue(content, permit));
         }
         if let Some(error) = core.refusal() {
             return Admission::ready(Err(error));
         }
         let (admission, entry) = Admission::waiting();
-        budget.acquire(bytes, Box::new(move |permit| entry.admit(|| enter(&core, batches, permit))));
+        let core = core.clone();
+        budget.acquire(bytes, Box::new(move |permit| entry.admit(|| core.enqueue(content, permit))));
         admission
     }
 }
@@ -257,45 +249,4 @@ impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.core().fmt(f)
     }
-}
-
-fn check_batches(bytes: &Bytes, crc: CrcCheck) -> Result<Vec<Batch>> {
-    if bytes.len() > MAX_APPEND {
-        return Err(too_large(&format!("{} bytes in one append, {MAX_APPEND} fit a segment", bytes.len())));
-    }
-    // Most appends are one batch.
-    let mut checked = Vec::with_capacity(1);
-    let mut records = 0_i64;
-    for batch in batches(bytes, crc) {
-        let batch = batch.map_err(|malformed| {
-            Error::new(ErrorKind::InvalidInput, format!("not a valid record batch: {malformed}"))
-                .at(malformed.position())
-        })?;
-        records = records.saturating_add(i64::from(batch.header().record_count));
-        checked.push(batch);
-    }
-    if checked.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one batch"));
-    }
-    if i32::try_from(records).is_err() {
-        return Err(too_large(&format!("{records} records in one append, 2^31-1 fit a segment")));
-    }
-    Ok(checked)
-}
-
-fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
-    if records.is_empty() {
-        return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one record"));
-    }
-    let bytes = records.iter().map(NewRecord::encoded_bound).fold(0_usize, usize::saturating_add);
-    if bytes > MAX_APPEND {
-        return Err(too_large(&format!("{bytes} bytes in one append, {MAX_APPEND} fit a segment")));
-    }
-    Ok(bytes)
-}
-
-fn build_batches(records: &[NewRecord<'_>], options: &WriterOptions) -> Result<Vec<Batch>> {
-    let (mut closed, mut open) = super::accumulator::batch_up(records, options)?;
-    closed.push(open.finish(0)?);
-    Ok(closed)
 }

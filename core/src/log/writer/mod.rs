@@ -3,6 +3,7 @@
 mod accumulator;
 mod admission;
 mod append;
+mod checked;
 mod commit;
 mod control;
 mod core;

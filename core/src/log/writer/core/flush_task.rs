@@ -8,11 +8,11 @@ use crate::error::{Error, ErrorKind, Stored};
 use crate::format::Batch;
 use crate::log::budget::Flushable;
 use crate::log::catalog::SegmentRef;
-use crate::log::writer::accumulator::Group;
+use crate::log::writer::accumulator::Drained;
 use crate::log::writer::commit::{Chain, Committed, Failure};
 
 enum Next {
-    Flush(Vec<Batch>, i64),
+    Flush(Arc<Vec<Batch>>, i64),
     Wait(Option<Duration>),
     Rest,
 }
@@ -34,6 +34,8 @@ impl WriterCore {
             match self.next(&chain) {
                 Next::Flush(batches, first) => {
                     let result = chain.commit(&self.state, &self.options, &self.control, &batches).await;
+                    // Before anybody learns of it, as the groups' charges.
+                    drop(batches);
                     self.settle(&chain, first, result);
                 }
                 Next::Wait(Some(wait)) => {
@@ -80,19 +82,19 @@ impl WriterCore {
         }
         let small = chain.wants_small(&self.options);
         match inner.queue.drain(self.options.flush_bytes, small) {
-            Ok(groups) => {
+            Ok(drained) => {
                 if inner.queue.is_empty() {
                     inner.flush_now = false;
                 }
-                let batches = groups.iter().flat_map(|g| g.batches.iter().cloned()).collect();
-                let first = groups.first().map_or(0, |g| g.first);
-                inner.in_flight = groups;
+                let first = drained.groups.first().map_or(0, |g| g.first);
+                let batches = drained.batches.clone();
+                inner.in_flight = drained;
                 Next::Flush(batches, first)
             }
             Err(error) => {
                 // Compressing the open batch failed: what waits can't be written.
                 drop(inner);
-                self.die(error, Vec::new());
+                self.die(error, Drained::default());
                 Next::Rest
             }
         }
@@ -110,28 +112,24 @@ impl WriterCore {
                 inner.offsets_final = chain.offsets_final(&self.options);
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
                 self.state.marks.set_log_end(&self.state.id, log_end);
-                let groups = std::mem::take(&mut inner.in_flight);
+                let flushed = std::mem::take(&mut inner.in_flight);
                 let empty = inner.queue.is_empty();
                 drop(inner);
                 if empty {
                     let flushable: Arc<dyn Flushable> = self.clone();
                     self.state.bucket.budget.unregister(&flushable);
                 }
-                for group in groups {
-                    group.settle(Ok(shift));
-                }
+                flushed.settle(&Ok(shift));
             }
             Err(failure) => {
                 let mut inner = self.lock();
-                let groups = std::mem::take(&mut inner.in_flight);
+                let flushed = std::mem::take(&mut inner.in_flight);
                 let fatal = failure.fatal || inner.offsets_final;
                 drop(inner);
                 if fatal {
-                    self.die(failure.error, groups);
+                    self.die(failure.error, flushed);
                 } else {
-                    for group in groups {
-                        group.settle(Err(failure.error.clone()));
-                    }
+                    flushed.settle(&Err(failure.error));
                 }
             }
         }
@@ -148,7 +146,7 @@ impl WriterCore {
 
     /// Fenced or poisoned, for good: what was in flight gets the error as it is, what was never sent
     /// is *not stored* (invariant 4).
-    fn die(&self, error: Error, in_flight: Vec<Group>) {
+    fn die(&self, error: Error, in_flight: Drained) {
         let later = error.clone().with_stored(Stored::Not);
         let waiting = {
             let mut inner = self.lock();
@@ -156,12 +154,8 @@ impl WriterCore {
             self.state.marks.set_log_end(&self.state.id, None);
             inner.queue.take_all()
         };
-        for group in in_flight {
-            group.settle(Err(error.clone()));
-        }
-        for group in waiting {
-            group.settle(Err(later.clone()));
-        }
+        in_flight.settle(&Err(error));
+        waiting.settle(&Err(later));
     }
 
     fn leave(self: &Arc<Self>) {

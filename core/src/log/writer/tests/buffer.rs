@@ -226,3 +226,51 @@ async fn closing_a_bucket_flushes_every_writer() {
     assert_eq!(pending.outcome().unwrap().unwrap().base, 0);
     assert_eq!(writer.append(batch(&["b"])).await.unwrap_err().kind(), ErrorKind::Closed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_in_flight_and_what_waits_is_served_and_stored_in_order() {
+    let world = World::new();
+    let process = world.process(1);
+    // Groups of one append, two of which make a segment.
+    let writer = process.writer(options().batch_bytes(1).flush_bytes(2 * batch(&["0", "1"]).len())).await;
+    append(&writer, "first").await.unwrap();
+    let gate = Gate::new();
+    process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+    let mut pending = Vec::new();
+    for n in 0..7 {
+        let pair = [format!("{n}a"), format!("{n}b")];
+        let append = match n % 3 {
+            0 => writer.append(batch(&[&pair[0], &pair[1]])).await,
+            1 => writer.append([batch(&[&pair[0]]), batch(&[&pair[1]])].concat()).await,
+            _ => {
+                let [a, b] = &pair;
+                let records = [NewRecord::new(1).value(a.as_bytes()), NewRecord::new(1).value(b.as_bytes())];
+                writer.append_records(&records).await
+            }
+        };
+        pending.push(append.unwrap());
+        if n == 1 {
+            gate.arrived(1).await;
+        }
+    }
+    let reader = process.partition().reader(crate::ReaderOptions::default());
+    let everything = crate::FetchOptions::new(1 << 20).include_buffered(true);
+    let fetched = reader.fetch_with(1, everything).await.unwrap();
+    let offsets: Vec<_> = fetched
+        .batches()
+        .map(|batch| batch.unwrap())
+        .flat_map(|batch| batch.base_offset()..batch.next_offset())
+        .collect();
+    assert_eq!(offsets, (1..15).collect::<Vec<_>>());
+    gate.open();
+    for (n, append) in pending.iter().enumerate() {
+        let base = 1 + 2 * n as i64;
+        let offsets = append.durable().await.unwrap();
+        assert_eq!((offsets.base, offsets.last), (base, base + 1));
+    }
+    let values = (0..7).flat_map(|n| [format!("{n}a"), format!("{n}b")]);
+    let expected: Vec<_> = std::iter::once("first".to_owned()).chain(values).enumerate().collect();
+    let kept: Vec<_> = world.records().await.into_iter().map(|(offset, value)| (offset as usize, value)).collect();
+    assert_eq!(kept, expected);
+    assert!(process.segment_puts() >= 4, "several flushes took parts of the queue");
+}
