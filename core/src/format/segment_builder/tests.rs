@@ -29,6 +29,7 @@ fn small_batches_share_one_chunk_and_large_ones_are_not_copied() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "large")]
 fn the_segment_is_right_for_batches_around_every_threshold() {
     for len in (900..1100).chain(3900..4300) {
         let mut builder = SegmentBuilder::new(3, 1, 1).unwrap();
