@@ -212,6 +212,11 @@ impl Catalog {
         self.end.filter(|(of, _)| Some(*of) == self.newest()).map(|(_, end)| end)
     }
 
+    /// The end of the newest known segment, or the least that it can be: every segment holds an offset.
+    pub(crate) fn least_end(&self) -> Option<i64> {
+        self.newest_end().or_else(|| self.newest().map(|base| base.saturating_add(1)))
+    }
+
     /// The end of the segment with this base was read from its bytes.
     pub(crate) fn set_end(&mut self, base: i64, end: i64) {
         if self.newest() == Some(base) {

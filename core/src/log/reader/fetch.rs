@@ -220,29 +220,27 @@ impl Core {
             return Ok(Step::Need(Need::End));
         }
         let message = format!("offset {} of partition {}", job.position(), self.state.id);
-        let end = self.high_watermark(log_start);
+        let newest = self.state.with_catalog(|catalog| catalog.least_end());
+        let end = self.high_watermark(log_start, newest);
         Err(Error::new(ErrorKind::OutOfRange, message).with_log_range(log_start, end))
     }
 
-    /// One past the last offset known to be durable, at least `floor`.
-    fn high_watermark(&self, floor: i64) -> i64 {
+    /// One past the last offset known to be durable, at least `floor`; `newest` is what the catalog knows
+    /// of it.
+    fn high_watermark(&self, floor: i64, newest: Option<i64>) -> i64 {
         let known = self.state.marks.get().map(|marks| marks.high_watermark);
-        // Every segment holds at least one offset.
-        let newest = self.state.with_catalog(|catalog| {
-            catalog.newest_end().or_else(|| catalog.newest().map(|base| base.saturating_add(1)))
-        });
         known.max(newest).map_or(floor, |end| end.max(floor))
     }
 
     pub(super) fn answer(&self, job: Job) -> Fetch {
         let next_offset = job.gather.position();
-        let start = self.state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start()));
-        let log_start = start.unwrap_or(0);
+        let (start, newest) = self.state.with_catalog(|catalog| (catalog.start(), catalog.least_end()));
+        let log_start = start.and_then(|start| start.log_start()).unwrap_or(0);
         // What was read from the store is durable, though the newest segment's end may not be known yet.
         let stored = !job.beyond_stored && !job.gather.is_empty();
         Fetch {
             next_offset,
-            high_watermark: self.high_watermark(if stored { next_offset } else { log_start }),
+            high_watermark: self.high_watermark(if stored { next_offset } else { log_start }, newest),
             log_start,
             hole: job.hole,
             skipped: job.skipped,

@@ -145,7 +145,7 @@ impl Source {
         let size = version.size();
         if self.maps(size) {
             let fetched = self.get(base, ReadRange::Whole, Some(version)).await?;
-            return self.mapped(base, fetched, want).await;
+            return self.mapped(base, version.clone(), fetched, want).await;
         }
         let room = u64::try_from(max_bytes).unwrap_or(u64::MAX).min(MAX_RANGE);
         let first = Place::first(base);
@@ -168,7 +168,7 @@ impl Source {
     pub(crate) async fn discovered(&self, base: i64, fetched: Fetched) -> Result<Piece> {
         let version = fetched.info.version.clone();
         if self.maps(version.size()) {
-            return self.mapped(base, fetched, Want::Offset(base)).await;
+            return self.mapped(base, version, fetched, Want::Offset(base)).await;
         }
         let of = self.of(base, &version);
         let blocks = of.cut(&version, 0, fetched.bytes, self.check(version.size()));
@@ -187,8 +187,7 @@ impl Source {
         if size <= self.block { Check::All } else { Check::Header }
     }
 
-    async fn mapped(&self, base: i64, fetched: Fetched, want: Want) -> Result<Piece> {
-        let version = fetched.info.version;
+    async fn mapped(&self, base: i64, version: Version, fetched: Fetched, want: Want) -> Result<Piece> {
         let small = version.size() <= self.block;
         let check = if small { Check::All } else { Check::Edges };
         let block = Arc::new(Block::new(base, version, 0, fetched.bytes, check));
