@@ -28,11 +28,17 @@ pub fn size(full: usize, short: usize) -> usize {
     if measures() { full } else { short }
 }
 
-/// Whether a row is to be measured: no filter was given, or one is part of its name, or names a
-/// function of its group.
+/// The words by which benchmarks are chosen. What follows a flag may be its number.
+fn filters() -> Vec<String> {
+    std::env::args().skip(1).filter(|word| !word.starts_with('-') && word.parse::<f64>().is_err()).collect()
+}
+
+/// Whether a word is part of the name, or names a function of its group.
+pub fn named(name: &str) -> bool {
+    filters().iter().any(|filter| name.contains(filter.as_str()) || filter.starts_with(name))
+}
+
+/// Whether a row is to be measured: it is named, or none is.
 pub fn asked_for(row: &str) -> bool {
-    let words: Vec<_> = std::env::args().skip(1).collect();
-    // What follows a flag may be its number.
-    let mut filters = words.iter().filter(|word| !word.starts_with('-') && word.parse::<f64>().is_err()).peekable();
-    filters.peek().is_none() || filters.any(|filter| row.contains(filter.as_str()) || filter.starts_with(row))
+    filters().is_empty() || named(row)
 }

@@ -12,12 +12,12 @@ mod segment;
 use std::time::{Duration, SystemTime};
 
 use criterion::Criterion;
-use kfs_benches::{asked_for, figures, measures, table};
+use kfs_benches::{asked_for, figures, measures, named, table};
 
 type Benchmark = fn(&mut Criterion, &str);
 
-/// By the row that each measures; the last two are no rows, but explain some.
-const BENCHMARKS: &[(&str, Benchmark)] = &[
+/// By the row that each measures.
+const ROWS: &[(&str, Benchmark)] = &[
     ("append 16 KiB batches", append::large),
     ("append 1 KiB batches", append::small),
     ("append 100-byte records", append::records),
@@ -28,9 +28,10 @@ const BENCHMARKS: &[(&str, Benchmark)] = &[
     ("scan hot 16 KiB batches", directory::scan),
     ("locate a segment among 100,000", locate::locate),
     ("durable append to a directory", durable::append),
-    ("crc", crc::crc),
-    ("segment", segment::segment),
 ];
+
+/// No rows, but they explain some: measured when they are named.
+const PARTS: &[(&str, Benchmark)] = &[("crc", crc::crc), ("segment", segment::segment)];
 
 #[allow(clippy::disallowed_methods, reason = "what is older was measured by another run")]
 fn main() {
@@ -40,8 +41,9 @@ fn main() {
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
-    for (row, benchmark) in BENCHMARKS.iter().filter(|(row, _)| asked_for(row)) {
-        benchmark(&mut criterion, row);
+    let parts = PARTS.iter().filter(|(part, _)| !measures() || named(part));
+    for (name, benchmark) in ROWS.iter().filter(|(row, _)| asked_for(row)).chain(parts) {
+        benchmark(&mut criterion, name);
     }
     criterion.final_summary();
     if measures() {
