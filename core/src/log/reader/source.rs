@@ -96,7 +96,8 @@ impl Source {
         let index = self.state.bucket.indexes.get(&self.state.id, base, version)?;
         let place = index.find(offset).map(place_of).filter(|place| place.offset <= offset)?;
         let piece = self.held_from(base, version, offset, place, BATCH_HEADER_LEN as u64)?;
-        (piece.base_offset_at(place.position) == Some(place.offset)).then_some(piece)
+        let truthful = piece.base_offset_at(place.position) == Some(place.offset);
+        (truthful || mutant!(BelieveIndex)).then_some(piece)
     }
 
     /// The blocks that hold at least `need` bytes from a place on, if all of them are held.
@@ -266,18 +267,15 @@ impl Source {
     /// The segment's index, from the cache or the store; `None` when it is missing or malformed.
     pub(crate) async fn index(&self, base: i64, version: &Version) -> Result<Option<Arc<SparseIndex>>> {
         let (bucket, id) = (&self.state.bucket, &self.state.id);
-        if let Some(index) = bucket.indexes.get(id, base, version) {
-            return Ok(Some(index));
-        }
-        let fetched = match self.state.store().get(&id.index_key(base), ReadRange::Whole, None).await {
-            Ok(fetched) => fetched,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let get = || async move {
+            let fetched = match self.state.store().get(&id.index_key(base), ReadRange::Whole, None).await {
+                Ok(fetched) => fetched,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            Ok(SparseIndex::parse(&fetched.bytes).ok().map(Arc::new))
         };
-        let Ok(index) = SparseIndex::parse(&fetched.bytes) else { return Ok(None) };
-        let index = Arc::new(index);
-        bucket.indexes.put(id, base, version, index.clone());
-        Ok(Some(index))
+        bucket.indexes.load(id, base, version, get).await
     }
 
     /// Builds the index from the batch headers, reading the segment in parts, up to the first that
