@@ -1,5 +1,7 @@
 //! What is held between fetches, and what that spares.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::future::{join_all, poll_immediate};
 use futures_util::{FutureExt, pin_mut};
 
@@ -9,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::log::fixtures::spawn;
 use crate::log::reader::block::Check;
 use crate::log::reader::blocks::{Blocks, Of};
-use crate::testing::{Action, Failure, FaultStore, Gate, KeyMatcher, Op};
+use crate::testing::{Action, FaultStore, Gate, KeyMatcher, Op};
 
 const BLOCK: u64 = 4096;
 
@@ -120,17 +122,23 @@ async fn a_loader_that_goes_leaves_its_place_to_the_next_and_a_failure_is_not_he
 }
 
 #[tokio::test]
-async fn all_who_wait_for_a_get_are_told_that_it_failed() {
+async fn all_who_wait_for_a_get_are_told_that_it_failed_and_nobody_later_is() {
     let f = Fixture::new();
-    let model = many_segments(&f, 1).await;
-    let faults = FaultStore::new(f.store.clone());
-    let cold = Fixture::over(faults.clone());
-    cold.partition.refresh().await.unwrap();
-    faults.on(Op::Get, ".kfs", Action::Fail(Failure::PermissionDenied));
-    let reader = cold.partition.reader(ReaderOptions::default());
-    assert_eq!(reader.fetch(3, 1).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
-    model.check(&reader.fetch(3, 1).await.unwrap(), 3, 1);
-    assert_eq!(faults.unused(), 0);
+    let blocks = Blocks::new(1 << 20);
+    let v1 = version(6_000, "v1");
+    let of = Of { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
+    let gets = AtomicUsize::new(0);
+    let fail = |_| async {
+        gets.fetch_add(1, Ordering::Relaxed);
+        tokio::task::yield_now().await;
+        Err(Error::new(ErrorKind::Unavailable, "away"))
+    };
+    let all = join_all((0..20).map(|_| blocks.load(&of, 0, 0..2, 2, Check::Header, fail))).await;
+    assert!(all.into_iter().all(|loaded| loaded.unwrap_err().kind() == ErrorKind::Unavailable));
+    assert_eq!(gets.into_inner(), 1);
+    let load = |_| async { Ok((version(6_000, "v1"), Bytes::from(vec![7; 6_000]))) };
+    assert_eq!(blocks.load(&of, 0, 0..2, 2, Check::Header, load).await.unwrap().len(), 2);
+    assert_eq!(blocks.bytes(), 6_000 + 4_096 / 32 + 1_904 / 32 + 2 * 512);
 }
 
 #[tokio::test]
