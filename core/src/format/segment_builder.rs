@@ -206,8 +206,12 @@ impl SegmentBuilder {
         let prefix = batch.patched_prefix(offset, leader_epoch);
         let rest = batch.bytes().get(PATCHED_LEN..).unwrap_or_default();
         let unchanged = rest.get(..CRC_FROM - PATCHED_LEN).unwrap_or_default();
-        let crc = crc::append(crc::append(self.crc, &prefix), unchanged);
-        self.crc = append_covered(crc, batch.header().crc, batch.covered());
+        // What the batch's own CRC does not cover, in one call.
+        let mut uncovered = [0; CRC_FROM];
+        let mut out = &mut uncovered[..];
+        out.put_slice(&prefix);
+        out.put_slice(unchanged);
+        self.crc = append_covered(crc::append(self.crc, &uncovered), batch.header().crc, batch.covered());
         self.append(&prefix);
         if batch.bytes().len() < COPY_BELOW {
             self.append(rest);
