@@ -274,3 +274,19 @@ async fn what_is_in_flight_and_what_waits_is_served_and_stored_in_order() {
     assert_eq!(kept, expected);
     assert!(process.segment_puts() >= 4, "several flushes took parts of the queue");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_a_flush_that_had_no_room_does_not_wait_for_the_interval() {
+    let process = World::new().process(1);
+    let one = batch(&["a"]);
+    // One alone does not fill a segment, two do not fit.
+    let slow = options().batch_bytes(1).flush_bytes(one.len() + 1).flush_interval(Duration::from_secs(3_600));
+    let writer = process.writer(slow).await;
+    let (first, second) = (writer.append(one.clone()).await.unwrap(), writer.append(one).await.unwrap());
+    let clock = process.bucket.runtime().clock().clone();
+    let begun = clock.elapsed();
+    let (first, second) = tokio::join!(first.durable(), second.durable());
+    assert_eq!((first.unwrap().base, second.unwrap().base), (0, 1));
+    assert_eq!(process.segment_puts(), 2);
+    assert!(clock.elapsed().saturating_sub(begun) < Duration::from_secs(60));
+}
