@@ -87,8 +87,8 @@ mutants! {
 
     /// A reader starts where the index says, whatever it finds there (invariant 5).
     BelieveIndex,
-    /// A reader starts at the index entry behind the one for its offset.
-    StartAtNextEntry,
+    /// A batch whose last offset is the one that is asked for is passed over.
+    StartOneBatchLate,
     /// What a writer has buffered is served to all who ask for what is stored.
     ServeBuffered,
     /// Log start marks are not looked at.

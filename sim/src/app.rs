@@ -17,9 +17,6 @@ use crate::host::Host;
 use crate::oracle::{Content, Outcome, brief};
 use crate::reading::Reading;
 
-/// Whether writers write time indexes.
-const TIME_INDEXES: bool = false;
-
 /// The longest that it waits for anything but a close.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -38,13 +35,15 @@ pub(crate) struct App {
     reading: Reading,
     /// A payload that others append too.
     shared: Option<(usize, Vec<Batch>)>,
+    /// It opens no writer.
+    only_reads: bool,
 }
 
 impl App {
     /// For a process.
-    pub(crate) fn new(host: Arc<Host>, mut prng: Prng) -> Self {
+    pub(crate) fn new(host: Arc<Host>, mut prng: Prng, only_reads: bool) -> Self {
         let reading = Reading::new(host.clone(), prng.fork());
-        App { host, prng, writers: Vec::new(), reading, shared: None }
+        App { host, prng, writers: Vec::new(), reading, shared: None, only_reads }
     }
 
     fn one_in(&mut self, n: u64) -> bool {
@@ -59,7 +58,7 @@ impl App {
     pub(crate) async fn run(mut self) {
         for _ in 0..self.host.world.config.steps {
             self.think().await;
-            if self.one_in(4) {
+            if self.only_reads || self.one_in(4) {
                 self.read().await;
                 continue;
             }
@@ -76,7 +75,7 @@ impl App {
                 13 => self.close(at).await,
                 14 => drop(self.writers.remove(at)),
                 15 => self.host.lie(&mut self.prng),
-                16 => self.suspend(at).await,
+                16 => self.suspend(at),
                 _ => self.watch(at),
             }
             self.forget_the_dead();
@@ -115,7 +114,7 @@ impl App {
     }
 
     /// The machine sleeps; often in the midst of an append.
-    async fn suspend(&mut self, at: usize) {
+    fn suspend(&mut self, at: usize) {
         let config = self.host.world.config.clone();
         let longest: u64 = if config.sleepy { 2 * 86_400_000 } else { 120_000 };
         let bits = 1 + self.prng.below(u64::from(64 - longest.leading_zeros()));
@@ -123,25 +122,27 @@ impl App {
         if config.drowsy {
             time = config.grace * 2 + Duration::from_millis(self.prng.below(3_600_000));
         }
-        if config.drowsy || self.one_in(2) {
-            self.append_batches(at);
-            self.writers[at].writer.flush().now_or_never();
-            let latency = config.faults.latency.as_millis() as u64;
-            self.host.clock.sleep(Duration::from_millis(self.prng.below(latency + 1))).await;
-        }
         // What lands later than the grace may land in the midst of a merged segment: that is ruled out. Below the
         // log's start it does no harm.
         let may_be_late = !config.merges || time < config.grace / 2;
         let with_its_wire = may_be_late && self.one_in(2);
-        self.host.suspend(time, with_its_wire);
+        if config.drowsy || self.one_in(2) {
+            self.host.suspend_at_next_segment(time, with_its_wire);
+            self.append_batches(at);
+            self.writers[at].writer.flush().now_or_never();
+        } else {
+            self.host.suspend(time, with_its_wire);
+        }
     }
 
     fn options(&mut self, number: usize, policy: OnConflict, epoch: Option<i32>) -> WriterOptions {
+        let large = self.host.world.config.large;
         let prng = &mut self.prng;
         let codec = pick(prng, &[Codec::None, Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd]);
+        let bytes = if large { [1, 20_000, 20_000, 8 << 20] } else { [1, 200, 1_000, 8 << 20] };
         let mut options = WriterOptions::default()
             .on_conflict(policy)
-            .flush_bytes(pick(prng, &[1, 200, 1_000, 8 << 20]))
+            .flush_bytes(pick(prng, &bytes))
             .flush_records(pick(prng, &[1, 5, u64::MAX]))
             .flush_batches(pick(prng, &[3, usize::MAX]))
             .flush_interval(Duration::from_millis(pick(prng, &[1, 250, 5_000])))
@@ -149,7 +150,7 @@ impl App {
             .batch_bytes(pick(prng, &[100, 400, 64 << 10]))
             .compression(Compression::from(codec))
             .index_interval(pick(prng, &[0, 1, 2, 5, 100]))
-            .time_index(TIME_INDEXES && prng.one_in(4))
+            .time_index(prng.one_in(4))
             .stale_after(self.host.stale_after)
             .name(format!("w{number}"));
         if let Some(start) = pick(prng, &self.host.world.config.starts) {

@@ -10,8 +10,10 @@ use kfs_core::testing::{Faults, Prng};
 pub struct Config {
     /// The seed of everything.
     pub seed: u64,
-    /// Processes that live side by side.
+    /// Processes that live side by side and append.
     pub processes: usize,
+    /// Processes beside them that only read.
+    pub readers: usize,
     /// How often each is started, at most.
     pub lives: u64,
     /// What each life does, at most.
@@ -44,6 +46,10 @@ pub struct Config {
     pub ordered: bool,
     /// Processes sleep for hours and days.
     pub sleepy: bool,
+    /// Records are so long that readers take parts of segments.
+    pub large: bool,
+    /// Another tool writes wrong indexes.
+    pub vandal: bool,
 }
 
 impl Config {
@@ -87,6 +93,7 @@ impl Config {
         Config {
             seed,
             processes: if lossy { 1 } else { 1 + usize::from(drowsy) + prng.below(4) as usize },
+            readers: prng.below(3) as usize,
             lives: 1 + prng.below(4),
             steps: 4 + prng.below(24),
             faults,
@@ -103,7 +110,16 @@ impl Config {
             policies,
             ordered: prng.below(4) > 0,
             sleepy: prng.one_in(2) && !drowsy,
+            large: prng.one_in(5),
+            vandal: prng.one_in(3),
         }
+    }
+}
+
+impl Config {
+    /// The most bytes that a record's value is filled up with.
+    pub(crate) fn filler(&self) -> u64 {
+        if self.large { 3_000 } else { 60 }
     }
 }
 

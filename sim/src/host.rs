@@ -1,7 +1,7 @@
 //! A simulated process: its clock, its faults, its bucket, and how it dies.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kfs_core::format::{ObjectName, PartitionId};
@@ -36,6 +36,8 @@ pub(crate) struct Host {
     pub(crate) stale_after: Duration,
     crash: CrashPoint,
     suspensions: AtomicU64,
+    /// The pause that begins with the next segment.
+    nap: Mutex<Option<(Duration, bool)>>,
 }
 
 /// At which request it dies.
@@ -93,6 +95,7 @@ impl Host {
             stale_after,
             crash,
             suspensions: AtomicU64::new(0),
+            nap: Mutex::default(),
         });
         let watched = Arc::downgrade(&host);
         host.faults.observe(move |event| watch(&watched, event));
@@ -140,6 +143,10 @@ impl Host {
                 if let (Op::Put, true, Some(ObjectName::Segment(base))) = (request.op, request.create, slot) {
                     let now = self.world.clock.elapsed();
                     self.world.judge(|oracle| oracle.segment_sent(base, now, self.stale_after));
+                    let nap = self.nap.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    if let Some((time, with_its_wire)) = nap {
+                        self.suspend(time, with_its_wire);
+                    }
                 }
             }
             Moment::Applied(outcome) => {
@@ -161,6 +168,11 @@ impl Host {
         self.suspensions.fetch_add(1, Ordering::Relaxed);
         self.life.suspend_until(tokio::time::Instant::now() + time);
         self.clock.suspended(time);
+    }
+
+    /// The same, just when it sends a segment next.
+    pub(crate) fn suspend_at_next_segment(&self, time: Duration, with_its_wire: bool) {
+        *self.nap.lock().unwrap_or_else(PoisonError::into_inner) = Some((time, with_its_wire));
     }
 
     /// How often it was suspended.

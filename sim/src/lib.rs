@@ -28,6 +28,7 @@ mod reading;
 mod run;
 mod shared;
 mod trace;
+mod vandal;
 mod world;
 
 pub use config::Config;

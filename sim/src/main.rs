@@ -99,7 +99,7 @@ fn hunt(arguments: &Arguments) -> bool {
     let through = std::sync::Mutex::new(Vec::new());
     kfs_sim::mutants::hunt(all, arguments.seeds, arguments.threads, |hunt| {
         println!("{hunt}");
-        if hunt.finding.is_none() {
+        if hunt.end.is_err() {
             through.lock().expect("no thread panics while it adds").push(hunt.mutant);
         }
     });

@@ -49,9 +49,9 @@ impl Maintainer {
     pub(crate) async fn round(&mut self) {
         let config = &self.host.world.config;
         let done = match self.prng.below(5) {
-            0 if config.retains => self.retain().await,
             1 | 2 if config.merges => self.merge().await,
             3 | 4 if config.merges => self.clear().await,
+            _ if config.retains => self.retain().await,
             _ => Ok(()),
         };
         if let Err(error) = done {
@@ -123,7 +123,7 @@ impl Maintainer {
     }
 
     /// Removes what merging replaced, a grace after it did.
-    async fn clear(&mut self) -> Result<()> {
+    pub(crate) async fn clear(&mut self) -> Result<()> {
         let seen = self.look().await?;
         let mut cover: Option<&Seen> = None;
         for seen in &seen {
@@ -152,7 +152,7 @@ impl Maintainer {
     }
 
     /// Merges some neighbours, never the newest, into the first of them.
-    async fn merge(&mut self) -> Result<()> {
+    pub(crate) async fn merge(&mut self) -> Result<()> {
         let seen = self.look().await?;
         let heads: Vec<&Seen> = seen.iter().filter(|s| !s.inside).collect();
         let Some((_, heads)) = heads.split_last() else { return Ok(()) };

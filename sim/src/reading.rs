@@ -9,10 +9,13 @@ use kfs_core::{
     Error, ErrorKind, FetchOptions, Notice, Partition, Reader, ReaderOptions, Result, Severity, VerifyOptions,
 };
 
-use crate::clock::BEGIN_MS;
+use crate::clock::{BEGIN_MS, Liar};
 use crate::config::pick;
 use crate::host::Host;
 use crate::oracle::{Image, Oracle, Range, brief};
+
+/// How long a listing may be on its way.
+const SLOWEST: Duration = Duration::from_secs(600);
 
 /// The readers of one process.
 pub(crate) struct Reading {
@@ -55,13 +58,14 @@ impl Reading {
         }
     }
 
-    /// An offset in the log, or at its end.
+    /// An offset in the log, at its end, or a little before its start.
     fn offset(&mut self) -> i64 {
         let Range { start, end } = self.range();
         let start = start.unwrap_or(0);
-        match self.prng.below(4) {
-            0 => start,
-            1 => end,
+        match self.prng.below(8) {
+            0 => (start - 1 - self.prng.below(5) as i64).max(0),
+            1 => start,
+            2 => end,
             _ => start + self.prng.below((end - start + 1) as u64) as i64,
         }
     }
@@ -104,11 +108,11 @@ impl Reading {
         if sure {
             self.refresh().await;
         }
-        let known = self.partition.marks().filter(|_| sure).map(|marks| marks.high_watermark);
+        let known = self.partition.marks().filter(|_| sure);
         let mut offset = self.offset();
         for _ in 0..=self.prng.below(8) {
             let bytes = pick(&mut self.prng, &[1, 100, 1_000, 1 << 20]);
-            let before = self.range();
+            let (before, begun) = (self.range(), self.host.world.clock.elapsed());
             let fetched = match self.reader.fetch_with(offset, FetchOptions::new(bytes)).await {
                 Ok(fetched) => fetched,
                 Err(error) => return self.excuse("fetch", offset, before, &error),
@@ -130,19 +134,37 @@ impl Reading {
                 self.host.world.fail(format!("a fetch at {offset} goes on at {}, not {next}", fetched.next_offset));
             }
             if fetched.is_empty() {
-                if known.is_some_and(|known| offset < known) && self.range().start.is_some_and(|s| s <= offset) {
-                    self.host.world.fail(format!("a fetch at {offset} is empty, the log is known up to {known:?}"));
+                let known = known.is_some_and(|marks| offset < marks.high_watermark);
+                if known && self.range().start.is_some_and(|s| s <= offset) {
+                    self.host.world.fail(format!("a fetch at {offset} is empty, the log is known to go on"));
                 }
-                return;
+                return self.end_is_right("fetch", offset, begun);
+            }
+            if known.is_some_and(|marks| offset < marks.log_start) {
+                self.host.world.fail(format!("a fetch at {offset} gives what lies before {known:?}"));
             }
             self.note(format_args!("fetched {offset} to {next}"));
             offset = next;
         }
     }
 
+    /// A reader that began then was told that the log ends here. A 404 is believed for a minute, a writer
+    /// of this process for as long as it may look away.
+    fn end_is_right(&self, what: &str, offset: i64, begun: Duration) {
+        let bound = self.host.stale_after.max(Duration::from_secs(60)) + SLOWEST;
+        let (oracle, host) = (self.host.world.oracle(), &self.host);
+        let since = oracle.there_since(offset).filter(|_| oracle.range().start.is_some_and(|start| start <= offset));
+        drop(oracle);
+        // Whose clock stood still can't know how long it believes.
+        if host.clock.liar != Liar::Monotonic && since.is_some_and(|since| begun.saturating_sub(since) > bound) {
+            host.world.fail(format!("a {what} of {begun:?} ends at {offset}, the log went on at {since:?}"));
+        }
+    }
+
     async fn stream(&mut self) {
         let from = self.offset();
         let (before, now) = (self.range(), self.host.clock.elapsed());
+        let begun = self.host.world.clock.elapsed();
         let mut stream = self.reader.records(from);
         let mut check = Following::new(from);
         let error = loop {
@@ -161,6 +183,7 @@ impl Reading {
             return self.excuse("stream", stream.position(), before, &error);
         }
         self.host.world.judge(|oracle| oracle.gave_none(check.next, stream.position()));
+        self.end_is_right("stream", stream.position(), begun);
     }
 
     fn holes(&self, notices: &[Notice]) {
@@ -242,6 +265,24 @@ impl Reading {
         if let Err(error) = done.await {
             self.excuse("repair", before.end, before, &error);
         }
+    }
+
+    /// When all is quiet: batches here and there.
+    pub(crate) async fn anywhere(&mut self) -> Result<()> {
+        let Range { start: Some(start), end } = self.range() else { return Ok(()) };
+        for _ in 0..(end - start).min(12) {
+            let offset = start + self.prng.below((end - start) as u64) as i64;
+            let fetched = self.reader.fetch(offset, 1).await?;
+            let Some(Ok(batch)) = fetched.batches().next() else {
+                self.host.world.fail(format!("at the end a fetch at {offset} of {start} to {end} gives {fetched:?}"));
+                break;
+            };
+            self.host.world.judge(|oracle| oracle.read(offset, &batch));
+            if batch.base_offset() > offset {
+                self.host.world.fail(format!("at the end a fetch at {offset} gives {}", batch.base_offset()));
+            }
+        }
+        Ok(())
     }
 
     /// When all is quiet: everything, by every path.

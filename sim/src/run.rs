@@ -18,6 +18,7 @@ use crate::maintain::Maintainer;
 use crate::oracle::{Content, brief, value};
 use crate::process::WorldSpawn;
 use crate::reading::Reading;
+use crate::vandal::vandalism;
 use crate::world::World;
 
 /// How a simulation ended.
@@ -117,44 +118,53 @@ async fn live(world: &Arc<World>) {
         }
     });
     let mut ends = Vec::new();
-    for place in 0..world.config.processes {
+    for place in 0..world.config.processes + world.config.readers {
         let (world, mut prng) = (world.clone(), prng.fork());
-        let (done, ended) = oneshot::channel::<()>();
-        spawn.spawn(Box::pin(async move {
+        ends.push(start(&spawn, async move {
             for life in 0..world.config.lives {
                 lifetime(&world, place * 100 + life as usize, &mut prng).await;
                 world.sleep(Duration::from_millis(prng.below(20_000))).await;
             }
-            drop(done);
         }));
-        ends.push(ended);
     }
     let over = Arc::new(AtomicBool::new(false));
-    let (done, maintained) = oneshot::channel::<()>();
+    let mut beside = Vec::new();
     if world.config.merges || world.config.retains {
         let (world, over, prng) = (world.clone(), over.clone(), prng.fork());
-        spawn.spawn(Box::pin(async move {
-            maintenance(&world, &over, prng).await;
-            drop(done);
-        }));
-    } else {
-        drop(done);
+        beside.push(start(&spawn, async move { maintenance(&world, &over, prng).await }));
+    }
+    if world.config.vandal {
+        let (world, over, prng) = (world.clone(), over.clone(), prng.fork());
+        beside.push(start(&spawn, async move { vandalism(&world, &over, prng).await }));
     }
     for ended in ends {
         let _ = ended.await;
     }
     over.store(true, Ordering::Relaxed);
-    let _ = maintained.await;
+    for ended in beside {
+        let _ = ended.await;
+    }
     // Whatever is still on its way lands.
     world.sleep(world.config.grace + Duration::from_secs(3_600)).await;
     epilogue(world, &mut prng).await;
+}
+
+/// Starts something that belongs to no process; what is returned ends when it does.
+fn start(spawn: &Arc<WorldSpawn>, work: impl Future<Output = ()> + Send + 'static) -> oneshot::Receiver<()> {
+    let (done, ended) = oneshot::channel::<()>();
+    spawn.spawn(Box::pin(async move {
+        work.await;
+        drop(done);
+    }));
+    ended
 }
 
 /// One life of one process.
 async fn lifetime(world: &Arc<World>, number: usize, prng: &mut Prng) {
     let host = Host::start(world, number, prng, world.config.faults.clone(), false);
     let (done, ended) = oneshot::channel::<()>();
-    let app = App::new(host.clone(), prng.fork());
+    let only_reads = number / 100 >= world.config.processes;
+    let app = App::new(host.clone(), prng.fork(), only_reads);
     host.runtime.spawn(async move {
         app.run().await;
         drop(done);
@@ -234,16 +244,32 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
     let partition = host.bucket.partition("t", 0).expect("a good name");
     let options = WriterOptions::default().name(format!("w{number}"));
     let claimed = async {
+        let mut maintainer = Maintainer::new(host.clone(), prng.fork());
+        let mut reading = Reading::new(host.clone(), prng.fork());
+        reading.anywhere().await?;
         if world.config.merges {
-            Maintainer::new(host.clone(), prng.fork()).settle().await?;
+            maintainer.settle().await?;
+        }
+        if world.config.vandal {
+            partition.repair(&partition.plan_repair().await?).await?;
         }
         let writer = partition.writer(options).await?;
         let offsets = writer.claim().await?;
         writer.close(Some(Duration::from_secs(60))).await?;
         world.judge(|oracle| oracle.settled(&world.store, append, &Ok(offsets)));
-        Reading::new(host.clone(), prng.fork()).everything().await
+        reading.everything().await?;
+        if world.config.merges {
+            // Under a reader that knows the log as it was.
+            maintainer.merge().await?;
+            reading.anywhere().await?;
+            world.sleep(world.config.grace + Duration::from_secs(1)).await;
+            maintainer.clear().await?;
+            reading.anywhere().await?;
+            reading.everything().await?;
+        }
+        Ok(())
     };
-    match host.runtime.timeout(Duration::from_secs(3_600), claimed).await {
+    match host.runtime.timeout(world.config.grace + Duration::from_secs(3_600), claimed).await {
         Some(Ok(())) => {}
         Some(Err(error)) => world.fail(format!("the log can't be claimed and read at the end: {}", brief(&error))),
         None => world.fail("the log can't be claimed and read at the end: it takes for ever".into()),

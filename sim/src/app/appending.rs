@@ -30,6 +30,7 @@ impl App {
 
     fn batches(&mut self, payload: usize) -> Vec<Batch> {
         let timestamps = [self.timestamp(), self.timestamp(), self.timestamp()];
+        let filler = self.host.world.config.filler();
         let prng = &mut self.prng;
         let codec = pick(prng, &[Codec::None, Codec::None, Codec::None, Codec::Lz4, Codec::Zstd]);
         let (count, mut place) = (1 + prng.below(3), 0);
@@ -44,7 +45,7 @@ impl App {
             }
             let mut builder = BatchBuilder::new(options);
             for _ in 0..=prng.below(4) {
-                let value = value(payload, place, prng.below(60) as usize);
+                let value = value(payload, place, prng.below(filler) as usize);
                 let timestamp = pick(prng, &timestamps);
                 builder.push(&NewRecord::new(timestamp).value(&value)).expect("a small record");
                 place += 1;
@@ -82,9 +83,10 @@ impl App {
     fn append_records(&mut self, at: usize) {
         let payload = self.host.world.oracle().payload();
         let count = 1 + self.prng.below(4);
+        let filler = self.host.world.config.filler();
         let mut images = Vec::new();
         for offset in 0..count {
-            let value = value(payload, offset as usize, self.prng.below(40) as usize);
+            let value = value(payload, offset as usize, self.prng.below(filler) as usize);
             let timestamp = self.timestamp();
             let key = self.prng.one_in(3).then(|| Bytes::from_static(b"k"));
             images.push(Image { offset: offset as i64, timestamp, key, value: Some(value.into()) });

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kfs_core::{ErrorKind, Offsets, OnConflict, Result, Stored};
 
-use super::chain::{Added, index_is_right};
+use super::chain::Added;
 use super::{Content, Image, Judged, Oracle, brief};
 use crate::shared::SharedStore;
 
@@ -122,7 +122,8 @@ impl Oracle {
         };
         let found = self.chain.batches(base, last + 1);
         facts.content.is_at(base, &found, writer.epoch).map_err(|e| format!("acked at {base} to {last}, but {e}"))?;
-        index_is_right(&self.id, store, slot_base, slot).map_err(|e| format!("acked at {base}, but {e}"))?;
+        let index = self.chain.index_is_right(&self.id, store, slot_base, slot);
+        index.map_err(|e| format!("acked at {base}, but {e}"))?;
         let before = self.acked.range(..=last).next_back();
         if let Some((other, (other_last, _))) = before
             && *other_last >= base

@@ -51,6 +51,8 @@ pub(super) struct Chain {
     batches: BTreeMap<i64, (Batch, Vec<Image>)>,
     /// Slots that were won again when the log had long passed them.
     ghosts: BTreeSet<i64>,
+    /// Slots whose index was written last by somebody else.
+    vandalised: BTreeSet<i64>,
     /// Segments may come in without `log.json`: they were there before.
     planting: bool,
 }
@@ -78,6 +80,14 @@ impl Chain {
 
     pub(super) fn plant(&mut self, planting: bool) {
         self.planting = planting;
+    }
+
+    pub(super) fn index_changed(&mut self, base: i64, by_a_vandal: bool) {
+        if by_a_vandal {
+            self.vandalised.insert(base);
+        } else {
+            self.vandalised.remove(&base);
+        }
     }
 
     pub(super) fn identity_created(&mut self, store: &SharedStore, key: &str) -> Judged {
@@ -140,7 +150,7 @@ impl Chain {
         }
         if let Some((before, slot)) = self.slots.last_key_value() {
             // Invariant: no segment is put before its predecessor's index is there.
-            index_is_right(id, store, *before, slot)?;
+            self.index_is_right(id, store, *before, slot)?;
         }
         if let Some(mut last) = self.slots.last_entry() {
             last.get_mut().passed_at = Some(now);
@@ -243,19 +253,22 @@ impl Chain {
         images.filter(|image| (from..to).contains(&image.offset)).cloned().collect()
     }
 
+    /// Whether a segment that still is what its writer put has its right index beside it.
+    pub(super) fn index_is_right(&self, id: &PartitionId, store: &SharedStore, base: i64, slot: &Slot) -> Judged {
+        let Some(object) = store.peek(&id.segment_key(base)).filter(|object| object.e_tag == slot.e_tag) else {
+            return Ok(());
+        };
+        if self.vandalised.contains(&base) {
+            return Ok(());
+        }
+        let segment = Segment::parse(&object.bytes, CrcCheck::Verify).map_err(|e| e.to_string())?;
+        index_is_its_own(id, store, base, &segment)
+    }
+
     /// The slot that holds an offset.
     pub(super) fn slot_of(&self, offset: i64) -> Option<(i64, &Slot)> {
         self.slots.range(..=offset).next_back().filter(|(_, slot)| offset < slot.end).map(|(base, slot)| (*base, slot))
     }
-}
-
-/// Whether a segment that still is what its writer put has its right index beside it.
-pub(super) fn index_is_right(id: &PartitionId, store: &SharedStore, base: i64, slot: &Slot) -> Judged {
-    let Some(object) = store.peek(&id.segment_key(base)).filter(|object| object.e_tag == slot.e_tag) else {
-        return Ok(());
-    };
-    let segment = Segment::parse(&object.bytes, CrcCheck::Verify).map_err(|e| e.to_string())?;
-    index_is_its_own(id, store, base, &segment)
 }
 
 fn index_is_its_own(id: &PartitionId, store: &SharedStore, base: i64, segment: &Segment) -> Judged {

@@ -57,6 +57,10 @@ impl Oracle {
             (ObjectName::LogJson, Change::Created) => self.chain.identity_created(store, key),
             (ObjectName::LogJson, _) => Err(format!("log.json was {change:?}")),
             (ObjectName::LogStart(mark), Change::Created) => self.chain.marked(mark),
+            (ObjectName::Index(base), _) => {
+                self.chain.index_changed(base, false);
+                Ok(())
+            }
             (ObjectName::Segment(base), Change::Created) => {
                 let added = self.chain.created(&self.id, store, base, now)?;
                 self.stored(&added)
@@ -93,6 +97,18 @@ impl Oracle {
     /// Segments without `log.json` are accepted while this is on: they were there before.
     pub(crate) fn plant(&mut self, planting: bool) {
         self.chain.plant(planting);
+    }
+
+    /// Somebody else wrote this segment's index last.
+    pub(crate) fn vandalised(&mut self, base: i64) {
+        self.chain.index_changed(base, true);
+    }
+
+    /// Since when a segment holds this offset, if one does.
+    pub(crate) fn there_since(&self, offset: i64) -> Option<Duration> {
+        let (base, _) = self.chain.slot_of(offset)?;
+        let before = self.slots().take_while(|(other, _)| *other < base).last();
+        before.map_or(Some(Duration::ZERO), |(_, slot)| slot.passed_at)
     }
 
     /// The number of a payload that was there before.

@@ -220,10 +220,7 @@ impl Source {
                 _ => self.rebuild(base, version).await?,
             };
             let entry = index.find(offset).filter(|entry| entry.offset <= offset);
-            let mut place = entry.map_or(Place::first(base), place_of);
-            if mutant!(StartAtNextEntry) {
-                place.position = index.next_after(place.position).map_or(place.position, |entry| entry.position);
-            }
+            let place = entry.map_or(Place::first(base), place_of);
             // The batch that holds the offset ends before the next entry's starts.
             let next = index.next_after(place.position).map_or(version.size(), |entry| entry.position);
             let to = next.max(place.position).saturating_add(room).min(place.position.saturating_add(MAX_RANGE));

@@ -1,0 +1,47 @@
+//! Another tool, which writes wrong indexes beside segments that are not the newest: a reader must survive
+//! an index that is stale or belongs to other bytes (format.md), and repair mends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kfs_core::format::{CrcCheck, Segment};
+use kfs_core::testing::Prng;
+
+use crate::world::World;
+
+/// Writes wrong indexes now and then until all is over.
+pub(crate) async fn vandalism(world: &Arc<World>, over: &AtomicBool, mut prng: Prng) {
+    let (mut seen, mut longest) = (0, 2_000);
+    while !over.load(Ordering::Relaxed) {
+        let id = world.oracle().id.clone();
+        let bases: Vec<i64> = world.oracle().slots().map(|(base, _)| base).collect();
+        // Busy where the log is.
+        longest = if bases.len() > seen { 2_000 } else { (longest * 2).min(3_600_000) };
+        seen = bases.len();
+        world.sleep(Duration::from_millis(prng.below(longest))).await;
+        let Some((_, older)) = bases.split_last().filter(|(_, older)| !older.is_empty()) else { continue };
+        let base = older[prng.below(older.len() as u64) as usize];
+        let Some(segment) = world.store.peek(&id.segment_key(base)) else { continue };
+        if let Some(wrong) = wrong_index(&segment.bytes) {
+            world.note(format_args!("a vandal writes the index of {base}"));
+            world.store.plant(&id.index_key(base), wrong);
+            world.oracle().vandalised(base);
+        }
+    }
+}
+
+/// An index whose entries stand at the batches behind their own; `None` for a segment of one batch.
+fn wrong_index(segment: &Bytes) -> Option<Bytes> {
+    let mut index = Segment::parse(segment, CrcCheck::AlreadyChecked).ok()?.index(1).encode().to_vec();
+    let entries = index.get(16..)?.to_vec();
+    if entries.len() < 24 {
+        return None;
+    }
+    // An entry is an offset of 8 bytes and a position of 4.
+    for (entry, next) in index[16..].chunks_exact_mut(12).zip(entries.chunks_exact(12).skip(1)) {
+        entry[8..].copy_from_slice(&next[8..]);
+    }
+    Some(index.into())
+}
