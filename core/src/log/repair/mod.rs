@@ -11,6 +11,7 @@ use object_store::PutPayload;
 
 use super::partition::Partition;
 use super::verify::{Finding, FindingKind, SegmentBytes, verify_segment};
+use super::writer::bounded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, SparseIndex};
 use crate::store::{ReadRange, Store, Version};
@@ -70,7 +71,9 @@ impl Partition {
                 let mut written = 0_usize;
                 for repair in indexes {
                     if is_same(state.store(), &repair.segment_key, &repair.segment).await? {
-                        state.store().overwrite(&repair.key, PutPayload::from_bytes(repair.bytes)).await?;
+                        let size = repair.bytes.len() as u64;
+                        let put = state.store().overwrite(&repair.key, PutPayload::from_bytes(repair.bytes));
+                        bounded(state.runtime(), size, put).await.map_err(|late| late.with_key(repair.key))??;
                         written = written.saturating_add(1);
                     }
                 }

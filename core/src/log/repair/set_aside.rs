@@ -8,6 +8,7 @@ use crate::format::SegmentFooter;
 use crate::log::locate::{find_tail, locate};
 use crate::log::partition::Partition;
 use crate::log::reader::source::Source;
+use crate::log::writer::bounded;
 use crate::store::{Created, Identity, ReadRange, Version};
 
 /// What [`Partition::set_aside`] will do, and what that means.
@@ -119,7 +120,9 @@ impl Partition {
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(changed(&plan.key)),
             Err(error) => return Err(error),
         };
-        match store.create(&plan.kept_as, PutPayload::from_bytes(original.clone()), &Identity::none()).await {
+        let (payload, nobody) = (PutPayload::from_bytes(original.clone()), Identity::none());
+        let kept = bounded(state.runtime(), plan.size, store.create(&plan.kept_as, payload, &nobody)).await;
+        match kept.map_err(|late| late.with_key(&*plan.kept_as))? {
             // An earlier try may have made it: what is read back decides.
             Created::Yes(_) | Created::Exists => {}
             Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => return Err(error),

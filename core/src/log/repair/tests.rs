@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
 use crate::error::ErrorKind;
-use crate::log::fixtures::{Fixture, batch};
+use crate::log::fixtures::{Fixture, NOW, batch};
 use crate::log::verify::{FindingKind, VerifyOptions};
-use crate::{ReaderOptions, WriterOptions};
+use crate::runtime::{Runtime, SystemEntropy};
+use crate::testing::{Action, FaultStore, KeyMatcher, LocalSpawn, Op, PausedClock};
+use crate::{Bucket, BucketOptions, ReaderOptions, WriterOptions};
 
 async fn log() -> Fixture {
     let f = Fixture::new();
@@ -44,6 +48,22 @@ async fn an_index_whose_segment_changed_since_the_plan_is_left_alone() {
     let index = f.get(&f.partition.id().index_key(20)).await;
     assert_eq!(f.partition.repair(&plan).await.unwrap(), 0);
     assert_eq!(f.get(&f.partition.id().index_key(20)).await, index);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_put_that_is_never_answered_ends_repair() {
+    let f = log().await;
+    f.delete(&f.partition.id().index_key(20)).await;
+    let faults = FaultStore::new(f.store.clone());
+    faults.always(Op::Put, KeyMatcher::any(), Action::LateAndSilent);
+    let runtime = Runtime::new(PausedClock::new(NOW), Arc::new(SystemEntropy), Arc::new(LocalSpawn));
+    let bucket = Bucket::from_object_store(faults, BucketOptions::default().runtime(runtime)).unwrap();
+    let partition = bucket.partition("t", 0).unwrap();
+    let plan = partition.plan_repair().await.unwrap();
+    assert_eq!(partition.repair(&plan).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    let plan = partition.plan_set_aside(20).await.unwrap();
+    assert_eq!(partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::TimedOut);
+    f.get(&f.key(20)).await;
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ impl Env<'_> {
 }
 
 /// Waits for a request at most 30 s and a second for each MiB. When it took longer it may still be applied.
-pub(super) async fn bounded<T>(runtime: &Runtime, size: u64, request: impl Future<Output = T>) -> Result<T> {
+pub(crate) async fn bounded<T>(runtime: &Runtime, size: u64, request: impl Future<Output = T>) -> Result<T> {
     let limit = Duration::from_secs(30).saturating_add(Duration::from_secs(size >> 20));
     let answer = runtime.timeout(limit, request).await;
     answer.ok_or_else(|| Error::new(ErrorKind::TimedOut, format!("the store did not answer within {limit:?}")))
