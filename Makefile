@@ -6,7 +6,7 @@ SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check doc bench torture fuzz miri servers clean
+.PHONY: help demo test check doc bench torture mutants fuzz miri servers clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -24,6 +24,7 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p kfs-core --locked -- -D warnings
+	$(CARGO) clippy -p kfs-sim --features mutants --all-targets --locked -- -D warnings
 	@if command -v cargo-deny >/dev/null; then \
 	  $(CARGO) deny --locked --log-level error check bans licenses sources; \
 	elif [ -n "$$CI" ]; then \
@@ -43,8 +44,14 @@ bench: ## Runs the benchmarks and prints their table; RECORD=1 puts it into docs
 SEEDS ?= 20000
 FROM ?= 0
 
-torture: ## Simulates many seeds: `make torture SEEDS=n FROM=k`
+KILLS ?= 1000
+
+torture: ## Simulates many seeds, kills a writer KILLS times: `make torture SEEDS=n FROM=k`
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
+	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test kill
+
+mutants: ## Shows that the simulation finds each fault put into the core on purpose
+	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
