@@ -151,13 +151,20 @@ impl Maintainer {
         Ok(())
     }
 
-    /// Merges some neighbours, never the newest, into the first of them.
-    pub(crate) async fn merge(&mut self) -> Result<()> {
+    async fn merge(&mut self) -> Result<()> {
+        match self.merge_segments().await? {
+            Some((base, merged)) => self.make_sidecars_right(base, &merged).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Merges some neighbours, never the newest, into the first of them; what stands beside that is as it was.
+    pub(crate) async fn merge_segments(&mut self) -> Result<Option<(i64, Segment)>> {
         let seen = self.look().await?;
         let heads: Vec<&Seen> = seen.iter().filter(|s| !s.inside).collect();
-        let Some((_, heads)) = heads.split_last() else { return Ok(()) };
+        let Some((_, heads)) = heads.split_last() else { return Ok(None) };
         if heads.len() < 2 {
-            return Ok(());
+            return Ok(None);
         }
         let from = self.prng.below(heads.len() as u64 - 1) as usize;
         let count = 2 + self.prng.below(4) as usize;
@@ -165,7 +172,7 @@ impl Maintainer {
         let dense = run.windows(2).all(|pair| pair[0].segment.next_offset() == pair[1].base);
         let head = run[0];
         if !dense || head.e_tag.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let mut builder = SegmentBuilder::new(head.base, self.host.clock.wall_ms(), 2)?;
         for batch in run.iter().flat_map(|s| s.segment.batches().map(|at| at.batch)) {
@@ -185,7 +192,7 @@ impl Maintainer {
             }
         }
         let merged = Segment::parse(&bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
-        self.make_sidecars_right(head.base, &merged).await
+        Ok(Some((head.base, merged)))
     }
 
     /// The index, and the time index where there is one.

@@ -285,6 +285,17 @@ impl Reading {
         Ok(())
     }
 
+    /// When all is quiet: searches by time.
+    pub(crate) async fn any_time(&self) -> Result<()> {
+        let before = self.range();
+        let images = self.host.world.oracle().records(before.start.unwrap_or(0));
+        for timestamp in images.iter().map(|image| image.timestamp).step_by(7) {
+            let found = self.partition.offset_for_timestamp(timestamp).await?;
+            self.host.world.judge(|oracle| oracle.timed(timestamp, before, found));
+        }
+        Ok(())
+    }
+
     /// When all is quiet: everything, by every path.
     pub(crate) async fn everything(&mut self) -> Result<()> {
         let world = self.host.world.clone();
@@ -310,11 +321,7 @@ impl Reading {
             let Some(record) = stream.next().await? else { break };
             world.judge(|oracle| check.next(oracle, &Image::of_record(&record)));
         }
-        let images = world.oracle().records(start);
-        for timestamp in images.iter().map(|image| image.timestamp).step_by(7) {
-            let found = self.partition.offset_for_timestamp(timestamp).await?;
-            world.judge(|oracle| oracle.timed(timestamp, before, found));
-        }
+        self.any_time().await?;
         let greatest = self.partition.max_timestamp().await?;
         world.judge(|oracle| oracle.latest(before, greatest));
         if world.oracle().ghosts() == 0 {

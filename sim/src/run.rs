@@ -18,7 +18,7 @@ use crate::maintain::Maintainer;
 use crate::oracle::{Content, brief, value};
 use crate::process::WorldSpawn;
 use crate::reading::Reading;
-use crate::vandal::vandalism;
+use crate::vandal::{deface_all, vandalism};
 use crate::world::World;
 
 /// How a simulation ended.
@@ -246,6 +246,9 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
     let claimed = async {
         let mut maintainer = Maintainer::new(host.clone(), prng.fork());
         let mut reading = Reading::new(host.clone(), prng.fork());
+        if world.config.vandal {
+            deface_all(world);
+        }
         reading.anywhere().await?;
         if world.config.merges {
             maintainer.settle().await?;
@@ -260,8 +263,10 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
         reading.everything().await?;
         if world.config.merges {
             // Under a reader that knows the log as it was.
-            maintainer.merge().await?;
+            maintainer.merge_segments().await?;
             reading.anywhere().await?;
+            reading.any_time().await?;
+            maintainer.settle().await?;
             world.sleep(world.config.grace + Duration::from_secs(1)).await;
             maintainer.clear().await?;
             reading.anywhere().await?;

@@ -15,20 +15,38 @@ use crate::world::World;
 pub(crate) async fn vandalism(world: &Arc<World>, over: &AtomicBool, mut prng: Prng) {
     let (mut seen, mut longest) = (0, 2_000);
     while !over.load(Ordering::Relaxed) {
-        let id = world.oracle().id.clone();
-        let bases: Vec<i64> = world.oracle().slots().map(|(base, _)| base).collect();
+        let bases = older(world);
         // Busy where the log is.
         longest = if bases.len() > seen { 2_000 } else { (longest * 2).min(3_600_000) };
         seen = bases.len();
         world.sleep(Duration::from_millis(prng.below(longest))).await;
-        let Some((_, older)) = bases.split_last().filter(|(_, older)| !older.is_empty()) else { continue };
-        let base = older[prng.below(older.len() as u64) as usize];
-        let Some(segment) = world.store.peek(&id.segment_key(base)) else { continue };
-        if let Some(wrong) = wrong_index(&segment.bytes) {
-            world.note(format_args!("a vandal writes the index of {base}"));
-            world.store.plant(&id.index_key(base), wrong);
-            world.oracle().vandalised(base);
+        if !bases.is_empty() {
+            deface(world, bases[prng.below(bases.len() as u64) as usize]);
         }
+    }
+}
+
+/// Writes wrong indexes wherever it can.
+pub(crate) fn deface_all(world: &World) {
+    for base in older(world) {
+        deface(world, base);
+    }
+}
+
+/// All slots that were ever won, but the newest.
+fn older(world: &World) -> Vec<i64> {
+    let mut bases: Vec<i64> = world.oracle().slots().map(|(base, _)| base).collect();
+    bases.pop();
+    bases
+}
+
+fn deface(world: &World, base: i64) {
+    let id = world.oracle().id.clone();
+    let segment = world.store.peek(&id.segment_key(base));
+    if let Some(wrong) = segment.and_then(|segment| wrong_index(&segment.bytes)) {
+        world.note(format_args!("a vandal writes the index of {base}"));
+        world.store.plant(&id.index_key(base), wrong);
+        world.oracle().vandalised(base);
     }
 }
 

@@ -42,6 +42,17 @@ struct Held {
     linked: bool,
 }
 
+/// A segment's greatest timestamp; `None` where it has no records.
+///
+/// It is for as long as the version is this one, and up to this next base: what was learned beside the
+/// segments that merging replaced holds no longer when they are gone.
+#[derive(Debug)]
+struct Greatest {
+    version: Version,
+    next: Option<i64>,
+    timestamp: Option<i64>,
+}
+
 /// What was learned at the log's start, by the last listing that began there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StartInfo {
@@ -92,9 +103,8 @@ pub(crate) struct Catalog {
     looked: Option<Duration>,
     /// When the store was last asked for what follows, by a listing or for the next key.
     asked: Option<Duration>,
-    /// Greatest timestamps of segments by base, for as long as the version is this one; `None` for a
-    /// segment without records.
-    greatest: BTreeMap<i64, (Version, Option<i64>)>,
+    /// Greatest timestamps of segments by base.
+    greatest: BTreeMap<i64, Greatest>,
     share: Share,
     /// When it last grew.
     used: Duration,
@@ -283,20 +293,25 @@ impl Catalog {
 
     /// The greatest timestamp of a segment, if it was learned.
     pub(crate) fn greatest(&self, base: i64) -> Option<Option<i64>> {
-        let (version, greatest) = self.greatest.get(&base)?;
-        let held = self.bases.binary_search(&base).ok().and_then(|index| self.held.get(index))?;
-        held.version.same_as(version).then_some(*greatest)
+        let known = self.greatest.get(&base)?;
+        let (version, next) = self.version_and_next(base)?;
+        (version.same_as(&known.version) && next == known.next).then_some(known.timestamp)
     }
 
     /// The greatest timestamp of a segment was read.
-    pub(crate) fn set_greatest(&mut self, base: i64, greatest: Option<i64>) {
-        let held = self.bases.binary_search(&base).ok().and_then(|index| self.held.get(index));
-        if let Some(version) = held.map(|held| held.version.clone()) {
+    pub(crate) fn set_greatest(&mut self, base: i64, timestamp: Option<i64>) {
+        if let Some((version, next)) = self.version_and_next(base) {
+            let greatest = Greatest { version: version.clone(), next, timestamp };
             if self.greatest.len() >= MAX_GREATEST {
                 self.greatest.clear();
             }
-            self.greatest.insert(base, (version, greatest));
+            self.greatest.insert(base, greatest);
         }
+    }
+
+    fn version_and_next(&self, base: i64) -> Option<(&Version, Option<i64>)> {
+        let index = self.bases.binary_search(&base).ok()?;
+        Some((&self.held.get(index)?.version, self.bases.get(index.saturating_add(1)).copied()))
     }
 
     /// The base that stands in the middle, by number, of those from `low` to below `high`, if all of

@@ -166,3 +166,15 @@ async fn a_time_index_from_before_a_merge_is_not_believed() {
     f.delete(&f.key(4)).await;
     assert_eq!(f.cold().partition.max_timestamp().await.unwrap().unwrap().timestamp, 1_001);
 }
+
+#[tokio::test]
+async fn a_greatest_time_learned_beside_what_merging_replaced_is_forgotten_with_it() {
+    let f = timed(&[vec![(2, 100)], vec![(2, 1_000)], vec![(2, 2_000)]], true).await;
+    let before = f.get(&f.partition.id().time_index_key(0)).await;
+    // Merged; the time index is not made anew, and what was replaced stays for a grace.
+    put_timed(&f, 0, &[(2, 100), (2, 1_000)], true).await;
+    f.put(&f.partition.id().time_index_key(0), before).await;
+    assert_eq!(find(&f, 1_000).await, Some((2, 1_000)));
+    f.delete(&f.key(2)).await;
+    assert_eq!(find(&f, 1_000).await, Some((2, 1_000)));
+}
