@@ -24,7 +24,9 @@ impl fmt::Display for Hunt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = format!("{:?}", self.mutant);
         match &self.end {
-            Ok(finding) => write!(f, "{name:24} seed {:4}, tried {:4}: {finding}", self.tried - 1, self.tried),
+            Ok(finding) => {
+                write!(f, "{name:24} seed {:4}, tried {:4}: {:.160}", self.tried - 1, self.tried, finding)
+            }
             Err(why) => write!(f, "{name:24} NOT FOUND, tried {:4}: {why}", self.tried),
         }
     }

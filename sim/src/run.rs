@@ -266,9 +266,10 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
             maintainer.merge_segments().await?;
             reading.anywhere().await?;
             reading.any_time().await?;
-            maintainer.settle().await?;
             world.sleep(world.config.grace + Duration::from_secs(1)).await;
             maintainer.clear().await?;
+            reading.any_time().await?;
+            maintainer.settle().await?;
             reading.anywhere().await?;
             reading.everything().await?;
         }
