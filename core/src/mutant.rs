@@ -99,8 +99,8 @@ mutants! {
     HoldByKeyAlone,
     /// A 404 of the next key is believed for ever.
     Believe404ForEver,
-    /// A body that ends early is whole (invariant 7).
-    TakeCutBodyForWhole,
+    /// A body that ends early is filled up with zeros (invariant 7).
+    FillUpCutBody,
     /// A listing that breaks off is complete.
     TakeCutListingForWhole,
     /// A time index is believed, though it ends before its segment does (invariant 5).
