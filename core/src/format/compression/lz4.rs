@@ -8,6 +8,7 @@ use lz4_flex::block::{
 };
 use twox_hash::XxHash32;
 
+use super::spare::Spare;
 use super::{Codec, Malformed, beyond_limit, codec_failed};
 use crate::error::Result;
 use crate::format::varint::Cursor;
@@ -40,23 +41,19 @@ impl Frame {
     }
 }
 
-pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Vec<u8>, Malformed> {
-    let mut reader = Reader { payload, cursor: Cursor::new(payload), limit, out: Vec::new() };
+pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Spare, Malformed> {
+    let mut reader = Reader { payload, cursor: Cursor::new(payload), limit, out: Spare::take() };
     while !reader.cursor.rest().is_empty() {
         reader.frame()?;
     }
-    let mut out = reader.out;
-    if out.len() < out.capacity() / 2 {
-        out.shrink_to_fit();
-    }
-    Ok(out)
+    Ok(reader.out)
 }
 
 struct Reader<'a> {
     payload: &'a [u8],
     cursor: Cursor<'a>,
     limit: usize,
-    out: Vec<u8>,
+    out: Spare,
 }
 
 impl<'a> Reader<'a> {
@@ -90,10 +87,8 @@ impl<'a> Reader<'a> {
         }
         let frame = self.descriptor()?;
         let start = self.out.len();
-        let room = self.room(&frame).min(self.limit.saturating_sub(start));
-        self.out.reserve(room);
         while self.block(&frame, start)? {}
-        let content = self.out.get(start..).unwrap_or_default();
+        let content = self.out.bytes().get(start..).unwrap_or_default();
         let len = content.len() as u64;
         if let Some(size) = frame.content_size.filter(|size| *size != len) {
             let expected = format!("{len}, which its blocks have");
@@ -148,21 +143,6 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// How much the frame's blocks are thought to hold: those that are there, by their real lengths.
-    fn room(&self, frame: &Frame) -> usize {
-        let mut ahead = Reader { out: Vec::new(), ..*self };
-        let mut room = 0_usize;
-        while let Ok(size @ 1..) = ahead.u32("an LZ4 block's size") {
-            let len = (size & !STORED) as usize;
-            let Ok(_) = ahead.take(len, "an LZ4 block") else { break };
-            room = room.saturating_add(if size & STORED == 0 { frame.guess(len) } else { len });
-            if frame.block_checksums && ahead.u32("block checksum").is_err() {
-                break;
-            }
-        }
-        room
-    }
-
     /// Appends one block; false at the end mark.
     fn block(&mut self, frame: &Frame, frame_start: usize) -> Result<bool, Malformed> {
         let at = self.position();
@@ -183,7 +163,9 @@ impl<'a> Reader<'a> {
         } else if data.len() > self.limit.saturating_sub(self.out.len()) {
             return Err(beyond_limit(at, self.limit));
         } else {
-            self.out.extend_from_slice(data);
+            let (_, room) = self.out.with_room(data.len());
+            room.copy_from_slice(data);
+            self.out.advance(data.len());
         }
         Ok(true)
     }
@@ -194,15 +176,14 @@ impl<'a> Reader<'a> {
         let history = if frame.linked { frame_start.max(start.saturating_sub(WINDOW)) } else { start };
         let mut len = frame.guess(data.len()).min(room);
         loop {
-            self.out.resize(start + len, 0);
-            let (done, target) = self.out.split_at_mut(start);
+            let (done, target) = self.out.with_room(len);
             let done = match done.get(history..) {
                 Some(history) if !history.is_empty() => linked(data, target, history),
                 _ => independent(data, target),
             };
             match done {
                 Ok(written) => {
-                    self.out.truncate(start + written);
+                    self.out.advance(written);
                     return Ok(());
                 }
                 Err(DecompressError::OutputTooSmall { .. }) if len < room => len = len.saturating_mul(4).min(room),

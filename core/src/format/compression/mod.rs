@@ -3,6 +3,7 @@
 mod gzip;
 mod lz4;
 mod snappy;
+mod spare;
 mod zstandard;
 
 use std::fmt;
@@ -146,7 +147,7 @@ pub(super) fn decompress(codec: Codec, payload: &Bytes, limits: &Limits) -> Resu
         Codec::None => Ok(payload.clone()),
         Codec::Gzip => gzip::decompress(payload, limit).map(Bytes::from),
         Codec::Snappy => snappy::decompress(payload, limit).map(Bytes::from),
-        Codec::Lz4 => lz4::decompress(payload, limit).map(Bytes::from),
+        Codec::Lz4 => lz4::decompress(payload, limit).map(spare::Spare::freeze),
         Codec::Zstd => zstandard::decompress(payload, limit).map(Bytes::from),
     }
 }
