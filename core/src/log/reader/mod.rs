@@ -27,6 +27,7 @@ use self::source::{Source, Want};
 use super::partition::{Partition, PartitionState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BATCH_HEADER_LEN, Malformed};
+use crate::runtime::Running;
 use crate::store::Version;
 
 pub(crate) use self::refresh::{exists as refresh_exists, read_log_json};
@@ -193,6 +194,18 @@ impl Reader {
                 runtime.run(async move { core.finish(job, need).await }).await
             }
         }
+    }
+
+    /// A fetch that goes on while nobody waits for it, on the runtime alone.
+    fn begin_fetch(&self, offset: i64, options: FetchOptions) -> Running<Fetch> {
+        let core = self.0.clone();
+        self.0.state.runtime().run(async move {
+            let mut job = Job::new(offset, options);
+            match core.advance(&mut job)? {
+                Step::Done => Ok(core.answer(job)),
+                Step::Need(need) => core.finish(job, need).await,
+            }
+        })
     }
 
     /// The batches from the one that holds `from` on, to the log's end as it is when it is reached.

@@ -25,7 +25,8 @@ pub struct ReaderOptions {
     /// own CRC checked too. Readers share the blocks of readers with the same size. A map of a directory's
     /// segment needs no blocks. Default 1 MiB.
     pub block_bytes: usize,
-    /// Bytes that a stream asks for at a time. Default 1 MiB.
+    /// Bytes that a stream asks for at a time. From its second fetch on the next one is under way while
+    /// the caller is busy with the last, so a stream holds up to twice as many. Default 1 MiB.
     pub fetch_bytes: usize,
     /// Whether CRCs are checked where bytes enter. Default: they are.
     pub crc_check: CrcCheck,

@@ -9,9 +9,10 @@ use futures_core::Stream;
 use futures_util::stream::try_unfold;
 
 use super::follow::Waiting;
-use super::{Fetch, Hole, Reader};
+use super::{Fetch, FetchOptions, Hole, Reader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, OwnedRecord};
+use crate::runtime::Running;
 
 /// Notices that a stream keeps for its caller.
 const MAX_NOTICES: usize = 1024;
@@ -39,6 +40,9 @@ pub struct BatchStream {
     notices: VecDeque<Notice>,
     /// Something was read: what goes missing now is a hole, not an offset out of range.
     underway: bool,
+    /// What comes next, fetched while the caller is busy with what came, and from which offset. Who
+    /// reads on once will again; who stops after the first fetch costs nothing more.
+    ahead: Option<(i64, Running<Fetch>)>,
     waiting: Option<Waiting>,
 }
 
@@ -54,6 +58,7 @@ impl BatchStream {
             high_watermark: 0,
             notices: VecDeque::new(),
             underway: false,
+            ahead: None,
             waiting,
         }
     }
@@ -91,6 +96,7 @@ impl BatchStream {
         self.chunks.clear();
         self.at = 0;
         self.underway = false;
+        self.ahead = None;
     }
 
     /// One past the last offset known to be durable when the store was asked last.
@@ -128,7 +134,11 @@ impl BatchStream {
     /// Fetches the next chunks; `false` at the end.
     async fn fill(&mut self) -> Result<bool> {
         loop {
-            let fetched = self.reader.fetch(self.position, self.reader.options().fetch_bytes).await;
+            let fetched = match &mut self.ahead {
+                Some((from, fetch)) if *from == self.position => fetch.await,
+                _ => self.reader.fetch(self.position, self.reader.options().fetch_bytes).await,
+            };
+            self.ahead = None;
             match fetched {
                 Ok(fetch) => {
                     let empty = fetch.is_empty();
@@ -168,6 +178,10 @@ impl BatchStream {
             // Only what was skipped moves an empty answer on.
             self.position = self.position.max(fetch.next_offset);
         } else {
+            if self.underway && fetch.next_offset < fetch.high_watermark {
+                let options = FetchOptions::new(self.reader.options().fetch_bytes);
+                self.ahead = Some((fetch.next_offset, self.reader.begin_fetch(fetch.next_offset, options)));
+            }
             self.underway = true;
             if let Some(waiting) = &mut self.waiting {
                 waiting.reset();

@@ -37,6 +37,38 @@ async fn batches_and_records_stream_to_the_end() {
 }
 
 #[tokio::test]
+async fn who_reads_on_finds_the_next_fetch_under_way_and_who_stops_paid_for_one() {
+    let f = Fixture::new();
+    for base in 0..5 {
+        f.put_segment(base, &[batch(1, 9)], 1).await;
+    }
+    let reader = f.partition.reader(ReaderOptions::default().fetch_bytes(1));
+    let mut stream = reader.batches(0);
+    // GETs after each batch, when all that could run has run.
+    let (begun, mut gets) = (f.bucket.requests(), Vec::new());
+    while let Some(batch) = stream.next().await.unwrap() {
+        assert_eq!(batch.base_offset(), gets.len() as i64);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        gets.push(f.bucket.requests().since(&begun).get);
+    }
+    let first = gets[0];
+    assert_eq!(
+        gets,
+        [first, first + 2, first + 3, first + 4, first + 4],
+        "one ahead from the second on, none beyond the end"
+    );
+    // What was fetched ahead is not what is sought.
+    let mut stream = f.cold().partition.reader(ReaderOptions::default().fetch_bytes(1)).batches(0);
+    for _ in 0..2 {
+        stream.next().await.unwrap();
+    }
+    stream.seek(0);
+    assert_eq!(stream.next().await.unwrap().unwrap().base_offset(), 0);
+}
+
+#[tokio::test]
 async fn records_below_the_log_start_and_control_records_are_passed_over() {
     let f = Fixture::new();
     let mut control = BatchBuilder::new(BatchOptions::default().with_control(true).with_transactional(true));
