@@ -120,8 +120,15 @@ impl Row {
         });
         let peers: Vec<_> =
             peers.iter().map(|(n, p)| format!("{n}: {}, {} times", self.unit.text(*p), short(ours / p))).collect();
-        let missed: Vec<_> = self.demands.iter().filter(|d| !d.is_met(measured)).map(|d| d.text(self.unit)).collect();
-        let met = if missed.is_empty() { "yes".to_owned() } else { format!("**no**: {}", missed.join("; ")) };
+        let those = |met: Option<bool>| {
+            let demands = self.demands.iter().filter(|d| d.is_met(measured) == met).map(|d| d.text(self.unit));
+            demands.collect::<Vec<_>>().join("; ")
+        };
+        let met = match (those(Some(false)), those(None)) {
+            (missed, _) if !missed.is_empty() => format!("**no**: {missed}"),
+            (_, open) if !open.is_empty() => format!("not measured in this run: {open}"),
+            _ => "yes".to_owned(),
+        };
         format!(
             "| {} | {} | {floor} | {of_floor} | {} | {targets} | {met} |\n",
             self.name,
@@ -155,16 +162,19 @@ impl Unit {
 }
 
 impl Demand {
-    fn is_met(&self, measured: &Measured) -> bool {
+    /// Nothing is said of what was not measured.
+    fn is_met(&self, measured: &Measured) -> Option<bool> {
         let (ours, floor) = (measured.ours, measured.floor.as_ref().map(|(_, number)| *number));
+        let peer = |peer: &str| measured.peers.iter().find(|(name, _)| name == peer).map(|(_, number)| *number);
+        let other = |other: &str| measured.others.iter().find(|(name, _)| *name == other).map(|(_, number)| *number);
         match *self {
-            AtLeast(least) => ours >= least,
-            Below(most) => ours < most,
-            AtLeastOfFloor(least) => floor.is_some_and(|floor| ours / floor >= least),
-            AtMostOfFloor(most) => floor.is_some_and(|floor| ours / floor <= most),
-            BelowBeyondFloor(most) => floor.is_some_and(|floor| ours - floor < most),
-            AtLeastOfPeer(peer, least) => measured.peers.iter().any(|(name, p)| name == peer && ours / p >= least),
-            AtMostOther(other, most) => measured.others.iter().any(|(name, number)| *name == other && *number <= most),
+            AtLeast(least) => Some(ours >= least),
+            Below(most) => Some(ours < most),
+            AtLeastOfFloor(least) => floor.map(|floor| ours / floor >= least),
+            AtMostOfFloor(most) => floor.map(|floor| ours / floor <= most),
+            BelowBeyondFloor(most) => floor.map(|floor| ours - floor < most),
+            AtLeastOfPeer(name, least) => peer(name).map(|peer| ours / peer >= least),
+            AtMostOther(name, most) => other(name).map(|number| number <= most),
         }
     }
 
