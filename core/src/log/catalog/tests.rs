@@ -126,3 +126,15 @@ fn catalogs_share_a_room_and_give_it_back() {
     drop((one, two));
     assert_eq!(room.used(), 0);
 }
+
+#[test]
+fn a_greatest_time_is_forgotten_when_the_next_segment_is_another() {
+    let mut c = Catalog::default();
+    learn(&mut c, -1, &[0, 10, 20], true, None);
+    c.set_greatest(0, Some(100));
+    c.set_greatest(20, Some(300));
+    assert_eq!((c.greatest(0), c.greatest(10), c.greatest(20)), (Some(Some(100)), None, Some(Some(300))));
+    // 10 was merged into 0 before that was learned, and is removed now: 0 holds its records alone.
+    learn(&mut c, -1, &[0, 20], true, None);
+    assert_eq!((c.greatest(0), c.greatest(20)), (None, Some(Some(300))));
+}
