@@ -169,12 +169,17 @@ async fn a_time_index_from_before_a_merge_is_not_believed() {
 
 #[tokio::test]
 async fn a_greatest_time_learned_beside_what_merging_replaced_is_forgotten_with_it() {
-    let f = timed(&[vec![(2, 100)], vec![(2, 1_000)], vec![(2, 2_000)]], true).await;
-    let before = f.get(&f.partition.id().time_index_key(0)).await;
+    let times = [100, 200, 300, 1_000, 2_000];
+    let f = timed(&times.map(|time| vec![(2, time)]), true).await;
+    let before = f.get(&f.partition.id().time_index_key(4)).await;
     // Merged; the time index is not made anew, and what was replaced stays for a grace.
-    put_timed(&f, 0, &[(2, 100), (2, 1_000)], true).await;
-    f.put(&f.partition.id().time_index_key(0), before).await;
-    assert_eq!(find(&f, 1_000).await, Some((2, 1_000)));
-    f.delete(&f.key(2)).await;
-    assert_eq!(find(&f, 1_000).await, Some((2, 1_000)));
+    put_timed(&f, 4, &[(2, 300), (2, 1_000)], true).await;
+    f.put(&f.partition.id().time_index_key(4), before).await;
+    // The search halves at 4.
+    assert_eq!(find(&f, 1_000).await, Some((6, 1_000)));
+    f.delete(&f.key(6)).await;
+    // The first search after that meets what is gone, the second knows.
+    for _ in 0..2 {
+        assert_eq!(find(&f, 1_000).await, Some((6, 1_000)));
+    }
 }
