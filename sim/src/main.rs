@@ -96,14 +96,7 @@ fn hunt(arguments: &Arguments) -> bool {
     // A panic is a finding, and printed as one.
     std::panic::set_hook(Box::new(|_| {}));
     let all = arguments.mutant.as_ref().map_or(kfs_core::Mutant::ALL, std::slice::from_ref);
-    let through = std::sync::Mutex::new(Vec::new());
-    kfs_sim::mutants::hunt(all, arguments.seeds, arguments.threads, |hunt| {
-        println!("{hunt}");
-        if hunt.end.is_err() {
-            through.lock().expect("no thread panics while it adds").push(hunt.mutant);
-        }
-    });
-    let through = through.into_inner().expect("all threads are done");
+    let through = kfs_sim::mutants::hunt(all, arguments.seeds, arguments.threads, |hunt| println!("{hunt}"));
     println!("{} mutants, {} of them found; not found: {through:?}", all.len(), all.len() - through.len());
     through.is_empty()
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use kfs_core::Mutant;
 
@@ -33,18 +34,24 @@ impl fmt::Display for Hunt {
 }
 
 /// Runs each mutant on seeds from 0 on until one of at most `budget` finds it, on as many threads as
-/// there are processors unless `threads` says otherwise. Each is reported as it ends.
-pub fn hunt(mutants: &[Mutant], budget: u64, threads: Option<usize>, report: impl Fn(Hunt) + Sync) {
-    let next = AtomicUsize::new(0);
+/// there are processors unless `threads` says otherwise. Each is reported as it ends; those that got
+/// through are returned.
+pub fn hunt(mutants: &[Mutant], budget: u64, threads: Option<usize>, report: impl Fn(&Hunt) + Sync) -> Vec<Mutant> {
+    let (next, through) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..or_all(threads) {
             scope.spawn(|| {
                 while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    report(hunt_one(*mutant, budget));
+                    let hunt = hunt_one(*mutant, budget);
+                    report(&hunt);
+                    if hunt.end.is_err() {
+                        through.lock().unwrap_or_else(PoisonError::into_inner).push(hunt.mutant);
+                    }
                 }
             });
         }
     });
+    through.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hunt_one(mutant: Mutant, budget: u64) -> Hunt {
