@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::text::{into_printable, printable};
+
 /// What went wrong, as far as a caller must know to act on it.
 ///
 /// The numbers are fixed: faces in other languages use them as codes. New kinds may be added.
@@ -78,7 +80,8 @@ pub enum Stored {
 /// An error with its place: which object, where in it, and what to do.
 ///
 /// Cloning is cheap; all waiters of a failed flush get the same error. No message holds a
-/// credential.
+/// credential. Text from outside (a server's words, names, keys) is escaped in all its parts, so that it can be
+/// printed as it is: see [`printable`].
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -105,7 +108,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error(Arc::new(Inner {
             kind,
-            message: message.into(),
+            message: into_printable(message.into()),
             hint: None,
             key: None,
             position: None,
@@ -187,13 +190,13 @@ impl Error {
     /// Adds what to do.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
-        self.edit(|e| e.hint = Some(hint.into()))
+        self.edit(|e| e.hint = Some(into_printable(hint.into())))
     }
 
     /// Adds the object's key.
     #[must_use]
     pub fn with_key(self, key: impl Into<String>) -> Self {
-        self.edit(|e| e.key = Some(key.into()))
+        self.edit(|e| e.key = Some(into_printable(key.into())))
     }
 
     /// Adds the byte position in the object.
@@ -223,7 +226,7 @@ impl Error {
     /// Adds who won the slot.
     #[must_use]
     pub fn with_winner(self, winner: impl Into<String>) -> Self {
-        self.edit(|e| e.winner = Some(winner.into()))
+        self.edit(|e| e.winner = Some(into_printable(winner.into())))
     }
 
     /// Adds what is known of the append.
@@ -232,10 +235,47 @@ impl Error {
         self.edit(|e| e.stored = Some(stored))
     }
 
-    /// Adds the cause.
+    /// Adds the cause. One whose text, or that of a cause beneath it, would reach a terminal raw is kept as
+    /// escaped text only.
     #[must_use]
     pub fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.edit(|e| e.source = Some(Arc::new(source)))
+        let source: Arc<dyn std::error::Error + Send + Sync> = match EscapedCause::of(&source) {
+            Some(escaped) => Arc::new(escaped),
+            None => Arc::new(source),
+        };
+        self.edit(|e| e.source = Some(source))
+    }
+}
+
+/// What is kept of a chain of causes whose text can't be printed as it is.
+#[derive(Debug)]
+struct EscapedCause {
+    text: String,
+    source: Option<Box<EscapedCause>>,
+}
+
+impl EscapedCause {
+    /// `None` where every text of the chain is printable already.
+    fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let texts: Vec<String> = std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string).collect();
+        if texts.iter().all(|text| matches!(printable(text), std::borrow::Cow::Borrowed(_))) {
+            return None;
+        }
+        let link =
+            |source, text| Some(EscapedCause { text: into_printable(text), source: Option::map(source, Box::new) });
+        texts.into_iter().rev().fold(None, link)
+    }
+}
+
+impl fmt::Display for EscapedCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for EscapedCause {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
@@ -287,5 +327,55 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|s| s as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::io;
+
+    use super::*;
+
+    const HOSTILE: &str = "x\u{1b}[2J\r\n\u{9b}31m\u{7f}";
+    const ESCAPED: &str = "x\\u{1b}[2J\\r\\n\\u{9b}31m\\u{7f}";
+
+    /// An error of another crate.
+    #[derive(Debug)]
+    struct Foreign(Option<Box<Foreign>>);
+
+    impl fmt::Display for Foreign {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(if self.0.is_some() { "outer" } else { HOSTILE })
+        }
+    }
+
+    impl std::error::Error for Foreign {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.0.as_deref().map(|source| source as _)
+        }
+    }
+
+    #[test]
+    fn no_part_of_an_error_reaches_a_terminal_raw() {
+        let error = Error::new(ErrorKind::PermissionDenied, HOSTILE)
+            .with_hint(HOSTILE)
+            .with_key(HOSTILE)
+            .with_winner(HOSTILE)
+            .with_source(Foreign(Some(Box::new(Foreign(None)))));
+        assert_eq!((error.message(), error.key(), error.hint()), (ESCAPED, Some(ESCAPED), Some(ESCAPED)));
+        assert_eq!(error.winner(), Some(ESCAPED));
+        let outer = error.source().unwrap();
+        let inner = outer.source().unwrap();
+        assert_eq!((outer.to_string(), inner.to_string()), ("outer".into(), ESCAPED.into()));
+        assert!(inner.source().is_none());
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(|c: char| c.is_control()), "{shown:?}");
+    }
+
+    #[test]
+    fn the_cause_of_an_error_keeps_its_type_where_its_text_is_printable() {
+        let error = Error::new(ErrorKind::Unavailable, "away").with_source(io::Error::other("refused"));
+        assert!(error.source().is_some_and(|cause| cause.is::<io::Error>()));
     }
 }

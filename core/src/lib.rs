@@ -88,6 +88,7 @@ pub mod runtime;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod text;
 
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use log::reader::{

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::format::Malformed;
+use crate::text::{into_printable, printable};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,19 +70,20 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is about.
     pub kind: FindingKind,
-    /// The object's key, or the file's name.
+    /// The object's key, or the file's name, escaped as [`printable`] does it.
     pub key: String,
     /// The byte in the object.
     pub position: Option<u64>,
     /// First and last offset that it concerns.
     pub offsets: Option<(i64, i64)>,
-    /// What was found, and what was expected.
+    /// What was found, and what was expected. Escaped likewise.
     pub message: String,
 }
 
 impl Finding {
     pub(super) fn new(severity: Severity, kind: FindingKind, key: &str, message: impl Into<String>) -> Self {
-        Finding { severity, kind, key: key.to_owned(), position: None, offsets: None, message: message.into() }
+        let (key, message) = (printable(key).into_owned(), into_printable(message.into()));
+        Finding { severity, kind, key, position: None, offsets: None, message }
     }
 
     pub(super) fn malformed(severity: Severity, kind: FindingKind, key: &str, malformed: &Malformed) -> Self {
