@@ -9,6 +9,13 @@ pub enum CrcCheck {
     AlreadyChecked,
 }
 
+/// The most bytes that the records of one batch may take when decompressed, unless a reader raises its
+/// limit: 128 MiB. A writer refuses what a reader refuses by default, so both sides take it from here.
+///
+/// Kafka's brokers take batches of 1 MiB (`message.max.bytes`), measured compressed; text that
+/// compresses a hundredfold stays below this.
+pub const MAX_DECOMPRESSED_BATCH: usize = 128 << 20;
+
 /// Bounds on what reading may use.
 ///
 /// ```
@@ -19,14 +26,14 @@ pub enum CrcCheck {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most bytes that the records of one compressed batch may take when decompressed, 128 MiB
-    /// by default. A batch beyond it is malformed.
+    /// The most bytes that the records of one compressed batch may take when decompressed,
+    /// [`MAX_DECOMPRESSED_BATCH`] by default. A batch beyond it is not damaged: it gives an error of kind
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) that names this limit.
     ///
-    /// Kafka's brokers take batches of 1 MiB (`message.max.bytes`), measured compressed; text that
-    /// compresses a hundredfold stays below the default. A buffer starts at what as many compressed
-    /// bytes may well hold, at most 40 times their number, and grows with what was really
-    /// decompressed, at most fourfold at a time and never beyond the limit. So a batch that lies about
-    /// its size costs what it holds. Codecs keep less than 1 MiB besides.
+    /// A buffer starts at what as many compressed bytes may well hold, at most 40 times their number,
+    /// and grows with what was really decompressed, at most fourfold at a time and never beyond the
+    /// limit. So a batch that lies about its size costs what it holds. Codecs keep less than 1 MiB
+    /// besides.
     pub max_decompressed_batch: usize,
 }
 
@@ -41,6 +48,6 @@ impl Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { max_decompressed_batch: 128 << 20 }
+        Limits { max_decompressed_batch: MAX_DECOMPRESSED_BATCH }
     }
 }

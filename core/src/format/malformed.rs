@@ -5,6 +5,10 @@ use std::fmt;
 
 use crate::error::{Error, ErrorKind};
 
+/// How a reader gets at a batch that is larger than its limit.
+const RAISE_LIMIT: &str =
+    "the batch is not damaged: raise the reader's limit max_decompressed (`kfs`: --max-decompressed SIZE)";
+
 /// Bytes are not what the format says.
 ///
 /// It holds a position, what was found there and what was expected. It knows no object: whoever
@@ -17,7 +21,18 @@ struct Inner {
     position: u64,
     found: Cow<'static, str>,
     expected: Cow<'static, str>,
-    unsupported: bool,
+    why: Why,
+}
+
+/// What kind of wrong it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The bytes are damaged, or never were right.
+    Damaged,
+    /// The format is one that this library does not know.
+    Unknown,
+    /// The bytes are right, and larger than the reader's limit.
+    BeyondLimit,
 }
 
 impl Malformed {
@@ -27,7 +42,7 @@ impl Malformed {
         found: impl Into<Cow<'static, str>>,
         expected: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Malformed(Box::new(Inner { position, found: found.into(), expected: expected.into(), unsupported: false }))
+        Malformed(Box::new(Inner { position, found: found.into(), expected: expected.into(), why: Why::Damaged }))
     }
 
     #[cold]
@@ -37,7 +52,19 @@ impl Malformed {
         expected: impl Into<Cow<'static, str>>,
     ) -> Self {
         let mut error = Self::new(position, found, expected);
-        error.0.unsupported = true;
+        error.0.why = Why::Unknown;
+        error
+    }
+
+    /// The bytes are right, and larger than the reader lets them be.
+    #[cold]
+    pub(crate) fn beyond_limit(
+        position: u64,
+        found: impl Into<Cow<'static, str>>,
+        expected: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let mut error = Self::new(position, found, expected);
+        error.0.why = Why::BeyondLimit;
         error
     }
 
@@ -59,7 +86,13 @@ impl Malformed {
     /// Whether the bytes are of a format that this library does not know (a later version, a codec
     /// from 5 to 7), not damaged.
     pub fn is_unsupported(&self) -> bool {
-        self.0.unsupported
+        self.0.why == Why::Unknown
+    }
+
+    /// Whether the bytes are not damaged, and decompress to more than
+    /// [`Limits::max_decompressed_batch`](super::Limits::max_decompressed_batch).
+    pub fn is_beyond_limit(&self) -> bool {
+        self.0.why == Why::BeyondLimit
     }
 
     /// The same for bytes that start `by` bytes into a larger object.
@@ -69,8 +102,8 @@ impl Malformed {
         self
     }
 
-    /// The crate's error: [`ErrorKind::Unsupported`] or [`ErrorKind::Corrupt`], with the object's
-    /// key and the position.
+    /// The crate's error with the object's key and the position: [`ErrorKind::Corrupt`] for damaged
+    /// bytes, [`ErrorKind::Unsupported`] for unknown formats and for what is beyond a limit.
     pub fn into_error(self, key: &str) -> Error {
         Error::from(self).with_key(key)
     }
@@ -79,9 +112,13 @@ impl Malformed {
 /// For bytes that have no key: what a caller handed in, a file.
 impl From<Malformed> for Error {
     fn from(malformed: Malformed) -> Self {
-        let kind = if malformed.is_unsupported() { ErrorKind::Unsupported } else { ErrorKind::Corrupt };
-        let Inner { position, found, expected, .. } = *malformed.0;
-        Error::new(kind, format!("found {found}, expected {expected}")).at(position)
+        let Inner { position, found, expected, why } = *malformed.0;
+        let kind = if why == Why::Damaged { ErrorKind::Corrupt } else { ErrorKind::Unsupported };
+        let error = Error::new(kind, format!("found {found}, expected {expected}")).at(position);
+        match why {
+            Why::BeyondLimit => error.with_hint(RAISE_LIMIT),
+            _ => error,
+        }
     }
 }
 

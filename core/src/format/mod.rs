@@ -55,7 +55,7 @@ pub use compression::{Codec, Compression};
 pub use crc::{append as crc32c_append, combine as crc32c_combine, crc32c};
 pub use index::{DEFAULT_INDEX_INTERVAL, IndexBuilder, IndexEntry, SparseIndex};
 pub use keys::{DEFAULT_NAMESPACE, Namespace, ObjectName, PartitionId, Topic};
-pub use limits::{CrcCheck, Limits};
+pub use limits::{CrcCheck, Limits, MAX_DECOMPRESSED_BATCH};
 pub use log_json::LogIdentity;
 pub use malformed::Malformed;
 pub use record::{Header, Headers, IntoRecords, OwnedRecord, Record, RecordIter, Records};

@@ -166,10 +166,10 @@ pub(super) fn compress(compression: Compression, records: &[u8], out: &mut Vec<u
 
 #[cold]
 fn beyond_limit(position: usize, limit: usize) -> Malformed {
-    Malformed::new(
+    Malformed::beyond_limit(
         position as u64,
         format!("records that decompress to more than {limit} bytes"),
-        "records within the limit max_decompressed_batch",
+        format!("at most {limit}, the reader's limit"),
     )
 }
 

@@ -41,7 +41,8 @@ pub struct ReaderOptions {
     pub poll_min: Duration,
     /// The longest wait between two polls of a follower. Default 1 s.
     pub poll_max: Duration,
-    /// Bounds on decompression.
+    /// Bounds on decompression. Readers of records take batches of up to
+    /// [`MAX_DECOMPRESSED_BATCH`](crate::format::MAX_DECOMPRESSED_BATCH) by default.
     pub limits: Limits,
 }
 
@@ -109,6 +110,13 @@ impl ReaderOptions {
     pub fn poll(mut self, min: Duration, max: Duration) -> Self {
         self.poll_min = min;
         self.poll_max = max;
+        self
+    }
+
+    /// Sets the most bytes that the records of one batch may take when decompressed.
+    #[must_use]
+    pub fn max_decompressed(mut self, bytes: usize) -> Self {
+        self.limits = self.limits.with_max_decompressed_batch(bytes);
         self
     }
 
