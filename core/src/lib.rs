@@ -81,6 +81,7 @@
 
 pub mod blocking;
 pub mod error;
+mod fork;
 pub mod format;
 pub mod log;
 mod mutant;
@@ -91,6 +92,7 @@ pub mod testing;
 pub mod text;
 
 pub use error::{Error, ErrorKind, Result, Stored};
+pub use fork::ForkGuard;
 pub use log::reader::{
     BatchStream, Fetch, FetchOptions, Hole, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord,
     TimedOffset,

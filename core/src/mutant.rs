@@ -51,6 +51,9 @@ mutants! {
     TakeConflictForOurs,
     /// A segment with our bytes is ours: two writers ack one copy (invariant 3).
     TakeEqualBytesForOurs,
+    /// A segment with our writer's id is ours, whatever its bytes: a copy of the process acks what is not stored
+    /// (invariant 1).
+    TakeEqualIdForOurs,
     /// A put without an answer has landed: acked and not kept (invariant 1).
     TakeLostReplyForSuccess,
     /// What is sent again in another slot leaves out its last batch (invariant 4).

@@ -13,6 +13,7 @@ use super::partition::{Partition, PartitionState};
 use super::reader::blocks::Blocks;
 use super::reader::indexes::Indexes;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::ForkGuard;
 use crate::format::{Namespace, PartitionId, Topic};
 use crate::runtime::Runtime;
 use crate::store::{RequestCounts, Store, StoreOptions};
@@ -99,6 +100,8 @@ pub(crate) struct BucketInner {
     pub(crate) indexes: Indexes,
     pub(crate) catalogs: Arc<CatalogRoom>,
     pub(crate) options: BucketOptions,
+    /// The process that opened it; no other may write with it.
+    pub(crate) fork: ForkGuard,
     partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
 }
 
@@ -165,8 +168,17 @@ impl Bucket {
         let blocks = Blocks::new(options.cache_bytes / 2);
         let indexes = Indexes::new(options.cache_bytes / 4);
         let catalogs = CatalogRoom::new(options.cache_bytes / 4);
-        let partitions = Mutex::default();
-        Ok(Bucket(Arc::new(BucketInner { store, runtime, budget, blocks, indexes, catalogs, options, partitions })))
+        Ok(Bucket(Arc::new(BucketInner {
+            store,
+            runtime,
+            budget,
+            blocks,
+            indexes,
+            catalogs,
+            options,
+            fork: ForkGuard::here(),
+            partitions: Mutex::default(),
+        })))
     }
 
     /// A partition of the default namespace. A name: nothing is asked of the store.

@@ -35,6 +35,7 @@ struct Handle(Arc<WriterCore>);
 /// Opens a writer; runs on the bucket's runtime.
 pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> Result<Writer> {
     options.check()?;
+    state.bucket.fork.check()?;
     let exclusive = options.on_conflict.is_exclusive();
     state.reserve(exclusive)?;
     match open_chain(&state, &options).await {
@@ -100,7 +101,7 @@ impl Writer {
     /// # Errors
     /// Invalid input for no records, or one that is too large; closed or fenced when the writer is.
     pub fn append_records(&self, records: &[NewRecord<'_>]) -> Admission {
-        let bytes = match check_records(records) {
+        let bytes = match self.core().state().bucket.fork.check().and_then(|()| check_records(records)) {
             Ok(bytes) => bytes,
             Err(error) => return Admission::ready(Err(error)),
         };
@@ -145,10 +146,9 @@ impl Writer {
     /// # Errors
     /// Why the last of it is not durable.
     pub fn flush(&self) -> impl Future<Output = Result<()>> + Send + 'static {
-        let last = self.core().flush_all();
-        let refusal = self.core().refusal();
+        let ready = self.core().state().bucket.fork.check().map(|()| (self.core().flush_all(), self.core().refusal()));
         async move {
-            match (last, refusal) {
+            match ready? {
                 (Some(last), _) => last.wait().await.map(drop),
                 (None, Some(error)) if error.kind() != ErrorKind::Closed => Err(error),
                 (None, _) => Ok(()),
@@ -164,6 +164,7 @@ impl Writer {
     pub fn close(&self, deadline: Option<Duration>) -> impl Future<Output = Result<()>> + Send + 'static {
         let core = self.core().clone();
         async move {
+            core.state().bucket.fork.check()?;
             match deadline {
                 Some(deadline) => core.close_within(deadline).await,
                 None => core.close_patiently().await,
@@ -177,6 +178,7 @@ impl Writer {
     }
 
     fn try_room(&self, bytes: usize) -> Result<Permit> {
+        self.core().state().bucket.fork.check().map_err(not_stored)?;
         let budget = &self.core().state().bucket.budget;
         budget.try_acquire(bytes).ok_or_else(|| {
             Error::new(ErrorKind::Full, format!("no room for {bytes} bytes: {} are buffered", budget.used()))
@@ -187,6 +189,9 @@ impl Writer {
 
     fn admit(&self, content: Content<'static>, bytes: usize) -> Admission {
         let core = self.core();
+        if let Err(error) = core.state().bucket.fork.check() {
+            return Admission::ready(Err(error));
+        }
         let budget = &core.state().bucket.budget;
         if let Some(permit) = budget.try_acquire(bytes) {
             return Admission::ready(core.enqueue(content, permit));
@@ -232,7 +237,8 @@ impl WriterCore {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.0.is_live() {
+        // A forked child must not wait for a lock, and has no thread that would flush.
+        if !self.0.state().bucket.fork.is_forked() && self.0.is_live() {
             let core = self.0.clone();
             let runtime = core.state().runtime().clone();
             core.begin_close();

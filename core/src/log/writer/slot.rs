@@ -155,6 +155,7 @@ impl Flight {
 
     /// Sends segment and index together; the answer is the segment's.
     async fn put(&mut self, env: &Env<'_>) -> Result<Created, SlotEnd> {
+        env.state.bucket.fork.check().map_err(|error| self.failed(error))?;
         self.first_try.get_or_insert_with(|| env.now());
         let was_unsure = std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored));
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
@@ -248,8 +249,17 @@ impl Flight {
     }
 
     fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<Held, SlotEnd> {
-        if fetched.identity.kfsid == self.identity.kfsid || mutant!(TakeConflictForOurs) {
+        if mutant!(TakeConflictForOurs) {
             return Ok(Held::Ours(fetched.info.version));
+        }
+        if fetched.identity.kfsid == self.identity.kfsid {
+            // A copy of this process (a VM snapshot, CRIU, a fork) has the same id, and other bytes.
+            if self.has_bytes(&fetched.bytes) || mutant!(TakeEqualIdForOurs) {
+                return Ok(Held::Ours(fetched.info.version));
+            }
+            return Err(
+                self.unknown("the slot holds other bytes under this writer's id: a copy of this process writes")
+            );
         }
         if mutant!(TakeEqualBytesForOurs) && self.has_bytes(&fetched.bytes) {
             return Ok(Held::Ours(fetched.info.version));

@@ -4,6 +4,7 @@
 
 mod buffer;
 mod commit;
+mod copies;
 mod fsync;
 mod many;
 mod policies;

@@ -1,0 +1,73 @@
+//! A fork takes no handle along: the runtime's threads stay in the parent, locks may be held by threads
+//! that the child does not have, and two processes would write under one writer id.
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Remembers the process in which a handle was made.
+///
+/// A forked child has a copy of every handle and none of the threads that serve it. Check the guard
+/// before any lock of the handle is taken; in the child, forget the handle instead of dropping it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForkGuard {
+    process: u32,
+}
+
+impl ForkGuard {
+    /// A guard for a handle that is made in this process.
+    pub fn here() -> Self {
+        ForkGuard { process: this_process() }
+    }
+
+    /// Whether this is another process than the one that made the handle.
+    pub fn is_forked(&self) -> bool {
+        self.process != this_process()
+    }
+
+    /// Refuses to go on in a forked child.
+    ///
+    /// # Errors
+    /// Closed, in any process but the one that made the handle.
+    pub fn check(&self) -> Result<()> {
+        if self.is_forked() {
+            let (made, here) = (self.process, this_process());
+            let message = format!("the handle was made in process {made}, and this is process {here}, forked from it");
+            return Err(Error::new(ErrorKind::Closed, message).with_hint("open a new bucket in the child process"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(test))]
+fn this_process() -> u32 {
+    std::process::id()
+}
+
+#[cfg(test)]
+fn this_process() -> u32 {
+    std::process::id().wrapping_add(tests::FORKED.get())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    thread_local! {
+        pub(super) static FORKED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    }
+
+    /// From now on this thread passes for a forked child, or for the parent again.
+    pub(crate) fn pretend_forked(forked: bool) {
+        FORKED.set(u32::from(forked));
+    }
+
+    #[test]
+    fn a_handle_of_another_process_is_refused() {
+        let guard = ForkGuard::here();
+        guard.check().unwrap();
+        pretend_forked(true);
+        let error = guard.check().unwrap_err();
+        pretend_forked(false);
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert!(error.message().contains(&std::process::id().to_string()), "{error}");
+    }
+}
