@@ -188,10 +188,11 @@ typedef struct {
 // callback. offsets: the append's offsets; NULL when it failed; lent.
 //
 // It runs on a thread of libkfs's, never from within the call that appended: a lock that is held
-// there may be taken here. Callbacks come in the order in which appends end, two may run at the same time.
-// The writer waits for a callback: be short, and call nothing that waits. (A call that would have
-// to gives KFS_INVALID_INPUT here; kfs_writer_append_callback with a timeout_ms of 0 is fine.) It
-// must return: no longjmp, no C++ exception.
+// there may be taken here. The callbacks of one writer come one at a time, in the order in which its
+// appends end; those of different writers may run at the same time. The writer waits for a callback:
+// be short, and call nothing that waits. (A call that would have to gives KFS_INVALID_INPUT here;
+// kfs_writer_append_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
+// exception.
 typedef void (*kfs_append_callback)(void *user_data, const kfs_error *error, const kfs_offsets *offsets);
 
 // A record batch that belongs to a kfs_fetch.

@@ -23,7 +23,6 @@
 #![allow(clippy::missing_safety_doc)]
 
 mod call;
-mod callbacks;
 
 // In the order of the header.
 mod version;

@@ -1,28 +1,22 @@
 //! `kfs_writer`.
 
 use std::ffi::{c_char, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kfs_core::blocking::{Wait, Writer, in_callback};
-use kfs_core::{ErrorKind, Offsets, Result};
+use kfs_core::blocking::{Wait, Writer};
+use kfs_core::{Offsets, Result};
 
 use crate::bucket::kfs_bucket;
 use crate::call::{Out, bytes, call, free, shared, text};
-use crate::callbacks::{Callbacks, Pending};
 use crate::error::kfs_error;
 use crate::options::{kfs_writer_options, writer_options};
 use crate::wait::{kfs_cancel, wait};
 
 /// Appends to one partition. Any thread may use it, several at once; appends of one thread keep
 /// their order.
-pub struct kfs_writer {
-    writer: Writer,
-    callbacks: Arc<Callbacks>,
-}
+pub struct kfs_writer(Writer);
 
 /// The offsets that an append got: first and last, both included.
 #[repr(C)]
@@ -46,10 +40,11 @@ impl From<Offsets> for kfs_offsets {
 /// callback. offsets: the append's offsets; NULL when it failed; lent.
 ///
 /// It runs on a thread of libkfs's, never from within the call that appended: a lock that is held
-/// there may be taken here. Callbacks come in the order in which appends end, two may run at the same time.
-/// The writer waits for a callback: be short, and call nothing that waits. (A call that would have
-/// to gives KFS_INVALID_INPUT here; kfs_writer_append_callback with a timeout_ms of 0 is fine.) It
-/// must return: no longjmp, no C++ exception.
+/// there may be taken here. The callbacks of one writer come one at a time, in the order in which its
+/// appends end; those of different writers may run at the same time. The writer waits for a callback:
+/// be short, and call nothing that waits. (A call that would have to gives KFS_INVALID_INPUT here;
+/// kfs_writer_append_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
+/// exception.
 pub type kfs_append_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, error: *const kfs_error, offsets: *const kfs_offsets)>;
 
@@ -77,7 +72,7 @@ pub unsafe extern "C" fn kfs_writer_open(
         let out = Out::new(writer, "writer")?;
         let partition = shared(bucket, "bucket")?.0.partition(text(topic, "topic")?, partition)?;
         let opened = partition.writer(writer_options(options)?, &wait(timeout_ms, cancel))?;
-        out.give(kfs_writer { writer: opened, callbacks: Arc::default() });
+        out.give(kfs_writer(opened));
         Ok(())
     })
 }
@@ -103,7 +98,7 @@ pub unsafe extern "C" fn kfs_writer_append(
     call(|| unsafe {
         let wait = wait(timeout_ms, cancel);
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
-        let durable = shared(writer, "writer")?.writer.append(batches, &wait)?.durable(&wait)?;
+        let durable = shared(writer, "writer")?.0.append(batches, &wait)?.durable(&wait)?;
         if let Ok(out) = Out::new(offsets, "offsets") {
             out.write(durable.into());
         }
@@ -137,11 +132,11 @@ pub unsafe extern "C" fn kfs_writer_append_callback(
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
         let handle = shared(writer, "writer")?;
         let append = if timeout_ms == 0 {
-            handle.writer.try_append(batches)?
+            handle.0.try_append(batches)?
         } else {
-            handle.writer.append(batches, &wait(timeout_ms, cancel))?
+            handle.0.append(batches, &wait(timeout_ms, cancel))?
         };
-        let target = Target { callback, user_data, pending: handle.callbacks.begin() };
+        let target = Target { callback, user_data };
         append.on_settled(flush, move |outcome| target.tell(outcome));
         Ok(())
     })
@@ -151,7 +146,6 @@ pub unsafe extern "C" fn kfs_writer_append_callback(
 struct Target {
     callback: kfs_append_callback,
     user_data: *mut c_void,
-    pending: Pending,
 }
 
 // SAFETY: the header says that the callback runs on another thread, so what `user_data` points to
@@ -159,13 +153,11 @@ struct Target {
 unsafe impl Send for Target {}
 
 impl Target {
-    fn tell(self, outcome: Result<Offsets>) {
-        let told = catch_unwind(AssertUnwindSafe(|| match outcome {
+    fn tell(&self, outcome: Result<Offsets>) {
+        match outcome {
             Ok(offsets) => self.call(ptr::null(), &offsets.into()),
             Err(error) => self.call(&kfs_error::new(error), ptr::null()),
-        }));
-        drop(told);
-        drop(self.pending);
+        }
     }
 
     fn call(&self, error: *const kfs_error, offsets: *const kfs_offsets) {
@@ -186,7 +178,7 @@ pub unsafe extern "C" fn kfs_writer_flush(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(writer, "writer")?.writer.flush(&wait(timeout_ms, cancel)) })
+    call(|| unsafe { shared(writer, "writer")?.0.flush(&wait(timeout_ms, cancel)) })
 }
 
 /// Takes no more appends, flushes what is buffered and ends the writer. When the time runs out,
@@ -202,22 +194,7 @@ pub unsafe extern "C" fn kfs_writer_close(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe {
-        let handle = shared(writer, "writer")?;
-        handle.close(&wait(timeout_ms, cancel))
-    })
-}
-
-impl kfs_writer {
-    fn close(&self, wait: &Wait) -> Result<()> {
-        let closed = self.writer.close(wait);
-        // Given up, it is dead with the reason for that; cancelled, it is still closing.
-        let goes_on = closed.is_err() && self.writer.failure().is_some_and(|why| why.kind() == ErrorKind::Closed);
-        if !goes_on && !in_callback() {
-            self.callbacks.wait();
-        }
-        closed
-    }
+    call(|| unsafe { shared(writer, "writer")?.0.close(&wait(timeout_ms, cancel)) })
 }
 
 /// Frees the handle; no call may be using it. NULL is fine.
@@ -231,11 +208,7 @@ pub unsafe extern "C" fn kfs_writer_free(writer: *mut kfs_writer) {
     unsafe {
         let ended = call(|| {
             let Some(handle) = writer.as_ref() else { return Ok(()) };
-            let closed = handle.writer.close(&Wait::at_most(Duration::ZERO));
-            if !in_callback() {
-                handle.callbacks.wait();
-            }
-            closed
+            handle.0.close(&Wait::at_most(Duration::ZERO))
         });
         free(ended);
         free(writer);

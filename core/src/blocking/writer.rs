@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::callback::{call_back, is_registering, registering};
 use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{NewRecord, PartitionId};
@@ -130,22 +129,10 @@ impl Append {
         wait.on(self.0.durable()).map_err(perhaps_stored)
     }
 
-    /// Calls back once when it is settled, on a thread of the bucket's runtime and never from within
-    /// this call. With `wait` the writer flushes as if somebody waited. The callback must be short:
-    /// no other append of this writer may be settled before it returns. For the same reason it must
-    /// not wait: a wait of this module that would block in it is refused as invalid input.
+    /// Calls back once when it is settled, as [`Append::on_settled`](crate::Append::on_settled). A wait of
+    /// this module that would block in the callback is refused as invalid input.
     pub fn on_settled(&self, wait: bool, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
-        let runtime = self.0.runtime().clone();
-        registering(|| {
-            self.0.on_settled(wait, move |outcome| {
-                if is_registering() {
-                    // It is settled already: a caller that holds a lock must not meet it again in its callback.
-                    runtime.spawn(async move { call_back(|| callback(outcome)) });
-                } else {
-                    call_back(|| callback(outcome));
-                }
-            });
-        });
+        self.0.on_settled(wait, callback);
     }
 }
 

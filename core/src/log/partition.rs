@@ -1,7 +1,7 @@
 //! A partition: a name, and what this process knows of it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::bucket::BucketInner;
 use super::catalog::Catalog;
@@ -51,8 +51,11 @@ impl PartitionState {
     }
 
     pub(crate) fn live_writers(&self) -> Vec<Arc<WriterCore>> {
-        let writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        writers.live.iter().filter_map(Weak::upgrade).collect()
+        self.lock_writers().live.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn lock_writers(&self) -> MutexGuard<'_, Writers> {
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one exclusive writer of this process, if it is live: what it knows of the tail is exact
@@ -61,10 +64,9 @@ impl PartitionState {
         self.live_writers().into_iter().find(|w| w.is_exclusive())
     }
 
-    /// Takes the place of the exclusive writer, or says that it is taken.
-    pub(crate) fn reserve(&self, exclusive: bool) -> Result<()> {
-        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        writers.live.retain(|w| w.strong_count() > 0);
+    /// Takes the place of the exclusive writer until the reservation is dropped, or says that it is taken.
+    pub(crate) fn reserve(self: &Arc<Self>, exclusive: bool) -> Result<Reservation> {
+        let mut writers = self.lock_writers();
         if exclusive {
             if writers.exclusive {
                 return Err(Error::new(
@@ -75,19 +77,36 @@ impl PartitionState {
             }
             writers.exclusive = true;
         }
-        Ok(())
+        Ok(Reservation { state: self.clone(), exclusive })
     }
 
     pub(crate) fn attach(&self, writer: &Arc<WriterCore>) {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner).live.push(Arc::downgrade(writer));
+        self.lock_writers().live.push(Arc::downgrade(writer));
     }
+}
 
-    pub(crate) fn release(&self, exclusive: bool) {
-        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
-        if exclusive {
+/// The place of a writer in its partition.
+pub(crate) struct Reservation {
+    state: Arc<PartitionState>,
+    exclusive: bool,
+}
+
+impl Reservation {
+    pub(crate) fn state(&self) -> &Arc<PartitionState> {
+        &self.state
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // Outlives the lock: the last handle of a writer must not be dropped under it.
+        let live = self.state.live_writers();
+        let mut writers = self.state.lock_writers();
+        if self.exclusive {
             writers.exclusive = false;
         }
-        writers.live.retain(|w| w.upgrade().is_some_and(|w| w.is_live()));
+        let over = |writer: &Weak<WriterCore>| live.iter().any(|w| Arc::as_ptr(w) == writer.as_ptr() && !w.is_live());
+        writers.live.retain(|writer| writer.strong_count() > 0 && !over(writer));
     }
 }
 

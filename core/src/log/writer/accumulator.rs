@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::append::Fate;
 use super::checked::Batches;
+use super::delivery::Deliveries;
 use super::options::WriterOptions;
 use crate::error::Result;
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord};
@@ -39,13 +40,22 @@ pub(super) struct Drained {
 }
 
 impl Drained {
-    /// All that it holds is free before anybody learns of the outcome.
-    pub(super) fn settle(self, outcome: &Result<i64>) {
+    /// Frees all that it holds, then decides the outcome, which the queue of deliveries tells.
+    pub(super) fn settle(self, outcome: &Result<i64>, deliveries: &Deliveries) {
         drop(self.batches);
+        let mut fates = Vec::with_capacity(self.groups.len());
+        let mut charged: Option<Permit> = None;
         for group in self.groups {
-            // So that who appends on is not refused.
-            drop(group.permit);
-            group.fate.settle(outcome.clone());
+            fates.push(group.fate);
+            match (&mut charged, group.permit) {
+                (Some(charged), Some(permit)) => charged.absorb(permit),
+                (charged, permit) => *charged = charged.take().or(permit),
+            }
+        }
+        // Whoever appends again when told must find the room.
+        drop(charged);
+        for fate in fates {
+            fate.settle(outcome.clone(), deliveries);
         }
     }
 }

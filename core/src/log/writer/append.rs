@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::core::WriterCore;
+use super::delivery::Deliveries;
 use crate::error::Result;
-use crate::runtime::Runtime;
 
 /// The offsets that an append got: first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub struct Offsets {
     pub last: i64,
 }
 
-type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
+pub(super) type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
 
 /// How the flush of a group of appends ended. They share a segment, so they share its fate.
 #[derive(Default)]
@@ -32,24 +32,29 @@ pub(super) struct Fate {
 }
 
 impl Fate {
-    pub(super) fn settle(&self, outcome: Result<i64>) {
+    fn callbacks(&self) -> MutexGuard<'_, Vec<Callback>> {
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides it, and queues that those who asked are told.
+    pub(super) fn settle(self: Arc<Self>, outcome: Result<i64>, deliveries: &Deliveries) {
         let callbacks = {
-            let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut callbacks = self.callbacks();
             if self.outcome.set(outcome).is_err() {
                 return;
             }
             std::mem::take(&mut *callbacks)
         };
-        self.settled.notify_waiters();
-        if let Some(outcome) = self.outcome.get() {
-            for callback in callbacks {
-                callback(outcome);
-            }
-        }
+        deliveries.add(self, callbacks);
     }
 
     pub(super) fn get(&self) -> Option<&Result<i64>> {
         self.outcome.get()
+    }
+
+    /// Wakes those who wait.
+    pub(super) fn wake(&self) {
+        self.settled.notify_waiters();
     }
 
     pub(super) async fn wait(&self) -> Result<i64> {
@@ -62,15 +67,14 @@ impl Fate {
         }
     }
 
-    fn on_settled(&self, callback: Callback) {
-        let mut callbacks = self.callbacks.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.outcome.get() {
-            Some(outcome) => {
-                drop(callbacks);
-                callback(outcome);
-            }
-            None => callbacks.push(callback),
+    /// Keeps a callback until the fate is decided; gives it back when it is.
+    fn keep(&self, callback: Callback) -> Option<Callback> {
+        let mut callbacks = self.callbacks();
+        if self.outcome.get().is_some() {
+            return Some(callback);
         }
+        callbacks.push(callback);
+        None
     }
 }
 
@@ -117,19 +121,23 @@ impl Append {
         }
     }
 
-    /// Calls back once when it is settled, on the writer's runtime (at once, on this thread, when it
-    /// is settled already). Does not count as waiting unless `wait` is set.
+    /// Calls back once when it is settled, on the writer's runtime and never from within this call
+    /// (but within it if that runtime was shut down). Does not count as waiting unless `wait` is set.
+    ///
+    /// Callbacks of one writer run one at a time, in the order in which its appends end. By then the
+    /// append's room in the buffer is free, and so is the place of a writer that was fenced: another may
+    /// be opened. A callback must be short, for the writer waits for it. If it panics, only the rest of
+    /// that callback is lost.
     pub fn on_settled(&self, wait: bool, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
         if wait && self.fate.get().is_none() {
             self.core.somebody_waits(self.group);
         }
         let append = self.clone();
-        self.fate.on_settled(Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift)))));
-    }
-
-    /// Where the writer's work runs.
-    pub(crate) fn runtime(&self) -> &Runtime {
-        self.core.state().runtime()
+        let callback: Callback = Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift))));
+        if let Some(late) = self.fate.keep(callback) {
+            self.core.deliveries.add(self.fate.clone(), vec![late]);
+            self.core.deliveries.tell_on(self.core.state().runtime());
+        }
     }
 
     fn offsets(&self, shift: i64) -> Offsets {

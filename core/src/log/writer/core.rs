@@ -14,12 +14,13 @@ use super::append::{Append, Fate};
 use super::checked::Batches;
 use super::commit::Chain;
 use super::control::Control;
+use super::delivery::{Deliveries, shielded};
 use super::options::WriterOptions;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, NewRecord, PartitionId};
 use crate::log::budget::{Flushable, Permit};
-use crate::log::partition::PartitionState;
+use crate::log::partition::{PartitionState, Reservation};
 
 /// Whether a writer takes appends.
 #[derive(Clone)]
@@ -45,9 +46,18 @@ struct Inner {
     flush_now: bool,
     /// When the tail was last seen to be this writer's own; `None` before its first commit.
     owned: Option<Seen>,
-    /// Between flushes, and while no task runs.
+    /// While no task runs.
     chain: Option<Chain>,
-    task_runs: bool,
+    /// Until the writer has ended.
+    reservation: Option<Reservation>,
+}
+
+impl Inner {
+    /// What the writer holds of its partition; to be dropped outside the lock, before anybody is told
+    /// that the writer has ended.
+    fn leave(&mut self) -> Option<Reservation> {
+        self.reservation.take()
+    }
 }
 
 /// What handles of one writer share.
@@ -59,10 +69,14 @@ pub(crate) struct WriterCore {
     /// Wakes `close` when all is settled.
     idle: Notify,
     pub(super) control: Arc<Control>,
+    pub(super) deliveries: Arc<Deliveries>,
+    writer_id: String,
 }
 
 impl WriterCore {
-    pub(super) fn new(state: Arc<PartitionState>, options: WriterOptions, chain: Chain) -> Arc<Self> {
+    pub(super) fn new(reservation: Reservation, options: WriterOptions, chain: Chain) -> Arc<Self> {
+        let state = reservation.state().clone();
+        let writer_id = chain.writer_id.clone();
         let inner = Inner {
             phase: Phase::Open,
             queue: Accumulator::default(),
@@ -72,7 +86,7 @@ impl WriterCore {
             flush_now: false,
             owned: None,
             chain: Some(chain),
-            task_runs: false,
+            reservation: Some(reservation),
         };
         Arc::new(WriterCore {
             state,
@@ -81,6 +95,8 @@ impl WriterCore {
             wake: Notify::new(),
             idle: Notify::new(),
             control: Arc::default(),
+            deliveries: Arc::default(),
+            writer_id,
         })
     }
 
@@ -160,9 +176,12 @@ impl WriterCore {
             let log_end = inner.shift.saturating_add(inner.queue.end());
             self.state.marks.set_log_end(&self.state.id, Some(log_end));
         }
-        self.run_task(&mut inner);
+        let task = self.task(&mut inner);
         let wake = self.is_due(&inner, placed.starts);
         drop(inner);
+        if let Some(task) = task {
+            task.start();
+        }
         if wake {
             self.wake.notify_one();
         }
@@ -183,14 +202,17 @@ impl WriterCore {
         let last = inner.queue.last_group().or(inner.in_flight.groups.last()).map(|g| g.fate.clone());
         if !inner.queue.is_empty() {
             inner.flush_now = true;
-            self.run_task(&mut inner);
+            let task = self.task(&mut inner);
             drop(inner);
+            if let Some(task) = task {
+                task.start();
+            }
             self.wake.notify_one();
         }
         last
     }
 
-    /// Takes no more appends, flushes, and closes when all is settled.
+    /// Takes no more appends, flushes, and closes when all is settled: at once if nothing is buffered.
     pub(super) fn begin_close(self: &Arc<Self>) {
         let mut inner = self.lock();
         if !matches!(inner.phase, Phase::Open) {
@@ -198,19 +220,46 @@ impl WriterCore {
         }
         inner.phase = Phase::Closing;
         inner.flush_now = true;
-        self.run_task(&mut inner);
+        if inner.chain.is_some() && inner.queue.is_empty() {
+            let over = self.close_now(&mut inner);
+            drop(inner);
+            drop(over);
+            return self.ended_now();
+        }
+        let task = self.task(&mut inner);
         drop(inner);
+        if let Some(task) = task {
+            task.start();
+        }
         self.wake.notify_one();
     }
 
-    /// Waits until nothing is buffered or in flight and the writer has ended.
+    /// Nothing is buffered or in flight: a writer that was closing is closed.
+    fn close_now(&self, inner: &mut Inner) -> Option<Reservation> {
+        if matches!(inner.phase, Phase::Closing) {
+            inner.phase = Phase::Closed;
+        }
+        inner.leave()
+    }
+
+    /// Tells those who wait for the end.
+    fn ended_now(&self) {
+        self.state.store().forget_writer(&self.writer_id);
+        shielded(|| self.idle.notify_waiters());
+    }
+
+    /// Waits until nothing is buffered or in flight, all outcomes are told, and the writer has ended.
     pub(super) async fn ended(&self) -> Result<()> {
         loop {
             let idle = self.idle.notified();
-            match &self.lock().phase {
-                Phase::Closed => return Ok(()),
-                Phase::Dead(error) => return Err(error.clone()),
-                Phase::Open | Phase::Closing => {}
+            let end = match &self.lock().phase {
+                Phase::Closed => Some(Ok(())),
+                Phase::Dead(error) => Some(Err(error.clone())),
+                Phase::Open | Phase::Closing => None,
+            };
+            if let Some(end) = end {
+                self.deliveries.finished().await;
+                return end;
             }
             idle.await;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::admission::{Admission, not_stored};
 use super::append::{Append, Offsets};
@@ -36,19 +37,11 @@ struct Handle(Arc<WriterCore>);
 pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> Result<Writer> {
     options.check()?;
     state.bucket.fork.check()?;
-    let exclusive = options.on_conflict.is_exclusive();
-    state.reserve(exclusive)?;
-    match open_chain(&state, &options).await {
-        Ok(chain) => {
-            let core = WriterCore::new(state.clone(), options, chain);
-            state.attach(&core);
-            Ok(Writer(Arc::new(Handle(core))))
-        }
-        Err(error) => {
-            state.release(exclusive);
-            Err(error)
-        }
-    }
+    let reservation = state.reserve(options.on_conflict.is_exclusive())?;
+    let chain = open_chain(&state, &options).await?;
+    let core = WriterCore::new(reservation, options, chain);
+    state.attach(&core);
+    Ok(Writer(Arc::new(Handle(core))))
 }
 
 impl Writer {
@@ -215,6 +208,10 @@ impl WriterCore {
         let core = self;
         async move {
             core.begin_close();
+            // Nothing was buffered: that needs no runtime.
+            if let Some(ended) = core.ended().now_or_never() {
+                return ended;
+            }
             let (runtime, worker) = (core.state().runtime().clone(), core.clone());
             runtime
                 .clone()

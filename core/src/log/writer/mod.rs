@@ -7,6 +7,7 @@ mod checked;
 mod commit;
 mod control;
 mod core;
+mod delivery;
 mod env;
 mod handle;
 mod look;
@@ -21,6 +22,7 @@ mod tests;
 
 pub use admission::Admission;
 pub use append::{Append, Offsets};
+pub use delivery::in_callback;
 pub use handle::Writer;
 pub use options::{OnConflict, WriterOptions};
 

@@ -17,59 +17,90 @@ enum Next {
     Rest,
 }
 
-impl WriterCore {
-    pub(super) fn run_task(self: &Arc<Self>, inner: &mut Inner) {
-        if !inner.task_runs && inner.chain.is_some() {
-            inner.task_runs = true;
-            self.state.runtime().spawn(self.clone().task());
-        }
+/// A flush task that is about to be started, or runs. When it is dropped before its end (its runtime was
+/// shut down, which may be before its first poll, or it panicked), it leaves nobody waiting for ever.
+#[must_use = "dropping it ends the writer"]
+pub(super) struct FlushTask {
+    core: Option<Arc<WriterCore>>,
+    chain: Option<Chain>,
+}
+
+impl FlushTask {
+    /// Not under the writer's lock: a runtime that was shut down drops the task here.
+    pub(super) fn start(self) {
+        let Some(core) = self.core.clone() else { return };
+        core.state.runtime().spawn(self.run());
     }
 
     /// Flushes until nothing is buffered. One task at a time: so one segment PUT is in flight (invariant 3).
-    async fn task(self: Arc<Self>) {
-        let Some(mut chain) = self.lock().chain.take() else { return };
-        let mut guard = TaskGuard(Some(self.clone()));
+    async fn run(mut self) {
+        let (Some(core), Some(mut chain)) = (self.core.clone(), self.chain.take()) else { return };
         loop {
-            let woken = self.wake.notified();
-            match self.next(&chain) {
+            let woken = core.wake.notified();
+            match core.next(&chain) {
                 Next::Flush(batches, first) => {
-                    let result = chain.commit(&self.state, &self.options, &self.control, &batches).await;
+                    let result = chain.commit(&core.state, &core.options, &core.control, &batches).await;
                     // Before anybody learns of it, as the groups' charges.
                     drop(batches);
-                    self.settle(&chain, first, result);
+                    core.settle(&chain, first, result);
                 }
                 Next::Wait(Some(wait)) => {
-                    let sleep = self.state.runtime().clock().sleep(wait);
+                    let sleep = core.state.runtime().clock().sleep(wait);
                     futures_util::pin_mut!(woken);
                     futures_util::future::select(woken, sleep).await;
                 }
                 Next::Wait(None) => woken.await,
-                Next::Rest => {
-                    let mut inner = self.lock();
-                    // Something may have come in since `next` looked.
-                    if inner.queue.is_empty() || !matches!(inner.phase, Phase::Open | Phase::Closing) {
-                        let writer_id = chain.writer_id.clone();
-                        inner.chain = Some(chain);
-                        inner.task_runs = false;
-                        let ended = matches!(inner.phase, Phase::Closing);
-                        if ended {
-                            inner.phase = Phase::Closed;
-                        }
-                        let over = !matches!(inner.phase, Phase::Open);
-                        drop(inner);
-                        guard.0 = None;
-                        if over {
-                            self.state.store().forget_writer(&writer_id);
-                            self.leave();
-                        }
+                Next::Rest => match core.rest(chain) {
+                    Some(back) => chain = back,
+                    None => {
+                        self.core = None;
                         return;
                     }
-                }
+                },
             }
         }
     }
+}
 
-    fn next(&self, chain: &Chain) -> Next {
+impl Drop for FlushTask {
+    fn drop(&mut self) {
+        let Some(core) = self.core.take() else { return };
+        let error = if std::thread::panicking() {
+            Error::new(ErrorKind::Internal, "the flush panicked").with_hint("please report it")
+        } else {
+            Error::new(ErrorKind::Closed, "the runtime was shut down before the flush was durable")
+        };
+        let in_flight = std::mem::take(&mut core.lock().in_flight);
+        core.die(error.with_stored(Stored::Perhaps), in_flight);
+        core.ended_now();
+    }
+}
+
+impl WriterCore {
+    /// The task to be started, unless one runs.
+    pub(super) fn task(self: &Arc<Self>, inner: &mut Inner) -> Option<FlushTask> {
+        let chain = inner.chain.take()?;
+        Some(FlushTask { core: Some(self.clone()), chain: Some(chain) })
+    }
+
+    /// Ends the task, or gives the chain back when something came in since `next` looked.
+    fn rest(self: &Arc<Self>, chain: Chain) -> Option<Chain> {
+        let mut inner = self.lock();
+        if !inner.queue.is_empty() && matches!(inner.phase, Phase::Open | Phase::Closing) {
+            return Some(chain);
+        }
+        inner.chain = Some(chain);
+        if matches!(inner.phase, Phase::Open) {
+            return None;
+        }
+        let over = self.close_now(&mut inner);
+        drop(inner);
+        drop(over);
+        self.ended_now();
+        None
+    }
+
+    fn next(self: &Arc<Self>, chain: &Chain) -> Next {
         let now = self.now();
         let mut inner = self.lock();
         if inner.queue.is_empty() || !matches!(inner.phase, Phase::Open | Phase::Closing) {
@@ -119,7 +150,8 @@ impl WriterCore {
                     let flushable: Arc<dyn Flushable> = self.clone();
                     self.state.bucket.budget.unregister(&flushable);
                 }
-                flushed.settle(&Ok(shift));
+                flushed.settle(&Ok(shift), &self.deliveries);
+                self.deliveries.tell();
             }
             Err(failure) => {
                 let mut inner = self.lock();
@@ -129,7 +161,8 @@ impl WriterCore {
                 if fatal {
                     self.die(failure.error, flushed);
                 } else {
-                    flushed.settle(&Err(failure.error));
+                    flushed.settle(&Err(failure.error), &self.deliveries);
+                    self.deliveries.tell();
                 }
             }
         }
@@ -137,45 +170,27 @@ impl WriterCore {
 
     fn publish(&self, committed: &Committed) {
         let segment = SegmentRef { base: committed.base, size: committed.size, version: committed.version.clone() };
-        if let Ok(mut catalog) = self.state.catalog.lock() {
-            catalog.committed(committed.previous, segment, committed.end);
-        }
+        self.state.with_catalog(|catalog| catalog.committed(committed.previous, segment, committed.end));
         let log_start = committed.previous.is_none().then_some(committed.base);
         self.state.marks.learn(&self.state.id, log_start, committed.end, self.state.now_ms());
     }
 
     /// Fenced or poisoned, for good: what was in flight gets the error as it is, what was never sent
-    /// is *not stored* (invariant 4).
-    fn die(&self, error: Error, in_flight: Drained) {
+    /// is *not stored* (invariant 4). The partition's place is free before anybody is told.
+    fn die(self: &Arc<Self>, error: Error, in_flight: Drained) {
         let later = error.clone().with_stored(Stored::Not);
-        let waiting = {
+        let (waiting, over, expected) = {
             let mut inner = self.lock();
             inner.phase = Phase::Dead(error.clone());
             self.state.marks.set_log_end(&self.state.id, None);
-            inner.queue.take_all()
+            (inner.queue.take_all(), inner.leave(), self.deliveries.expect())
         };
-        in_flight.settle(&Err(error));
-        waiting.settle(&Err(later));
-    }
-
-    fn leave(self: &Arc<Self>) {
         let flushable: Arc<dyn Flushable> = self.clone();
         self.state.bucket.budget.unregister(&flushable);
-        self.state.release(self.options.on_conflict.is_exclusive());
-        self.idle.notify_waiters();
-    }
-}
-
-/// A task that ends early (its runtime was shut down, or it panicked) leaves nobody waiting for ever.
-struct TaskGuard(Option<Arc<WriterCore>>);
-
-impl Drop for TaskGuard {
-    fn drop(&mut self) {
-        if let Some(core) = self.0.take() {
-            let in_flight = std::mem::take(&mut core.lock().in_flight);
-            let error = Error::new(ErrorKind::Closed, "the runtime was shut down before the flush was durable");
-            core.die(error.with_stored(Stored::Perhaps), in_flight);
-            core.leave();
-        }
+        drop(over);
+        in_flight.settle(&Err(error), &self.deliveries);
+        waiting.settle(&Err(later), &self.deliveries);
+        drop(expected);
+        self.deliveries.tell();
     }
 }

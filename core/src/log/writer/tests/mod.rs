@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests' own tasks are no part of the library")]
 
 mod buffer;
+mod callbacks;
 mod commit;
 mod copies;
 mod fsync;

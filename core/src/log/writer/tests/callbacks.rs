@@ -1,0 +1,128 @@
+//! How callers learn of outcomes, and that nothing of theirs can break that.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_that_panics_harms_no_other_append() {
+    let world = World::new();
+    let process = world.process(1);
+    let slow = policy(OnConflict::Rebase).batch_bytes(1).flush_interval(Duration::from_secs(3_600));
+    let writer = process.writer(slow).await;
+    let one = writer.append(batch(&["a"])).await.unwrap();
+    let two = writer.append(batch(&["b"])).await.unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    one.on_settled(false, |_| panic!("a caller's fault, on purpose"));
+    let again = told.clone();
+    one.on_settled(false, move |outcome| again.lock().unwrap().push(outcome.unwrap().base));
+    let next = told.clone();
+    two.on_settled(false, move |outcome| next.lock().unwrap().push(outcome.unwrap().base));
+    writer.flush().await.unwrap();
+    assert_eq!(two.durable().await.unwrap().base, 1);
+    assert_eq!(append(&writer, "c").await.unwrap(), (2, 2));
+    writer.close(None).await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [0, 1]);
+    assert_eq!(process.bucket.buffered_bytes(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_harms_no_other_append() {
+    use futures_util::FutureExt;
+    struct Panics;
+    impl std::task::Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("an executor's fault, on purpose");
+        }
+    }
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    let one = writer.append(batch(&["a"])).await.unwrap();
+    let waker = std::task::Waker::from(Arc::new(Panics));
+    let mut waits = Box::pin(one.durable());
+    assert!(waits.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_pending());
+    assert_eq!(append(&writer, "b").await.unwrap(), (1, 1));
+    assert_eq!(one.outcome().unwrap().unwrap().base, 0);
+    writer.close(None).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fenced_callback_may_open_the_partition_again() {
+    let world = World::new();
+    let (one, two) = (world.process(1), world.process(2));
+    let old = one.writer(options()).await;
+    append(&old, "a").await.unwrap();
+    let new = two.writer(options()).await;
+    append(&new, "b").await.unwrap();
+    let pending = old.append(batch(&["c"])).await.unwrap();
+    let (partition, state) = (one.partition(), one.partition().state().clone());
+    let (send, opened) = tokio::sync::oneshot::channel();
+    pending.on_settled(true, move |outcome| {
+        tokio::spawn(async move {
+            let kind = outcome.unwrap_err().kind();
+            let _ = send.send((kind, partition.writer(options()).await.map(drop)));
+        });
+        // What comes after the callback must not be what frees the place.
+        assert!(old.failure().is_some());
+        let reserved = state.reserve(true);
+        assert!(reserved.is_ok(), "{:?}", reserved.err());
+    });
+    let (kind, opened) = opened.await.unwrap();
+    assert_eq!(kind, ErrorKind::Fenced);
+    opened.unwrap();
+}
+
+#[test]
+fn an_idle_writer_ends_when_its_runtime_was_shut_down() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let on = BucketOptions::default().runtime(Runtime::tokio(runtime.handle().clone()));
+    let bucket = Bucket::open_with("memory:", on).unwrap();
+    let open = |number| {
+        let partition = bucket.partition("orders", number).unwrap();
+        runtime.block_on(async {
+            let writer = partition.writer(options()).await.unwrap();
+            append(&writer, "x").await.unwrap();
+            writer
+        })
+    };
+    let (appending, flushing, closing) = (open(0), open(1), open(2));
+    let metrics = runtime.metrics();
+    while metrics.num_alive_tasks() > 0 {
+        std::thread::yield_now();
+    }
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    other.block_on(async {
+        let pending = appending.append(batch(&["y"])).await.unwrap();
+        assert_failed(pending.durable().await, ErrorKind::Closed, Stored::Not);
+        assert!(appending.close(None).await.is_err());
+        assert_failed(appending.append(batch(&["z"])).await, ErrorKind::Closed, Stored::Not);
+        flushing.flush().await.unwrap();
+        assert!(flushing.claim().await.is_err());
+        closing.close(Some(Duration::from_secs(1))).await.unwrap();
+    });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_close_returns_after_the_callbacks_of_what_it_covers() {
+    let bucket = Bucket::open("memory:").unwrap();
+    let writer = bucket.partition("orders", 0).unwrap().writer(options()).await.unwrap();
+    let pending = writer.append(batch(&["a"])).await.unwrap();
+    pending.durable().await.unwrap();
+    let (enter, entered) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let returned = Arc::new(AtomicBool::new(false));
+    let done = returned.clone();
+    pending.on_settled(false, move |_| {
+        let _ = enter.send(());
+        let _ = released.recv();
+        done.store(true, Ordering::Release);
+    });
+    entered.await.unwrap();
+    let mut close = Box::pin(writer.close(None));
+    assert!(futures_util::poll!(&mut close).is_pending(), "a callback runs, though nothing is left to flush");
+    release.send(()).unwrap();
+    close.await.unwrap();
+    assert!(returned.load(Ordering::Acquire));
+}
