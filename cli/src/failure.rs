@@ -13,7 +13,7 @@ Exit codes:
   1    stored data is wrong: findings of verify, a corrupt object, something skipped; repair left something to do
   2    wrong usage, or input that can't be understood
   3    not found, or an offset outside the log
-  4    another writer has the partition: conflict or fenced
+  4    another writer has the partition: conflict, fenced or contended
   5    the store can't be reached, refused, or made no progress within --timeout
   6    a fault of this program, or output that can't be written
   130  append was interrupted (Ctrl-C), 143 terminated, 141 its report is read no more:
@@ -66,13 +66,14 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
         Err(Failure::Signal(signal)) => signal.saturating_add(128),
         Err(Failure::Error(error)) => {
             output::complain(&one_line(&error), error.hint().unwrap_or_else(|| hint(error.kind())));
-            exit_code(error.kind())
+            exit_code(&error)
         }
     })
 }
 
-fn exit_code(kind: ErrorKind) -> u8 {
-    match kind {
+fn exit_code(error: &Error) -> u8 {
+    match error.kind() {
+        ErrorKind::Unavailable if error.is_contended() => 4,
         ErrorKind::Corrupt => 1,
         ErrorKind::InvalidInput | ErrorKind::Unsupported => 2,
         ErrorKind::NotFound | ErrorKind::OutOfRange => 3,

@@ -97,6 +97,7 @@ struct Inner {
     next_readable: Option<i64>,
     winner: Option<String>,
     stored: Option<Stored>,
+    contended: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -117,8 +118,20 @@ impl Error {
             next_readable: None,
             winner: None,
             stored: None,
+            contended: false,
             source: None,
         }))
+    }
+
+    /// A writer lost so many slots in a row that it gives up.
+    pub(crate) fn contended(losses: u32) -> Self {
+        let message = format!("contended: other writers of this partition won {losses} slots in a row");
+        Error::new(ErrorKind::Unavailable, message)
+            .with_hint(
+                "stop the other writer, or take the partition over from it: open a new writer with a higher leader \
+                 epoch, or claim the partition first",
+            )
+            .edit(|e| e.contended = true)
     }
 
     /// The kind: decides what a caller does.
@@ -169,6 +182,12 @@ impl Error {
     /// For a failed append: whether its bytes may be in the log.
     pub fn stored(&self) -> Option<Stored> {
         self.0.stored
+    }
+
+    /// For [`ErrorKind::Unavailable`]: whether other writers of the partition were in the way, and not the store.
+    /// The writer is over; a new one may win.
+    pub fn is_contended(&self) -> bool {
+        self.0.contended
     }
 
     /// Whether the same call may succeed later without a change by the caller.

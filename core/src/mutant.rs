@@ -81,6 +81,10 @@ mutants! {
     SkipIndexAtOpen,
     /// An index that is there already is taken for that of the segment just written.
     KeepLeftoverIndex,
+    /// After a flush that failed the next one is committed: what follows a failed append is acked (invariant 4).
+    GoOnAfterFailedFlush,
+    /// A writer that loses every slot never says so.
+    LoseForEver,
     /// A failed append is *not stored* whatever became of its puts.
     SayNotStored,
     /// A higher leader epoch fences nobody.

@@ -226,7 +226,7 @@ impl Run<'_> {
             writer.losses += 1;
             if writer.losses >= self.config.most_losses {
                 self.reach(Event::Contended);
-                return self.fail_in_passing(w, Fate::NotStored);
+                return self.fail_for_good(w, Fate::NotStored);
             }
         }
         self.new_flight(w);
@@ -238,6 +238,9 @@ impl Run<'_> {
         let (base, content) = (chain.next, Content::of(flight.append));
         if self.state.kept >> flight.append & 1 == 0 {
             self.breaks(Rule::NoPast);
+        }
+        if self.state.writers[w].failed {
+            self.breaks(Rule::NoAckAfterFailure);
         }
         if flight.told.is_some_and(|told| told != base) {
             self.breaks(Rule::FinalOffsets);
@@ -265,16 +268,11 @@ impl Run<'_> {
         }
     }
 
-    /// `Failure::fatal`: fenced or poisoned.
+    /// `settle` of a flush that failed: whyever it did, the writer is over.
     pub(crate) fn fail_for_good(&mut self, w: usize, fate: Fate) {
         self.told(w, fate);
-        self.close(w);
-    }
-
-    /// `Failure::passing`, which is fatal as well once offsets are final.
-    pub(crate) fn fail_in_passing(&mut self, w: usize, fate: Fate) {
-        self.told(w, fate);
-        if self.offsets_final(w) { self.close(w) } else { self.next_append(w) }
+        let goes_on = self.mutated(Mutation::GoOnAfterFailedFlush) && self.state.writers[w].flight.append != 0;
+        if goes_on { self.next_append(w) } else { self.close(w) }
     }
 
     fn told(&mut self, w: usize, fate: Fate) {
@@ -284,6 +282,7 @@ impl Run<'_> {
             let fate =
                 if fate == Fate::Perhaps && self.mutated(Mutation::UnsureIsNotStored) { Fate::NotStored } else { fate };
             self.state.fates[usize::from(append)] = fate;
+            self.writer(w).failed = true;
         }
     }
 

@@ -161,7 +161,7 @@ impl Run<'_> {
                 flight.may_have_landed = true;
                 flight.empty_conflicts += 1;
                 if flight.empty_conflicts >= self.config.most_empty_conflicts {
-                    return self.fail_in_passing(w, Fate::Perhaps);
+                    return self.fail_for_good(w, Fate::Perhaps);
                 }
                 self.writer(w).step = Step::Fly;
             }

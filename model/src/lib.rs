@@ -59,9 +59,9 @@
 //! | start offsets | 1,258,629 | 4,816,264 |
 //! | three policies | 1,594,207 | 6,415,809 |
 //! | takeover and back | 2,146,573 | 5,346,222 |
-//! | contention | 242,622 | 699,072 |
+//! | contention | 213,122 | 615,803 |
 //! | leader epochs | 2,184,918 | 6,777,917 |
-//! | empty conflicts | 963,357 | 2,250,027 |
+//! | empty conflicts | 657,809 | 1,549,242 |
 //! | repeating store | 147,385 | 481,694 |
 //! | no metadata | 306,038 | 986,757 |
 //! | directory | 148,838 | 392,025 |

@@ -32,6 +32,8 @@ pub enum Mutation {
     MergedIsLost,
     /// Appends of a flush that may have landed are reported as not stored.
     UnsureIsNotStored,
+    /// After a flush that failed the next one is tried.
+    GoOnAfterFailedFlush,
     /// A definite answer to this try is taken for an answer to all earlier ones.
     ForgetEarlierTries,
     /// A conflict counts as definite though the store's client may have sent the request twice.
@@ -81,6 +83,7 @@ impl Mutation {
         Mutation::MoveUnsureTry,
         Mutation::MergedIsLost,
         Mutation::UnsureIsNotStored,
+        Mutation::GoOnAfterFailedFlush,
         Mutation::ForgetEarlierTries,
         Mutation::ConflictIsCertain,
         Mutation::FailedIndexSyncForgets,

@@ -26,6 +26,8 @@ pub enum Rule {
     NoPast,
     /// 4: no append is in the log twice.
     KeptOnce,
+    /// 4: after an append that failed the same writer acks nothing, until it is opened again.
+    NoAckAfterFailure,
     /// Errors: what was reported as *not stored* is not in the log, then or ever after.
     NotStoredStaysOut,
     /// Commit: no segment gets behind one whose index is missing or another's.
@@ -36,7 +38,7 @@ pub enum Rule {
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Rule; 10] = [
+    pub const ALL: [Rule; 11] = [
         Rule::AckedIsKept,
         Rule::LogOnlyGrows,
         Rule::OneDenseChain,
@@ -44,6 +46,7 @@ impl Rule {
         Rule::FinalOffsets,
         Rule::NoPast,
         Rule::KeptOnce,
+        Rule::NoAckAfterFailure,
         Rule::NotStoredStaysOut,
         Rule::IndexBeforeNext,
         Rule::EpochsNeverFall,
@@ -59,6 +62,7 @@ impl Rule {
             Rule::FinalOffsets => "final offsets are final, so a displaced owner acks nothing",
             Rule::NoPast => "nothing is acked in the middle of the past",
             Rule::KeptOnce => "no append is kept twice",
+            Rule::NoAckAfterFailure => "nothing is acked after an append that failed",
             Rule::NotStoredStaysOut => "not stored never becomes visible",
             Rule::IndexBeforeNext => "no segment follows one whose index is not right",
             Rule::EpochsNeverFall => "leader epochs never fall",
@@ -77,6 +81,7 @@ impl Rule {
             Rule::FinalOffsets => holds::<{ Rule::FinalOffsets as u16 }>,
             Rule::NoPast => holds::<{ Rule::NoPast as u16 }>,
             Rule::KeptOnce => holds::<{ Rule::KeptOnce as u16 }>,
+            Rule::NoAckAfterFailure => holds::<{ Rule::NoAckAfterFailure as u16 }>,
             Rule::NotStoredStaysOut => holds::<{ Rule::NotStoredStaysOut as u16 }>,
             Rule::IndexBeforeNext => holds::<{ Rule::IndexBeforeNext as u16 }>,
             Rule::EpochsNeverFall => holds::<{ Rule::EpochsNeverFall as u16 }>,

@@ -47,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) begun: u8,
     /// Slots lost in a row.
     pub(crate) losses: u8,
+    /// An append of it failed since it was opened.
+    pub(crate) failed: bool,
     pub(crate) step: Step,
     pub(crate) chain: Chain,
     pub(crate) flight: Flight,

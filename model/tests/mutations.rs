@@ -49,6 +49,8 @@ mutations! {
     a_try_without_an_answer_that_is_moved: MoveUnsureTry in runs::empty_partition() => KeptOnce,
     a_merged_segment_taken_for_a_loss: MergedIsLost in runs::merging() => KeptOnce | NotStoredStaysOut,
     unsure_reported_as_not_stored: UnsureIsNotStored in runs::three_policies() => NotStoredStaysOut,
+    going_on_after_a_failed_flush: GoOnAfterFailedFlush in runs::contention() => NoAckAfterFailure,
+    going_on_after_a_conflict_that_kept_nothing: GoOnAfterFailedFlush in runs::empty_conflicts() => NoAckAfterFailure,
     earlier_tries_forgotten: ForgetEarlierTries in runs::three_policies() => NotStoredStaysOut,
     a_conflict_taken_for_certain: ConflictIsCertain in runs::repeating_store() => NotStoredStaysOut,
     earlier_tries_forgotten_by_a_failed_fsync: FailedIndexSyncForgets in runs::directory() => NotStoredStaysOut,

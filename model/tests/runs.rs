@@ -63,9 +63,9 @@ checked! {
     writers_that_ask_for_different_starts_share_one_chain => "start offsets", 1_258_629;
     writers_of_three_policies_share_one_chain => "three policies", 1_594_207;
     an_owner_is_displaced_and_acks_nothing_more => "takeover and back", 2_146_573;
-    a_writer_that_loses_too_often_stores_nothing => "contention", 242_622;
+    a_writer_that_loses_too_often_stores_nothing => "contention", 213_122;
     a_lower_leader_epoch_writes_nothing_behind_a_higher => "leader epochs", 2_184_918;
-    conflicts_that_keep_nothing_lose_nothing => "empty conflicts", 963_357;
+    conflicts_that_keep_nothing_lose_nothing => "empty conflicts", 657_809;
     a_store_that_repeats_requests_keeps_appends_once => "repeating store", 147_385;
     a_store_without_metadata_keeps_appends_once => "no metadata", 306_038;
     a_failed_fsync_is_never_reported_as_not_stored => "directory", 148_838;

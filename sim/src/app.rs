@@ -152,6 +152,7 @@ impl App {
             .index_interval(pick(prng, &[0, 1, 2, 5, 100]))
             .time_index(prng.one_in(4))
             .stale_after(self.host.stale_after)
+            .most_losses(pick(prng, &[1, 2, 5, 64]))
             .name(format!("w{number}"));
         if let Some(start) = pick(prng, &self.host.world.config.starts) {
             options = options.start_offset(start);

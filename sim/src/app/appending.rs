@@ -151,7 +151,9 @@ impl App {
     }
 }
 
+/// An append that is in the writer's queue.
 fn follow(host: &Arc<Host>, number: usize, wait: bool, append: &Append) {
+    host.world.oracle().entered(number);
     let told = host.clone();
     append.on_settled(wait, move |result| settled(&told, number, result));
 }

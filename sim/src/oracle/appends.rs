@@ -32,6 +32,8 @@ pub(crate) struct WriterFacts {
     pub(super) dead: Option<String>,
     /// It was told that an append is durable.
     pub(super) acked: bool,
+    /// The first append in its queue that failed.
+    pub(super) failed: Option<usize>,
     /// First offsets of what was acked, by the order of the calls.
     pub(super) order: BTreeMap<usize, i64>,
 }
@@ -42,6 +44,8 @@ pub(super) struct AppendFacts {
     pub(super) payload: Option<usize>,
     pub(super) content: Content,
     pub(super) outcome: Outcome,
+    /// It was taken into the writer's queue.
+    pub(super) entered: bool,
     /// Offsets that were said to be final before it was durable.
     pub(super) promised: Option<(i64, i64)>,
 }
@@ -58,7 +62,8 @@ pub(super) struct Payload {
 impl Oracle {
     /// The number of a writer that is about to be opened.
     pub(crate) fn open(&mut self, policy: OnConflict, epoch: Option<i32>) -> usize {
-        self.writers.push(WriterFacts { policy, epoch, dead: None, acked: false, order: BTreeMap::new() });
+        let order = BTreeMap::new();
+        self.writers.push(WriterFacts { policy, epoch, dead: None, acked: false, failed: None, order });
         self.writers.len() - 1
     }
 
@@ -73,8 +78,14 @@ impl Oracle {
         if let Some(payload) = payload {
             self.payloads[payload].may += 1;
         }
-        self.appends.push(AppendFacts { writer, payload, content, outcome: Outcome::Pending, promised: None });
+        let (outcome, entered, promised) = (Outcome::Pending, false, None);
+        self.appends.push(AppendFacts { writer, payload, content, outcome, entered, promised });
         self.appends.len() - 1
+    }
+
+    /// Its writer took it: from now on it can fail only as others after it do.
+    pub(crate) fn entered(&mut self, append: usize) {
+        self.appends[append].entered = true;
     }
 
     /// What became of an append so far.
@@ -110,6 +121,9 @@ impl Oracle {
         let writer = &self.writers[facts.writer];
         if let Some(dead) = &writer.dead {
             return Err(format!("acked after its writer was dead ({dead})"));
+        }
+        if let Some(failed) = writer.failed.filter(|failed| *failed < append) {
+            return Err(format!("acked though append {failed} before it had failed (invariant 4)"));
         }
         if last - base + 1 != facts.content.count() {
             return Err(format!("acked at {base} to {last}, it takes {} offsets", facts.content.count()));
@@ -149,6 +163,13 @@ impl Oracle {
             return Err(format!("failed without a word of whether it is stored: {}", brief(error)));
         };
         let facts = &mut self.appends[append];
+        if facts.entered {
+            let writer = &mut self.writers[facts.writer];
+            writer.failed = Some(writer.failed.map_or(append, |failed| failed.min(append)));
+            if let Some(later) = writer.order.range(append..).next_back() {
+                return Err(format!("failed, and append {} after it was acked (invariant 4)", later.0));
+            }
+        }
         if error.kind() == ErrorKind::Fenced {
             self.writers[facts.writer].dead.get_or_insert_with(|| brief(error));
         }

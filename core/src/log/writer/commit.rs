@@ -10,15 +10,13 @@ use super::options::{OnConflict, WriterOptions};
 use super::rival::Found;
 use super::seen::Seen;
 use super::slot::{Flight, SlotEnd};
-use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::error::{Error, Result, Stored};
 use crate::format::{Batch, BuiltSegment, Limits, PartitionId, Segment, SegmentBuilder};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
 use crate::store::Version;
 
-/// Losses in a row before a writer that takes over says *contended*.
-const MOST_LOSSES: u32 = 64;
-/// Time of losing before a writer that takes over says *contended*.
+/// Time of losing before a writer says *contended*.
 const LONGEST_CONTENTION: Duration = Duration::from_secs(30);
 
 /// Where this writer stands in the chain of segments.
@@ -144,17 +142,10 @@ impl Chain {
             losses = losses.saturating_add(1);
             let clock = env.state.runtime().clock();
             let since: &mut Seen = losing.get_or_insert_with(|| env.now());
-            let contended = losses >= MOST_LOSSES || since.is_past(LONGEST_CONTENTION, &**clock);
-            if contended && options.on_conflict == OnConflict::Takeover {
-                let error = Error::new(
-                    ErrorKind::Unavailable,
-                    format!("contended: lost {losses} slots in a row to other writers"),
-                )
-                .with_hint(
-                    "another writer of this partition is busy: stop it, or open this one with a higher leader epoch",
-                )
-                .with_source(lost);
-                return Err(Failure::passing(error, Stored::Not));
+            let contended = losses >= options.most_losses || since.is_past(LONGEST_CONTENTION, &**clock);
+            if contended && !mutant!(LoseForEver) {
+                let error = Error::contended(losses).with_source(lost);
+                return Err(Failure::fatal(error, Stored::Not));
             }
         }
     }

@@ -29,7 +29,7 @@ enum Phase {
     /// `close` was called: what is buffered is flushed, nothing more comes in.
     Closing,
     Closed,
-    /// Fenced or poisoned: what was in flight got this error, every later append gets it as *not stored*.
+    /// A flush failed (fenced, contended, poisoned): what was in flight got this error, every later append gets it as *not stored*.
     Dead(Error),
 }
 

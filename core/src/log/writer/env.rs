@@ -19,21 +19,15 @@ pub(super) struct Env<'a> {
     pub(super) control: &'a Control,
 }
 
-/// A flush that ended without being durable.
+/// A flush that ended without being durable. It ends its writer (invariant 4).
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// The writer is fenced or poisoned by it.
-    pub(super) fatal: bool,
 }
 
 impl Failure {
     pub(super) fn fatal(error: Error, stored: Stored) -> Self {
-        Failure { error: error.with_stored(stored), fatal: true }
-    }
-
-    pub(super) fn passing(error: Error, stored: Stored) -> Self {
-        Failure { error: error.with_stored(stored), fatal: false }
+        Failure { error: error.with_stored(stored) }
     }
 }
 

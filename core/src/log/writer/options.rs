@@ -63,6 +63,8 @@ pub struct WriterOptions {
     /// Whether the CRC of appended batches is checked (default yes). A caller who says that it was
     /// checked and errs writes a segment whose CRC is wrong too.
     pub crc_check: CrcCheck,
+    /// Losses in a row before it is *contended*: 64, and less in a simulation.
+    pub(crate) most_losses: u32,
 }
 
 impl Default for WriterOptions {
@@ -83,6 +85,7 @@ impl Default for WriterOptions {
             name: None,
             stale_after: Duration::from_secs(60),
             crc_check: CrcCheck::Verify,
+            most_losses: 64,
         }
     }
 }
@@ -146,6 +149,14 @@ impl WriterOptions {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// Sets how many slots lost in a row are *contended*, so that a simulation meets that often.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn most_losses(mut self, losses: u32) -> Self {
+        self.most_losses = losses;
         self
     }
 

@@ -232,7 +232,7 @@ impl Flight {
                     ),
                 )
                 .with_key(&*self.key);
-                Err(SlotEnd::Failed(Failure::passing(error, Stored::Perhaps)))
+                Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
             }
             Held::Unknown => {
                 Err(self.unknown("the slot holds our bytes, but the store keeps no metadata that says whose they are"))

@@ -10,6 +10,7 @@ use crate::log::budget::Flushable;
 use crate::log::catalog::SegmentRef;
 use crate::log::writer::accumulator::Drained;
 use crate::log::writer::commit::{Chain, Committed, Failure};
+use crate::mutant::mutant;
 
 enum Next {
     Flush(Arc<Vec<Batch>>, i64),
@@ -156,14 +157,13 @@ impl WriterCore {
             Err(failure) => {
                 let mut inner = self.lock();
                 let flushed = std::mem::take(&mut inner.in_flight);
-                let fatal = failure.fatal || inner.offsets_final;
                 drop(inner);
-                if fatal {
-                    self.die(failure.error, flushed);
-                } else {
+                if mutant!(GoOnAfterFailedFlush) {
                     flushed.settle(&Err(failure.error), &self.deliveries);
-                    self.deliveries.tell();
+                    return self.deliveries.tell();
                 }
+                // Invariant 4: what comes after a failed flush must not be acked, under any policy.
+                self.die(failure.error, flushed);
             }
         }
     }
@@ -175,7 +175,7 @@ impl WriterCore {
         self.state.marks.learn(&self.state.id, log_start, committed.end, self.state.now_ms());
     }
 
-    /// Fenced or poisoned, for good: what was in flight gets the error as it is, what was never sent
+    /// The writer is over, for good: what was in flight gets the error as it is, what was never sent
     /// is *not stored* (invariant 4). The partition's place is free before anybody is told.
     fn die(self: &Arc<Self>, error: Error, in_flight: Drained) {
         let later = error.clone().with_stored(Stored::Not);

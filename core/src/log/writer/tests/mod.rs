@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
@@ -118,15 +119,20 @@ impl World {
 
     /// Another writer's segment: one record, with its index.
     async fn put_segment(&self, base: i64, value: &str) -> Bytes {
-        let mut builder = SegmentBuilder::new(base, 5, 100).unwrap();
-        let batch = crate::format::Batch::parse(&batch(&[value]), 0, CrcCheck::Verify).unwrap();
-        builder.push(&batch, None).unwrap();
-        let built = builder.finish().unwrap();
-        let bytes: Bytes = built.chunks.concat().into();
+        let (bytes, index) = rivals_segment(base, value);
         self.put(&segment_key(base), bytes.clone()).await;
-        self.put(&index_key(base), built.index).await;
+        self.put(&index_key(base), index).await;
         bytes
     }
+}
+
+/// The bytes of another writer's segment of one record, and of its index.
+fn rivals_segment(base: i64, value: &str) -> (Bytes, Bytes) {
+    let mut builder = SegmentBuilder::new(base, 5, 100).unwrap();
+    let batch = crate::format::Batch::parse(&batch(&[value]), 0, CrcCheck::Verify).unwrap();
+    builder.push(&batch, None).unwrap();
+    let built = builder.finish().unwrap();
+    (built.chunks.concat().into(), built.index)
 }
 
 impl Process {

@@ -184,17 +184,61 @@ async fn the_index_of_a_segment_that_is_followed_is_made_right_first() {
     assert_eq!(pending.await.unwrap().unwrap().base, 1);
 }
 
+/// Whoever is about to put a segment finds that a rival was faster.
+fn always_loses(world: &World, process: &Process) {
+    let store = world.store.clone();
+    process.faults.decide_with(move |request| {
+        let base = request.key.strip_prefix(PREFIX).and_then(ObjectName::parse);
+        if let (Op::Put, Some(ObjectName::Segment(base))) = (request.op, base) {
+            let (segment, index) = rivals_segment(base, "busy");
+            for (key, bytes) in [(segment_key(base), segment), (index_key(base), index)] {
+                store.put(&key.into(), PutPayload::from_bytes(bytes)).now_or_never().unwrap().unwrap();
+            }
+        }
+        Action::Pass
+    });
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_takeover_against_a_busy_owner_ends_contended_and_says_not_stored() {
-    let world = World::new();
-    let process = world.process(1);
-    let writer = process.writer(options()).await;
-    for base in 0..70 {
-        world.put_segment(base, "busy").await;
+async fn invariant_4_nothing_is_acked_after_a_contended_flush() {
+    for on_conflict in [OnConflict::Takeover, OnConflict::Rebase] {
+        let world = World::new();
+        let process = world.process(1);
+        let writer = process.writer(policy(on_conflict).batch_bytes(1).flush_bytes(1)).await;
+        always_loses(&world, &process);
+        let mut waiting = Vec::new();
+        for value in ["a", "b", "c"] {
+            waiting.push(writer.append(batch(&[value])).await.unwrap());
+        }
+        let error = waiting[0].durable().await.unwrap_err();
+        process.faults.clear_rules();
+        assert_eq!((error.kind(), error.stored()), (ErrorKind::Unavailable, Some(Stored::Not)), "{error:?}");
+        assert!(error.is_contended() && error.hint().is_some(), "{error:?}");
+        for later in &waiting[1..] {
+            assert_failed(later.durable().await, ErrorKind::Unavailable, Stored::Not);
+        }
+        // It says so, and takes nothing more until it is opened again.
+        assert!(writer.failure().unwrap().is_contended());
+        assert_failed(append(&writer, "d").await, ErrorKind::Unavailable, Stored::Not);
+        assert!(writer.close(None).await.unwrap_err().is_contended());
+        let again = process.writer(policy(on_conflict)).await;
+        append(&again, "e").await.unwrap();
+        let mine: Vec<_> = world.records().await.into_iter().map(|(_, v)| v).filter(|v| v != "busy").collect();
+        assert_eq!(mine, ["e"]);
     }
-    assert_failed(append(&writer, "a").await, ErrorKind::Unavailable, Stored::Not);
-    // It holds nothing, so it may try again.
-    assert_eq!(append(&writer, "b").await.unwrap(), (70, 70));
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_4_nothing_is_acked_after_a_flush_that_conflicts_with_nothing() {
+    for on_conflict in [OnConflict::Takeover, OnConflict::Fence, OnConflict::Rebase] {
+        let process = World::new().process(1);
+        let writer = process.writer(policy(on_conflict).batch_bytes(1).flush_bytes(1)).await;
+        process.faults.always(Op::Put, segment_key(0), Action::Conflict);
+        let (a, b) = (writer.append(batch(&["a"])).await.unwrap(), writer.append(batch(&["b"])).await.unwrap());
+        assert_failed(a.durable().await, ErrorKind::Unavailable, Stored::Perhaps);
+        process.faults.clear_rules();
+        assert_failed(b.durable().await, ErrorKind::Unavailable, Stored::Not);
+    }
 }
 
 #[tokio::test(start_paused = true)]
