@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use kfs_core::format::JsonObject;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
@@ -82,7 +83,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 /// # Errors
 /// What is wrong with the line.
 pub(crate) fn parse_line(line: &[u8], encoding: Encoding, records: &mut Records) -> Result<bool, String> {
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|e| {
+    let JsonObject(line): JsonObject<Line<'_>> = serde_json::from_slice(line).map_err(|e| {
         // serde_json counts lines within the line.
         e.to_string().replace(" at line 1 column", " at column")
     })?;

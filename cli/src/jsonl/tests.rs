@@ -72,7 +72,9 @@ fn a_wrong_line_says_what_is_wrong() {
         (r#"{"value": {"hex": "0"}}"#, "value: not hex"),
         (r#"{"headers": [["a"]]}"#, "invalid length 1"),
         (r#"{"value": "x""#, "EOF while parsing"),
-        ("null", "expected struct Line"),
+        ("null", "invalid type: null, expected an object"),
+        (r#"["k","v",[["h","1"]],5,77,false]"#, "found an array, expected an object at column"),
+        (r#"{"value": ["x"]}"#, "invalid type: sequence, expected a string, or {\"hex\": \"…\"}"),
         ("", "EOF while parsing"),
     ] {
         let error = parse_line(line.as_bytes(), Encoding::Utf8, &mut Records::default()).unwrap_err();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{MAX_OFFSET, Malformed};
+use super::{JsonObject, MAX_OFFSET, Malformed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// `log.json` is never larger.
@@ -66,11 +66,11 @@ impl LogIdentity {
             let position = error.column().saturating_sub(1) as u64;
             Malformed::new(position, format!("{error}"), "the JSON object of log.json")
         };
-        let Version { version } = serde_json::from_slice(bytes).map_err(broken)?;
+        let JsonObject(Version { version }) = serde_json::from_slice(bytes).map_err(broken)?;
         if version != VERSION {
             return Err(Malformed::unsupported(0, format!("log.json version {version}"), "version 1"));
         }
-        let json: Json = serde_json::from_slice(bytes).map_err(broken)?;
+        let JsonObject(json): JsonObject<Json> = serde_json::from_slice(bytes).map_err(broken)?;
         if !is_log_id(&json.log_id) {
             return Err(Malformed::new(0, format!("log_id {:?}", json.log_id), "32 lower-case hex digits"));
         }

@@ -37,6 +37,7 @@ fn anything_else_is_corrupt() {
         "",
         "{}",
         "[]",
+        "[1]",
         "null",
         "\u{feff}{}",
         r#"{"version": 1}"#,
