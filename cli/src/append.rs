@@ -1,6 +1,8 @@
 //! `kfs append`: records from a file or standard input into a partition.
 
+mod portion;
 mod report;
+mod signals;
 mod tally;
 
 use std::sync::Arc;
@@ -10,17 +12,22 @@ use indicatif::ProgressBar;
 use kfs_core::format::PartitionId;
 use kfs_core::{Append, BucketOptions, Error, ErrorKind, Writer};
 
+pub(crate) use self::portion::{Part, Portion};
 use self::report::{Range, Reporter};
+use self::signals::{Asked, Signals};
 use self::tally::Tally;
 use crate::args::{Acks, AppendArgs};
 use crate::context::{Context, no_progress};
 use crate::failure::{Failure, Outcome};
-use crate::input::{self, Chunk, Content, Origin};
+use crate::input::{self, Content, Found, Input, Origin};
 use crate::output;
 
 /// When nothing came for so long, the input pauses. Shorter ones are those of a busy pipe: to flush
 /// at each would make many small segments.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long an append that is to end at once waits to learn what became of its requests, and again for the
+/// last lines of its report.
+const AT_ONCE: Duration = Duration::from_millis(500);
 /// SIGPIPE: what other programs die of when nobody reads their output.
 const SIGPIPE: u8 = 13;
 
@@ -40,10 +47,14 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
             Origin::File(path) => output::progress(std::fs::metadata(path).map_or(0, |m| m.len())),
             Origin::Stdin => ProgressBar::hidden(),
         },
-        control_skipped: 0,
     };
-    let fed = job.feed(&args).await;
-    job.close(fed).await
+    let mut signals = Signals::listen();
+    let mut found = Found::default();
+    let fed = job.feed(&args, &mut signals, &mut found).await;
+    let ended = job.close(fed, &mut signals).await;
+    job.progress.finish_and_clear();
+    found.say();
+    job.verdict(ended, &signals)
 }
 
 struct Job<'a> {
@@ -53,39 +64,50 @@ struct Job<'a> {
     tally: Arc<Tally>,
     reporter: Option<Reporter>,
     progress: ProgressBar,
-    control_skipped: u64,
 }
 
 impl Job<'_> {
-    /// Appends the input, until it ends or something else does.
-    async fn feed(&mut self, args: &AppendArgs) -> Outcome {
-        let unread = self.reporter.as_ref().map(Reporter::unread);
-        let (stalled, tally) = (self.stalled(), self.tally.clone());
-        tokio::select! {
-            biased;
-            signal = signal() => Err(Failure::Signal(signal)),
-            error = tally.failure() => Err(error.into()),
-            () = or_never(unread) => Err(Failure::Signal(SIGPIPE)),
-            error = stalled => Err(error.into()),
-            fed = self.appends(args) => fed,
+    /// Appends the input until it ends, or something else does. A signal, or a report that can't be
+    /// written, ends the reading; what was read by then is appended still.
+    async fn feed(&self, args: &AppendArgs, signals: &mut Signals, found: &mut Found) -> Outcome {
+        let input = input::start(args.origin(), args.form());
+        let stop = input.stop();
+        let unwritten = or_never(self.reporter.as_ref().map(Reporter::unwritten));
+        let stalled = self.stalled();
+        let appends = self.appends(args, input, found);
+        tokio::pin!(unwritten, stalled, appends);
+        let mut report_fails = false;
+        loop {
+            tokio::select! {
+                biased;
+                asked = signals.next() => match asked {
+                    Asked::ToEnd(signal) => {
+                        say_that_it_ends(signal);
+                        stop.stop();
+                    }
+                    Asked::AtOnce(signal) => return Err(Failure::Cut(signal)),
+                },
+                error = self.tally.failure() => return Err(error.into()),
+                () = &mut unwritten, if !report_fails => {
+                    report_fails = true;
+                    stop.stop();
+                }
+                error = &mut stalled => return Err(error.into()),
+                fed = &mut appends => return fed,
+            }
         }
     }
 
-    async fn appends(&mut self, args: &AppendArgs) -> Outcome {
+    async fn appends(&self, args: &AppendArgs, mut input: Input, found: &mut Found) -> Outcome {
         if args.claim {
-            self.tally.enter();
-            let claimed = self.writer.claim().await;
-            self.tally.settle(claimed.clone());
-            if let (Some(reporter), Ok(offsets)) = (&self.reporter, claimed) {
-                let _ = reporter.sender().send(Range::new(offsets, true));
-            }
+            self.claim().await;
         }
-        let mut chunks = input::start(args.origin(), args.form());
+        let portion = args.portion();
         let mut last: Option<Append> = None;
         loop {
             let chunk = match &last {
                 Some(last) if args.acks == Acks::Durable => {
-                    let next = chunks.recv();
+                    let next = input.next();
                     tokio::pin!(next);
                     match self.context.runtime().timeout(PAUSE, &mut next).await {
                         Some(chunk) => chunk,
@@ -96,78 +118,162 @@ impl Job<'_> {
                         }
                     }
                 }
-                _ => chunks.recv().await,
+                _ => input.next().await,
             };
             let Some(chunk) = chunk else { return Ok(()) };
             let chunk = chunk?;
-            self.control_skipped += chunk.control_skipped;
-            let bytes = chunk.bytes;
-            if let Some(append) = self.append(chunk).await? {
+            found.add(&chunk.found);
+            if let Some(append) = self.append(chunk.content, &portion).await? {
                 last = Some(append);
             }
-            self.progress.inc(bytes);
+            self.progress.inc(chunk.bytes);
         }
     }
 
-    async fn append(&self, chunk: Chunk) -> Result<Option<Append>, Error> {
-        let admission = match chunk.content {
-            None => return Ok(None),
-            Some(Content::Batches(batches)) => self.writer.append(batches),
+    async fn claim(&self) {
+        self.tally.enter(0);
+        let claimed = self.writer.claim().await;
+        if let (Some(reporter), Ok(offsets)) = (&self.reporter, &claimed) {
+            let _ = reporter.sender().send(Range::new(*offsets, true));
+        }
+        self.tally.settle(0, claimed);
+    }
+
+    /// Hands a chunk of the input over, in portions; gives the last one's append.
+    async fn append(&self, content: Option<Content>, portion: &Portion) -> Result<Option<Append>, Error> {
+        let mut last = None;
+        match content {
+            None => {}
+            Some(Content::Batches(mut batches)) => {
+                while let Some((bytes, records)) = batches.next(|parts| portion.take(parts.iter().copied())) {
+                    last = Some(self.hand_over(records, self.writer.append(bytes)).await?);
+                }
+            }
             Some(Content::Records(records)) => {
                 let headers = records.headers();
-                self.writer.append_records(&records.as_new(&headers, self.context.now_ms()))
+                let all = records.as_new(&headers, self.context.now_ms());
+                let mut left = all.as_slice();
+                while !left.is_empty() {
+                    let (next, rest) = portion.of_records(left);
+                    left = rest;
+                    last = Some(self.hand_over(next.len() as u64, self.writer.append_records(next)).await?);
+                }
+            }
+        }
+        Ok(last)
+    }
+
+    async fn hand_over(
+        &self,
+        records: u64,
+        admission: impl Future<Output = Result<Append, Error>>,
+    ) -> Result<Append, Error> {
+        self.tally.enter(records);
+        let append = match admission.await {
+            Ok(append) => append,
+            Err(error) => {
+                self.tally.settle(records, Err(error.clone()));
+                return Err(error);
             }
         };
-        let append = admission.await?;
-        self.tally.enter();
         let (tally, report) = (self.tally.clone(), self.reporter.as_ref().map(Reporter::sender));
         append.on_settled(false, move |settled| {
             if let (Some(report), Ok(offsets)) = (report, &settled) {
                 // In the order of the appends: a flush settles them so, and flushes follow each other.
                 let _ = report.send(Range::new(*offsets, false));
             }
-            tally.settle(settled);
+            tally.settle(records, settled);
         });
-        Ok(Some(append))
+        Ok(append)
     }
 
-    /// Flushes what was read, however the reading ended, and says how all of it went.
-    async fn close(mut self, fed: Outcome) -> Outcome {
-        let ended = match fed {
-            Err(Failure::Error(error)) if error.kind() == ErrorKind::TimedOut => self.abandon(error).await,
-            fed => said(fed, self.flush().await),
+    /// Flushes what was read, however the reading ended, and writes the report to its end.
+    async fn close(&mut self, fed: Outcome, signals: &mut Signals) -> Outcome {
+        let flushed = match fed {
+            Err(Failure::Error(error)) if error.kind() == ErrorKind::TimedOut => Err(self.abandon(error).await),
+            Err(Failure::Cut(signal)) => self.cut(signal).await,
+            fed => fed.and(self.flush(signals).await),
         };
-        if let Some(reporter) = self.reporter.take() {
-            tokio::select! {
-                _ = reporter.end() => {}
-                signal = signal() => return Err(Failure::Signal(signal)),
-            }
-        }
-        self.progress.finish_and_clear();
-        if self.control_skipped > 0 {
-            output::note(&format!("{} control records were passed over; --raw keeps them", self.control_skipped));
-        }
-        let ended = said(ended, self.tally.first_error().map_or(Ok(()), |error| Err(error.into())));
-        if let (Err(Failure::Error(_)), Some(durable)) = (&ended, self.tally.durable()) {
-            output::note(&format!("durable before that: {} offsets, the last is {}", durable.offsets, durable.last));
-        }
-        ended
+        let reported = match self.reporter.take() {
+            Some(reporter) => self.report(reporter, &flushed, signals).await,
+            None => Ok(()),
+        };
+        flushed.and(reported)
     }
 
     /// As long as flushes land, the end may take its time.
-    async fn flush(&self) -> Outcome {
-        tokio::select! {
-            closed = self.writer.close(None) => Ok(closed?),
-            signal = signal() => Err(Failure::Signal(signal)),
-            error = self.stalled() => self.abandon(error).await,
+    async fn flush(&self, signals: &mut Signals) -> Outcome {
+        let (closed, stalled) = (self.writer.close(None), self.stalled());
+        tokio::pin!(closed, stalled);
+        loop {
+            tokio::select! {
+                closed = &mut closed => return Ok(closed?),
+                asked = signals.next() => match asked {
+                    Asked::ToEnd(signal) => say_that_it_ends(signal),
+                    Asked::AtOnce(signal) => return self.cut(signal).await,
+                },
+                error = &mut stalled => return Err(self.abandon(error).await),
+            }
         }
     }
 
     /// Ends the retries: each append learns what is known of it.
-    async fn abandon(&self, error: Error) -> Outcome {
+    async fn abandon(&self, error: Error) -> Failure {
         let closed = self.writer.close(Some(Duration::ZERO)).await;
         let stored = closed.err().and_then(|e| e.stored());
-        Err(stored.map_or(error.clone(), |stored| error.with_stored(stored)).into())
+        stored.map_or(error.clone(), |stored| error.with_stored(stored)).into()
+    }
+
+    /// The same at once, for a second signal.
+    async fn cut(&self, signal: u8) -> Outcome {
+        let closed = self.writer.close(Some(Duration::ZERO));
+        self.context.runtime().timeout(AT_ONCE, closed).await;
+        Err(Failure::Cut(signal))
+    }
+
+    /// Waits until the report is written.
+    async fn report(&self, reporter: Reporter, flushed: &Outcome, signals: &mut Signals) -> Outcome {
+        let unread = || output::note("the report was not written to its end: nobody reads on");
+        let written = reporter.end();
+        if let Err(Failure::Cut(_)) = flushed {
+            return self.context.runtime().timeout(AT_ONCE, written).await.unwrap_or_else(|| {
+                unread();
+                Ok(())
+            });
+        }
+        tokio::pin!(written);
+        loop {
+            tokio::select! {
+                written = &mut written => return written,
+                asked = signals.next() => match asked {
+                    Asked::ToEnd(signal) => say_that_it_ends(signal),
+                    Asked::AtOnce(signal) => {
+                        unread();
+                        return Err(Failure::Cut(signal));
+                    }
+                },
+            }
+        }
+    }
+
+    /// How the run ended. Whatever went wrong, it says what is durable.
+    fn verdict(&self, ended: Outcome, signals: &Signals) -> Outcome {
+        let ended = match ended {
+            // The first failure says more than what follows from it.
+            Ok(()) => self.tally.first_error().map_or(Ok(()), |error| Err(error.into())),
+            ended => ended,
+        };
+        match &ended {
+            Ok(()) => return signals.first().map_or(Ok(()), |signal| Err(Failure::Signal(signal))),
+            Err(Failure::Cut(signal)) => output::note(&format!("{}: ended at once", signals::name(*signal))),
+            Err(Failure::BrokenPipe) => output::note("nobody reads the report any more"),
+            Err(_) => {}
+        }
+        self.tally.say();
+        match ended {
+            Err(Failure::BrokenPipe) => Err(Failure::Signal(SIGPIPE)),
+            ended => ended,
+        }
     }
 
     /// Waits until appends are pending and none has settled for as long as patience lasts.
@@ -186,13 +292,9 @@ impl Job<'_> {
     }
 }
 
-/// What is said of two endings: the first that is an error. A signal says that all is durable, so it
-/// gives way.
-fn said(first: Outcome, second: Outcome) -> Outcome {
-    match (first, second) {
-        (Err(Failure::Signal(_)), Err(second)) => Err(second),
-        (first, second) => first.and(second),
-    }
+fn say_that_it_ends(signal: u8) {
+    let name = signals::name(signal);
+    output::note(&format!("{name}: no more is read; what was read is flushed. A second signal ends it at once"));
 }
 
 async fn or_never(event: Option<impl Future<Output = ()>>) {
@@ -200,34 +302,4 @@ async fn or_never(event: Option<impl Future<Output = ()>>) {
         Some(event) => event.await,
         None => std::future::pending().await,
     }
-}
-
-/// Waits for Ctrl-C, or SIGTERM where there is one; gives its number.
-async fn signal() -> u8 {
-    const SIGINT: u8 = 2;
-    let interrupted = async {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => SIGINT,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(unix)]
-    {
-        const SIGTERM: u8 = 15;
-        let terminated = async {
-            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-                Ok(mut signals) => match signals.recv().await {
-                    Some(()) => SIGTERM,
-                    None => std::future::pending().await,
-                },
-                Err(_) => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            signal = interrupted => signal,
-            signal = terminated => signal,
-        }
-    }
-    #[cfg(not(unix))]
-    interrupted.await
 }

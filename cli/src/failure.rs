@@ -16,8 +16,9 @@ Exit codes:
   4    another writer has the partition: conflict, fenced or contended
   5    the store can't be reached, refused, or made no progress within --timeout
   6    a fault of this program, or output that can't be written
-  130  append was interrupted (Ctrl-C), 143 terminated, 141 its report is read no more:
-       what it had read by then is durable";
+  130  append was interrupted (Ctrl-C), 143 terminated, 129 hung up: what it had read by then is durable,
+       unless it says on stderr that it ended at once
+  141  nobody reads append's report any more; it says on stderr what is durable";
 
 /// Why a run did not simply succeed.
 #[derive(Debug)]
@@ -28,8 +29,13 @@ pub(crate) enum Failure {
     Findings,
     /// Nobody reads the output any more. Not an error: `kfs cat … | head`.
     BrokenPipe,
+    /// The output can't be written: what the system says of it. A full disk beneath a redirection, as a
+    /// rule.
+    Unwritten(String),
     /// A signal asked for the end, and the work was ended in order.
     Signal(u8),
+    /// A second signal ended the work at once, which was said.
+    Cut(u8),
 }
 
 /// A result of the command.
@@ -63,7 +69,11 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
     ExitCode::from(match ended {
         Ok(()) | Err(Failure::BrokenPipe) => 0,
         Err(Failure::Findings) => 1,
-        Err(Failure::Signal(signal)) => signal.saturating_add(128),
+        Err(Failure::Signal(signal) | Failure::Cut(signal)) => signal.saturating_add(128),
+        Err(Failure::Unwritten(what)) => {
+            output::complain(&format!("the output can't be written: {what}"), "is the disk full that it goes to?");
+            6
+        }
         Err(Failure::Error(error)) => {
             output::complain(&one_line(&error), error.hint().unwrap_or_else(|| hint(error.kind())));
             exit_code(&error)

@@ -5,7 +5,6 @@ mod table;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kfs_core::{Error, ErrorKind};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -46,8 +45,7 @@ fn unwritten(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::BrokenPipe {
         return Failure::BrokenPipe;
     }
-    // A full disk beneath a redirection, as a rule.
-    Failure::Error(Error::new(ErrorKind::Internal, format!("the output can't be written: {error}")))
+    Failure::Unwritten(error.to_string())
 }
 
 /// An error on stderr: one line, and a line that says what to do.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use common::{Bucket, Killed, cases, file_of, member, run};
@@ -36,7 +36,7 @@ fn json_lines_come_back_as_they_went_in_in_every_encoding() {
 fn lines_are_values_byte_for_byte() {
     let bucket = Bucket::new();
     let input = b"first\r\n\nnot UTF-8 \xff\nwithout a newline at the end";
-    bucket.run_with("append --lines t/0", input).ok();
+    bucket.run_with("append --lines --verbatim t/0", input).ok();
     let text = bucket.run("cat t/0").ok_bytes();
     assert_eq!(text, [&input[..], b"\n"].concat());
     assert_eq!(bucket.run("cat t/0 --encoding hex --from 1 --count 2").ok(), "\n6e6f74205554462d3820ff\n");
@@ -141,46 +141,6 @@ fn a_line_by_line_writer_learns_of_each_line() {
     }
     drop(stdin);
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
-}
-
-#[test]
-fn a_signal_ends_the_reading_and_what_was_read_is_flushed() {
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let bucket = Bucket::new();
-        let mut command = bucket.kfs("append --lines --report --claim t/0 --acks buffered --flush-interval 1h");
-        let mut child = Killed(command.stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap());
-        let mut stdin = child.0.stdin.take().unwrap();
-        let mut report = BufReader::new(child.0.stdout.take().unwrap());
-        let mut line = String::new();
-        report.read_line(&mut line).unwrap();
-        assert_eq!(line, "{\"base_offset\": 0, \"last_offset\": 0, \"claim\": true}\n");
-        // More than a pipe holds: once it went in, most of it was read.
-        let input = "a line of input\n".repeat(20_000);
-        stdin.write_all(input.as_bytes()).unwrap();
-        let killed = std::process::Command::new("kill").args(["-s", signal, &child.0.id().to_string()]).status();
-        assert!(killed.unwrap().success());
-        let mut rest = String::new();
-        report.read_to_string(&mut rest).unwrap();
-        assert_eq!(child.0.wait().unwrap().code(), Some(code), "{signal}");
-        assert!(rest.starts_with("{\"base_offset\": 1,"), "{rest}");
-        let kept = bucket.run("cat t/0").ok();
-        assert!(!kept.is_empty() && input.starts_with(&kept));
-        let last: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
-        assert_eq!(last["last_offset"], kept.lines().count());
-    }
-}
-
-#[test]
-fn an_append_ends_when_nobody_reads_its_report() {
-    let bucket = Bucket::new();
-    let mut command = bucket.kfs("append --lines --report t/0 --flush-bytes 4KiB");
-    let mut child = Killed(command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
-    drop(child.0.stdout.take());
-    let mut stdin = child.0.stdin.take().unwrap();
-    while stdin.write_all(b"a line of input that never ends\n").is_ok() {}
-    let mut message = String::new();
-    child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
-    assert_eq!((child.0.wait().unwrap().code(), message.as_str()), (Some(141), ""));
 }
 
 #[test]

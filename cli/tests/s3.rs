@@ -112,3 +112,83 @@ fn a_store_that_goes_away_while_appends_are_pending_is_given_up() {
     server.restart();
     assert!(run_on(&server, "cat t/0", b"").ok().starts_with("kept\n"));
 }
+
+/// An append whose store goes away when its first line is durable; `more` is written to it then.
+fn with_the_store_away(
+    server: &mut S3Server,
+    partition: &str,
+    options: &str,
+    more: &[u8],
+) -> (common::Killed, std::process::ChildStdin) {
+    use std::io::{BufRead, BufReader, Write};
+    let mut command = on(server, &format!("append --lines {partition} --timeout 0 {options}"));
+    let mut child = common::Killed(command.stdin(std::process::Stdio::piped()).spawn().unwrap());
+    let mut stdin = child.0.stdin.take().unwrap();
+    stdin.write_all(b"kept\n").unwrap();
+    if options.contains("--report") {
+        let mut line = String::new();
+        BufReader::new(child.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line, "{\"base_offset\": 0, \"last_offset\": 0}\n");
+    } else {
+        while run_on(server, &format!("cat {partition}"), b"").stdout != b"kept\n" {}
+    }
+    server.kill();
+    stdin.write_all(more).unwrap();
+    (child, stdin)
+}
+
+fn terminate(child: &std::process::Child) {
+    let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    assert!(sent.unwrap().success());
+}
+
+/// Reads lines of a child's stderr until one holds `text`.
+fn wait_for(stderr: &mut impl std::io::BufRead, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "{text:?} was not said");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_an_append_while_the_store_is_away() {
+    use std::io::{BufReader, Read};
+    let Some(mut server) = S3Server::start() else { return };
+    for (partition, options) in [("reported/0", "--report"), ("silent/0", "")] {
+        // More than a pipe holds: once it went in, some of it was read.
+        let more = "a line of input\n".repeat(20_000);
+        let (mut child, stdin) = with_the_store_away(&mut server, partition, options, more.as_bytes());
+        let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+        terminate(&child.0);
+        wait_for(&mut stderr, "kfs: SIGTERM: ");
+        terminate(&child.0);
+        let mut message = String::new();
+        stderr.read_to_string(&mut message).unwrap();
+        assert_eq!(child.0.wait().unwrap().code(), Some(143), "{partition}: {message}");
+        assert!(message.contains("durable before that: 1 offsets, the last is"), "{partition}: {message}");
+        assert!(message.contains("not durable: ") && message.contains("stored"), "{partition}: {message}");
+        drop(stdin);
+        server.restart();
+    }
+}
+
+#[test]
+fn all_that_was_read_before_a_signal_is_flushed() {
+    use std::io::{BufReader, Read};
+    let Some(mut server) = S3Server::start() else { return };
+    const PIPE: usize = 64 << 10;
+    // More than the buffer takes: part of it waits between the reading and the writer.
+    let more = format!("{}\n", "x".repeat(999)).repeat(300);
+    let (mut child, stdin) = with_the_store_away(&mut server, "t/0", "--report --buffer-bytes 128KiB", more.as_bytes());
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    terminate(&child.0);
+    wait_for(&mut stderr, "kfs: SIGTERM: ");
+    server.restart();
+    let mut message = String::new();
+    stderr.read_to_string(&mut message).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(143), "{message}");
+    drop(stdin);
+    let kept = run_on(&server, "cat t/0 --from 1", b"").ok();
+    assert!(more.starts_with(&kept) && kept.len() + PIPE >= more.len() - 1000, "{} of {}", kept.len(), more.len());
+}

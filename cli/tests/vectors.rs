@@ -49,9 +49,11 @@ fn a_vectors_batches_go_through_raw_unchanged() {
         let start = member(&case, "base_offset");
         // Where batches leave gaps between them, an append renumbers.
         let dense = !case.ends_with("java-compacted") && !case.ends_with("offset-gaps");
-        bucket
-            .run_with(&format!("append --raw p/0 --start-offset {start} --index-interval {interval} --flush-bytes 64MiB --flush-interval 1h"), &raw)
-            .ok();
+        let settings =
+            format!("--start-offset {start} --index-interval {interval} --flush-bytes 64MiB --flush-interval 1h");
+        let copied = bucket.run_with(&format!("append --raw p/0 {settings}"), &raw);
+        assert_eq!(copied.code, Some(0), "{}: {}", case.display(), copied.stderr);
+        assert_eq!(copied.stderr.is_empty(), dense, "{}: {}", case.display(), copied.stderr);
         let back = bucket.run("cat p/0 --format raw").ok_bytes();
         assert_eq!(back.len(), raw.len(), "{}", case.display());
         if dense {

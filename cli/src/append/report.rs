@@ -43,10 +43,13 @@ pub(super) struct Reporter {
     ended: watch::Receiver<Option<Ended>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Ended {
-    InOrder,
-    NobodyReads,
+    Written,
+    /// Nobody reads it.
+    BrokenPipe,
+    /// What the system says of the output.
+    Unwritten(String),
 }
 
 impl Reporter {
@@ -55,8 +58,9 @@ impl Reporter {
         let (tell, ended) = watch::channel(None);
         context::thread(move || {
             let how = match print(&received) {
-                Ok(()) => Ended::InOrder,
-                Err(_) => Ended::NobodyReads,
+                Err(Failure::Unwritten(what)) => Ended::Unwritten(what),
+                Err(_) => Ended::BrokenPipe,
+                Ok(()) => Ended::Written,
             };
             let _ = tell.send(Some(how));
         });
@@ -68,11 +72,11 @@ impl Reporter {
         self.ranges.clone()
     }
 
-    /// Waits until nobody reads the report any more.
-    pub(super) fn unread(&self) -> impl Future<Output = ()> + 'static {
+    /// Waits until the report can't be written any more.
+    pub(super) fn unwritten(&self) -> impl Future<Output = ()> + 'static {
         let mut ended = self.ended.clone();
         async move {
-            if ended.wait_for(|how| *how == Some(Ended::NobodyReads)).await.is_err() {
+            if ended.wait_for(|how| matches!(how, Some(Ended::BrokenPipe | Ended::Unwritten(_)))).await.is_err() {
                 std::future::pending().await
             }
         }
@@ -82,8 +86,9 @@ impl Reporter {
     pub(super) async fn end(self) -> Outcome {
         let Reporter { ranges, mut ended } = self;
         drop(ranges);
-        match ended.wait_for(Option::is_some).await.map(|how| *how) {
-            Ok(Some(Ended::NobodyReads)) => Err(Failure::BrokenPipe),
+        match ended.wait_for(Option::is_some).await.map(|how| how.clone()) {
+            Ok(Some(Ended::BrokenPipe)) => Err(Failure::BrokenPipe),
+            Ok(Some(Ended::Unwritten(what))) => Err(Failure::Unwritten(what)),
             _ => Ok(()),
         }
     }

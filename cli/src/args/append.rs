@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use kfs_core::format::{Compression, CrcCheck};
 use kfs_core::{OnConflict, WriterOptions};
 
+use crate::append::Portion;
 use crate::encoding::Encoding;
 use crate::input::{Form, Origin};
 use crate::units;
@@ -19,13 +20,22 @@ const EXAMPLES: &str = r#"Input:
   "offset" is read and not used: the log gives the offset. Lines with "control": true are passed over
   and counted on stderr (--raw keeps control batches). Any other member is an error.
 
+  --lines: a line ends in a newline, or in a carriage return and a newline; neither is part of the value.
+  A UTF-8 byte order mark at the beginning is passed over, as it is before JSON lines. --verbatim keeps the
+  mark and the carriage returns, so that `kfs cat` gives back every byte.
+
+  --raw: zeros from the end of a batch to the end of the input are taken for the end, and named on stderr:
+  a broker may preallocate its files. Holes between the batches' offsets are closed, and counted on stderr.
+
   What was read before bad input is appended; the exit code is 2.
 
 Report (--report), a line on stdout for each range of offsets, once it is durable:
     {"base_offset": 0, "last_offset": 99}
   A claim's line has "claim": true as well.
 
-Ctrl-C and SIGTERM end the reading; what was read is flushed. A second one ends at once.
+Ctrl-C (SIGINT), SIGTERM and SIGHUP end the reading; what was read, up to its last whole line or batch, is
+flushed. A second signal ends at once, and stderr says what is durable and what is not. The exit code is 128
+and the signal's number, unless something fails.
 
 Examples:
   kfs append orders/0 < orders.jsonl
@@ -42,9 +52,12 @@ pub(crate) struct AppendArgs {
     /// Read this file; standard input when left out, or -.
     pub(crate) file: Option<PathBuf>,
 
-    /// A line is a record's value, without its newline.
+    /// A line is a record's value, without its line end (LF or CRLF).
     #[arg(long, conflicts_with_all = ["raw", "encoding"])]
     lines: bool,
+    /// With --lines, keep what Windows adds to text: a carriage return before a newline, a byte order mark.
+    #[arg(long, requires = "lines")]
+    verbatim: bool,
     /// Record batches (Kafka's magic 2), back to back. They keep all but offsets (and leader epoch, if given).
     #[arg(long, conflicts_with_all = ["encoding", "codec", "batch_bytes"])]
     raw: bool,
@@ -120,7 +133,7 @@ impl AppendArgs {
 
     pub(crate) fn form(&self) -> Form {
         match (self.lines, self.raw) {
-            (true, _) => Form::Lines,
+            (true, _) => Form::Lines { verbatim: self.verbatim },
             (_, true) => Form::Raw,
             _ => Form::Json(self.encoding),
         }
@@ -133,6 +146,20 @@ impl AppendArgs {
     /// Two segments' worth: one in flight, one that gathers.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.buffer_bytes.unwrap_or_else(|| self.flush_bytes.saturating_mul(2).max(16 << 20))
+    }
+
+    /// What one append holds at most, so that segments and the buffer keep to what is asked for, however much
+    /// one read of the input gives.
+    pub(crate) fn portion(&self) -> Portion {
+        // While one flush is under way the next gathers.
+        let share = self.buffer_bytes() / 2;
+        // Records up to this are one batch.
+        let batch = if self.flush_batches.is_some() && !self.raw { self.batch_bytes } else { usize::MAX };
+        Portion {
+            bytes: self.flush_bytes.min(share).min(batch),
+            records: self.flush_records.unwrap_or(u64::MAX),
+            batches: self.flush_batches.unwrap_or(usize::MAX),
+        }
     }
 
     pub(crate) fn writer_options(&self) -> WriterOptions {

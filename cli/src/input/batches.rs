@@ -7,35 +7,132 @@ use kfs_core::format::{BATCH_HEADER_LEN, Batch, BatchHeader, CrcCheck, Malformed
 use kfs_core::{Error, ErrorKind};
 
 use super::chunks::Buffer;
-use super::{Chunk, Content, Sender, hand_over};
+use super::{Chunk, Content, Found, Sender, hand_over};
+use crate::append::Part;
+
+/// Bytes that can't begin a batch when all are zero: a base offset of 0 and a length of 0.
+const ZEROS: usize = 12;
+
+/// Whole batches.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    bytes: Bytes,
+    /// Each batch's size and records.
+    parts: Vec<Part>,
+}
+
+impl Batches {
+    /// Takes batches from the front, as many as `choose` wants of those that are left: their bytes and how
+    /// many records they hold.
+    pub(crate) fn next(&mut self, choose: impl FnOnce(&[Part]) -> usize) -> Option<(Bytes, u64)> {
+        if self.parts.is_empty() {
+            return None;
+        }
+        let count = choose(&self.parts).clamp(1, self.parts.len());
+        let (mut bytes, mut records) = (0_usize, 0_u64);
+        for part in self.parts.drain(..count) {
+            bytes = bytes.saturating_add(part.bytes);
+            records = records.saturating_add(part.records);
+        }
+        Some((self.bytes.split_to(bytes.min(self.bytes.len())), records))
+    }
+}
 
 /// Checks each batch, its CRC too, and hands over those that were read together.
 pub(super) fn read(input: impl Read, send: &Sender) -> Result<(), Error> {
-    let mut buffer = Buffer::new(input);
-    let mut position = 0_u64;
+    let mut reading = Reading { buffer: Buffer::new(input), position: 0, next_offset: None };
     loop {
-        buffer.more()?;
-        let len = whole(buffer.bytes(), position)?;
+        reading.buffer.more()?;
+        if reading.stands_at_zeros() {
+            let zeros = reading.zeros()?;
+            let found = Found { zeros: Some((reading.position, zeros)), ..Found::default() };
+            hand_over(send, Chunk { bytes: zeros, found, ..Chunk::default() });
+            return Ok(());
+        }
+        let len = whole(reading.buffer.bytes(), reading.position)?;
         if len > 0 {
             // A copy of its own size: what waits for a flush holds no more memory than it counts.
-            let bytes = Bytes::copy_from_slice(buffer.bytes().get(..len).unwrap_or_default());
-            drop(buffer.take(len));
-            let (good, fault) = check(&bytes);
-            let content = (good > 0).then(|| Content::Batches(bytes.slice(..good)));
-            if !hand_over(send, Chunk { content, bytes: len as u64, control_skipped: 0 }) {
+            let bytes = Bytes::copy_from_slice(reading.buffer.bytes().get(..len).unwrap_or_default());
+            drop(reading.buffer.take(len));
+            let (chunk, fault) = reading.check(&bytes);
+            if !hand_over(send, chunk) {
                 return Ok(());
             }
             if let Some(malformed) = fault {
-                return Err(not_a_batch(malformed, position));
+                return Err(not_a_batch(malformed, reading.position));
             }
-            position = position.saturating_add(len as u64);
+            reading.position = reading.position.saturating_add(len as u64);
         }
-        if buffer.ended() {
-            return match buffer.bytes().len() {
+        if reading.buffer.ended() {
+            return match reading.buffer.bytes().len() {
                 0 => Ok(()),
-                left => Err(refuse(position, &format!("the input ends {left} bytes into a batch"))),
+                left => Err(refuse(reading.position, &format!("the input ends {left} bytes into a batch"))),
             };
         }
+    }
+}
+
+struct Reading<R> {
+    buffer: Buffer<R>,
+    /// Of the buffer's front in the input.
+    position: u64,
+    /// The end of the batch that was read last.
+    next_offset: Option<i64>,
+}
+
+impl<R: Read> Reading<R> {
+    fn stands_at_zeros(&self) -> bool {
+        let bytes = self.buffer.bytes();
+        let enough = bytes.len() >= ZEROS || (self.buffer.ended() && !bytes.is_empty());
+        enough && bytes.iter().take(ZEROS).all(|b| *b == 0)
+    }
+
+    /// How many zeros the input ends with from here.
+    ///
+    /// # Errors
+    /// When something else follows them.
+    fn zeros(&mut self) -> Result<u64, Error> {
+        let mut zeros = 0_u64;
+        loop {
+            let bytes = self.buffer.bytes().len();
+            if let Some(at) = self.buffer.bytes().iter().position(|b| *b != 0) {
+                let zeros = zeros.saturating_add(at as u64);
+                return Err(refuse(self.position, &format!("found {zeros} zeros and then other bytes")));
+            }
+            zeros = zeros.saturating_add(bytes as u64);
+            drop(self.buffer.take(bytes));
+            if self.buffer.ended() {
+                return Ok(zeros);
+            }
+            self.buffer.more()?;
+        }
+    }
+
+    /// The good batches at the front of the bytes, and what is wrong with the one after them.
+    fn check(&mut self, bytes: &Bytes) -> (Chunk, Option<Malformed>) {
+        let (mut good, mut fault) = (0, None);
+        let (mut parts, mut found) = (Vec::new(), Found::default());
+        while good < bytes.len() {
+            let batch = match Batch::parse(bytes, good, CrcCheck::Verify) {
+                Ok(batch) => batch,
+                Err(malformed) => {
+                    fault = Some(malformed);
+                    break;
+                }
+            };
+            let header = batch.header();
+            let missing = self.next_offset.and_then(|next| header.base_offset.checked_sub(next)).unwrap_or(0);
+            if missing > 0 {
+                found.holes = found.holes.saturating_add(1);
+                found.hole_offsets = found.hole_offsets.saturating_add(missing.unsigned_abs());
+            }
+            self.next_offset = Some(header.next_offset());
+            let records = u64::try_from(header.record_count).unwrap_or(0);
+            parts.push(Part { bytes: batch.bytes().len(), records, batches: 1 });
+            good = good.saturating_add(batch.bytes().len());
+        }
+        let content = (good > 0).then(|| Content::Batches(Batches { bytes: bytes.slice(..good), parts }));
+        (Chunk { content, bytes: bytes.len() as u64, found }, fault)
     }
 }
 
@@ -55,18 +152,6 @@ fn whole(bytes: &[u8], position: u64) -> Result<usize, Error> {
         }
     }
     Ok(at)
-}
-
-/// Bytes of good batches at the front, and what is wrong with the one after them.
-fn check(bytes: &Bytes) -> (usize, Option<Malformed>) {
-    let mut at = 0;
-    while at < bytes.len() {
-        match Batch::parse(bytes, at, CrcCheck::Verify) {
-            Ok(batch) => at = at.saturating_add(batch.bytes().len()),
-            Err(malformed) => return (at, Some(malformed)),
-        }
-    }
-    (at, None)
 }
 
 fn not_a_batch(malformed: Malformed, position: u64) -> Error {

@@ -40,7 +40,10 @@ impl<R: Read> Buffer<R> {
         };
         self.bytes.truncate(had.saturating_add(*read.as_ref().unwrap_or(&0)));
         self.ended = self.bytes.len() == had;
-        read.map(drop).map_err(|error| Error::new(ErrorKind::Unavailable, format!("the input can't be read: {error}")))
+        read.map(drop).map_err(|error| {
+            let kind = if error.kind() == Io::IsADirectory { ErrorKind::InvalidInput } else { ErrorKind::Unavailable };
+            Error::new(kind, format!("the input can't be read: {error}")).with_hint("name a file, or feed a pipe")
+        })
     }
 
     /// Takes the first `len` bytes; a later reading starts behind them.

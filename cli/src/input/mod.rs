@@ -5,21 +5,27 @@
 
 mod batches;
 mod chunks;
+mod found;
 mod lines;
 mod records;
+mod stop;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use kfs_core::Error;
 use tokio::sync::mpsc;
 
+use self::stop::Watched;
 use crate::encoding::Encoding;
 use crate::failure;
 
+pub(crate) use batches::Batches;
+pub(crate) use found::Found;
 pub(crate) use records::Records;
+pub(crate) use stop::Stop;
 
 /// Chunks read ahead of the writer.
 const AHEAD: usize = 2;
@@ -36,48 +42,85 @@ pub(crate) enum Origin {
 pub(crate) enum Form {
     /// A JSON object a line.
     Json(Encoding),
-    /// A line is a value.
-    Lines,
+    /// A line is a value; `verbatim` with all of it but the newline.
+    Lines { verbatim: bool },
     /// Record batches back to back.
     Raw,
 }
 
-/// What is appended at once: all of it gets into one segment.
+/// What is to be appended.
 #[derive(Debug)]
 pub(crate) enum Content {
     Records(Records),
     /// Whole batches, their CRCs checked.
-    Batches(Bytes),
+    Batches(Batches),
 }
 
 /// A part of the input.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Chunk {
     /// `None` when the bytes held no record.
     pub(crate) content: Option<Content>,
     /// Bytes of input that it came from.
     pub(crate) bytes: u64,
-    /// Control records that were passed over.
-    pub(crate) control_skipped: u64,
+    /// What is to be said of them.
+    pub(crate) found: Found,
 }
 
-/// Starts to read. The channel closes at the end of the input, after an error too.
-pub(crate) fn start(origin: Origin, form: Form) -> mpsc::Receiver<Result<Chunk, Error>> {
-    let (send, receive) = mpsc::channel(AHEAD);
-    let read = move || {
+/// The input as it is read.
+pub(crate) struct Input {
+    chunks: mpsc::Receiver<Result<Chunk, Error>>,
+    stop: Arc<Stop>,
+}
+
+/// Starts to read.
+pub(crate) fn start(origin: Origin, form: Form) -> Input {
+    let (send, chunks) = mpsc::channel(AHEAD);
+    let stop = Arc::new(Stop::default());
+    let watch = stop.clone();
+    crate::context::thread(move || {
         let ended = match &origin {
-            Origin::Stdin => read(std::io::stdin().lock(), form, &send),
+            Origin::Stdin => read(Watched::new(std::io::stdin().lock(), &watch), form, &send),
             Origin::File(path) => match File::open(path) {
-                Ok(file) => read(file, form, &send),
+                Ok(file) => read(Watched::new(file, &watch), form, &send),
                 Err(error) => Err(failure::file(path, error)),
             },
         };
-        if let Err(error) = ended {
+        if let Err(error) = ended
+            && !watch.has_cut()
+        {
             let _ = send.blocking_send(Err(error));
         }
-    };
-    crate::context::thread(read);
-    receive
+    });
+    Input { chunks, stop }
+}
+
+impl Input {
+    /// Ends the reading when it is asked to.
+    pub(crate) fn stop(&self) -> Arc<Stop> {
+        self.stop.clone()
+    }
+
+    /// The next chunk; `None` at the end of the input, after an error, and when the reading was stopped and
+    /// all that was read by then was given. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Result<Chunk, Error>> {
+        loop {
+            let changed = self.stop.changed();
+            if self.stop.is_asked_for() {
+                // Asked before the channel is looked into: a reader that waits has handed over all it had.
+                let waits = self.stop.reader_waits();
+                match self.chunks.try_recv() {
+                    Ok(chunk) => return Some(chunk),
+                    Err(mpsc::error::TryRecvError::Empty) if !waits => {}
+                    Err(_) => return None,
+                }
+            }
+            tokio::select! {
+                chunk = self.chunks.recv() => return chunk,
+                () = changed => {}
+            }
+        }
+    }
 }
 
 type Sender = mpsc::Sender<Result<Chunk, Error>>;
@@ -85,7 +128,7 @@ type Sender = mpsc::Sender<Result<Chunk, Error>>;
 fn read(input: impl Read, form: Form, send: &Sender) -> Result<(), Error> {
     match form {
         Form::Json(encoding) => lines::read_json(input, encoding, send),
-        Form::Lines => lines::read_lines(input, send),
+        Form::Lines { verbatim } => lines::read_lines(input, verbatim, send),
         Form::Raw => batches::read(input, send),
     }
 }

@@ -1,0 +1,176 @@
+//! How `kfs append` ends early: signals, a report that can't be written, and what it says is durable.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use common::{Bucket, Killed};
+use serde_json::Value;
+
+fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    assert!(sent.expect("run kill").success());
+}
+
+fn spawn(mut command: Command) -> Killed {
+    Killed(command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("run kfs"))
+}
+
+/// Reads lines of stderr up to the one that holds `text`.
+fn wait_for(stderr: &mut BufReader<ChildStderr>, text: &str) -> String {
+    let mut seen = String::new();
+    loop {
+        let from = seen.len();
+        assert_ne!(stderr.read_line(&mut seen).expect("read stderr"), 0, "{text:?} was not said: {seen}");
+        if seen[from..].contains(text) {
+            return seen;
+        }
+    }
+}
+
+#[test]
+fn each_signal_ends_the_reading_and_what_was_read_is_flushed() {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let bucket = Bucket::new();
+        let mut child = spawn(bucket.kfs("append --lines --report --claim t/0 --acks buffered --flush-interval 1h"));
+        let mut stdin = child.0.stdin.take().unwrap();
+        let mut report = BufReader::new(child.0.stdout.take().unwrap());
+        let mut line = String::new();
+        report.read_line(&mut line).unwrap();
+        assert_eq!(line, "{\"base_offset\": 0, \"last_offset\": 0, \"claim\": true}\n");
+        // More than a pipe holds: once it went in, most of it was read.
+        let input = "a line of input\n".repeat(20_000);
+        stdin.write_all(input.as_bytes()).unwrap();
+        send(signal, &child.0);
+        let mut rest = String::new();
+        report.read_to_string(&mut rest).unwrap();
+        let mut message = String::new();
+        child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+        assert_eq!(child.0.wait().unwrap().code(), Some(code), "{signal}: {message}");
+        assert!(message.starts_with(&format!("kfs: SIG{signal}: ")), "{message}");
+        assert!(rest.starts_with("{\"base_offset\": 1,"), "{rest}");
+        let kept = bucket.run("cat t/0").ok();
+        assert!(!kept.is_empty() && input.starts_with(&kept));
+        let last: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
+        assert_eq!(last["last_offset"], kept.lines().count());
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_when_it_starts_stays_ignored() {
+    let bucket = Bucket::new();
+    // As nohup does it.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "trap '' HUP; exec \"$0\" append --lines --report t/0", env!("CARGO_BIN_EXE_kfs")])
+        .env("KFS_BUCKET", bucket.url())
+        .stdout(Stdio::piped());
+    let mut child = spawn(command);
+    let mut stdin = child.0.stdin.take().unwrap();
+    let mut report = BufReader::new(child.0.stdout.take().unwrap());
+    let mut line = String::new();
+    for offset in 0..2 {
+        stdin.write_all(b"x\n").unwrap();
+        line.clear();
+        report.read_line(&mut line).unwrap();
+        assert_eq!(line, format!("{{\"base_offset\": {offset}, \"last_offset\": {offset}}}\n"));
+        send("HUP", &child.0);
+    }
+    drop(stdin);
+    assert_eq!(child.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_report_that_can_not_be_written_is_said_with_what_is_durable() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    let bucket = Bucket::new();
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = bucket.kfs("append --lines --report t/0");
+    command.stdout(full());
+    let message = common::finish(command, b"1\n2\n3\n").failed(6);
+    assert!(message.contains("durable before that: 3 offsets, the last is 2"), "{message}");
+    assert!(message.contains("kfs: the output can't be written: No space left on device"), "{message}");
+    assert!(message.contains("\nhint: ") && !message.contains("internal") && !message.contains("report this"));
+    // Any other output likewise.
+    for arguments in ["cat t/0", "ls", "verify t/0", "inspect t/0 --offset 0", "repair t/0"] {
+        let mut command = bucket.kfs(arguments);
+        command.stdout(full());
+        let message = common::finish(command, b"").failed(6);
+        assert!(message.starts_with("kfs: the output can't be written: No space"), "{arguments}: {message}");
+    }
+}
+
+#[test]
+fn an_append_without_an_end_is_ended_by_a_report_that_can_not_be_written() {
+    let bucket = Bucket::new();
+    let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
+    let mut command = bucket.kfs("append --lines --report t/0 --flush-bytes 4KiB");
+    command.stdout(full);
+    let mut child = spawn(command);
+    let mut stdin = child.0.stdin.take().unwrap();
+    while stdin.write_all(b"a line of input that never ends\n").is_ok() {}
+    let mut message = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(6), "{message}");
+    let kept = bucket.run("cat t/0").ok().lines().count();
+    assert!(message.contains(&format!("durable before that: {kept} offsets")), "{kept}: {message}");
+}
+
+#[test]
+fn an_append_ends_when_nobody_reads_its_report_and_says_what_is_durable() {
+    let bucket = Bucket::new();
+    let mut child = spawn(bucket.kfs("append --lines --report t/0 --flush-bytes 4KiB"));
+    drop(child.0.stdout.take());
+    let mut stdin = child.0.stdin.take().unwrap();
+    while stdin.write_all(b"a line of input that never ends\n").is_ok() {}
+    let mut message = String::new();
+    child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(141), "{message}");
+    let kept = bucket.run("cat t/0").ok().lines().count();
+    assert!(message.contains("nobody reads the report"), "{message}");
+    assert!(message.contains(&format!("durable before that: {kept} offsets")), "{kept}: {message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_append_whose_report_is_not_read_on_ends_at_the_second_signal() {
+    let bucket = Bucket::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    fill(&writer);
+    let mut command = bucket.kfs("append --lines --report t/0");
+    command.stdout(writer);
+    let mut child = spawn(command);
+    let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+    child.0.stdin.take().unwrap().write_all(b"a\nb\n").unwrap();
+    // It is durable; only its report is not read.
+    while bucket.run("cat t/0").text() != "a\nb\n" {}
+    send("TERM", &child.0);
+    wait_for(&mut stderr, "kfs: SIGTERM: ");
+    assert!(child.0.try_wait().unwrap().is_none());
+    send("TERM", &child.0);
+    let mut message = String::new();
+    stderr.read_to_string(&mut message).unwrap();
+    assert_eq!(child.0.wait().unwrap().code(), Some(143), "{message}");
+    assert!(message.contains("the report was not written to its end"), "{message}");
+    assert!(message.contains("durable before that: 2 offsets, the last is 1"), "{message}");
+    drop(reader);
+}
+
+/// Fills a pipe, so that the next write to it blocks.
+#[cfg(target_os = "linux")]
+fn fill(pipe: &std::io::PipeWriter) {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::OpenOptionsExt;
+    const O_NONBLOCK: i32 = 0o4000;
+    let path = format!("/proc/self/fd/{}", pipe.as_raw_fd());
+    let mut pipe = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path).unwrap();
+    for chunk in [4096, 1] {
+        while pipe.write_all(&vec![b'.'; chunk]).is_ok() {}
+    }
+}
