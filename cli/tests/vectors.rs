@@ -53,7 +53,9 @@ fn a_vectors_batches_go_through_raw_unchanged() {
             format!("--start-offset {start} --index-interval {interval} --flush-bytes 64MiB --flush-interval 1h");
         let copied = bucket.run_with(&format!("append --raw p/0 {settings}"), &raw);
         assert_eq!(copied.code, Some(0), "{}: {}", case.display(), copied.stderr);
-        assert_eq!(copied.stderr.is_empty(), dense, "{}: {}", case.display(), copied.stderr);
+        // Those of offset-gaps lie within a batch.
+        let holes = case.ends_with("java-compacted");
+        assert_eq!(!copied.stderr.is_empty(), holes, "{}: {}", case.display(), copied.stderr);
         let back = bucket.run("cat p/0 --format raw").ok_bytes();
         assert_eq!(back.len(), raw.len(), "{}", case.display());
         if dense {
