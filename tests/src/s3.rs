@@ -32,6 +32,8 @@ pub struct S3Server {
     address: SocketAddr,
     /// Removed when the server is gone.
     root: TempDir,
+    /// Its certificate and key, where it speaks TLS.
+    tls: Option<[PathBuf; 2]>,
 }
 
 impl S3Server {
@@ -41,6 +43,15 @@ impl S3Server {
     /// # Panics
     /// When the server does not start; in CI also when it is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Like [`start`](Self::start), but it speaks TLS, with a certificate and a key in PEM files.
+    pub fn start_tls(certificate: PathBuf, key: PathBuf) -> Option<Self> {
+        Self::start_with(Some([certificate, key]))
+    }
+
+    fn start_with(tls: Option<[PathBuf; 2]>) -> Option<Self> {
         let Some(binary) = binary() else {
             crate::skip("versitygw is not installed; run `make servers` (needs Go)");
             return None;
@@ -50,9 +61,9 @@ impl S3Server {
         std::fs::create_dir(root.path().join(BUCKET)).expect("make the bucket");
         for attempt in 1..=PORT_TRIES {
             let address = free_address();
-            let mut child = spawn(&binary, address, &root);
+            let mut child = spawn(&binary, address, &root, tls.as_ref());
             match wait_until_ready(&mut child, address) {
-                Ok(()) => return Some(S3Server { binary, child, address, root }),
+                Ok(()) => return Some(S3Server { binary, child, address, root, tls }),
                 Err(reason) => {
                     stop(&mut child);
                     assert!(attempt < PORT_TRIES, "versitygw did not start on {address}: {reason}");
@@ -64,7 +75,7 @@ impl S3Server {
 
     /// Where it listens, as in `http://127.0.0.1:7070`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
     }
 
     /// The bucket's URL with this prefix, as in `s3://kfs-test/a/b`.
@@ -120,7 +131,7 @@ impl S3Server {
     /// When it does not start.
     pub fn restart(&mut self) {
         stop(&mut self.child);
-        self.child = spawn(&self.binary, self.address, &self.root);
+        self.child = spawn(&self.binary, self.address, &self.root, self.tls.as_ref());
         if let Err(reason) = wait_until_ready(&mut self.child, self.address) {
             panic!("versitygw did not start again on {}: {reason}", self.address);
         }
@@ -149,9 +160,12 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("ask for the port")
 }
 
-fn spawn(binary: &PathBuf, address: SocketAddr, root: &TempDir) -> Child {
+fn spawn(binary: &PathBuf, address: SocketAddr, root: &TempDir, tls: Option<&[PathBuf; 2]>) -> Child {
+    let tls =
+        tls.map(|[certificate, key]| ["--cert".as_ref(), certificate.as_os_str(), "--key".as_ref(), key.as_ref()]);
     Command::new(binary)
         .args(["--port", &address.to_string(), "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", REGION])
+        .args(tls.into_iter().flatten())
         // Without it every request opens a connection.
         .args(["--quiet", "--keep-alive", "posix"])
         .arg(root.path())

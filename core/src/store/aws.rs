@@ -1,17 +1,19 @@
 //! S3, by object_store's client: one for reads that tries again, one for commits that does not.
 
+mod credentials;
+mod http;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::client::{
-    ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
-};
-use object_store::{ClientOptions, RetryConfig};
+use object_store::client::ClientConfigKey;
 
+use self::credentials::Noted;
+use self::http::Connector;
 use super::list::Lister;
-use super::meter::Attempt;
+use super::secrets::Secrets;
 use super::{Kind, Store, StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,12 +31,17 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     let builder = configured(options)?.with_bucket_name(bucket).with_disable_bulk_delete(true);
     check_endpoint(&builder)?;
     check_credentials(&builder)?;
-    let builder = builder
-        .with_http_connector(CountingConnector)
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NEVER);
-    let failed = |error: object_store::Error| {
-        Error::new(ErrorKind::InvalidInput, format!("the S3 settings can't be used: {}", failure::text(&error)))
+    let secrets = Arc::new(Secrets::default());
+    let connector = Connector { secrets: secrets.clone(), roots: ca_bundle(options)?, proxies: true };
+    let own = credentials::of(&builder, &connector)?;
+    let builder =
+        builder.with_http_connector(connector).with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NEVER);
+    let failed = |error: object_store::Error| unusable(&error);
+    let inner = match own {
+        Some(own) => own,
+        None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
+    let builder = builder.with_credentials(Arc::new(Noted { inner, secrets }));
 
     let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
     let mut reads = builder.clone().with_retry(RetryConfig {
@@ -49,20 +56,44 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
 
     // A PUT that is tried again finds its own object and is told of a conflict; so the log tries
     // again itself. The client's silence counts from the beginning of an upload: none here.
-    let commits = builder
-        .with_credentials(reads.credentials().clone())
-        .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-        .with_config(silence, NEVER);
+    let commits =
+        builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() }).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
     let kind = Kind { single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
     Ok(Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), kind, options))
 }
 
+fn unusable(error: &object_store::Error) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("the S3 settings can't be used: {}", failure::text(error)))
+}
+
+/// The setting for the certificates to trust; object_store does not know it.
+const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+
+/// The certificates of `AWS_CA_BUNDLE`, a PEM file. As with AWS's own tools only these are trusted then.
+fn ca_bundle(options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>> {
+    let given = options.config.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(CA_BUNDLE));
+    let file = match given {
+        Some((_, file)) => Some(file.into()),
+        None => options.environment.then(|| std::env::var_os(CA_BUNDLE)).flatten(),
+    };
+    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
+    let shown = std::path::Path::new(&file).display().to_string();
+    let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{CA_BUNDLE} ({shown}) {what}"));
+    let bytes = std::fs::read(&file).map_err(|error| invalid(format!("can't be read: {error}")))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&bytes)
+        .map_err(|error| invalid(format!("can't be understood: {}", failure::text(&error))))?;
+    if certificates.is_empty() {
+        return Err(invalid("holds no certificate in PEM form".into()));
+    }
+    Ok(Some(certificates))
+}
+
 /// The settings: of the environment, and over them the caller's.
 fn configured(options: &StoreOptions) -> Result<AmazonS3Builder> {
     let mut builder = if options.environment { AmazonS3Builder::from_env() } else { AmazonS3Builder::new() };
-    for (name, value) in &options.config {
+    for (name, value) in options.config.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CA_BUNDLE)) {
         let lower = name.to_ascii_lowercase();
         let unknown = || {
             Error::new(ErrorKind::InvalidInput, format!("{} is no setting for S3", name.escape_default()))
@@ -138,35 +169,6 @@ fn check_credentials(builder: &AmazonS3Builder) -> Result<()> {
 /// As object_store reads booleans.
 fn is_true(value: Option<&str>) -> bool {
     value.is_some_and(|value| ["1", "true", "on", "yes", "y"].iter().any(|yes| value.eq_ignore_ascii_case(yes)))
-}
-
-/// Makes clients that count the tries of our requests, and keep their status.
-#[derive(Debug)]
-struct CountingConnector;
-
-impl HttpConnector for CountingConnector {
-    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Counting(ReqwestConnector::default().connect(options)?)))
-    }
-}
-
-#[derive(Debug)]
-struct Counting(HttpClient);
-
-#[async_trait]
-impl HttpService for Counting {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        // Requests for credentials carry none.
-        let attempt = request.extensions().get::<Attempt>().cloned();
-        if let Some(attempt) = &attempt {
-            attempt.on_the_wire(u64::try_from(request.body().content_length()).unwrap_or(u64::MAX));
-        }
-        let answer = self.0.execute(request).await;
-        if let (Some(attempt), Ok(answer)) = (&attempt, &answer) {
-            attempt.answered(answer.status().as_u16());
-        }
-        answer
-    }
 }
 
 #[cfg(test)]

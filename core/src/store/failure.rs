@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use super::secrets::strip_by_pattern;
 use crate::error::{Error, ErrorKind};
 
 /// How much of a store's own text a message holds, in characters.
@@ -147,6 +148,13 @@ fn by_transport(error: &object_store::Error, status: Option<u16>, text: &str) ->
         // Where object_store has no path to say it of, as for listings.
         Some(401 | 403) => return denied(text),
         Some(404) => return absent(error),
+        Some(status @ (301 | 302 | 303 | 307 | 308)) => {
+            let message = format!("the store answered {status}, a redirect, which is not followed: {text}");
+            return Error::new(ErrorKind::InvalidInput, message).with_hint(
+                "name the bucket's own region (AWS_REGION) and the server's own address (AWS_ENDPOINT_URL): \
+                 credentials are sent to no other",
+            );
+        }
         Some(501) => return Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}")),
         Some(status) if (400..500).contains(&status) && status != 429 => {
             return Error::new(ErrorKind::InvalidInput, format!("the store answered {status}: {text}"));
@@ -191,7 +199,7 @@ fn code(text: &str) -> Option<&str> {
     between(text, "<Code>", "</Code>")
 }
 
-fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
+pub(super) fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(open)?;
     rest.split_once(close).map(|(inner, _)| inner)
 }
@@ -215,6 +223,7 @@ pub(crate) fn text(error: &dyn StdError) -> String {
         }
         words.push_str(&without_secrets(word));
     }
+    let words = strip_by_pattern(&words);
     match words.char_indices().nth(TEXT_LIMIT) {
         Some((at, _)) => format!("{}...", words.get(..at).unwrap_or_default()),
         None => words,

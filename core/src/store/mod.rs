@@ -18,6 +18,7 @@ mod location;
 mod meter;
 mod ops;
 mod options;
+mod secrets;
 mod types;
 
 #[cfg(test)]

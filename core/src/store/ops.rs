@@ -170,7 +170,7 @@ impl Store {
             _ => match status {
                 // A server that refuses so has not acted. 408 is a time-out, 409 and 429 are not
                 // answered alike by all.
-                Some(status) => (400..500).contains(&status) && !matches!(status, 408 | 409 | 429),
+                Some(status) => (300..500).contains(&status) && !matches!(status, 408 | 409 | 429),
                 None => failure::never_sent(error),
             },
         };

@@ -10,6 +10,9 @@ use tokio::net::TcpListener;
 use crate::store::{Created, Identity, ReadRange, Store, StoreOptions, Version};
 use crate::{Error, ErrorKind};
 
+mod credentials;
+mod hostile;
+
 const SECRET: &str = "hunter2hunter2";
 
 #[derive(Debug)]
@@ -45,10 +48,15 @@ fn options(endpoint: &str) -> StoreOptions {
 }
 
 /// Runs `work` with a store on a server that answers `script`, and gives what it was asked.
-async fn with<T>(mut script: impl FnMut(&Request) -> Reply, work: impl AsyncFnOnce(Store) -> T) -> (T, Vec<Request>) {
+async fn with<T>(script: impl FnMut(&Request) -> Reply, work: impl AsyncFnOnce(Store) -> T) -> (T, Vec<Request>) {
+    served(script, async |endpoint: &str| work(Store::open("s3://logs/some/prefix", &options(endpoint)).unwrap()).await)
+        .await
+}
+
+/// Runs `work` beside a server that answers `script`, and gives what it was asked.
+async fn served<T>(mut script: impl FnMut(&Request) -> Reply, work: impl AsyncFnOnce(&str) -> T) -> (T, Vec<Request>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let store = Store::open("s3://logs/some/prefix", &options(&endpoint)).unwrap();
     let requests = Mutex::new(Vec::new());
     let server = async {
         loop {
@@ -71,7 +79,7 @@ async fn with<T>(mut script: impl FnMut(&Request) -> Reply, work: impl AsyncFnOn
         }
     };
     let done = tokio::select! {
-        done = work(store) => done,
+        done = work(&endpoint) => done,
         () = server => unreachable!(),
     };
     (done, requests.into_inner().unwrap())

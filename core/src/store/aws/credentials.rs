@@ -1,0 +1,304 @@
+//! Credentials: those that are set, and temporary ones of containers and web identities. object_store's own ways send a token to any host in
+//! plain text, put one into a URL, and panic where a token's file ends in a newline.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use object_store::ClientOptions;
+use object_store::StaticCredentialProvider;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, AwsCredential, AwsCredentialProvider};
+use object_store::client::{
+    CredentialProvider, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
+};
+use tokio::sync::Mutex;
+use url::{Host, Url};
+
+use super::http::{Connector, short};
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::{Clock, SystemClock};
+use crate::store::failure::{Effect, Failure, between, text};
+use crate::store::secrets::Secrets;
+
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// Credentials are renewed this long before they run out, as object_store does.
+const EARLIER_MS: i64 = 300_000;
+/// The longest token, in bytes.
+const TOKEN_LIMIT: u64 = 64 * 1024;
+/// Where the agents of ECS and EKS give credentials to containers.
+const CONTAINER_V4: [[u8; 4]; 2] = [[169, 254, 170, 2], [169, 254, 170, 23]];
+const CONTAINER_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23];
+/// Where a cloud machine gives its own.
+const MACHINE_V4: [[u8; 4]; 1] = [[169, 254, 169, 254]];
+const MACHINE_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+
+/// The provider for these settings, or `None` where object_store's own is to be used: for the metadata of a cloud
+/// machine, and where requests are not signed.
+pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Option<AwsCredentialProvider>> {
+    let value = |key: Key| builder.get_config_value(&key);
+    if let (Some(key_id), Some(secret_key)) = (value(Key::AccessKeyId), value(Key::SecretAccessKey)) {
+        let credential = AwsCredential { key_id, secret_key, token: value(Key::Token) };
+        return Ok(Some(Arc::new(StaticCredentialProvider::new(credential))));
+    }
+    let source = if let (Some(file), Some(role)) = (value(Key::WebIdentityTokenFile), value(Key::RoleArn)) {
+        let region = value(Key::Region).unwrap_or_else(|| "us-east-1".into());
+        let endpoint = value(Key::StsEndpoint).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
+        let session = value(Key::RoleSessionName).unwrap_or_else(|| "WebIdentitySession".into());
+        let url = checked("AWS_ENDPOINT_URL_STS", &endpoint, &[], None)?;
+        Source::WebIdentity { url, file, role, session }
+    } else if let Some(path) = value(Key::ContainerCredentialsRelativeUri) {
+        let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+        if !path.starts_with('/') {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("{name} does not begin with /")));
+        }
+        let url = checked(name, &format!("http://169.254.170.2{path}"), &CONTAINER_V4, Some(CONTAINER_V6))?;
+        Source::Container { url, file: None }
+    } else if let (Some(url), Some(file)) =
+        (value(Key::ContainerCredentialsFullUri), value(Key::ContainerAuthorizationTokenFile))
+    {
+        let url = checked("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, &CONTAINER_V4, Some(CONTAINER_V6))?;
+        Source::Container { url, file: Some(file) }
+    } else {
+        if let Some(url) = value(Key::MetadataEndpoint) {
+            checked("AWS_METADATA_ENDPOINT", &url, &MACHINE_V4, Some(MACHINE_V6))?;
+        }
+        return Ok(None);
+    };
+    let near = source.url().scheme() == "http";
+    let options =
+        ClientOptions::new().with_allow_http(near).with_timeout(ANSWER_LIMIT).with_connect_timeout(CONNECT_LIMIT);
+    let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
+    let client = connector.connect(&options).map_err(|error| super::unusable(&error))?;
+    Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
+}
+
+/// A URL that may be asked for credentials: encrypted, on this machine, or at an address that leads to this
+/// machine's own host. To any other a token would go in plain text, and credentials come back so.
+fn checked(name: &str, text: &str, v4: &[[u8; 4]], v6: Option<[u16; 8]>) -> Result<Url> {
+    let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{name} {what}"));
+    let url = Url::parse(text).map_err(|_| invalid("is not a URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("holds a user or a password"));
+    }
+    let near = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback() || v4.contains(&address.octets()),
+        Some(Host::Ipv6(address)) => address.is_loopback() || v6 == Some(address.segments()),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if near => Ok(url),
+        "http" => Err(invalid("is not encrypted (http:), and its host is not this machine's own")
+            .with_hint("give an https: URL, or one of a loopback address")),
+        _ => Err(invalid("is neither https: nor http:")),
+    }
+}
+
+enum Source {
+    /// An agent's answer to a GET, with a token where a file holds one.
+    Container { url: Url, file: Option<String> },
+    /// STS gives credentials for a token that somebody else signed.
+    WebIdentity { url: Url, file: String, role: String, session: String },
+}
+
+impl Source {
+    fn url(&self) -> &Url {
+        match self {
+            Source::Container { url, .. } | Source::WebIdentity { url, .. } => url,
+        }
+    }
+}
+
+/// Credentials that run out, held until shortly before they do.
+struct Temporary {
+    source: Source,
+    client: HttpClient,
+    /// With the Unix time in milliseconds when they run out.
+    held: Mutex<Option<(Arc<AwsCredential>, i64)>>,
+}
+
+impl fmt::Debug for Temporary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Temporary({})", self.source.url())
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Temporary {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let mut held = self.held.lock().await;
+        if let Some((credential, ends)) = held.as_ref()
+            && SystemClock.wall_ms().saturating_add(EARLIER_MS) < *ends
+        {
+            return Ok(credential.clone());
+        }
+        let (credential, ends) =
+            self.ask().await.map_err(|error| Failure::new(Effect::None, error).into_object_store(""))?;
+        let credential = Arc::new(credential);
+        *held = Some((credential.clone(), ends));
+        Ok(credential)
+    }
+}
+
+impl Temporary {
+    async fn ask(&self) -> Result<(AwsCredential, i64)> {
+        let (request, read): (_, fn(&str) -> Option<Answer>) = match &self.source {
+            Source::Container { url, file } => {
+                let mut request = request("GET", url, HttpRequestBody::empty())?;
+                if let Some(file) = file {
+                    let token = token(file).await?.parse().map_err(|_| unusable_token(file))?;
+                    request.headers_mut().insert("authorization", token);
+                }
+                (request, |text| serde_json::from_str(text).ok())
+            }
+            Source::WebIdentity { url, file, role, session } => {
+                let form = web_identity_form(role, session, &token(file).await?);
+                let mut request = request("POST", url, form.into())?;
+                let kind = "application/x-www-form-urlencoded".parse().map_err(|_| unusable_token(file))?;
+                request.headers_mut().insert("content-type", kind);
+                (request, Answer::of_xml)
+            }
+        };
+        let answer = self.client.execute(request).await.map_err(|error| not_answered(&error))?;
+        let status = answer.status().as_u16();
+        let said = self.said(answer).await?;
+        let answer = read(&said).filter(|_| status == 200);
+        let Some((answer, ends)) = answer.and_then(|answer| answer.ends_ms().map(|ends| (answer, ends))) else {
+            return Err(refused(status, &said));
+        };
+        Ok((AwsCredential { key_id: answer.key_id, secret_key: answer.secret_key, token: Some(answer.token) }, ends))
+    }
+
+    async fn said(&self, answer: HttpResponse) -> Result<String> {
+        short(answer).await.map_err(|error| not_answered(&error))
+    }
+}
+
+fn request(method: &str, url: &Url, body: HttpRequestBody) -> Result<HttpRequest> {
+    let unusable = |_| Error::new(ErrorKind::InvalidInput, format!("credentials can't be asked for at {url}"));
+    let mut request = HttpRequest::new(body);
+    *request.uri_mut() = url.as_str().parse().map_err(|_| unusable(()))?;
+    *request.method_mut() = method.parse().map_err(|_| unusable(()))?;
+    Ok(request)
+}
+
+fn web_identity_form(role: &str, session: &str, token: &str) -> String {
+    url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("Action", "AssumeRoleWithWebIdentity")
+        .append_pair("Version", "2011-06-15")
+        .append_pair("DurationSeconds", "3600")
+        .append_pair("RoleArn", role)
+        .append_pair("RoleSessionName", session)
+        .append_pair("WebIdentityToken", token)
+        .finish()
+}
+
+/// A token as its file holds it, without the line end that editors and shells put there.
+async fn token(file: &str) -> Result<String> {
+    let path = file.to_string();
+    let read = move || {
+        let mut text = String::new();
+        std::fs::File::open(path)?.take(TOKEN_LIMIT).read_to_string(&mut text).map(|_| text)
+    };
+    let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+    let text = text
+        .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("the token in {file} can't be read: {error}")))?;
+    let token = text.trim();
+    if token.is_empty() || token.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(unusable_token(file));
+    }
+    Ok(token.to_string())
+}
+
+fn unusable_token(file: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("{file} holds no token: expected one line without spaces"))
+}
+
+fn not_answered(error: &HttpError) -> Error {
+    let kind = match error.kind() {
+        HttpErrorKind::Timeout => ErrorKind::TimedOut,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, format!("credentials could not be had: {}", text(error)))
+}
+
+fn refused(status: u16, said: &str) -> Error {
+    let said = text(&std::io::Error::other(said.to_string()));
+    match status {
+        200 => Error::new(ErrorKind::Unavailable, "the answer to a request for credentials can't be read"),
+        300..400 => Error::new(
+            ErrorKind::InvalidInput,
+            format!("a request for credentials was answered with {status}, a redirect, which is not followed"),
+        ),
+        401 | 403 | 400 | 404 => {
+            Error::new(ErrorKind::PermissionDenied, format!("no credentials were given ({status}): {said}"))
+        }
+        _ => Error::new(ErrorKind::Unavailable, format!("credentials could not be had ({status}): {said}")),
+    }
+}
+
+/// Credentials as an agent or STS gives them.
+#[derive(serde::Deserialize)]
+#[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
+struct Answer {
+    key_id: String,
+    secret_key: String,
+    token: String,
+    /// RFC 3339.
+    expiration: String,
+}
+
+impl TryFrom<serde_json::Map<String, serde_json::Value>> for Answer {
+    type Error = &'static str;
+
+    fn try_from(fields: serde_json::Map<String, serde_json::Value>) -> Result<Self, Self::Error> {
+        Answer::of_fields(|name| fields.get(name)?.as_str().map(str::to_string)).ok_or("a field is missing")
+    }
+}
+
+impl Answer {
+    fn of_fields(field: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Some(Answer {
+            key_id: field("AccessKeyId")?,
+            secret_key: field("SecretAccessKey")?,
+            // Agents of containers and STS name it differently.
+            token: field("Token").or_else(|| field("SessionToken"))?,
+            expiration: field("Expiration")?,
+        })
+    }
+
+    fn of_xml(text: &str) -> Option<Self> {
+        Self::of_fields(|name| {
+            between(text, &format!("<{name}>"), &format!("</{name}>")).map(|value| value.trim().to_string())
+        })
+    }
+
+    fn ends_ms(&self) -> Option<i64> {
+        chrono::DateTime::parse_from_rfc3339(&self.expiration).ok().map(|time| time.timestamp_millis())
+    }
+}
+
+/// Remembers what it gives out, so that no message repeats it.
+#[derive(Debug)]
+pub(super) struct Noted {
+    pub(super) inner: AwsCredentialProvider,
+    pub(super) secrets: Arc<Secrets>,
+}
+
+#[async_trait]
+impl CredentialProvider for Noted {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let credential = self.inner.get_credential().await?;
+        let AwsCredential { key_id, secret_key, token } = credential.as_ref();
+        [key_id, secret_key].into_iter().chain(token).for_each(|value| self.secrets.add(value));
+        Ok(credential)
+    }
+}

@@ -1,0 +1,200 @@
+//! Where credentials come from. Every server is the test's own, on loopback.
+
+use super::*;
+
+const ROLE_TOKEN: &str = "container-token-0123456789";
+
+fn document(key: &str, expiration: &str) -> String {
+    format!(
+        "{{\"AccessKeyId\":\"{key}\",\"SecretAccessKey\":\"{SECRET}\",\"Token\":\"session-of-{key}\",\
+         \"Expiration\":\"{expiration}\"}}"
+    )
+}
+
+fn base() -> StoreOptions {
+    StoreOptions::new().environment(false).config("AWS_ALLOW_HTTP", "true")
+}
+
+fn container(endpoint: &str, uri: &str, file: &std::path::Path) -> StoreOptions {
+    base()
+        .config("AWS_ENDPOINT_URL", endpoint)
+        .config("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri)
+        .config("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.display().to_string())
+}
+
+#[tokio::test]
+async fn a_container_token_goes_in_plain_text_to_loopback_and_the_known_addresses_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, ROLE_TOKEN).unwrap();
+    for uri in [
+        "http://credentials.example.com/x",
+        "http://169.254.169.254/x",
+        "http://10.0.0.1/x",
+        "http://127.0.0.1@10.0.0.1/x",
+        "http://me:pw@127.0.0.1/x",
+        "http://[fe80::1]/x",
+        "http://localhost.example.com/x",
+        "ftp://127.0.0.1/x",
+        "not a URL",
+    ] {
+        let error = Store::open("s3://logs", &container("http://127.0.0.1:1", uri, &file)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{uri} {error}");
+        assert!(error.message().contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("pw@"), "{error:?}");
+    }
+    for uri in [
+        "https://credentials.example.com/x",
+        "http://169.254.170.2/x",
+        "http://169.254.170.23/v1/credentials",
+        "http://[fd00:ec2::23]/v1/credentials",
+        "http://[::1]:80/x",
+        "http://localhost:1/x",
+        "http://127.9.9.9/x",
+    ] {
+        // Opening sends no request.
+        Store::open("s3://logs", &container("http://127.0.0.1:1", uri, &file)).unwrap();
+    }
+    for (name, value) in [
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "@10.0.0.1/x"),
+        ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ".example.com/x"),
+        ("AWS_METADATA_ENDPOINT", "http://metadata.example.com"),
+        ("AWS_METADATA_ENDPOINT", "http://10.0.0.1"),
+    ] {
+        let error = Store::open("s3://logs", &base().config(name, value)).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains(name), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_token_file_may_end_in_a_newline_and_is_read_again_for_each_renewal() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, format!("{ROLE_TOKEN}\r\n")).unwrap();
+    let mut given = 0;
+    let script = |request: &Request| {
+        if request.line.starts_with("GET /creds ") {
+            given += 1;
+            // The first ones have run out already, so they are asked for again.
+            let year = if given == 1 { "2001" } else { "2999" };
+            return reply(200, &document(&format!("ak{given}"), &format!("{year}-01-01T00:00:00Z")));
+        }
+        object("hello")
+    };
+    let (_, requests) = served(script, async |endpoint: &str| {
+        let store = Store::open("s3://logs", &container(endpoint, &format!("{endpoint}/creds"), &file)).unwrap();
+        store.get("a", ReadRange::Whole, None).await.unwrap();
+        std::fs::write(&file, "second\n").unwrap();
+        for _ in 0..3 {
+            store.get("a", ReadRange::Whole, None).await.unwrap();
+        }
+        let created = store.create("b", PutPayload::new(), &Identity::none()).await;
+        assert!(matches!(created, Created::Yes(_)), "{created:?}");
+    })
+    .await;
+    let asked: Vec<&str> =
+        requests.iter().filter(|r| r.line.contains("/creds")).map(|r| &r.headers["authorization"][..]).collect();
+    assert_eq!(asked, [ROLE_TOKEN, "second"]);
+    let last = requests.last().unwrap();
+    assert!(last.headers["authorization"].contains("Credential=ak2/"), "{last:?}");
+    assert_eq!(last.headers["x-amz-security-token"], "session-of-ak2");
+}
+
+#[tokio::test]
+async fn credentials_that_cant_be_had_say_why_and_hold_no_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let ask = async |token: &str, answer: Reply| {
+        std::fs::write(&file, token).unwrap();
+        let script = |_: &Request| answer.clone();
+        let ask = async |endpoint: &str| {
+            let store = Store::open("s3://logs", &container(endpoint, &format!("{endpoint}/creds"), &file)).unwrap();
+            store.get("a", ReadRange::Whole, None).await.unwrap_err()
+        };
+        let (error, requests) = served(script, ask).await;
+        no_secret(&error);
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains(ROLE_TOKEN) && !shown.contains("first\nsecond"), "{shown}");
+        (error, requests.len())
+    };
+    let (error, asked) = ask("first\nsecond", reply(200, "")).await;
+    assert_eq!((error.kind(), asked), (ErrorKind::InvalidInput, 0), "{error}");
+    assert!(error.message().contains(&file.display().to_string()), "{error}");
+    let (error, asked) = ask("", reply(200, "")).await;
+    assert_eq!((error.kind(), asked), (ErrorKind::InvalidInput, 0), "{error}");
+    let (error, _) = ask(ROLE_TOKEN, reply(403, &format!("no, {ROLE_TOKEN}"))).await;
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+    let (error, _) = ask(ROLE_TOKEN, reply(500, "")).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    for broken in ["", "[]", "{}", "[\"a\",\"b\",\"c\",\"2999-01-01T00:00:00Z\"]", &document("a", "soon")] {
+        let (error, _) = ask(ROLE_TOKEN, reply(200, broken)).await;
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    let moved = Some((307, vec![("Location", "http://127.0.0.1:1/".to_string())], String::new()));
+    let (error, asked) = ask(ROLE_TOKEN, moved).await;
+    assert!(error.message().contains("redirect") && asked == 1, "{error}");
+    std::fs::remove_file(&file).unwrap();
+    let store = Store::open("s3://logs", &container("http://127.0.0.1:1", "http://127.0.0.1:1/", &file)).unwrap();
+    let error = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+    assert!(error.message().contains(&file.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_web_identity_token_file_that_ends_in_a_newline_is_sent_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "header.payload.signature\n").unwrap();
+    let script = |request: &Request| {
+        if request.line.starts_with("POST ") {
+            return reply(
+                200,
+                "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+                 <SessionToken>web-session</SessionToken><SecretAccessKey>web-secret</SecretAccessKey>\
+                 <AccessKeyId>webak</AccessKeyId><Expiration>2999-01-01T00:00:00Z</Expiration>\
+                 </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>",
+            );
+        }
+        object("hello")
+    };
+    let (_, requests) = served(script, async |endpoint: &str| {
+        let options = base()
+            .config("AWS_ENDPOINT_URL", endpoint)
+            .config("AWS_ENDPOINT_URL_STS", endpoint)
+            .config("AWS_WEB_IDENTITY_TOKEN_FILE", file.display().to_string())
+            .config("AWS_ROLE_ARN", "arn:aws:iam::1:role/r");
+        let store = Store::open("s3://logs", &options).unwrap();
+        store.get("a", ReadRange::Whole, None).await.unwrap();
+    })
+    .await;
+    let body = String::from_utf8(requests[0].body.clone()).unwrap();
+    assert!(body.ends_with("&WebIdentityToken=header.payload.signature"), "{body}");
+    assert!(body.contains("RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr"), "{body}");
+    assert!(requests[1].headers["authorization"].contains("Credential=webak/"));
+    for endpoint in ["http://sts.example.com", "http://10.0.0.1", "x"] {
+        let options = base()
+            .config("AWS_ENDPOINT_URL_STS", endpoint)
+            .config("AWS_WEB_IDENTITY_TOKEN_FILE", "/x")
+            .config("AWS_ROLE_ARN", "r");
+        let error = Store::open("s3://logs", &options).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains("STS"), "{error}");
+    }
+}
+
+#[test]
+fn a_ca_bundle_that_cant_be_read_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bundle.pem");
+    let open = || {
+        let options = options("https://127.0.0.1:1").config("AWS_CA_BUNDLE", file.display().to_string());
+        Store::open("s3://logs", &options)
+    };
+    let missing = open().unwrap_err();
+    std::fs::write(&file, "no certificate\n").unwrap();
+    let empty = open().unwrap_err();
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n").unwrap();
+    let broken = open().unwrap_err();
+    for error in [missing, empty, broken] {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.message().contains("AWS_CA_BUNDLE") && error.message().contains("bundle.pem"), "{error}");
+    }
+}
