@@ -97,6 +97,18 @@ typedef enum {
   KFS_REBASE = 2,
 } kfs_on_conflict;
 
+// What is asked of record batches before they are appended. The header and the CRC must be right in any case.
+typedef enum {
+  // What a Kafka broker asks of a producer: the records decode, their offset deltas count from 0 without a
+  // gap, counts agree, and it is no control batch. A wrong max_timestamp is set right, with the CRC.
+  KFS_CHECK_PRODUCE = 0,
+  // For copies of a log: batches whose records decode are stored as they are, compacted and control
+  // batches too.
+  KFS_CHECK_DECODE = 1,
+  // For brokers that have checked the batches already: records are not looked at.
+  KFS_CHECK_CRC = 2,
+} kfs_batch_check;
+
 // A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. It
 // runs on two threads of its own, which end after the last handle that came from it was freed.
 typedef struct kfs_bucket kfs_bucket;
@@ -160,6 +172,10 @@ typedef struct {
   int32_t time_index;
   // A name for people, kept with each segment; NULL: none. Read during the call only.
   const char *name;
+  // What is asked of appended batches, one of enum kfs_batch_check.
+  int32_t batch_check;
+  // Not 0: KFS_CHECK_PRODUCE takes batches that are marked LogAppendTime.
+  int32_t log_append_time;
 } kfs_writer_options;
 
 // Options of a reader. Set them with kfs_reader_options_init, then change what you like.
@@ -335,7 +351,7 @@ kfs_error *kfs_writer_open(const kfs_bucket *bucket,
 // The time limit is for all of it: for room in the buffer, and for durability. When it passes the
 // append goes on; kfs_error_stored says whether it may be in the log.
 // offsets: gets the offsets; NULL is fine.
-// Errors: KFS_INVALID_INPUT for bytes that are not whole, valid batches; KFS_TIMED_OUT;
+// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_TIMED_OUT;
 // KFS_FENCED, KFS_CLOSED; KFS_UNAVAILABLE and whatever else ended the flush.
 kfs_error *kfs_writer_append(const kfs_writer *writer,
                              const uint8_t *batches,
@@ -352,7 +368,7 @@ kfs_error *kfs_writer_append(const kfs_writer *writer,
 // timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is none.
 // user_data: given to the callback, never touched.
 // When this gives an error, the callback is not and will not be called, and nothing was appended.
-// Errors: KFS_INVALID_INPUT for bytes that are not whole, valid batches; KFS_FULL, KFS_TIMED_OUT;
+// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_FULL, KFS_TIMED_OUT;
 // KFS_FENCED, KFS_CLOSED.
 kfs_error *kfs_writer_append_callback(const kfs_writer *writer,
                                       const uint8_t *batches,

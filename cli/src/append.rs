@@ -144,9 +144,9 @@ impl Job<'_> {
         let mut last = None;
         match content {
             None => {}
-            Some(Content::Batches(mut batches)) => {
-                while let Some((bytes, records)) = batches.next(|parts| portion.take(parts.iter().copied())) {
-                    last = Some(self.hand_over(records, self.writer.append(bytes)).await?);
+            Some(Content::Batches(mut all)) => {
+                while let Some((batches, records)) = all.next(|parts| portion.take(parts.iter().copied())) {
+                    last = Some(self.hand_over(records, self.writer.append_batches(batches)).await?);
                 }
             }
             Some(Content::Records(records)) => {

@@ -32,8 +32,9 @@
 //!
 //! # Appending
 //!
-//! [`Writer::append`] takes record batches as bytes, as a Kafka client sent them: each is checked, gets its
-//! offsets, and keeps everything else, compressed or not. [`Writer::append_records`] makes batches of
+//! [`Writer::append`] takes record batches as bytes, as a Kafka client sent them: each is checked as a
+//! broker would ([`BatchCheck`](format::BatchCheck) names two other checks), gets its offsets, and keeps
+//! everything else, compressed or not. [`Writer::append_records`] makes batches of
 //! records. Both return when the append has its place in the buffer; [`Append::durable`] waits until it is
 //! stored. Appends that come together go into one segment together: by bytes, records, batches, time, and
 //! because somebody waits ([`WriterOptions`]).

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use kfs_core::format::Namespace;
+use kfs_core::format::{BatchCheck, Namespace};
 use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Result, WriterOptions};
 
 use crate::call::{ask, optional_text};
@@ -19,6 +19,20 @@ pub enum kfs_on_conflict {
     KFS_FENCE = 1,
     /// Always moves on: writers that know nothing of each other share a partition.
     KFS_REBASE = 2,
+}
+
+/// What is asked of record batches before they are appended. The header and the CRC must be right in any case.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum kfs_batch_check {
+    /// What a Kafka broker asks of a producer: the records decode, their offset deltas count from 0 without a
+    /// gap, counts agree, and it is no control batch. A wrong max_timestamp is set right, with the CRC.
+    KFS_CHECK_PRODUCE = 0,
+    /// For copies of a log: batches whose records decode are stored as they are, compacted and control
+    /// batches too.
+    KFS_CHECK_DECODE = 1,
+    /// For brokers that have checked the batches already: records are not looked at.
+    KFS_CHECK_CRC = 2,
 }
 
 /// Options of a bucket. Set them with kfs_bucket_options_init, then change what you like.
@@ -62,6 +76,10 @@ pub struct kfs_writer_options {
     pub time_index: i32,
     /// A name for people, kept with each segment; NULL: none. Read during the call only.
     pub name: *const c_char,
+    /// What is asked of appended batches, one of enum kfs_batch_check.
+    pub batch_check: i32,
+    /// Not 0: KFS_CHECK_PRODUCE takes batches that are marked LogAppendTime.
+    pub log_append_time: i32,
 }
 
 /// Options of a reader. Set them with kfs_reader_options_init, then change what you like.
@@ -118,6 +136,8 @@ impl Default for kfs_writer_options {
             index_interval: core.index_interval,
             time_index: i32::from(core.time_index),
             name: std::ptr::null(),
+            batch_check: kfs_batch_check::KFS_CHECK_PRODUCE as i32,
+            log_append_time: i32::from(core.log_append_time),
         }
     }
 }
@@ -241,8 +261,19 @@ pub(crate) unsafe fn writer_options(options: *const kfs_writer_options) -> Resul
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
     };
+    let batch_check = match given.batch_check {
+        0 => BatchCheck::Produce,
+        1 => BatchCheck::Decode,
+        2 => BatchCheck::Crc,
+        other => {
+            let message = format!("options->batch_check is {other}, not one of enum kfs_batch_check");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+    };
     let mut core = WriterOptions::default()
         .on_conflict(on_conflict)
+        .batch_check(batch_check)
+        .log_append_time(given.log_append_time != 0)
         .flush_bytes(length(given.flush_bytes))
         .flush_records(given.flush_records)
         .flush_interval(Duration::from_millis(given.flush_interval_ms))

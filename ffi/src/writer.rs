@@ -83,7 +83,7 @@ pub unsafe extern "C" fn kfs_writer_open(
 /// The time limit is for all of it: for room in the buffer, and for durability. When it passes the
 /// append goes on; kfs_error_stored says whether it may be in the log.
 /// offsets: gets the offsets; NULL is fine.
-/// Errors: KFS_INVALID_INPUT for bytes that are not whole, valid batches; KFS_TIMED_OUT;
+/// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_TIMED_OUT;
 /// KFS_FENCED, KFS_CLOSED; KFS_UNAVAILABLE and whatever else ended the flush.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_writer_append(
@@ -114,7 +114,7 @@ pub unsafe extern "C" fn kfs_writer_append(
 /// timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is none.
 /// user_data: given to the callback, never touched.
 /// When this gives an error, the callback is not and will not be called, and nothing was appended.
-/// Errors: KFS_INVALID_INPUT for bytes that are not whole, valid batches; KFS_FULL, KFS_TIMED_OUT;
+/// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_FULL, KFS_TIMED_OUT;
 /// KFS_FENCED, KFS_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_writer_append_callback(

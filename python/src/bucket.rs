@@ -1,7 +1,7 @@
 //! The bucket and its partitions.
 
 use kfs_core::blocking;
-use kfs_core::format::{Codec, Namespace};
+use kfs_core::format::{BatchCheck, Codec, Namespace};
 use kfs_core::{BucketOptions, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
 use pyo3::prelude::*;
 
@@ -90,7 +90,7 @@ impl Partition {
 
     #[pyo3(signature = (
         *, on_conflict="takeover", start_offset=None, leader_epoch=None, flush_bytes=None, flush_interval=None,
-        linger=None, compression="none", name=None, timeout=None
+        linger=None, compression="none", check="produce", log_append_time=false, name=None, timeout=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments are Python's option structs")]
     fn writer(
@@ -103,11 +103,16 @@ impl Partition {
         flush_interval: Option<f64>,
         linger: Option<f64>,
         compression: &str,
+        check: &str,
+        log_append_time: bool,
         name: Option<String>,
         timeout: Option<f64>,
     ) -> PyResult<Writer> {
-        let mut options =
-            WriterOptions::default().on_conflict(policy(py, on_conflict)?).compression(codec(py, compression)?.into());
+        let mut options = WriterOptions::default()
+            .on_conflict(policy(py, on_conflict)?)
+            .compression(codec(py, compression)?.into())
+            .batch_check(batch_check(py, check)?)
+            .log_append_time(log_append_time);
         options.start_offset = start_offset;
         options.leader_epoch = leader_epoch;
         options.name = name;
@@ -142,6 +147,15 @@ fn policy(py: Python<'_>, name: &str) -> PyResult<OnConflict> {
         "fence" => Ok(OnConflict::Fence),
         "rebase" => Ok(OnConflict::Rebase),
         other => Err(invalid(py, format!("on_conflict is {other:?}, not \"takeover\", \"fence\" or \"rebase\""))),
+    }
+}
+
+fn batch_check(py: Python<'_>, name: &str) -> PyResult<BatchCheck> {
+    match name {
+        "produce" => Ok(BatchCheck::Produce),
+        "decode" => Ok(BatchCheck::Decode),
+        "crc" => Ok(BatchCheck::Crc),
+        other => Err(invalid(py, format!("check is {other:?}, not \"produce\", \"decode\" or \"crc\""))),
     }
 }
 

@@ -28,7 +28,7 @@ impl Writer {
         let writer = self.0.get(py)?;
         let batches = taken(batches)?;
         if timeout == Some(0.0) {
-            // The CRC of the batches is checked meanwhile.
+            // The batches are checked meanwhile.
             return Append::new(py, py.detach(|| writer.try_append(batches)));
         }
         let appended = wait(py, timeout, |wait| writer.append(batches, wait))?;

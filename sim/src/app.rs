@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use kfs_core::format::{Batch, Codec, Compression};
+use kfs_core::format::{Batch, BatchCheck, Codec, Compression};
 use kfs_core::runtime::Clock;
 use kfs_core::testing::Prng;
 use kfs_core::{Append, ErrorKind, OnConflict, Result, Writer, WriterOptions};
@@ -153,6 +153,8 @@ impl App {
             .time_index(prng.one_in(4))
             .stale_after(self.host.stale_after)
             .most_losses(pick(prng, &[1, 2, 5, 64]))
+            // Some are what compaction leaves, which no producer sends.
+            .batch_check(BatchCheck::Decode)
             .name(format!("w{number}"));
         if let Some(start) = pick(prng, &self.host.world.config.starts) {
             options = options.start_offset(start);

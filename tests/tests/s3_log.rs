@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use kfs_core::format::{CrcCheck, NewRecord, PartitionId, Segment};
+use kfs_core::format::{BatchCheck, CrcCheck, NewRecord, PartitionId, Segment};
 use kfs_core::object_store::PutPayload;
 use kfs_core::store::Store;
 use kfs_core::{Bucket, BucketOptions, ErrorKind, Reader, ReaderOptions, WriterOptions};
@@ -77,7 +77,9 @@ async fn every_vector_is_read_back_from_a_server() {
 async fn batches_of_the_vectors_are_appended_and_come_back_with_new_offsets() {
     let Some(server) = S3Server::start() else { return };
     let bucket = bucket(&server, "append");
-    let writer = bucket.partition("all", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
+    // Control batches and what compaction left are among them.
+    let options = WriterOptions::default().batch_check(BatchCheck::Decode);
+    let writer = bucket.partition("all", 0).expect("name").writer(options).await.expect("writer");
     let (mut next, mut expected) = (0, Vec::new());
     for (_, kfs, _) in cases() {
         let segment = Segment::parse(&kfs, CrcCheck::Verify).expect("whole");

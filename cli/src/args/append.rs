@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use kfs_core::format::{Compression, CrcCheck};
+use kfs_core::format::{BatchCheck, Compression};
 use kfs_core::{OnConflict, WriterOptions};
 
 use crate::append::Portion;
@@ -61,6 +61,11 @@ pub(crate) struct AppendArgs {
     /// Record batches (Kafka's magic 2), back to back. They keep all but offsets (and leader epoch, if given).
     #[arg(long, conflicts_with_all = ["encoding", "codec", "batch_bytes"])]
     raw: bool,
+    /// What is asked of batches before they are appended.
+    ///
+    /// In each case the header and the CRC must be right.
+    #[arg(long, value_enum, default_value_t, value_name = "CHECK", requires = "raw")]
+    check: Check,
     /// How keys and values of JSON lines are written.
     #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
     encoding: Encoding,
@@ -134,7 +139,7 @@ impl AppendArgs {
     pub(crate) fn form(&self) -> Form {
         match (self.lines, self.raw) {
             (true, _) => Form::Lines { verbatim: self.verbatim },
-            (_, true) => Form::Raw,
+            (_, true) => Form::Raw(self.check.into()),
             _ => Form::Json(self.encoding),
         }
     }
@@ -177,10 +182,6 @@ impl AppendArgs {
         options.start_offset = self.start_offset;
         options.leader_epoch = self.leader_epoch;
         options.name = self.name.clone();
-        if self.raw {
-            // The reading of the input checks them, and knows their place in it.
-            options.crc_check = CrcCheck::AlreadyChecked;
-        }
         options
     }
 }
@@ -193,6 +194,28 @@ pub(crate) enum Acks {
     Durable,
     /// Flush by bytes, records, batches and interval only: fewer, larger segments of a slow input.
     Buffered,
+}
+
+/// [`BatchCheck`] on the command line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Check {
+    /// What a Kafka broker asks of a producer: records decode, offsets count up, no control batch; a wrong max_timestamp is set right.
+    Produce,
+    /// Records decode; compacted and control batches are taken too, and all are stored as they are.
+    #[default]
+    Decode,
+    /// Records are not looked at: for batches that a broker checked.
+    Crc,
+}
+
+impl From<Check> for BatchCheck {
+    fn from(check: Check) -> Self {
+        match check {
+            Check::Produce => BatchCheck::Produce,
+            Check::Decode => BatchCheck::Decode,
+            Check::Crc => BatchCheck::Crc,
+        }
+    }
 }
 
 /// [`OnConflict`] on the command line.

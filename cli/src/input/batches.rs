@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
-use kfs_core::format::{BATCH_HEADER_LEN, Batch, BatchHeader, CrcCheck, Malformed};
+use kfs_core::format::{BATCH_HEADER_LEN, Batch, BatchCheck, BatchHeader, CrcCheck, Malformed};
 use kfs_core::{Error, ErrorKind};
 
 use super::chunks::Buffer;
@@ -13,34 +13,30 @@ use crate::append::Part;
 /// Bytes that can't begin a batch when all are zero: a base offset of 0 and a length of 0.
 const ZEROS: usize = 12;
 
-/// Whole batches.
+/// Checked batches.
 #[derive(Debug)]
 pub(crate) struct Batches {
-    bytes: Bytes,
+    batches: Vec<Batch>,
     /// Each batch's size and records.
     parts: Vec<Part>,
 }
 
 impl Batches {
-    /// Takes batches from the front, as many as `choose` wants of those that are left: their bytes and how
-    /// many records they hold.
-    pub(crate) fn next(&mut self, choose: impl FnOnce(&[Part]) -> usize) -> Option<(Bytes, u64)> {
+    /// Takes batches from the front, as many as `choose` wants of those that are left, and counts their
+    /// records.
+    pub(crate) fn next(&mut self, choose: impl FnOnce(&[Part]) -> usize) -> Option<(Vec<Batch>, u64)> {
         if self.parts.is_empty() {
             return None;
         }
         let count = choose(&self.parts).clamp(1, self.parts.len());
-        let (mut bytes, mut records) = (0_usize, 0_u64);
-        for part in self.parts.drain(..count) {
-            bytes = bytes.saturating_add(part.bytes);
-            records = records.saturating_add(part.records);
-        }
-        Some((self.bytes.split_to(bytes.min(self.bytes.len())), records))
+        let records = self.parts.drain(..count).map(|part| part.records).fold(0, u64::saturating_add);
+        Some((self.batches.drain(..count.min(self.batches.len())).collect(), records))
     }
 }
 
-/// Checks each batch, its CRC too, and hands over those that were read together.
-pub(super) fn read(input: impl Read, send: &Sender) -> Result<(), Error> {
-    let mut reading = Reading { buffer: Buffer::new(input), position: 0, next_offset: None };
+/// Checks each batch and hands over those that were read together.
+pub(super) fn read(input: impl Read, check: BatchCheck, send: &Sender) -> Result<(), Error> {
+    let mut reading = Reading { buffer: Buffer::new(input), check, position: 0, next_offset: None };
     loop {
         reading.buffer.more()?;
         if reading.stands_at_zeros() {
@@ -58,8 +54,8 @@ pub(super) fn read(input: impl Read, send: &Sender) -> Result<(), Error> {
             if !hand_over(send, chunk) {
                 return Ok(());
             }
-            if let Some(malformed) = fault {
-                return Err(not_a_batch(malformed, reading.position));
+            if let Some(error) = fault {
+                return Err(error);
             }
             reading.position = reading.position.saturating_add(len as u64);
         }
@@ -74,6 +70,7 @@ pub(super) fn read(input: impl Read, send: &Sender) -> Result<(), Error> {
 
 struct Reading<R> {
     buffer: Buffer<R>,
+    check: BatchCheck,
     /// Of the buffer's front in the input.
     position: u64,
     /// The end of the batch that was read last.
@@ -108,15 +105,15 @@ impl<R: Read> Reading<R> {
         }
     }
 
-    /// The good batches at the front of the bytes, and what is wrong with the one after them.
-    fn check(&mut self, bytes: &Bytes) -> (Chunk, Option<Malformed>) {
-        let (mut good, mut fault) = (0, None);
-        let (mut parts, mut found) = (Vec::new(), Found::default());
-        while good < bytes.len() {
-            let batch = match Batch::parse(bytes, good, CrcCheck::Verify) {
+    /// The good batches at the front of the bytes, and the error of the one after them.
+    fn check(&mut self, bytes: &Bytes) -> (Chunk, Option<Error>) {
+        let (mut good, mut fault) = (Batches { batches: Vec::new(), parts: Vec::new() }, None);
+        let (mut at, mut found) = (0, Found::default());
+        while at < bytes.len() {
+            let batch = match self.checked(bytes, at) {
                 Ok(batch) => batch,
-                Err(malformed) => {
-                    fault = Some(malformed);
+                Err(error) => {
+                    fault = Some(error);
                     break;
                 }
             };
@@ -128,11 +125,18 @@ impl<R: Read> Reading<R> {
             }
             self.next_offset = Some(header.next_offset());
             let records = u64::try_from(header.record_count).unwrap_or(0);
-            parts.push(Part { bytes: batch.bytes().len(), records, batches: 1 });
-            good = good.saturating_add(batch.bytes().len());
+            good.parts.push(Part { bytes: batch.bytes().len(), records, batches: 1 });
+            at = at.saturating_add(batch.bytes().len());
+            good.batches.push(batch);
         }
-        let content = (good > 0).then(|| Content::Batches(Batches { bytes: bytes.slice(..good), parts }));
+        let content = (!good.batches.is_empty()).then_some(Content::Batches(good));
         (Chunk { content, bytes: bytes.len() as u64, found }, fault)
+    }
+
+    fn checked(&self, bytes: &Bytes, at: usize) -> Result<Batch, Error> {
+        let batch = Batch::parse(bytes, at, CrcCheck::Verify).map_err(|fault| not_a_batch(fault, self.position))?;
+        let position = self.position.saturating_add(at as u64);
+        self.check.check(batch).map_err(|fault| not_taken(fault, position, self.check))
     }
 }
 
@@ -157,6 +161,17 @@ fn whole(bytes: &[u8], position: u64) -> Result<usize, Error> {
 fn not_a_batch(malformed: Malformed, position: u64) -> Error {
     let malformed = malformed.offset_position(position);
     refuse(malformed.position(), &format!("found {}, expected {}", malformed.found(), malformed.expected()))
+}
+
+/// A batch that is whole, and not what `--check` asks for. It starts at `position` of the input.
+fn not_taken(malformed: Malformed, position: u64, check: BatchCheck) -> Error {
+    let hint = match check {
+        BatchCheck::Produce => "--check decode takes the batches of another log as they are",
+        _ => "no reader can decode it; --check crc stores it all the same",
+    };
+    let malformed = malformed.offset_position(position);
+    let message = format!("the record batch at byte {position} of the input is refused: {malformed}");
+    Error::new(ErrorKind::InvalidInput, message).with_hint(hint)
 }
 
 fn refuse(position: u64, what: &str) -> Error {

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kfs_core::Error;
+use kfs_core::format::BatchCheck;
 use tokio::sync::mpsc;
 
 use self::stop::Watched;
@@ -44,15 +45,15 @@ pub(crate) enum Form {
     Json(Encoding),
     /// A line is a value; `verbatim` with all of it but the newline.
     Lines { verbatim: bool },
-    /// Record batches back to back.
-    Raw,
+    /// Record batches back to back, checked so.
+    Raw(BatchCheck),
 }
 
 /// What is to be appended.
 #[derive(Debug)]
 pub(crate) enum Content {
     Records(Records),
-    /// Whole batches, their CRCs checked.
+    /// Checked batches.
     Batches(Batches),
 }
 
@@ -129,7 +130,7 @@ fn read(input: impl Read, form: Form, send: &Sender) -> Result<(), Error> {
     match form {
         Form::Json(encoding) => lines::read_json(input, encoding, send),
         Form::Lines { verbatim } => lines::read_lines(input, verbatim, send),
-        Form::Raw => batches::read(input, send),
+        Form::Raw(check) => batches::read(input, check, send),
     }
 }
 

@@ -135,6 +135,23 @@ impl Batch {
         Ok(Batch { bytes: bytes.freeze(), header })
     }
 
+    /// The same batch with another greatest timestamp, and the CRC that goes with it. Records are not
+    /// read: the CRC follows from the old one. The bytes are changed in place if nobody else holds them,
+    /// and copied otherwise.
+    pub(super) fn with_max_timestamp(self, max_timestamp: i64) -> Batch {
+        let Batch { bytes, mut header } = self;
+        let mut bytes = bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        let covered_header = |bytes: &[u8]| crc::crc32c(bytes.get(CRC_FROM..BATCH_HEADER_LEN).unwrap_or_default());
+        let before = covered_header(&bytes);
+        header.max_timestamp = max_timestamp;
+        header.write(&mut bytes);
+        // A CRC is linear: what the headers differ by, moved past the records, is what the CRCs differ by.
+        let records_len = bytes.len().saturating_sub(BATCH_HEADER_LEN) as u64;
+        header.crc = crc::combine(before ^ covered_header(&bytes), header.crc, records_len);
+        header.write(&mut bytes);
+        Batch { bytes: bytes.freeze(), header }
+    }
+
     /// The records, decompressed within the limit where they are compressed. Those of an
     /// uncompressed batch borrow the batch's own bytes.
     ///

@@ -1,10 +1,10 @@
 //! Making record batches of records.
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 
 use super::batch::check_range;
 use super::batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, CRC_FROM, LENGTH_FROM};
-use super::{Batch, Codec, Compression, compression, crc, varint};
+use super::{Batch, Codec, Compression, MAX_DECOMPRESSED_BATCH, compression, crc, varint};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A batch ends before its timestamps spread this far, in milliseconds: KafScale's SQL processor
@@ -184,7 +184,8 @@ impl BatchBuilder {
     }
 
     /// Adds a record; false when it doesn't fit, and the batch must be finished first: its
-    /// timestamps would spread by 2^30 ms, or its size or count pass what the format holds.
+    /// timestamps would spread by 2^30 ms, its size or count would pass what the format holds, or, with a
+    /// codec, its records would take more than [`MAX_DECOMPRESSED_BATCH`].
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] when the record is too large for any batch.
@@ -198,17 +199,34 @@ impl BatchBuilder {
         let timestamp_delta = record.timestamp_ms.wrapping_sub(base);
         let len = body_len(record, timestamp_delta, self.count);
         let total = len.map(|len| BATCH_HEADER_LEN + self.records.len() + varint::len(len as i64) + len);
-        let (Some(len), Some(_)) = (len, total.filter(|total| *total <= MAX_BATCH_LEN)) else {
-            if self.count > 0 {
-                return Ok(false);
-            }
-            return Err(Error::new(ErrorKind::InvalidInput, "a record does not fit in a batch")
-                .with_hint("a batch has less than 2 GiB"));
+        let (Some(len), Some(_)) = (len, total.filter(|total| *total <= self.max_len())) else {
+            return if self.count > 0 { Ok(false) } else { Err(self.too_large(record)) };
         };
         self.encode(record, len, timestamp_delta);
         (self.base_timestamp, self.min_timestamp, self.max_timestamp) = (base, min, max);
         self.count += 1;
         Ok(true)
+    }
+
+    /// The most bytes that the batch may have before compression: what is compressed must not grow beyond
+    /// what readers take.
+    fn max_len(&self) -> usize {
+        match self.options.compression.codec() {
+            Codec::None => MAX_BATCH_LEN,
+            _ => BATCH_HEADER_LEN + MAX_DECOMPRESSED_BATCH,
+        }
+    }
+
+    #[cold]
+    fn too_large(&self, record: &NewRecord<'_>) -> Error {
+        let bytes = record.encoded_bound();
+        let most = self.max_len() - BATCH_HEADER_LEN;
+        let (most_of, hint) = match self.options.compression.codec() {
+            Codec::None => ("a batch", "a batch has less than 2 GiB"),
+            _ => ("a compressed batch", "readers decompress no more by default; without a codec it fits"),
+        };
+        let message = format!("a record of about {bytes} bytes, while {most_of} holds records of {most} at most");
+        Error::new(ErrorKind::InvalidInput, message).with_hint(hint)
     }
 
     /// Adds all records or none; false when they don't all fit.
@@ -334,27 +352,10 @@ fn seal(mut header: BatchHeader, mut bytes: Vec<u8>) -> Result<Batch> {
             .with_hint("a batch has less than 2 GiB"));
     }
     header.batch_length = (bytes.len() - LENGTH_FROM) as i32;
-    write_header(&header, &mut bytes);
+    header.write(&mut bytes);
     header.crc = crc::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
-    write_header(&header, &mut bytes);
+    header.write(&mut bytes);
     Ok(Batch::from_parts(Bytes::from(bytes), header))
-}
-
-fn write_header(header: &BatchHeader, bytes: &mut [u8]) {
-    let mut out = bytes.get_mut(..BATCH_HEADER_LEN).unwrap_or_default();
-    out.put_i64(header.base_offset);
-    out.put_i32(header.batch_length);
-    out.put_i32(header.leader_epoch);
-    out.put_i8(header.magic);
-    out.put_u32(header.crc);
-    out.put_i16(header.attributes.bits());
-    out.put_i32(header.last_offset_delta);
-    out.put_i64(header.base_timestamp);
-    out.put_i64(header.max_timestamp);
-    out.put_i64(header.producer_id);
-    out.put_i16(header.producer_epoch);
-    out.put_i32(header.base_sequence);
-    out.put_i32(header.record_count);
 }
 
 fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytes::BufMut;
+
 use super::fields::{be_i16, be_i32, be_i64, be_u32};
 use super::{Codec, Malformed};
 
@@ -90,6 +92,24 @@ impl BatchHeader {
             base_sequence: be_i32(bytes, 53)?,
             record_count: be_i32(bytes, 57)?,
         })
+    }
+
+    /// Writes the header over the first 61 of these bytes.
+    pub(super) fn write(&self, bytes: &mut [u8]) {
+        let mut out = bytes.get_mut(..BATCH_HEADER_LEN).unwrap_or_default();
+        out.put_i64(self.base_offset);
+        out.put_i32(self.batch_length);
+        out.put_i32(self.leader_epoch);
+        out.put_i8(self.magic);
+        out.put_u32(self.crc);
+        out.put_i16(self.attributes.bits());
+        out.put_i32(self.last_offset_delta);
+        out.put_i64(self.base_timestamp);
+        out.put_i64(self.max_timestamp);
+        out.put_i64(self.producer_id);
+        out.put_i16(self.producer_epoch);
+        out.put_i32(self.base_sequence);
+        out.put_i32(self.record_count);
     }
 
     #[inline(always)]

@@ -34,6 +34,7 @@
 mod batch;
 mod batch_builder;
 mod batch_header;
+mod check;
 mod compression;
 mod crc;
 mod fields;
@@ -52,6 +53,7 @@ mod varint;
 pub use batch::{Batch, Batches, batches};
 pub use batch_builder::{BatchBuilder, BatchOptions, NewHeader, NewRecord};
 pub use batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, MAX_OFFSET};
+pub use check::BatchCheck;
 pub use compression::{Codec, Compression};
 pub use crc::{append as crc32c_append, combine as crc32c_combine, crc32c};
 pub use index::{DEFAULT_INDEX_INTERVAL, IndexBuilder, IndexEntry, SparseIndex};

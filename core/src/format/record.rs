@@ -75,6 +75,17 @@ impl Records {
         &self.bytes
     }
 
+    /// What is wrong with a record that can be decoded; the first has the index 0. It goes through the
+    /// records once more to find its place.
+    #[cold]
+    pub(super) fn malformed(&self, index: usize, found: &str, expected: String) -> Malformed {
+        let mut records = self.iter();
+        if let Some(before) = index.checked_sub(1) {
+            let _ = records.nth(before);
+        }
+        self.start.place(self.bytes.len().saturating_sub(records.rest.len()), found.to_owned(), expected)
+    }
+
     /// Goes through the records. The last item is an error when there are fewer records than
     /// promised, or bytes after the last.
     pub fn iter(&self) -> RecordIter<'_> {
@@ -328,6 +339,11 @@ impl Start {
             Fault::Trailing => format!("{what}, the last of {index} records"),
             _ => format!("{what} in record {index} of {}", self.count),
         };
+        self.place(at, found, expected)
+    }
+
+    /// An error about the byte `at` of the decompressed records.
+    fn place(&self, at: usize, found: String, expected: String) -> Malformed {
         if self.compressed {
             let found = format!("{found}, at byte {at} of the decompressed records");
             return Malformed::new(BATCH_HEADER_LEN as u64, found, expected);

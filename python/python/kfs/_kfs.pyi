@@ -64,10 +64,19 @@ class Partition:
         flush_interval: Optional[float] = None,
         linger: Optional[float] = None,
         compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none",
+        check: Literal["produce", "decode", "crc"] = "produce",
+        log_append_time: bool = False,
         name: Optional[str] = None,
         timeout: Optional[float] = None,
     ) -> Writer:
-        """Opens a writer: finds the end of the log and checks its newest segment."""
+        """Opens a writer: finds the end of the log and checks its newest segment.
+
+        check says what is asked of appended batches besides a right header and CRC. "produce" is what a
+        Kafka broker asks of a producer; a wrong max_timestamp is set right. log_append_time allows batches
+        that are marked LogAppendTime there. "decode" is for copies: batches whose records decode are stored
+        as they are, compacted and control batches too. "crc" is for batches that a broker checked: records
+        are not looked at.
+        """
 
     def reader(self, *, skip_corrupt: bool = False, wait_for_partition: bool = False) -> Reader:
         """A reader. Asks nothing of the store; whether the log exists is found by the first fetch."""

@@ -6,7 +6,7 @@ use super::accumulator::batch_up;
 use super::options::WriterOptions;
 use super::too_large;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Batch, CrcCheck, NewRecord, batches};
+use crate::format::{Batch, CrcCheck, Malformed, NewRecord, batches};
 
 /// Bytes of batches that a segment can hold: index positions are i32, header and footer take 48.
 const MAX_APPEND: usize = (1 << 31) - 1 - 48;
@@ -26,31 +26,57 @@ impl Batches {
     }
 }
 
-pub(super) fn check_batches(bytes: Bytes, crc: CrcCheck) -> Result<Batches> {
-    if bytes.len() > MAX_APPEND {
-        return Err(too_large(&format!("{} bytes in one append, {MAX_APPEND} fit a segment", bytes.len())));
-    }
-    let bytes = match Batch::whole(bytes, crc) {
-        Ok(batch) => return Ok(Batches::One(batch)),
+/// Batches as bytes, checked as the options ask.
+pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<Batches> {
+    check_len(bytes.len())?;
+    let check = |batch, at: u64| {
+        let checked = options.batch_check.check_from(batch, options.log_append_time);
+        checked.map_err(|malformed| refused(&malformed.offset_position(at)))
+    };
+    let bytes = match Batch::whole(bytes, CrcCheck::Verify) {
+        Ok(batch) => return check(batch, 0).map(Batches::One),
         Err(bytes) => bytes,
     };
-    let mut checked = Vec::new();
-    let mut records = 0_i64;
-    for batch in batches(&bytes, crc) {
-        let batch = batch.map_err(|malformed| {
-            Error::new(ErrorKind::InvalidInput, format!("not a valid record batch: {malformed}"))
-                .at(malformed.position())
-        })?;
-        records = records.saturating_add(i64::from(batch.header().record_count));
-        checked.push(batch);
+    let (mut checked, mut at) = (Vec::new(), 0_u64);
+    for batch in batches(&bytes, CrcCheck::Verify) {
+        let batch = batch.map_err(|malformed| refused(&malformed))?;
+        let len = batch.bytes().len() as u64;
+        checked.push(check(batch, at)?);
+        at = at.saturating_add(len);
     }
-    if checked.is_empty() {
+    all_in_one(checked)
+}
+
+/// Batches that somebody has checked before.
+pub(super) fn take_batches(batches: Vec<Batch>) -> Result<(Batches, usize)> {
+    let bytes = batches.iter().map(|batch| batch.bytes().len()).fold(0, usize::saturating_add);
+    check_len(bytes)?;
+    Ok((all_in_one(batches)?, bytes))
+}
+
+fn check_len(bytes: usize) -> Result<()> {
+    if bytes > MAX_APPEND {
+        return Err(too_large(&format!("{bytes} bytes in one append, {MAX_APPEND} fit a segment")));
+    }
+    Ok(())
+}
+
+/// Batches that fit a segment together, as far as their records go.
+fn all_in_one(batches: Vec<Batch>) -> Result<Batches> {
+    if batches.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one batch"));
     }
+    let records: i64 = batches.iter().map(|batch| i64::from(batch.header().record_count)).sum();
     if i32::try_from(records).is_err() {
         return Err(too_large(&format!("{records} records in one append, 2^31-1 fit a segment")));
     }
-    Ok(Batches::Many(checked))
+    Ok(Batches::Many(batches))
+}
+
+/// The position counts from the start of what was appended.
+#[cold]
+fn refused(malformed: &Malformed) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("a record batch was refused: {malformed}")).at(malformed.position())
 }
 
 pub(super) fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
@@ -58,9 +84,7 @@ pub(super) fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
         return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one record"));
     }
     let bytes = records.iter().map(NewRecord::encoded_bound).fold(0_usize, usize::saturating_add);
-    if bytes > MAX_APPEND {
-        return Err(too_large(&format!("{bytes} bytes in one append, {MAX_APPEND} fit a segment")));
-    }
+    check_len(bytes)?;
     Ok(bytes)
 }
 

@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 
 use super::admission::{Admission, not_stored};
 use super::append::{Append, Offsets};
-use super::checked::{Batches, build_batches, check_batches, check_records};
+use super::checked::{Batches, build_batches, check_batches, check_records, take_batches};
 use super::core::{Content, WriterCore};
 use super::open::open_chain;
 use super::options::WriterOptions;
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::format::{BatchBuilder, BatchOptions, NewRecord, PartitionId};
+use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::log::budget::Permit;
 use crate::log::partition::PartitionState;
 
@@ -69,11 +69,28 @@ impl Writer {
     /// at this call; the future waits only for room in the buffer. Dropping it before that takes the
     /// append back.
     ///
+    /// Each batch is checked on the calling thread, as [`batch_check`](WriterOptions::batch_check) says.
+    ///
     /// # Errors
-    /// Invalid input for bytes that are not whole, valid batches; closed or fenced when the writer is.
+    /// Invalid input, with the position in the bytes, for a batch that is refused; closed or fenced when the
+    /// writer is.
     pub fn append(&self, record_batches: impl Into<Bytes>) -> Admission {
         match self.checked(record_batches.into()) {
             Ok((checked, bytes)) => self.admit(Content::Batches(checked), bytes),
+            Err(error) => Admission::ready(Err(error)),
+        }
+    }
+
+    /// Like [`append`](Self::append), of batches that were checked before: by
+    /// [`BatchCheck::check`](crate::format::BatchCheck::check), or by the reader that gave them. Nothing is
+    /// checked again: a batch whose CRC or records are wrong gets into the log as it is, and a wrong CRC makes
+    /// the segment's wrong too.
+    ///
+    /// # Errors
+    /// Invalid input for no batches, or more than a segment holds; closed or fenced when the writer is.
+    pub fn append_batches(&self, batches: Vec<Batch>) -> Admission {
+        match take_batches(batches) {
+            Ok((batches, bytes)) => self.admit(Content::Batches(batches), bytes),
             Err(error) => Admission::ready(Err(error)),
         }
     }
@@ -167,7 +184,7 @@ impl Writer {
 
     fn checked(&self, bytes: Bytes) -> Result<(Batches, usize)> {
         let len = bytes.len();
-        check_batches(bytes, self.options().crc_check).map(|checked| (checked, len))
+        check_batches(bytes, self.options()).map(|checked| (checked, len))
     }
 
     fn try_room(&self, bytes: usize) -> Result<Permit> {

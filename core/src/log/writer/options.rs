@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Compression, CrcCheck};
+use crate::format::{BatchCheck, Compression};
 
 /// What losing a segment slot to another writer means (design: "What losing a slot means").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,9 +60,12 @@ pub struct WriterOptions {
     pub name: Option<String>,
     /// How long the tail may go unseen before a flush looks at it first (default 60 s, at most 5 min).
     pub stale_after: Duration,
-    /// Whether the CRC of appended batches is checked (default yes). A caller who says that it was
-    /// checked and errs writes a segment whose CRC is wrong too.
-    pub crc_check: CrcCheck,
+    /// What is asked of appended batches (default [`BatchCheck::Produce`]). Batches that are built from
+    /// records pass each check.
+    pub batch_check: BatchCheck,
+    /// Whether [`BatchCheck::Produce`] takes batches that are marked LogAppendTime (default no). Their
+    /// `max_timestamp`, which is the time of every record, is then stored as it is.
+    pub log_append_time: bool,
     /// Losses in a row before it is *contended*: 64, and less in a simulation.
     pub(crate) most_losses: u32,
 }
@@ -84,7 +87,8 @@ impl Default for WriterOptions {
             time_index: false,
             name: None,
             stale_after: Duration::from_secs(60),
-            crc_check: CrcCheck::Verify,
+            batch_check: BatchCheck::Produce,
+            log_append_time: false,
             most_losses: 64,
         }
     }
@@ -127,8 +131,10 @@ impl WriterOptions {
         time_index: bool,
         /// Sets [`stale_after`](Self::stale_after).
         stale_after: Duration,
-        /// Sets [`crc_check`](Self::crc_check).
-        crc_check: CrcCheck,
+        /// Sets [`batch_check`](Self::batch_check).
+        batch_check: BatchCheck,
+        /// Sets [`log_append_time`](Self::log_append_time).
+        log_append_time: bool,
     }
 
     /// Sets [`start_offset`](Self::start_offset).

@@ -4,6 +4,7 @@
 
 mod buffer;
 mod callbacks;
+mod checks;
 mod commit;
 mod copies;
 mod fsync;

@@ -1,0 +1,87 @@
+//! What `kfs append --raw` asks of batches, and that nothing is acked that `kfs cat` then refuses.
+//! The batches under `cases/` were seen in the wild.
+
+mod common;
+
+use std::path::Path;
+
+use common::Bucket;
+
+fn case(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name).with_extension("bin");
+    path.display().to_string()
+}
+
+fn append(bucket: &Bucket, check: &str, name: &str) -> common::Ended {
+    bucket.run(&format!("append --raw --check {check} t/0 {}", case(name)))
+}
+
+#[test]
+fn records_that_can_not_be_decoded_are_refused_with_their_place_in_the_input() {
+    for check in ["produce", "decode"] {
+        let bucket = Bucket::new();
+        let message = append(&bucket, check, "corrupt-error-without-key").failed(2);
+        assert!(message.contains("the record batch at byte 0 of the input is refused: at byte 61"), "{message}");
+        assert!(message.contains("snappy"), "{message}");
+        assert!(!message.contains("repair"), "{message}");
+    }
+    append(&Bucket::new(), "crc", "corrupt-error-without-key").ok();
+}
+
+#[test]
+fn the_place_counts_from_the_start_of_the_input_and_what_comes_before_is_kept() {
+    let bucket = Bucket::new();
+    let good = std::fs::read(case("max-timestamp-unset")).unwrap();
+    let bad = std::fs::read(case("corrupt-error-without-key")).unwrap();
+    let message = bucket.run_with("append --raw t/0", &[good.clone(), bad].concat()).failed(2);
+    let place = good.len();
+    assert!(message.contains(&format!("the record batch at byte {place} of the input")), "{message}");
+    assert!(message.contains(&format!("at byte {}: found a broken snappy", place + 61)), "{message}");
+    assert!(message.contains("durable before that: 3 offsets"), "{message}");
+    assert_eq!(bucket.run("cat t/0").ok(), "v0\nv1\nv2\n");
+}
+
+#[test]
+fn offsets_that_do_not_count_up_are_refused_of_a_producer() {
+    let message = append(&Bucket::new(), "produce", "duplicate-record-offsets").failed(2);
+    assert!(message.contains("found offset delta 0 in record 1 of 2, expected 1"), "{message}");
+    assert!(message.contains("--check decode"), "{message}");
+}
+
+#[test]
+fn a_max_timestamp_that_is_unset_is_set_right_of_a_producer_and_kept_in_a_copy() {
+    for (check, same) in [("produce", false), ("decode", true), ("crc", true)] {
+        let bucket = Bucket::new();
+        append(&bucket, check, "max-timestamp-unset").ok();
+        let stored = bucket.run("cat --format raw t/0").ok_bytes();
+        let sent = std::fs::read(case("max-timestamp-unset")).unwrap();
+        assert_eq!(stored == sent, same, "{check}");
+        if !same {
+            // Its records are at 1700000000000 and up to 2 s later.
+            assert_eq!(stored[35..43], 1_700_000_002_000_i64.to_be_bytes());
+            assert_eq!(stored[43..], sent[43..], "the rest is as it was");
+        }
+    }
+}
+
+#[test]
+fn a_line_that_cat_would_refuse_by_default_is_refused_by_append() {
+    let line = vec![b'a'; 128 << 20];
+    let bucket = Bucket::new();
+    let message = bucket.run_with("append --lines --codec zstd t/0", &line).failed(2);
+    assert!(message.contains("not stored"), "{message}");
+    assert!(message.contains("134217728"), "{message}");
+    assert!(!message.contains("repair"), "{message}");
+}
+
+#[test]
+fn lines_in_large_compressed_batches_are_read_back_whole() {
+    let bucket = Bucket::new();
+    // 150 MB that compress to little, in batches of up to 256 MiB.
+    let line = [vec![b'a'; 999], vec![b'\n']].concat();
+    let settings = "--codec lz4 --acks buffered --flush-interval 1h --batch-bytes 256MiB --flush-bytes 400MiB \
+                    --buffer-bytes 900MiB";
+    bucket.run_with(&format!("append --lines {settings} t/0"), &line.repeat(150_000)).ok();
+    let read = bucket.run("cat t/0").ok_bytes();
+    assert_eq!((read.len(), read.iter().filter(|byte| **byte == b'\n').count()), (150_000_000, 150_000));
+}
