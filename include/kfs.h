@@ -141,7 +141,8 @@ typedef struct {
   size_t size;
   // Namespace of the partitions; NULL: "default". Read during the call only.
   const char *name_space;
-  // Bytes of appends buffered over all partitions, those in flight included.
+  // Bytes of appends buffered over all partitions, those in flight included. One partition gets half of
+  // it, so that one that can't be flushed leaves room for the others.
   uint64_t buffer_bytes;
   // Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
   // were given count until they are released; mapped segments don't count.

@@ -43,7 +43,8 @@ pub struct kfs_bucket_options {
     pub size: usize,
     /// Namespace of the partitions; NULL: "default". Read during the call only.
     pub name_space: *const c_char,
-    /// Bytes of appends buffered over all partitions, those in flight included.
+    /// Bytes of appends buffered over all partitions, those in flight included. One partition gets half of
+    /// it, so that one that can't be flushed leaves room for the others.
     pub buffer_bytes: u64,
     /// Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
     /// were given count until they are released; mapped segments don't count.

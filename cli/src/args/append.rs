@@ -117,7 +117,7 @@ pub(crate) struct AppendArgs {
     /// With --acks durable, wait so long for more before a flush.
     #[arg(long, value_parser = units::duration, default_value = "0", value_name = "TIME", help_heading = "Batches and segments")]
     linger: Duration,
-    /// Bytes buffered at most, in flight included [default: twice --flush-bytes, at least 16MiB]
+    /// Bytes buffered at most, in flight included [default: four times --flush-bytes, at least 32MiB]
     #[arg(long, value_parser = units::bytes, value_name = "SIZE", help_heading = "Batches and segments")]
     buffer_bytes: Option<usize>,
     /// Messages between entries of the sparse index.
@@ -148,9 +148,9 @@ impl AppendArgs {
         self.flush_interval
     }
 
-    /// Two segments' worth: one in flight, one that gathers.
+    /// One partition gets half of it: one segment in flight, and one that gathers.
     pub(crate) fn buffer_bytes(&self) -> usize {
-        self.buffer_bytes.unwrap_or_else(|| self.flush_bytes.saturating_mul(2).max(16 << 20))
+        self.buffer_bytes.unwrap_or_else(|| self.flush_bytes.saturating_mul(4).max(32 << 20))
     }
 
     /// What one append holds at most, so that segments and the buffer keep to what is asked for, however much

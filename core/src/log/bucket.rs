@@ -26,7 +26,9 @@ pub struct BucketOptions {
     pub runtime: Option<Runtime>,
     /// Namespace of the partitions that are named without one.
     pub namespace: Namespace,
-    /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB).
+    /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB). One
+    /// partition alone gets half of it, two that are busy get a third each, and so on: what one holds that
+    /// can't be flushed leaves room for the others. An append of more than half counts as half.
     pub buffer_bytes: usize,
     /// Bytes held for reading over all partitions (default 64 MiB): half of them blocks of segments, the
     /// rest indexes and what is known of segments. Chunks that a fetch gave count until they are dropped;

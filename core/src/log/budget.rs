@@ -1,31 +1,37 @@
-//! Bytes buffered by all writers of a bucket, bounded, first come first served.
+//! Bytes buffered by all writers of a bucket: bounded, and shared so that one writer that can't flush
+//! holds up no other.
 //!
-//! An append is charged before it enters its writer's accumulator and released when its flush is
-//! settled. Who does not fit waits in one queue, so that call order is kept; while somebody waits,
-//! the fullest writer is told to flush.
+//! An append is charged to its writer's account before it enters the writer's queue, and the charge is
+//! released when its flush is settled. An account that holds nothing gets in whenever there is room. One
+//! that holds something gets more only while that leaves as much free as it then holds: so one account
+//! alone gets half of the buffer, two get a third each, and there is always room for another.
+//!
+//! What does not fit waits in its account's queue, in call order. When room comes, accounts that hold
+//! nothing go before those that hold something, and the account that waited longest goes first if it
+//! fits. Whoever fits passes whoever does not.
 
-use std::collections::{HashMap, VecDeque};
+mod line;
+mod relief;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use self::line::{Line, Place};
+use self::relief::Relief;
+use super::writer::shielded;
+
 /// A writer as the budget sees it.
 pub(crate) trait Flushable: Send + Sync {
-    /// Bytes that wait for a flush (not those in flight).
-    fn buffered(&self) -> usize;
-    /// Flush now.
+    /// Flush now. Called without a lock of the budget.
     fn relieve(&self);
 }
 
+/// Lets an append in, with the charge for it.
 type Admit = Box<dyn FnOnce(Permit) + Send>;
-
-struct State {
-    used: usize,
-    waiting: VecDeque<(usize, Admit)>,
-    /// One thread at a time hands out grants, so that they are carried out in order.
-    granting: bool,
-    /// Writers that hold buffered bytes, by address.
-    dirty: HashMap<usize, Weak<dyn Flushable>>,
-}
+type Id = usize;
 
 /// The bound on buffered bytes.
 pub(crate) struct Budget {
@@ -33,16 +39,140 @@ pub(crate) struct Budget {
     state: Mutex<State>,
 }
 
-/// A charge on the budget; dropping it releases the bytes.
-pub(crate) struct Permit {
-    budget: Arc<Budget>,
-    bytes: usize,
+#[derive(Default)]
+struct State {
+    used: usize,
+    /// By id; closed accounts leave `None`, whose ids are used again.
+    entries: Vec<Option<Entry>>,
+    free_ids: Vec<Id>,
+    /// Accounts whose first append waits: those that hold nothing, and those that hold something.
+    empty: Line,
+    holding: Line,
+    /// The next place in a line.
+    turn: u64,
+    relief: Relief,
+    /// One thread at a time lets appends in, so that those of an account enter in their order.
+    granting: bool,
+}
+
+struct Entry {
+    writer: Weak<dyn Flushable>,
+    used: usize,
+    /// By ticket, so in call order.
+    waiting: BTreeMap<u64, (usize, Admit)>,
+    next_ticket: u64,
+    place: Option<Place>,
+    /// An append was granted its room and has not entered the writer's queue yet.
+    entering: bool,
+    /// The writer is gone; what it charged is not released yet.
+    closed: bool,
+}
+
+impl State {
+    fn entry(&mut self, id: Id) -> Option<&mut Entry> {
+        self.entries.get_mut(id).and_then(Option::as_mut)
+    }
+
+    /// Charges an account if the bytes fit now, and nothing of its own is before them.
+    fn charge(&mut self, limit: usize, id: Id, bytes: usize) -> bool {
+        let free = limit.saturating_sub(self.used);
+        let nobody_is_before = self.empty.is_empty();
+        let Some(entry) = self.entry(id) else { return false };
+        let in_turn = !entry.entering && entry.waiting.is_empty() && (entry.used == 0 || nobody_is_before);
+        if !in_turn || need(entry.used, bytes) > free {
+            return false;
+        }
+        entry.used = entry.used.saturating_add(bytes);
+        let used = entry.used;
+        self.used = self.used.saturating_add(bytes);
+        self.relief.holds(id, used);
+        true
+    }
+
+    fn release(&mut self, id: Id, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+        let Some(entry) = self.entry(id) else { return };
+        entry.used = entry.used.saturating_sub(bytes);
+        let (used, closed) = (entry.used, entry.closed);
+        self.relief.holds(id, used);
+        if closed && used == 0 {
+            self.remove(id);
+        } else {
+            self.line_up(id);
+        }
+    }
+
+    fn remove(&mut self, id: Id) {
+        self.relief.remove(id);
+        if let Some(entry) = self.entries.get_mut(id) {
+            *entry = None;
+            self.free_ids.push(id);
+        }
+    }
+
+    /// Puts an account where its first waiting append belongs, in its old turn if it has one.
+    fn line_up(&mut self, id: Id) {
+        let turn = self.turn;
+        let Some(entry) = self.entry(id) else { return };
+        let before = entry.place.take();
+        let first = entry.waiting.first_key_value().map(|(_, (bytes, _))| *bytes).filter(|_| !entry.entering);
+        let used = entry.used;
+        let now = first.map(|bytes| Place {
+            turn: before.map_or(turn, |place| place.turn),
+            need: need(used, bytes),
+            holding: used > 0,
+        });
+        entry.place = now;
+        if let Some(place) = before {
+            self.line(&place).leave(id, &place);
+        }
+        if let Some(place) = now {
+            self.turn = self.turn.max(place.turn.wrapping_add(1));
+            self.line(&place).join(id, &place);
+        }
+    }
+
+    fn line(&mut self, place: &Place) -> &mut Line {
+        if place.holding { &mut self.holding } else { &mut self.empty }
+    }
+
+    /// The next append that fits, charged, and its account to be put into a line again when it has entered.
+    fn next(&mut self, limit: usize) -> Option<(Id, usize, Admit)> {
+        let free = limit.saturating_sub(self.used);
+        let id = match self.empty.first_that_fits(free) {
+            Some(id) => id,
+            None if self.empty.is_empty() => self.holding.first_that_fits(free)?,
+            None => return None,
+        };
+        let place = self.entry(id)?.place.take()?;
+        self.line(&place).leave(id, &place);
+        let entry = self.entry(id)?;
+        let (_, (bytes, admit)) = entry.waiting.pop_first()?;
+        entry.entering = true;
+        entry.used = entry.used.saturating_add(bytes);
+        let used = entry.used;
+        self.used = self.used.saturating_add(bytes);
+        self.relief.holds(id, used);
+        Some((id, bytes, admit))
+    }
+
+    /// While appends wait: writers that are to flush, so that there is room for the first.
+    fn choose(&mut self, limit: usize) -> Vec<Arc<dyn Flushable>> {
+        let Some((id, need)) = self.empty.first().or_else(|| self.holding.first()) else { return Vec::new() };
+        let lacking = need.saturating_sub(limit.saturating_sub(self.used));
+        let chosen = self.relief.choose(id, lacking);
+        chosen.into_iter().filter_map(|id| self.entry(id)?.writer.upgrade()).collect()
+    }
+}
+
+/// What must be free for an account that holds `used` bytes to get more.
+fn need(used: usize, bytes: usize) -> usize {
+    if used == 0 { bytes } else { used.saturating_add(bytes.saturating_mul(2)) }
 }
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        let state = State { used: 0, waiting: VecDeque::new(), granting: false, dirty: HashMap::new() };
-        Arc::new(Budget { limit: limit.max(1), state: Mutex::new(state) })
+        Arc::new(Budget { limit: limit.max(1), state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -53,74 +183,166 @@ impl Budget {
         self.lock().used
     }
 
-    /// An append larger than the whole budget is let in alone.
+    /// An append of more than half of the budget counts as half: so it fits beside a writer that is stuck.
     fn charge_for(&self, bytes: usize) -> usize {
-        bytes.min(self.limit)
+        bytes.min(self.limit.div_ceil(2))
     }
 
-    /// A permit at once, or `None` when there is no room or somebody waits already.
-    pub(crate) fn try_acquire(self: &Arc<Self>, bytes: usize) -> Option<Permit> {
-        let bytes = self.charge_for(bytes);
+    /// An account for a writer.
+    pub(crate) fn account(self: &Arc<Self>, writer: Weak<dyn Flushable>) -> Account {
+        let entry = Entry {
+            writer,
+            used: 0,
+            waiting: BTreeMap::new(),
+            next_ticket: 0,
+            place: None,
+            entering: false,
+            closed: false,
+        };
         let mut state = self.lock();
-        if state.granting || !state.waiting.is_empty() || state.used.saturating_add(bytes) > self.limit {
-            return None;
+        let id = state.free_ids.pop().unwrap_or(state.entries.len());
+        match state.entries.get_mut(id) {
+            Some(free) => *free = Some(entry),
+            None => state.entries.push(Some(entry)),
         }
-        state.used = state.used.saturating_add(bytes);
-        Some(Permit { budget: self.clone(), bytes })
+        Account { budget: self.clone(), id }
     }
 
-    /// Calls `admit` with a permit, now or when there is room, in the order of the calls.
-    pub(crate) fn acquire(self: &Arc<Self>, bytes: usize, admit: Admit) {
-        self.lock().waiting.push_back((self.charge_for(bytes), admit));
-        self.grant();
+    fn permit(self: &Arc<Self>, id: Id, bytes: usize) -> Permit {
+        Permit { budget: self.clone(), id, bytes }
     }
 
-    /// A writer that begins to hold buffered bytes.
-    pub(crate) fn register(&self, writer: &Arc<dyn Flushable>) {
-        self.lock().dirty.insert(address(writer), Arc::downgrade(writer));
-    }
-
-    /// A writer that holds none any more.
-    pub(crate) fn unregister(&self, writer: &Arc<dyn Flushable>) {
-        self.lock().dirty.remove(&address(writer));
-    }
-
+    /// Lets in what fits. If others still wait, has writers flush.
     fn grant(self: &Arc<Self>) {
         let mut state = self.lock();
         if state.granting {
             return;
         }
         state.granting = true;
-        loop {
-            let fits = state.waiting.front().is_some_and(|(bytes, _)| state.used.saturating_add(*bytes) <= self.limit);
-            if !fits {
-                break;
+        while let Some((id, bytes, admit)) = state.next(self.limit) {
+            drop(state);
+            let permit = self.permit(id, bytes);
+            shielded(|| admit(permit));
+            state = self.lock();
+            if let Some(entry) = state.entry(id) {
+                entry.entering = false;
             }
-            if let Some((bytes, admit)) = state.waiting.pop_front() {
-                state.used = state.used.saturating_add(bytes);
-                drop(state);
-                admit(Permit { budget: self.clone(), bytes });
-                state = self.lock();
-            }
+            state.line_up(id);
         }
         state.granting = false;
-        let pressed = !state.waiting.is_empty();
-        let dirty: Vec<_> = if pressed { state.dirty.values().filter_map(Weak::upgrade).collect() } else { Vec::new() };
+        let chosen = state.choose(self.limit);
         drop(state);
-        if let Some(fullest) = dirty.iter().max_by_key(|w| w.buffered())
-            && fullest.buffered() > 0
-        {
-            fullest.relieve();
+        for writer in chosen {
+            writer.relieve();
         }
     }
 }
 
-fn address(writer: &Arc<dyn Flushable>) -> usize {
-    Arc::as_ptr(writer).cast::<()>().addr()
+/// One writer's share of the budget.
+pub(crate) struct Account {
+    budget: Arc<Budget>,
+    id: Id,
+}
+
+impl Account {
+    /// A permit at once, or `None` when there is no room, or an earlier append of this account waits.
+    pub(crate) fn try_acquire(&self, bytes: usize) -> Option<Permit> {
+        let bytes = self.budget.charge_for(bytes);
+        let charged = self.budget.lock().charge(self.budget.limit, self.id, bytes);
+        charged.then(|| self.budget.permit(self.id, bytes))
+    }
+
+    /// Calls `admit` with a permit, now or when there is room, in the order of the calls. The ticket takes
+    /// it back.
+    pub(crate) fn acquire(&self, bytes: usize, admit: Admit) -> u64 {
+        let mut state = self.budget.lock();
+        let Some(entry) = state.entry(self.id) else { return 0 };
+        let ticket = entry.next_ticket;
+        entry.next_ticket = ticket.wrapping_add(1);
+        entry.waiting.insert(ticket, (self.budget.charge_for(bytes), admit));
+        if entry.waiting.len() == 1 {
+            state.line_up(self.id);
+        }
+        // What this writer holds itself is in its way.
+        let own = if state.relief.take(self.id) { state.entry(self.id).and_then(|e| e.writer.upgrade()) } else { None };
+        drop(state);
+        if let Some(own) = own {
+            own.relieve();
+        }
+        self.budget.grant();
+        ticket
+    }
+
+    /// Takes back what waits, with its payload.
+    pub(crate) fn cancel(&self, ticket: u64) {
+        let mut state = self.budget.lock();
+        let Some(entry) = state.entry(self.id) else { return };
+        let first = entry.waiting.first_key_value().is_some_and(|(first, _)| *first == ticket);
+        let removed = entry.waiting.remove(&ticket);
+        if first {
+            state.line_up(self.id);
+        }
+        drop(state);
+        // The next may fit where this one did not.
+        if first {
+            self.budget.grant();
+        }
+        drop(removed);
+    }
+
+    /// Lets in all that waits, without room: the writer takes no more appends and refuses each.
+    pub(crate) fn turn_away(&self) {
+        let mut state = self.budget.lock();
+        let Some(entry) = state.entry(self.id) else { return };
+        let waiting = std::mem::take(&mut entry.waiting);
+        state.line_up(self.id);
+        drop(state);
+        for (_, (_, admit)) in waiting {
+            shielded(|| admit(self.budget.permit(self.id, 0)));
+        }
+        self.budget.grant();
+    }
+
+    /// A flush is on its way: another would not make room sooner.
+    pub(crate) fn flush_began(&self) {
+        self.budget.lock().relief.began(self.id);
+    }
+
+    /// The flush is over, and its permits are about to be released.
+    pub(crate) fn flush_ended(&self) {
+        let mut state = self.budget.lock();
+        let used = state.entry(self.id).map_or(0, |entry| entry.used);
+        state.relief.ended(self.id, used);
+    }
+
+    /// Bytes that it holds, those of all, and the bound.
+    pub(crate) fn usage(&self) -> (usize, usize, usize) {
+        let mut state = self.budget.lock();
+        let own = state.entry(self.id).map_or(0, |entry| entry.used);
+        (own, state.used, self.budget.limit)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let mut state = self.budget.lock();
+        let Some(entry) = state.entry(self.id) else { return };
+        entry.closed = true;
+        if entry.used == 0 {
+            state.remove(self.id);
+        }
+    }
+}
+
+/// A charge on an account; dropping it releases the bytes.
+pub(crate) struct Permit {
+    budget: Arc<Budget>,
+    id: Id,
+    bytes: usize,
 }
 
 impl Permit {
-    /// Both charges in one.
+    /// Both charges, of one account, in one.
     pub(crate) fn absorb(&mut self, mut other: Permit) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
     }
@@ -128,60 +350,21 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.bytes == 0 {
-            return;
+        if self.bytes > 0 {
+            self.budget.lock().release(self.id, self.bytes);
+            self.budget.grant();
         }
-        {
-            let mut state = self.budget.lock();
-            state.used = state.used.saturating_sub(self.bytes);
-        }
-        self.budget.grant();
     }
 }
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
-        f.debug_struct("Budget")
-            .field("limit", &self.limit)
-            .field("used", &state.used)
-            .field("waiting", &state.waiting.len())
-            .finish()
+        f.debug_struct("Budget").field("limit", &self.limit).field("used", &self.used()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Permit({})", self.bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn grants_keep_the_order_of_the_calls() {
-        let budget = Budget::new(10);
-        let first = budget.try_acquire(8).unwrap();
-        let order = Arc::new(Mutex::new(Vec::new()));
-        for (name, bytes) in [("b", 9), ("c", 1)] {
-            let order = order.clone();
-            budget.acquire(bytes, Box::new(move |permit| order.lock().unwrap().push((name, permit))));
-        }
-        assert!(budget.try_acquire(1).is_none(), "nobody overtakes who waits");
-        assert!(order.lock().unwrap().is_empty());
-        drop(first);
-        let names: Vec<_> = order.lock().unwrap().iter().map(|(n, _)| *n).collect();
-        assert_eq!(names, ["b", "c"]);
-    }
-
-    #[test]
-    fn an_append_larger_than_the_budget_goes_in_alone() {
-        let budget = Budget::new(10);
-        let large = budget.try_acquire(1000).unwrap();
-        assert!(budget.try_acquire(1).is_none());
-        drop(large);
-        assert_eq!(budget.used(), 0);
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::append::Append;
+use super::core::{Content, WriterCore};
 use crate::error::{Error, ErrorKind, Result, Stored};
 
 /// An append that takes its place: at once, or when the buffer has room.
@@ -14,9 +15,27 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 pub struct Admission(Entrance);
 
 enum Entrance {
-    /// Settled at the call: nothing is shared. `None` once the result was taken.
+    /// Settled: nothing is shared. `None` once the result was taken.
     Settled(Option<Result<Append>>),
-    Waiting(Arc<Place>),
+    Waiting(Waiting),
+}
+
+/// An append in the budget's queue.
+struct Waiting {
+    place: Arc<Place>,
+    core: Arc<WriterCore>,
+    ticket: u64,
+}
+
+impl Waiting {
+    /// Its result, or `None` when it was taken back in time. Then its payload is gone when this returns.
+    fn take_back(&self) -> Option<Result<Append>> {
+        let result = self.place.take();
+        if result.is_none() {
+            self.core.account.cancel(self.ticket);
+        }
+        result
+    }
 }
 
 #[derive(Default)]
@@ -62,14 +81,7 @@ impl Place {
 }
 
 /// The budget's side of an [`Admission`]. Dropping it unused fails the append.
-pub(super) struct Entry(Arc<Place>);
-
-impl Entry {
-    /// There is room: `enter` puts the append into the writer's queue, unless it was taken back.
-    pub(super) fn admit(self, enter: impl FnOnce() -> Result<Append>) {
-        self.0.settle(enter);
-    }
-}
+struct Entry(Arc<Place>);
 
 impl Drop for Entry {
     fn drop(&mut self) {
@@ -91,17 +103,25 @@ impl Admission {
         Admission(Entrance::Settled(Some(result.map_err(not_stored))))
     }
 
-    pub(super) fn waiting() -> (Self, Entry) {
+    /// An append that waits until its writer's account has room for it.
+    pub(super) fn waiting(core: &Arc<WriterCore>, bytes: usize, content: Content<'static>) -> Self {
         let place = Arc::new(Place::default());
-        (Admission(Entrance::Waiting(place.clone())), Entry(place))
+        let (entry, writer) = (Entry(place.clone()), core.clone());
+        let admit = move |permit| entry.0.settle(|| writer.enqueue(content, permit));
+        let ticket = core.account.acquire(bytes, Box::new(admit));
+        // It may have ended just before that.
+        if core.refusal().is_some() {
+            core.account.turn_away();
+        }
+        Admission(Entrance::Waiting(Waiting { place, core: core.clone(), ticket }))
     }
 
     /// Takes the append back, as dropping does, and tells whether that was in time: `None` says that it never
     /// got in; else it is in (or was refused), and this is its result.
     pub fn take_back(mut self) -> Option<Result<Append>> {
-        match &mut self.0 {
-            Entrance::Settled(result) => result.take(),
-            Entrance::Waiting(place) => place.take(),
+        match std::mem::replace(&mut self.0, Entrance::Settled(None)) {
+            Entrance::Settled(result) => result,
+            Entrance::Waiting(waiting) => waiting.take_back(),
         }
     }
 }
@@ -112,24 +132,26 @@ impl Future for Admission {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let place = match &mut self.0 {
             Entrance::Settled(result) => return Poll::Ready(result.take().unwrap_or_else(|| Err(gone()))),
-            Entrance::Waiting(place) => place,
+            Entrance::Waiting(waiting) => waiting.place.clone(),
         };
         let mut standing = place.lock();
-        match std::mem::replace(&mut *standing, Standing::Over) {
-            Standing::Settled(result) => Poll::Ready(result),
+        let result = match std::mem::replace(&mut *standing, Standing::Over) {
+            Standing::Settled(result) => result,
             Standing::New | Standing::Waiting(_) => {
                 *standing = Standing::Waiting(context.waker().clone());
-                Poll::Pending
+                return Poll::Pending;
             }
-            Standing::Over => Poll::Ready(Err(gone())),
-        }
+            Standing::Over => Err(gone()),
+        };
+        self.0 = Entrance::Settled(None);
+        Poll::Ready(result)
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if let Entrance::Waiting(place) = &self.0 {
-            drop(place.take());
+        if let Entrance::Waiting(waiting) = &self.0 {
+            drop(waiting.take_back());
         }
     }
 }
@@ -138,7 +160,7 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = match &self.0 {
             Entrance::Settled(_) => return f.write_str("Admission(settled)"),
-            Entrance::Waiting(place) => place,
+            Entrance::Waiting(waiting) => &waiting.place,
         };
         f.write_str(match *place.lock() {
             Standing::New | Standing::Waiting(_) => "Admission(waiting)",

@@ -3,7 +3,7 @@
 mod flush_task;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::options::WriterOptions;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, NewRecord, PartitionId};
-use crate::log::budget::{Flushable, Permit};
+use crate::log::budget::{Account, Flushable, Permit};
 use crate::log::partition::{PartitionState, Reservation};
 
 /// Whether a writer takes appends.
@@ -70,6 +70,8 @@ pub(crate) struct WriterCore {
     idle: Notify,
     pub(super) control: Arc<Control>,
     pub(super) deliveries: Arc<Deliveries>,
+    /// Its share of the bucket's buffer.
+    pub(super) account: Account,
     writer_id: String,
 }
 
@@ -88,7 +90,8 @@ impl WriterCore {
             chain: Some(chain),
             reservation: Some(reservation),
         };
-        Arc::new(WriterCore {
+        Arc::new_cyclic(|writer: &Weak<WriterCore>| WriterCore {
+            account: state.bucket.budget.account(writer.clone()),
             state,
             options,
             inner: Mutex::new(inner),
@@ -157,7 +160,6 @@ impl WriterCore {
         if let Some(error) = refusal(&inner.phase) {
             return Err(error);
         }
-        let was_empty = inner.queue.is_empty();
         // Before its first commit a writer that takes over commits one small group (design: contention).
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
@@ -168,10 +170,6 @@ impl WriterCore {
             Content::Claim(batch) => queue.push_claim(batch, &mut permit, now())?,
             Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options)?,
         };
-        if was_empty {
-            let flushable: Arc<dyn Flushable> = self.clone();
-            self.state.bucket.budget.register(&flushable);
-        }
         if inner.offsets_final {
             let log_end = inner.shift.saturating_add(inner.queue.end());
             self.state.marks.set_log_end(&self.state.id, Some(log_end));
@@ -224,10 +222,12 @@ impl WriterCore {
             let over = self.close_now(&mut inner);
             drop(inner);
             drop(over);
+            self.account.turn_away();
             return self.ended_now();
         }
         let task = self.task(&mut inner);
         drop(inner);
+        self.account.turn_away();
         if let Some(task) = task {
             task.start();
         }
@@ -343,10 +343,6 @@ pub(super) enum Content<'a> {
 }
 
 impl Flushable for WriterCore {
-    fn buffered(&self) -> usize {
-        self.lock().queue.bytes()
-    }
-
     fn relieve(&self) {
         self.lock().flush_now = true;
         self.wake.notify_one();

@@ -115,7 +115,7 @@ impl Writer {
             Ok(bytes) => bytes,
             Err(error) => return Admission::ready(Err(error)),
         };
-        if let Some(permit) = self.core().state().bucket.budget.try_acquire(bytes) {
+        if let Some(permit) = self.core().account.try_acquire(bytes) {
             return Admission::ready(self.core().enqueue(Content::Records(records), permit));
         }
         // While it waits for room it must own its bytes: as batches.
@@ -189,9 +189,11 @@ impl Writer {
 
     fn try_room(&self, bytes: usize) -> Result<Permit> {
         self.core().state().bucket.fork.check().map_err(not_stored)?;
-        let budget = &self.core().state().bucket.budget;
-        budget.try_acquire(bytes).ok_or_else(|| {
-            Error::new(ErrorKind::Full, format!("no room for {bytes} bytes: {} are buffered", budget.used()))
+        let account = &self.core().account;
+        account.try_acquire(bytes).ok_or_else(|| {
+            let (own, all, limit) = account.usage();
+            let full = format!("no room for {bytes} bytes: this partition holds {own}, all hold {all} of {limit}");
+            Error::new(ErrorKind::Full, full)
                 .with_hint("wait for an earlier append to be durable, or raise buffer_bytes")
                 .with_stored(Stored::Not)
         })
@@ -202,17 +204,13 @@ impl Writer {
         if let Err(error) = core.state().bucket.fork.check() {
             return Admission::ready(Err(error));
         }
-        let budget = &core.state().bucket.budget;
-        if let Some(permit) = budget.try_acquire(bytes) {
+        if let Some(permit) = core.account.try_acquire(bytes) {
             return Admission::ready(core.enqueue(content, permit));
         }
         if let Some(error) = core.refusal() {
             return Admission::ready(Err(error));
         }
-        let (admission, entry) = Admission::waiting();
-        let core = core.clone();
-        budget.acquire(bytes, Box::new(move |permit| entry.admit(|| core.enqueue(content, permit))));
-        admission
+        Admission::waiting(core, bytes, content)
     }
 }
 

@@ -27,6 +27,7 @@ pub use handle::Writer;
 pub use options::{OnConflict, WriterOptions};
 
 pub(crate) use self::core::WriterCore;
+pub(crate) use delivery::shielded;
 pub(crate) use env::bounded;
 pub(crate) use handle::open;
 pub(crate) use start::create_log as create;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{Inner, Phase, WriterCore};
 use crate::error::{Error, ErrorKind, Stored};
 use crate::format::Batch;
-use crate::log::budget::Flushable;
 use crate::log::catalog::SegmentRef;
 use crate::log::writer::accumulator::Drained;
 use crate::log::writer::commit::{Chain, Committed, Failure};
@@ -105,7 +104,6 @@ impl WriterCore {
         let now = self.now();
         let mut inner = self.lock();
         if inner.queue.is_empty() || !matches!(inner.phase, Phase::Open | Phase::Closing) {
-            inner.flush_now = false;
             return Next::Rest;
         }
         let Some(at) = self.due_at(&inner) else { return Next::Wait(None) };
@@ -121,6 +119,8 @@ impl WriterCore {
                 let first = drained.groups.first().map_or(0, |g| g.first);
                 let batches = drained.batches.clone();
                 inner.in_flight = drained;
+                drop(inner);
+                self.account.flush_began();
                 Next::Flush(batches, first)
             }
             Err(error) => {
@@ -145,12 +145,8 @@ impl WriterCore {
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
                 self.state.marks.set_log_end(&self.state.id, log_end);
                 let flushed = std::mem::take(&mut inner.in_flight);
-                let empty = inner.queue.is_empty();
                 drop(inner);
-                if empty {
-                    let flushable: Arc<dyn Flushable> = self.clone();
-                    self.state.bucket.budget.unregister(&flushable);
-                }
+                self.account.flush_ended();
                 flushed.settle(&Ok(shift), &self.deliveries);
                 self.deliveries.tell();
             }
@@ -159,6 +155,7 @@ impl WriterCore {
                 let flushed = std::mem::take(&mut inner.in_flight);
                 drop(inner);
                 if mutant!(GoOnAfterFailedFlush) {
+                    self.account.flush_ended();
                     flushed.settle(&Err(failure.error), &self.deliveries);
                     return self.deliveries.tell();
                 }
@@ -185,11 +182,11 @@ impl WriterCore {
             self.state.marks.set_log_end(&self.state.id, None);
             (inner.queue.take_all(), inner.leave(), self.deliveries.expect())
         };
-        let flushable: Arc<dyn Flushable> = self.clone();
-        self.state.bucket.budget.unregister(&flushable);
         drop(over);
+        self.account.flush_ended();
         in_flight.settle(&Err(error), &self.deliveries);
         waiting.settle(&Err(later), &self.deliveries);
+        self.account.turn_away();
         drop(expected);
         self.deliveries.tell();
     }

@@ -10,6 +10,7 @@ mod copies;
 mod fsync;
 mod many;
 mod policies;
+mod pressure;
 mod stale;
 mod start;
 
