@@ -2,6 +2,7 @@
 
 mod credentials;
 mod http;
+mod secrets;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use object_store::client::ClientConfigKey;
 
 use self::credentials::Noted;
 use self::http::Connector;
+use self::secrets::Secrets;
 use super::list::Lister;
-use super::secrets::Secrets;
 use super::{Kind, Store, StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -15,13 +15,16 @@ pub(crate) struct Failure {
     pub(crate) effect: Effect,
 }
 
-/// The cause of errors after which nothing may be acked any more: an fsync failed. A later one that
-/// succeeds proves nothing, for the kernel reports a lost write once.
+/// The cause of errors after which nothing may be acked any more: an fsync failed, and a later one that
+/// succeeds proves nothing, for the kernel reports a lost write once; or the bucket's path leads elsewhere than to
+/// where was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SyncFailure {
     /// Whether the object had its name, or lost it, by then.
     pub visible: bool,
+    /// Whether the bucket's path leads elsewhere.
+    pub misplaced: bool,
 }
 
 impl SyncFailure {
@@ -33,7 +36,10 @@ impl SyncFailure {
 
 impl std::fmt::Display for SyncFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a failed fsync: what was written since the last good one may be lost")
+        f.write_str(match self.misplaced {
+            true => "what was written since the bucket's directory was moved or covered is not where others look",
+            false => "a failed fsync: what was written since the last good one may be lost",
+        })
     }
 }
 
@@ -64,10 +70,16 @@ impl StdError for Failure {}
 impl Failure {
     pub(crate) fn new(effect: Effect, error: Error) -> Self {
         let error = match effect {
-            Effect::SyncFailed { visible } => error.with_source(SyncFailure { visible }),
+            Effect::SyncFailed { visible } => error.with_source(SyncFailure { visible, misplaced: false }),
             Effect::None | Effect::Unknown => error,
         };
         Failure { error, effect }
+    }
+
+    /// The object was written, and its bucket's path leads elsewhere by now.
+    pub(crate) fn misplaced(error: Error) -> Self {
+        let error = error.with_source(SyncFailure { visible: true, misplaced: true });
+        Failure { error, effect: Effect::SyncFailed { visible: true } }
     }
 
     /// As an error of object_store's, so that it passes through `dyn ObjectStore`.

@@ -12,6 +12,8 @@ use crate::runtime::{Entropy, SystemEntropy};
 pub struct StoreOptions {
     pub(crate) max_in_flight: usize,
     pub(crate) map: bool,
+    pub(crate) file_mode: u32,
+    pub(crate) dir_mode: u32,
     pub(crate) named_staging: bool,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) disk_hook: Option<Arc<dyn DiskHook>>,
@@ -24,6 +26,8 @@ impl Default for StoreOptions {
         StoreOptions {
             max_in_flight: 64,
             map: true,
+            file_mode: 0o600,
+            dir_mode: 0o700,
             named_staging: false,
             entropy: Arc::new(SystemEntropy),
             disk_hook: None,
@@ -51,6 +55,23 @@ impl StoreOptions {
     #[must_use]
     pub fn map(mut self, map: bool) -> Self {
         self.map = map;
+        self
+    }
+
+    /// On a directory, the permissions of the files that are made, of which the process's umask takes away:
+    /// 0600 by default, because they hold records. Bits beyond 0777 are ignored. A mode without 0400 makes files that
+    /// can't be read back.
+    #[must_use]
+    pub fn file_mode(mut self, mode: u32) -> Self {
+        self.file_mode = mode;
+        self
+    }
+
+    /// Likewise of the directories that are made, the bucket's own among them: 0700 by default. A mode without 0700
+    /// makes directories that can't be used.
+    #[must_use]
+    pub fn dir_mode(mut self, mode: u32) -> Self {
+        self.dir_mode = mode;
         self
     }
 
@@ -101,6 +122,8 @@ impl fmt::Debug for StoreOptions {
         f.debug_struct("StoreOptions")
             .field("max_in_flight", &self.max_in_flight)
             .field("map", &self.map)
+            .field("file_mode", &format_args!("{:o}", self.file_mode))
+            .field("dir_mode", &format_args!("{:o}", self.dir_mode))
             .field("named_staging", &self.named_staging)
             .field("environment", &self.environment)
             .field("config", &names)

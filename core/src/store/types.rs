@@ -187,7 +187,8 @@ pub enum Created {
     /// The request certainly was not and will not be applied.
     Refused(Error),
     /// A directory only: the bytes were written, and an fsync failed. What was not yet durable may
-    /// never be, whatever later fsyncs say, so the writer must not ack anything that leans on it.
+    /// never be, whatever later fsyncs say, so the writer must not ack anything that leans on it. Likewise when
+    /// the directory was moved or mounted over meanwhile, so that the bytes are not where others look.
     SyncFailed {
         /// Whether the object has its name already. A power cut may take it away again.
         visible: bool,

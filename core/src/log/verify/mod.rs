@@ -242,18 +242,30 @@ impl Work {
             self.chain = Chain { end: info.last.map(|last| last.saturating_add(1)), cover: None };
             return Ok(());
         }
-        let Some(segment) = self.read(&info.key).await? else {
-            // Retention or merging removed it since it was listed.
-            self.chain = Chain::default();
-            return Ok(());
+        let segment = match self.read(&info.key).await {
+            Ok(Some(segment)) => segment,
+            Ok(None) => {
+                // Retention or merging removed it since it was listed.
+                self.chain = Chain::default();
+                return Ok(());
+            }
+            // What has its name is no file.
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.found(Finding::error(FindingKind::Segment, &info.key, &error));
+                self.chain = Chain { end: info.last.map(|last| last.saturating_add(1)), cover: None };
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         };
         self.release(false);
         let index = match info.index_size {
-            Some(_) => self.read(&self.state.id.index_key(info.base)).await?,
+            Some(_) => self.sidecar(FindingKind::IndexWrong, &self.state.id.index_key(info.base)).await?,
             None => None,
         };
         let time_index = match info.time_index_size {
-            Some(_) if self.options.records => self.read(&self.state.id.time_index_key(info.base)).await?,
+            Some(_) if self.options.records => {
+                self.sidecar(FindingKind::TimeIndexWrong, &self.state.id.time_index_key(info.base)).await?
+            }
             _ => None,
         };
         let size = u64::try_from(segment.len()).unwrap_or(u64::MAX);
@@ -294,6 +306,17 @@ impl Work {
                 Severity::Info => {}
             }
             self.findings.push_back(finding);
+        }
+    }
+
+    /// An index, unless something that is no file has its name.
+    async fn sidecar(&mut self, kind: FindingKind, key: &str) -> Result<Option<Bytes>> {
+        match self.read(key).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.found(Finding::new(Severity::Warning, kind, key, error.message()));
+                Ok(None)
+            }
+            read => read,
         }
     }
 

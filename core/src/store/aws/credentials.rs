@@ -17,10 +17,10 @@ use tokio::sync::Mutex;
 use url::{Host, Url};
 
 use super::http::{Connector, short};
+use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::failure::{Effect, Failure, between, text};
-use crate::store::secrets::Secrets;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);

@@ -12,9 +12,9 @@ use object_store::client::{
 };
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::secrets::Secrets;
 use crate::runtime::{Entropy, SystemEntropy};
 use crate::store::meter::Attempt;
-use crate::store::secrets::Secrets;
 
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT: usize = 64 * 1024;

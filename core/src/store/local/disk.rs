@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::hook::{DiskHook, DiskOp, DiskVerdict};
@@ -13,9 +13,12 @@ use crate::error::{Error, ErrorKind};
 /// The most buffers that one writev takes (IOV_MAX of Linux and the BSDs).
 const BUFFERS_A_CALL: usize = 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Disk {
     pub(super) hook: Option<Arc<dyn DiskHook>>,
+    /// The permissions of new files and directories, of which the process's umask takes away.
+    pub(super) file_mode: Mode,
+    pub(super) dir_mode: Mode,
 }
 
 impl Disk {
@@ -32,7 +35,7 @@ impl Disk {
     }
 
     pub(super) fn make_dir(&self, dir: BorrowedFd<'_>, name: &str, path: &str) -> io::Result<()> {
-        self.run(DiskOp::MakeDir { path }, || rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o777)))
+        self.run(DiskOp::MakeDir { path }, || rustix::fs::mkdirat(dir, name, self.dir_mode))
     }
 
     /// Asks the hook for the opening of a staging file, which `open` does.
@@ -126,6 +129,20 @@ pub(super) fn fault(what: &str, key: &str, error: &io::Error) -> Error {
         _ => mapped,
     };
     if key.is_empty() { mapped } else { mapped.with_key(key) }
+}
+
+/// The error of a name that must be a file's and is not.
+pub(super) fn not_a_file(key: &str, found: FileType) -> Error {
+    let (found, hint) = match found {
+        FileType::Symlink => {
+            ("a symbolic link", "links below the bucket's directory are not followed: put the file itself in its place")
+        }
+        FileType::Directory => ("a directory", "move it away"),
+        _ => ("neither a file nor a directory", "move it away"),
+    };
+    Error::new(ErrorKind::Corrupt, format!("found {found} under an object's name, expected a file"))
+        .with_key(key)
+        .with_hint(hint)
 }
 
 fn kind(error: &io::Error) -> ErrorKind {

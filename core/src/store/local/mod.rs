@@ -3,7 +3,9 @@
 //! - A put is written aside, fsynced, linked or renamed into place, and the directory fsynced, with
 //!   all new directories above it. Create-if-absent is a link, atomic between processes.
 //! - No file that has a name is ever written to, so a map of it stays whole.
-//! - Nothing is reached through a symbolic link below the root, and no key leaves the root.
+//! - Nothing is reached through a symbolic link below the root, and no key leaves the root. What is no file and
+//!   has the name of a log's object is listed like one, and reading it says what it is.
+//! - Nothing is confirmed once the root's path leads elsewhere than to the directory that was opened.
 //! - What a crash leaves lies in one directory, `.kfs-tmp`, and is removed before the next process's
 //!   first write. Where nameless files exist (Linux), only overwriting leaves anything at all.
 //!
@@ -32,6 +34,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use object_store::ObjectMeta;
+use rustix::fs::{Mode, RawMode};
 
 use self::disk::{Disk, fault};
 use self::own::Own;
@@ -70,7 +73,11 @@ impl LocalStore {
     pub fn open(path: impl AsRef<FsPath>, options: &StoreOptions) -> Result<Self> {
         Ok(LocalStore(Arc::new(Shared {
             root: Root::open(path.as_ref())?,
-            disk: Disk { hook: options.disk_hook.clone() },
+            disk: Disk {
+                hook: options.disk_hook.clone(),
+                file_mode: mode(options.file_mode),
+                dir_mode: mode(options.dir_mode),
+            },
             own: Own::default(),
             options: options.clone(),
             swept: OnceLock::new(),
@@ -129,6 +136,7 @@ impl LocalStore {
         let (store, mut walk) = (self.clone(), Walk::new(prefix, after, one_more));
         let key = prefix.to_string();
         blocking(move || {
+            store.may_list(&key)?;
             let mut found = walk.next(store.root(), one_more).map_err(|error| not_listed(&key, &error))?;
             let complete = found.len() <= max;
             found.truncate(max);
@@ -137,10 +145,21 @@ impl LocalStore {
         .await
     }
 
+    /// Whether what is below a prefix may be listed: it stays below the root, and the root is in its place.
+    fn may_list(&self, prefix: &str) -> Result<(), object_store::Error> {
+        let refused = |error| Failure::new(Effect::None, error).into_object_store(prefix);
+        if prefix.contains('\0') || prefix.split('/').any(|name| name == "." || name == "..") {
+            let error = Error::new(ErrorKind::InvalidInput, "not a usable prefix: `.`, `..` or a zero byte is in it");
+            return Err(refused(error.with_key(prefix)));
+        }
+        self.root().in_place("", None).map_err(refused)
+    }
+
     /// The directories directly in one that hold a file at any depth.
     pub(crate) async fn dirs(&self, path: &str) -> Result<Vec<String>, object_store::Error> {
         let (store, path) = (self.clone(), path.to_string());
         blocking(move || {
+            store.may_list(&path)?;
             walk::children(store.root(), &path).map(|(_, dirs)| dirs).map_err(|error| not_listed(&path, &error))
         })
         .await
@@ -157,6 +176,10 @@ impl fmt::Display for LocalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.0.root)
     }
+}
+
+fn mode(bits: u32) -> Mode {
+    Mode::from_raw_mode((bits & 0o777) as RawMode)
 }
 
 fn not_listed(key: &str, error: &io::Error) -> object_store::Error {

@@ -150,6 +150,7 @@ impl ObjectStore for LocalStore {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
         let (store, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
         blocking(move || {
+            store.may_list(prefix.as_ref())?;
             let found = children(store.root(), prefix.as_ref());
             let (objects, dirs) = found.map_err(|error| not_listed(prefix.as_ref(), &error))?;
             let dirs = dirs.into_iter().filter_map(|name| {
@@ -193,6 +194,7 @@ impl LocalStore {
         stream::try_unfold(Some((self.clone(), walk)), |state| async move {
             let Some((store, mut walk)) = state else { return Ok(None) };
             blocking(move || {
+                store.may_list("")?;
                 let found = walk.next(store.root(), GO).map_err(|error| not_listed("", &error))?;
                 let more = (found.len() == GO).then_some((store, walk));
                 Ok(Some((stream::iter(found.into_iter().map(Ok)), more)))

@@ -10,7 +10,7 @@ use object_store::PutPayload;
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::disk::{certainly_not_named, fault, is};
+use super::disk::{certainly_not_named, fault, is, not_a_file};
 use super::own::FileId;
 use super::root::DirError;
 use super::stage::{StageError, Staged};
@@ -95,6 +95,7 @@ impl LocalStore {
                 self.own().sync_failed(&id);
                 return Err(not_synced(true, "the file's name", key, &error).into());
             }
+            self.in_place(key, &dir, &id)?;
             return Ok(id);
         }
     }
@@ -105,12 +106,24 @@ impl LocalStore {
         let mut staged = self.write(&dir, key, payload, false)?;
         let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
         if let Err(error) = staged.rename(key, (dir.as_fd(), name)) {
+            if let Some(odd) = self.oddity(key) {
+                return Err(Failure::new(Effect::None, odd).into());
+            }
             let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
             return Err(Failure::new(effect, fault("the file can't be replaced", key, &error)).into());
         }
         let synced = self.disk().sync_dir(dir.as_fd(), split(key).0);
         synced.map_err(|error| not_synced(true, "the file's name", key, &error))?;
+        self.in_place(key, &dir, &id)?;
         Ok(id)
+    }
+
+    /// What was written is confirmed only where the bucket's path still leads to it.
+    fn in_place(&self, key: &str, dir: &OwnedFd, id: &FileId) -> Result<(), Failure> {
+        self.root().in_place(split(key).0, Some(dir)).map_err(|error| {
+            self.own().sync_failed(id);
+            Failure::misplaced(error.with_key(key))
+        })
     }
 
     /// Removes a file, durably. One that is not there too, for an earlier removal may have failed
@@ -150,11 +163,14 @@ impl LocalStore {
 
     fn settle_file(&self, key: &str, file: &OwnedFd, id: &FileId) -> Result<(), Failure> {
         let file = self.disk().sync_file(file.as_fd(), key);
-        let all = file.and_then(|()| self.root().sync_again(self.disk(), split(key).0));
-        if let Err(error) = all {
-            self.own().sync_failed(id);
-            return Err(not_synced(true, "the file", key, &error));
-        }
+        let dir = match file.and_then(|()| self.root().sync_again(self.disk(), split(key).0)) {
+            Ok(dir) => dir,
+            Err(error) => {
+                self.own().sync_failed(id);
+                return Err(not_synced(true, "the file", key, &error));
+            }
+        };
+        self.in_place(key, &dir, id)?;
         // Looked at after the fsyncs: an earlier try, cut off from its waiter, may have failed only
         // while they ran. What it was told is not told again.
         if self.own().find(id).is_some_and(|made| made.sync_failed) {
@@ -171,13 +187,17 @@ impl LocalStore {
             Ok(file) => file,
             // Gone again; the caller looks.
             Err(error) if is(&error, Errno::NOENT) => return Err(PutError::Exists),
-            Err(error) => return Err(no_effect("what has the name can't be opened", key)(error)),
+            Err(error) => {
+                return Err(match self.oddity(key) {
+                    Some(odd) => Failure::new(Effect::None, odd).into(),
+                    None => no_effect("what has the name can't be opened", key)(error),
+                });
+            }
         };
         let stat = rustix::fs::fstat(&file).map_err(|e| no_effect("what has the name can't be read", key)(e.into()))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
-            let error =
-                Error::new(ErrorKind::InvalidInput, "a directory, or something else that is no file, has this name");
-            return Err(Failure::new(Effect::None, error.with_key(key).with_hint("move it away")).into());
+            let found = FileType::from_raw_mode(stat.st_mode);
+            return Err(Failure::new(Effect::None, not_a_file(key, found)).into());
         }
         let id = FileId::of(&stat);
         match (self.own().find(&id), kfsid) {

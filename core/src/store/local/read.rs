@@ -8,14 +8,16 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::disk::{fault, is};
+use super::disk::{fault, is, not_a_file};
 use super::map::map;
 use super::own::FileId;
+use super::put::split;
 use super::{LocalStore, check};
 use crate::error::{Error, ErrorKind};
+use crate::format::ObjectName;
 use crate::store::failure::{Effect, Failure};
 
 /// Up to this many bytes are copied, though maps are on. To make a map, touch each page once and
@@ -45,11 +47,20 @@ impl LocalStore {
         check(key).map_err(|error| ours(error, path))?;
         // Without O_NONBLOCK a named pipe that somebody put there would hold us for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let missing = || ours(Error::new(ErrorKind::NotFound, "no such object").with_key(key), path);
+        let missing = || {
+            let absent = || Error::new(ErrorKind::NotFound, "no such object").with_key(key);
+            ours(self.oddity(key).unwrap_or_else(absent), path)
+        };
         let fd = match self.root().open_beneath(key, flags) {
             Ok(fd) => fd,
             Err(error) if is(&error, Errno::NXIO) => return Err(missing()),
-            Err(error) => return Err(ours(fault("the file can't be opened", key, &error), path)),
+            Err(error) => {
+                let mapped = self.oddity(key).unwrap_or_else(|| fault("the file can't be opened", key, &error));
+                // What is not there may be where the path led before.
+                let moved = Some(&mapped).filter(|mapped| mapped.kind() == ErrorKind::NotFound);
+                let moved = moved.and_then(|_| self.root().in_place("", None).err());
+                return Err(ours(moved.unwrap_or(mapped), path));
+            }
         };
         let stat = rustix::fs::fstat(&fd).map_err(|e| ours(fault("the file can't be read", key, &e.into()), path))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
@@ -57,6 +68,16 @@ impl LocalStore {
         }
         let id = FileId::of(&stat);
         Ok(Opened { file: File::from(fd), id, meta: meta(path.clone(), &id) })
+    }
+
+    /// The error for what has the name of a log's object and is no file. `None` for everything else.
+    pub(super) fn oddity(&self, key: &str) -> Option<Error> {
+        let (path, name) = split(key);
+        ObjectName::parse(name)?;
+        let dir = self.root().open_dir(path).ok()?;
+        let stat = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        (!kind.is_file()).then(|| not_a_file(key, kind))
     }
 
     /// Opens a file and finds the bytes asked for.

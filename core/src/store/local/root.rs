@@ -28,17 +28,22 @@ pub(super) struct Root {
     /// Directories whose own entry in their parent is known to be durable, with their inode. A
     /// directory that another process made may not be yet, so each is fsynced once by each store.
     durable: Mutex<HashMap<String, u64>>,
+    /// Whether the system has openat2.
+    pub(super) no_openat2: AtomicBool,
 }
 
 impl Root {
     /// Looks at the directory. It is made with the first object, so that a reader leaves no trace;
     /// until then only its parent must exist.
     pub(super) fn open(path: &Path) -> Result<Self> {
+        // A relative path would mean another directory after the process changed its own.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let root = Root {
-            path: path.to_path_buf(),
+            path: path.clone(),
             fd: OnceLock::new(),
             made: AtomicBool::new(false),
             durable: Mutex::new(HashMap::new()),
+            no_openat2: AtomicBool::new(cfg!(not(target_os = "linux"))),
         };
         match root.fd() {
             Ok(_) => return Ok(root),
@@ -86,7 +91,7 @@ impl Root {
     /// Opens what is at a path below the root, or the root for the empty path.
     pub(super) fn open_beneath(&self, path: &str, flags: OFlags) -> io::Result<OwnedFd> {
         let root = self.fd()?;
-        Ok(beneath(root, if path.is_empty() { "." } else { path }, flags | OFlags::CLOEXEC)?)
+        Ok(self.beneath(root, if path.is_empty() { "." } else { path }, flags | OFlags::CLOEXEC)?)
     }
 
     pub(super) fn open_dir(&self, path: &str) -> io::Result<OwnedFd> {
@@ -102,7 +107,7 @@ impl Root {
             _ => {}
         }
         let root = self.made(disk).map_err(DirError::NotMade)?;
-        let mut parent = beneath(root, ".", DIRECTORY).map_err(|e| DirError::NotMade(e.into()))?;
+        let mut parent = self.beneath(root, ".", DIRECTORY).map_err(|e| DirError::NotMade(e.into()))?;
         self.sync_above_root(disk, &parent)?;
         let mut parent_path = "";
         for (end, name) in components(path) {
@@ -112,7 +117,7 @@ impl Root {
                 Err(error) if is(&error, Errno::EXIST) => {}
                 Err(error) => return Err(DirError::NotMade(error)),
             }
-            let child = beneath(parent.as_fd(), name, DIRECTORY).map_err(|e| DirError::NotMade(e.into()))?;
+            let child = self.beneath(parent.as_fd(), name, DIRECTORY).map_err(|e| DirError::NotMade(e.into()))?;
             if !self.is_durable(here, &child) {
                 disk.sync_dir(parent.as_fd(), parent_path).map_err(DirError::NotSynced)?;
                 self.remember(here, &child);
@@ -138,17 +143,59 @@ impl Root {
         Ok(())
     }
 
-    /// Makes a directory's and all its parents' entries durable again, whatever is remembered.
-    pub(super) fn sync_again(&self, disk: &Disk, path: &str) -> io::Result<()> {
+    /// Makes a directory's and all its parents' entries durable again, whatever is remembered. Answers the directory.
+    pub(super) fn sync_again(&self, disk: &Disk, path: &str) -> io::Result<OwnedFd> {
         let mut parent = self.open_dir("")?;
         let mut parent_path = "";
         for (end, name) in components(path) {
-            let child = beneath(parent.as_fd(), name, DIRECTORY)?;
+            let child = self.beneath(parent.as_fd(), name, DIRECTORY)?;
             disk.sync_dir(parent.as_fd(), parent_path)?;
             parent = child;
             parent_path = path.get(..end).unwrap_or_default();
         }
-        disk.sync_dir(parent.as_fd(), parent_path)
+        disk.sync_dir(parent.as_fd(), parent_path)?;
+        Ok(parent)
+    }
+
+    /// Makes sure that a path below the root still leads to the directory that was opened by it. (`None`: the root
+    /// itself.) It does not when a directory on the way was moved, or a file system was mounted over one: what is
+    /// written through the old descriptor then is not where others look.
+    ///
+    /// # Errors
+    /// Unavailable, when it leads elsewhere or can't be followed.
+    pub(super) fn in_place(&self, path: &str, dir: Option<&OwnedFd>) -> Result<()> {
+        // Not opened yet: the next call opens what is there then.
+        let Some(dir) = dir.or_else(|| self.fd.get()) else { return Ok(()) };
+        let full = self.path.join(path);
+        let held = rustix::fs::fstat(dir).map(|stat| (stat.st_dev, stat.st_ino));
+        let named = rustix::fs::stat(&full).map(|stat| (stat.st_dev, stat.st_ino));
+        let why = match (held, named) {
+            (Ok(held), Ok(named)) if held == named => return Ok(()),
+            (Ok(_), Ok(_)) => "another directory is there now".to_string(),
+            (Err(error), _) | (_, Err(error)) => io::Error::from(error).to_string(),
+        };
+        let message = format!("{} no longer leads to the directory that was opened ({why})", full.display());
+        Err(Error::new(ErrorKind::Unavailable, message).with_hint(
+            "it was moved, or something was mounted over it: put it back, or open the bucket again where it is",
+        ))
+    }
+
+    /// Opens a path that may not leave the directory, by `..` or by a link.
+    fn beneath(&self, dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        if path.split('/').any(|name| name == "..") {
+            return Err(Errno::ACCESS);
+        }
+        #[cfg(target_os = "linux")]
+        if !self.no_openat2.load(Ordering::Relaxed) {
+            use rustix::fs::ResolveFlags;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            match rustix::io::retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)) {
+                // Before 5.6 there is none, and a sandbox's filter may forbid it.
+                Err(Errno::NOSYS | Errno::PERM) => self.no_openat2.store(true, Ordering::Relaxed),
+                other => return other,
+            }
+        }
+        step_by_step(dir, path, flags)
     }
 
     fn is_durable(&self, path: &str, fd: &OwnedFd) -> bool {
@@ -191,27 +238,7 @@ fn components(path: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-#[cfg(target_os = "linux")]
-fn beneath(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    use rustix::fs::ResolveFlags;
-    static OLD_KERNEL: AtomicBool = AtomicBool::new(false);
-    if !OLD_KERNEL.load(Ordering::Relaxed) {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match rustix::io::retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)) {
-            // Before 5.6 there is none, and a sandbox's filter may forbid it.
-            Err(Errno::NOSYS | Errno::PERM) => OLD_KERNEL.store(true, Ordering::Relaxed),
-            other => return other,
-        }
-    }
-    step_by_step(dir, path, flags)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn beneath(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    step_by_step(dir, path, flags)
-}
-
-/// Opens a path name by name, following no link. The caller has checked that no name is `..`.
+/// Opens a path name by name, following no link.
 fn step_by_step(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let open = |dir: BorrowedFd<'_>, name: &str, flags: OFlags| {
         let opened =
@@ -240,23 +267,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_beneath_refuse_links_and_find_files() {
+    fn both_ways_beneath_refuse_links_and_parents_and_find_files() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
-        std::fs::write(dir.path().join("a/b/c"), "x").unwrap();
-        std::os::unix::fs::symlink("b", dir.path().join("a/link")).unwrap();
-        std::os::unix::fs::symlink("/etc", dir.path().join("out")).unwrap();
-        let fd = rustix::fs::openat(CWD, dir.path(), DIRECTORY, Mode::empty()).unwrap();
-        for open in [beneath, step_by_step] {
-            open(fd.as_fd(), "a/b/c", OFlags::RDONLY).unwrap();
-            open(fd.as_fd(), ".", DIRECTORY).unwrap();
+        std::fs::create_dir_all(dir.path().join("root/a/b")).unwrap();
+        std::fs::write(dir.path().join("outside"), "secret").unwrap();
+        let path = dir.path().join("root");
+        std::fs::write(path.join("a/b/c"), "x").unwrap();
+        std::os::unix::fs::symlink("b", path.join("a/link")).unwrap();
+        std::os::unix::fs::symlink("/etc", path.join("out")).unwrap();
+        for no_openat2 in [false, true] {
+            let root = Root::open(&path).unwrap();
+            root.no_openat2.store(no_openat2, Ordering::Relaxed);
+            let open = |path: &str, flags| root.beneath(root.fd().unwrap(), path, flags);
+            open("a/b/c", OFlags::RDONLY).unwrap();
+            open(".", DIRECTORY).unwrap();
             for link in ["a/link", "a/link/c", "out", "out/passwd"] {
                 for flags in [OFlags::RDONLY, DIRECTORY] {
-                    assert_eq!(open(fd.as_fd(), link, flags).unwrap_err(), Errno::LOOP, "{link}");
+                    assert_eq!(open(link, flags).unwrap_err(), Errno::LOOP, "{link}");
                 }
             }
-            assert_eq!(open(fd.as_fd(), "a/b/c/d", OFlags::RDONLY).unwrap_err(), Errno::NOTDIR);
-            assert_eq!(open(fd.as_fd(), "a/x/c", OFlags::RDONLY).unwrap_err(), Errno::NOENT);
+            for up in ["..", "../outside", "a/../../outside", "a/b/../b/c", "a/.."] {
+                assert_eq!(open(up, OFlags::RDONLY).unwrap_err(), Errno::ACCESS, "{up}");
+            }
+            assert_eq!(open("a/b/c/d", OFlags::RDONLY).unwrap_err(), Errno::NOTDIR);
+            assert_eq!(open("a/x/c", OFlags::RDONLY).unwrap_err(), Errno::NOENT);
         }
     }
 

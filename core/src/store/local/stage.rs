@@ -43,7 +43,7 @@ impl<'a> Staged<'a> {
         #[cfg(target_os = "linux")]
         {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            let opened = disk.stage(key, None, || rustix::fs::openat(dir, ".", flags, Mode::from_raw_mode(0o666)));
+            let opened = disk.stage(key, None, || rustix::fs::openat(dir, ".", flags, disk.file_mode));
             match opened {
                 Ok(file) => Ok(Some(Staged { file, disk, named: None })),
                 // As the file system, or a kernel before 3.11, says that it knows no O_TMPFILE.
@@ -68,9 +68,7 @@ impl<'a> Staged<'a> {
             let name = format!("{STAGING_NAME}{:032x}", u128::from_be_bytes(random));
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
             let path = format!("{STAGING_DIR}/{name}");
-            let file = match disk
-                .stage(key, Some(&path), || rustix::fs::openat(&dir, &name, flags, Mode::from_raw_mode(0o666)))
-            {
+            let file = match disk.stage(key, Some(&path), || rustix::fs::openat(&dir, &name, flags, disk.file_mode)) {
                 Ok(file) => file,
                 Err(error) if is(&error, Errno::EXIST) => continue,
                 Err(error) => return Err(error.into()),

@@ -15,25 +15,27 @@ use super::own::FileId;
 use super::read::meta;
 use super::root::Root;
 use super::stage::STAGING_DIR;
+use crate::format::ObjectName;
 
 /// A walk over all files whose key begins with a prefix and is greater than another text.
 ///
 /// Memory is bounded by `stretch` names for each level of directories, however many files there
-/// are; a directory with more is read again for its next stretch. Only what is given out is
-/// looked at (stat).
+/// are; a directory with more is read again for its next stretch. One directory is open at a time, however
+/// deep the tree. Only what is given out is looked at (stat).
 #[derive(Debug)]
 pub(super) struct Walk {
     prefix: String,
     after: String,
     stretch: usize,
     frames: Vec<Frame>,
+    /// The directory that was read or looked into last, by its path.
+    current: Option<(String, OwnedFd)>,
     begun: bool,
 }
 
 /// One directory on the way.
 #[derive(Debug)]
 struct Frame {
-    dir: OwnedFd,
     /// Its path, with `/` at the end; empty for the root.
     path: String,
     /// The next entries, the smallest last.
@@ -49,6 +51,7 @@ impl Walk {
             after: after.unwrap_or_default().to_string(),
             stretch: stretch.max(1),
             frames: Vec::new(),
+            current: None,
             begun: false,
         }
     }
@@ -63,57 +66,85 @@ impl Walk {
         }
         while found.len() < max {
             let Some(frame) = self.frames.last_mut() else { break };
-            let Some(entry) = frame.entries.pop() else {
-                let Some(last) = frame.more_after.take() else {
-                    self.frames.pop();
-                    continue;
-                };
-                let (entries, more) = read(frame, &self.prefix, &self.after, Some(&last), self.stretch)?;
-                frame.entries = entries;
-                frame.more_after = more;
-                continue;
-            };
-            if let Some(name) = entry.strip_suffix('/') {
+            let entry = frame.entries.pop();
+            if let Some(name) = entry.as_deref().and_then(|entry| entry.strip_suffix('/')) {
                 let path = format!("{}{name}", frame.path);
                 self.enter(root, &path)?;
                 continue;
             }
-            let Ok(stat) = rustix::fs::statat(&frame.dir, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW) else {
-                // Gone since its name was read.
-                continue;
-            };
-            if !FileType::from_raw_mode(stat.st_mode).is_file() {
+            if entry.is_none() && frame.more_after.is_none() {
+                self.frames.pop();
                 continue;
             }
-            // Names that can't be keys are none.
-            if let Ok(location) = Path::parse(format!("{}{entry}", frame.path)) {
-                found.push(meta(location, &FileId::of(&stat)));
+            let Some(dir) = open(&mut self.current, root, &frame.path)? else {
+                // Gone since its names were read.
+                self.frames.pop();
+                continue;
+            };
+            let Some(entry) = entry else {
+                let last = frame.more_after.take();
+                (frame.entries, frame.more_after) =
+                    read(dir, &frame.path, &self.prefix, &self.after, last.as_deref(), self.stretch)?;
+                continue;
+            };
+            // One that is gone since its name was read is none.
+            if let Some(id) = object(dir, &entry)
+                // Names that can't be keys are none.
+                && let Ok(location) = Path::parse(format!("{}{entry}", frame.path))
+            {
+                found.push(meta(location, &id));
             }
         }
         Ok(found)
     }
 
     fn enter(&mut self, root: &Root, path: &str) -> io::Result<()> {
-        let dir = match root.open_dir(path) {
-            Ok(dir) => dir,
-            // A prefix that is no directory has no files; one may vanish while we walk.
-            Err(error) if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].iter().any(|e| is(&error, *e)) => return Ok(()),
-            Err(error) => return Err(error),
-        };
         let path = if path.is_empty() { String::new() } else { format!("{path}/") };
-        let mut frame = Frame { dir, path, entries: Vec::new(), more_after: None };
-        let (entries, more) = read(&frame, &self.prefix, &self.after, None, self.stretch)?;
-        frame.entries = entries;
-        frame.more_after = more;
-        self.frames.push(frame);
+        let Some(dir) = open(&mut self.current, root, &path)? else { return Ok(()) };
+        let (entries, more_after) = read(dir, &path, &self.prefix, &self.after, None, self.stretch)?;
+        self.frames.push(Frame { path, entries, more_after });
         Ok(())
+    }
+}
+
+/// Opens a directory of a walk, unless it is the one that is open. `None` when there is none.
+fn open<'a>(current: &'a mut Option<(String, OwnedFd)>, root: &Root, path: &str) -> io::Result<Option<&'a OwnedFd>> {
+    if current.as_ref().is_none_or(|(open, _)| open != path) {
+        // The last one is closed first.
+        *current = None;
+        *current = open_dir(root, path)?.map(|dir| (path.to_string(), dir));
+    }
+    Ok(current.as_ref().map(|(_, dir)| dir))
+}
+
+/// Opens a directory. `None` when there is none: a prefix that is no directory has no files, one may vanish while we
+/// walk, and a path that is too long for the system holds no key of ours.
+fn open_dir(root: &Root, path: &str) -> io::Result<Option<OwnedFd>> {
+    match root.open_dir(path.trim_end_matches('/')) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NAMETOOLONG].iter().any(|e| is(&error, *e)) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A file, or what has the name of a log's object instead of one: that counts as an object without bytes, so that
+/// whoever reads it learns what it is (docs/format.md: names decide).
+fn object(dir: &OwnedFd, name: &str) -> Option<FileId> {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let id = FileId::of(&stat);
+    match FileType::from_raw_mode(stat.st_mode).is_file() {
+        true => Some(id),
+        false => ObjectName::parse(name).map(|_| FileId { size: 0, ..id }),
     }
 }
 
 /// Reads a directory's next entries in the order of keys, the smallest last, and where to go on.
 /// A directory counts as its name with `/`: so `a.b` comes before what is in `a`.
 fn read(
-    frame: &Frame,
+    dir: &OwnedFd,
+    path: &str,
     prefix: &str,
     after: &str,
     entries_after: Option<&str>,
@@ -123,15 +154,15 @@ fn read(
     let mut more = false;
     // What prefix and text say of the names here. (A walk enters only directories of which they say
     // something, or all.)
-    let prefix = prefix.strip_prefix(frame.path.as_str()).unwrap_or_default();
-    let after = match after.strip_prefix(frame.path.as_str()) {
+    let prefix = prefix.strip_prefix(path).unwrap_or_default();
+    let after = match after.strip_prefix(path) {
         Some(rest) => rest,
-        None if after > frame.path.as_str() => return Ok((Vec::new(), None)),
+        None if after > path => return Ok((Vec::new(), None)),
         None => "",
     };
     let after = entries_after.map_or(after, |last| last.max(after));
     let mut with_slash = String::new();
-    each(frame, |name, directory| {
+    each(dir, path, |name, directory| {
         let entry = if directory {
             with_slash.clear();
             with_slash.push_str(name);
@@ -165,17 +196,17 @@ fn read(
     Ok((entries, more_after))
 }
 
-/// Calls `visit` with each file's and directory's name, and whether it is a directory, until it
+/// Calls `visit` with each object's and directory's name, and whether it is a directory, until it
 /// breaks off.
-fn each(frame: &Frame, mut visit: impl FnMut(&str, bool) -> ControlFlow<()>) -> io::Result<()> {
-    for entry in Dir::read_from(&frame.dir)? {
+fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, bool) -> ControlFlow<()>) -> io::Result<()> {
+    for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else { continue };
-        if name == "." || name == ".." || (frame.path.is_empty() && name == STAGING_DIR) {
+        if name == "." || name == ".." || (path.is_empty() && name == STAGING_DIR) {
             continue;
         }
         let kind = match entry.file_type() {
-            FileType::Unknown => match rustix::fs::statat(&frame.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            FileType::Unknown => match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => FileType::from_raw_mode(stat.st_mode),
                 Err(_) => continue,
             },
@@ -183,6 +214,7 @@ fn each(frame: &Frame, mut visit: impl FnMut(&str, bool) -> ControlFlow<()>) -> 
         };
         let flow = match kind {
             FileType::RegularFile => visit(name, false),
+            _ if ObjectName::parse(name).is_some() => visit(name, false),
             FileType::Directory => visit(name, true),
             _ => ControlFlow::Continue(()),
         };
@@ -199,7 +231,7 @@ pub(super) fn children(root: &Root, path: &str) -> io::Result<(Vec<ObjectMeta>, 
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     let mut walk = Walk::new("", None, usize::MAX);
     walk.enter(root, path)?;
-    let Some(frame) = walk.frames.pop() else { return Ok((files, dirs)) };
+    let (Some(frame), Some((_, dir))) = (walk.frames.pop(), &walk.current) else { return Ok((files, dirs)) };
     for entry in frame.entries.iter().rev() {
         if let Some(name) = entry.strip_suffix('/') {
             if holds_a_file(root, &format!("{}{name}", frame.path))? {
@@ -207,9 +239,10 @@ pub(super) fn children(root: &Root, path: &str) -> io::Result<(Vec<ObjectMeta>, 
             }
             continue;
         }
-        let Ok(stat) = rustix::fs::statat(&frame.dir, entry.as_str(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        if let Ok(location) = Path::parse(format!("{}{entry}", frame.path)) {
-            files.push(meta(location, &FileId::of(&stat)));
+        if let Some(id) = object(dir, entry)
+            && let Ok(location) = Path::parse(format!("{}{entry}", frame.path))
+        {
+            files.push(meta(location, &id));
         }
     }
     Ok((files, dirs))
@@ -218,19 +251,15 @@ pub(super) fn children(root: &Root, path: &str) -> io::Result<(Vec<ObjectMeta>, 
 fn holds_a_file(root: &Root, path: &str) -> io::Result<bool> {
     let mut paths = vec![path.to_string()];
     while let Some(path) = paths.pop() {
-        let dir = match root.open_dir(&path) {
-            Ok(dir) => dir,
-            Err(error) if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].iter().any(|e| is(&error, *e)) => continue,
-            Err(error) => return Err(error),
-        };
-        let frame = Frame { dir, path: format!("{path}/"), entries: Vec::new(), more_after: None };
+        let Some(dir) = open_dir(root, &path)? else { continue };
+        let path = format!("{path}/");
         let mut found = false;
-        each(&frame, |name, directory| {
+        each(&dir, &path, |name, directory| {
             if !directory {
                 found = true;
                 return ControlFlow::Break(());
             }
-            paths.push(format!("{}{name}", frame.path));
+            paths.push(format!("{path}{name}"));
             ControlFlow::Continue(())
         })?;
         if found {

@@ -255,3 +255,85 @@ async fn a_second_store_does_not_sweep_what_the_first_is_writing() {
     assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Yes(_)));
     assert_eq!(tree(dir.path()), [KEY, "other"]);
 }
+
+/// Moves the bucket's directory away, with another in its place or none.
+fn move_away(dir: &std::path::Path, replace: bool) {
+    std::fs::rename(dir.join("root"), dir.join("moved")).unwrap();
+    if replace {
+        std::fs::create_dir_all(dir.join("root/ns/t/0")).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_after_the_directory_was_moved() {
+    for options in both() {
+        for replace in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = open(&dir.path().join("root"), &options);
+            let created = store.create(KEY, payload("x"), &Identity::of("aa.0")).await;
+            assert!(matches!(created, Created::Yes(_)));
+            move_away(dir.path(), replace);
+            let created = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
+            let Created::SyncFailed { visible: true, error } = created else { panic!("{created:?}") };
+            assert!(SyncFailure::of(&error).is_some_and(|failure| failure.misplaced), "{error:?}");
+            assert!(error.message().contains("no longer leads to the directory"), "{error}");
+            let again = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
+            assert!(matches!(again, Created::SyncFailed { visible: true, .. }), "{again:?}");
+            for error in
+                [store.overwrite("ns/t/0/b", payload("x")).await.unwrap_err(), store.settle(KEY).await.unwrap_err()]
+            {
+                assert!(SyncFailure::of(&error).is_some_and(|failure| failure.misplaced), "{error:?}");
+            }
+            // A reader learns of it when it looks for more.
+            let error = store.list_page("ns/", None, 5).await.unwrap_err();
+            assert!(error.message().contains("no longer leads"), "{error}");
+            let error = store.get("ns/t/0/absent", ReadRange::Whole, None).await.unwrap_err();
+            assert!(error.kind() == ErrorKind::Unavailable && error.message().contains("no longer leads"), "{error}");
+            // Put back, it is the directory that was opened again; what was not confirmed stays so.
+            std::fs::remove_dir_all(dir.path().join("root")).ok();
+            std::fs::rename(dir.path().join("moved"), dir.path().join("root")).unwrap();
+            let again = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
+            assert!(matches!(again, Created::SyncFailed { .. }), "{again:?}");
+            let created = store.create("ns/t/0/third", payload("x"), &Identity::of("aa.2")).await;
+            assert!(matches!(created, Created::Yes(_)), "{created:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_after_a_directory_below_was_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("ns/t/0");
+    // Moved after the directory was opened and before the file got its name.
+    let hook = hook({
+        let place = place.clone();
+        move |op| {
+            if *op == (DiskOp::Link { key: "ns/t/0/second" }) {
+                std::fs::rename(&place, place.with_file_name("1")).unwrap();
+            }
+            DiskVerdict::Proceed
+        }
+    });
+    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Yes(_)));
+    let created = store.create("ns/t/0/second", payload("x"), &Identity::none()).await;
+    assert!(matches!(created, Created::SyncFailed { visible: true, .. }), "{created:?}");
+    assert!(!place.exists());
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_after_a_volume_was_mounted_over_the_directory() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    let store = open(&root, &StoreOptions::new());
+    assert!(matches!(store.create(KEY, payload("x"), &Identity::of("aa.0")).await, Created::Yes(_)));
+    if let Err(error) = mount("tmpfs", &root, "tmpfs", MountFlags::empty(), None) {
+        eprintln!("SKIPPED nothing_is_confirmed_after_a_volume_was_mounted_over_the_directory: mount: {error}");
+        return;
+    }
+    let created = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
+    unmount(&root, UnmountFlags::DETACH).unwrap();
+    let Created::SyncFailed { visible: true, error } = created else { panic!("{created:?}") };
+    assert!(error.message().contains("no longer leads"), "{error}");
+}

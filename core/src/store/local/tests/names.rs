@@ -33,6 +33,107 @@ async fn keys_that_leave_the_root_are_refused() {
 }
 
 #[tokio::test]
+async fn no_prefix_leaves_the_root_where_openat2_is_missing_too() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("outside")).unwrap();
+    std::fs::write(dir.path().join("outside/x"), "secret").unwrap();
+    let root = dir.path().join("root");
+    for no_openat2 in [false, true] {
+        let store = open(&root, &StoreOptions::new());
+        store.local().unwrap().root().no_openat2.store(no_openat2, std::sync::atomic::Ordering::Relaxed);
+        store.overwrite("a/b", payload("x")).await.unwrap();
+        for prefix in ["../", "../outside/", "a/../../outside/", "a/./", "..", "../outside/x"] {
+            let error = store.list_page(prefix, None, 5).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{prefix} {error}");
+            let error = store.list_dirs(prefix).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{prefix} {error}");
+        }
+        let kind = store.get("../outside/x", ReadRange::Whole, None).await.unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::InvalidInput);
+        assert_eq!(store.list_page("a/", None, 5).await.unwrap().objects.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn what_has_a_segments_name_and_is_no_file_is_listed_and_named_when_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &StoreOptions::new());
+    let key = |base: i64| format!("ns/t/0/segment-{base:020}.kfs");
+    store.overwrite(&key(0), payload("x")).await.unwrap();
+    let place = dir.path().join("ns/t/0");
+    std::os::unix::fs::symlink(place.join("segment-00000000000000000000.kfs"), dir.path().join(key(1))).unwrap();
+    std::os::unix::fs::symlink("/nowhere", dir.path().join(key(2))).unwrap();
+    std::fs::create_dir_all(dir.path().join(key(3)).join("below")).unwrap();
+    std::fs::write(dir.path().join(key(3)).join("below/file"), "x").unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(dir.path().join(key(4))).unwrap();
+    // Other names of this kind are none of ours.
+    std::os::unix::fs::symlink("/nowhere", place.join("segment-5.kfs")).unwrap();
+    for no_openat2 in [false, true] {
+        store.local().unwrap().root().no_openat2.store(no_openat2, std::sync::atomic::Ordering::Relaxed);
+        let listed = store.list_page("ns/t/0/", None, 10).await.unwrap();
+        let listed: Vec<(String, u64)> = listed.objects.into_iter().map(|o| (o.key, o.size)).collect();
+        assert_eq!(listed, [(key(0), 1), (key(1), 0), (key(2), 0), (key(3), 0), (key(4), 0)]);
+        for (base, what) in [(1, "symbolic link"), (2, "symbolic link"), (3, "directory"), (4, "neither")] {
+            let read = store.get(&key(base), ReadRange::Whole, None).await.unwrap_err();
+            let created = store.create(&key(base), payload("y"), &Identity::none()).await;
+            let Created::Refused(created) = created else { panic!("{base} {created:?}") };
+            for error in [read, created] {
+                assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&key(base)[..])), "{error}");
+                assert!(error.message().contains(what) && error.hint().is_some(), "{error}");
+            }
+        }
+    }
+    let error = store.overwrite(&key(3), payload("y")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert_eq!(store.list_dirs("ns").await.unwrap(), ["t"]);
+}
+
+#[tokio::test]
+async fn what_is_made_is_for_its_owner_alone_unless_the_options_say_otherwise() {
+    for options in both() {
+        for (options, expected) in [
+            (options.clone(), [0o600, 0o700, 0o700]),
+            (options.file_mode(0o4640).dir_mode(0o750), [0o640, 0o750, 0o750]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path().join("root");
+            let store = open(&root, &options);
+            store.overwrite("ns/t/b", payload("x")).await.unwrap();
+            let created = store.create("ns/t/a", payload("x"), &Identity::none()).await;
+            assert!(matches!(created, Created::Yes(_)));
+            // Whatever umask the tests run with.
+            let umask = rustix::process::umask(rustix::fs::Mode::empty());
+            rustix::process::umask(umask);
+            let mode = |path: &str| std::fs::metadata(root.join(path)).unwrap().permissions().mode() & 0o7777;
+            for (path, expected) in ["ns/t/a", "ns/t/b", "ns/t", ""].into_iter().zip([0, 0, 1, 2].map(|i| expected[i]))
+            {
+                assert_eq!(mode(path), expected & !umask.bits(), "{path} {options:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_deep_tree_is_listed_with_few_descriptors() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), &StoreOptions::new());
+    let deep = vec!["d"; 1500].join("/");
+    store.overwrite(&format!("{deep}/file"), payload("x")).await.unwrap();
+    store.overwrite("z", payload("x")).await.unwrap();
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    assert!(limits.current.is_some(), "no limit of open files is set, so this test shows nothing");
+    let open = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    let before = open();
+    let mut walk = crate::store::local::walk::Walk::new("", None, 10);
+    let root = store.local().unwrap().root();
+    assert_eq!(walk.next(root, 1).unwrap().len(), 1);
+    // Other tests of this process open files too.
+    assert!(open().saturating_sub(before) < 500, "{} descriptors", open());
+    assert_eq!(walk.next(root, 10).unwrap().len(), 1);
+    assert_eq!(store.list_dirs("").await.unwrap(), ["d"]);
+}
+
+#[tokio::test]
 async fn symbolic_links_below_the_root_are_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
@@ -121,7 +222,7 @@ async fn a_file_in_a_directorys_place_and_a_directory_in_a_files() {
     store.delete("ns/u/segment.kfs").await.unwrap();
     assert!(store.list_page("ns/u/", None, 10).await.unwrap().objects.is_empty());
     match store.create("ns/u/segment.kfs", payload("x"), &Identity::none()).await {
-        Created::Refused(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}"),
+        Created::Refused(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}"),
         other => panic!("{other:?}"),
     }
     let error = store.overwrite("ns/u/segment.kfs", payload("x")).await.unwrap_err();
