@@ -177,6 +177,8 @@ typedef struct {
   int32_t batch_check;
   // Not 0: KFS_CHECK_PRODUCE takes batches that are marked LogAppendTime.
   int32_t log_append_time;
+  // The most bytes of a segment, 4096 to 2^31-1. An append that needs more is KFS_INVALID_INPUT.
+  uint64_t segment_bytes;
 } kfs_writer_options;
 
 // Options of a reader. Set them with kfs_reader_options_init, then change what you like.
@@ -306,6 +308,12 @@ void kfs_bucket_options_init(kfs_bucket_options *options, size_t size);
 
 // Sets the defaults. Give sizeof(kfs_writer_options) as `size`. NULL is passed over.
 void kfs_writer_options_init(kfs_writer_options *options, size_t size);
+
+// Sets what suits a partition that a KafScale broker serves to Kafka's clients, in place of the defaults: segments
+// below 1 MiB, which is what consumers fetch at most by default. Give sizeof(kfs_writer_options) as `size`.
+// NULL is passed over.
+void kfs_writer_options_init_kafscale(kfs_writer_options *options,
+                                      size_t size);
 
 // Sets the defaults. Give sizeof(kfs_reader_options) as `size`. NULL is passed over.
 void kfs_reader_options_init(kfs_reader_options *options, size_t size);

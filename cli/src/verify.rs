@@ -181,6 +181,7 @@ fn kind_name(kind: FindingKind) -> &'static str {
         FindingKind::Segment => "segment",
         FindingKind::Batch => "batch",
         FindingKind::Records => "records",
+        FindingKind::MaxTimestamp => "max_timestamp",
         FindingKind::Overlap => "overlap",
         FindingKind::IndexMissing => "index_missing",
         FindingKind::IndexWrong => "index_wrong",

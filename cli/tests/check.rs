@@ -85,3 +85,29 @@ fn lines_in_large_compressed_batches_are_read_back_whole() {
     let read = bucket.run("cat t/0").ok_bytes();
     assert_eq!((read.len(), read.iter().filter(|byte| **byte == b'\n').count()), (150_000_000, 150_000));
 }
+
+#[test]
+fn verify_names_offsets_that_do_not_follow_each_other_and_headers_that_name_other_times() {
+    for (name, kind) in [("duplicate-record-offsets", "records"), ("max-timestamp-unset", "max_timestamp")] {
+        let bucket = Bucket::new();
+        append(&bucket, "decode", name).ok();
+        let ended = bucket.run("verify --json t/0");
+        assert_eq!(ended.code, Some(1), "{name}: {}", ended.stderr);
+        let found = ended.text();
+        assert!(found.contains(&format!("\"kind\":\"{kind}\"")), "{name}: {found}");
+    }
+}
+
+#[test]
+fn the_preset_for_kafscale_keeps_segments_below_what_a_consumer_fetches() {
+    let bucket = Bucket::new();
+    let line = [vec![b'a'; 999], vec![b'\n']].concat();
+    bucket.run_with("append --lines --preset kafscale --acks buffered t/0", &line.repeat(5_000)).ok();
+    let sizes: Vec<_> = bucket.files("t/0", "kfs").iter().map(|file| file.metadata().unwrap().len()).collect();
+    assert!(sizes.len() >= 5 && sizes.iter().all(|size| *size < 1 << 20), "{sizes:?}");
+    let message = bucket.run("append --raw --preset kafscale --flush-bytes 8MiB t/0").failed(2);
+    assert!(message.contains("cannot be used with"), "{message}");
+    let long = vec![b'a'; 1 << 20];
+    let message = bucket.run_with("append --lines --preset kafscale t/0", &long).failed(2);
+    assert!(message.contains("not stored"), "{message}");
+}

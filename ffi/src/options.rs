@@ -81,6 +81,8 @@ pub struct kfs_writer_options {
     pub batch_check: i32,
     /// Not 0: KFS_CHECK_PRODUCE takes batches that are marked LogAppendTime.
     pub log_append_time: i32,
+    /// The most bytes of a segment, 4096 to 2^31-1. An append that needs more is KFS_INVALID_INPUT.
+    pub segment_bytes: u64,
 }
 
 /// Options of a reader. Set them with kfs_reader_options_init, then change what you like.
@@ -123,7 +125,13 @@ impl Default for kfs_bucket_options {
 
 impl Default for kfs_writer_options {
     fn default() -> Self {
-        let core = WriterOptions::default();
+        WriterOptions::default().into()
+    }
+}
+
+/// Where C has a field; the others are left out.
+impl From<WriterOptions> for kfs_writer_options {
+    fn from(core: WriterOptions) -> Self {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         kfs_writer_options {
             size: size_of::<Self>(),
@@ -139,6 +147,7 @@ impl Default for kfs_writer_options {
             name: std::ptr::null(),
             batch_check: kfs_batch_check::KFS_CHECK_PRODUCE as i32,
             log_append_time: i32::from(core.log_append_time),
+            segment_bytes: core.segment_bytes as u64,
         }
     }
 }
@@ -155,6 +164,15 @@ pub unsafe extern "C" fn kfs_bucket_options_init(options: *mut kfs_bucket_option
 pub unsafe extern "C" fn kfs_writer_options_init(options: *mut kfs_writer_options, size: usize) {
     // SAFETY: the header's rules on outputs, and `size` is the struct's.
     unsafe { init(options, size) }
+}
+
+/// Sets what suits a partition that a KafScale broker serves to Kafka's clients, in place of the defaults: segments
+/// below 1 MiB, which is what consumers fetch at most by default. Give sizeof(kfs_writer_options) as `size`.
+/// NULL is passed over.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_writer_options_init_kafscale(options: *mut kfs_writer_options, size: usize) {
+    // SAFETY: the header's rules on outputs, and `size` is the struct's.
+    unsafe { init_to(options, size, || WriterOptions::for_kafscale().into()) }
 }
 
 /// Sets the defaults. Give sizeof(kfs_reader_options) as `size`. NULL is passed over.
@@ -179,11 +197,18 @@ unsafe impl Extensible for kfs_reader_options {}
 /// # Safety
 /// `options` is NULL or `size` bytes may be written there.
 unsafe fn init<T: Extensible>(options: *mut T, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { init_to(options, size, T::default) }
+}
+
+/// # Safety
+/// `options` is NULL or `size` bytes may be written there.
+unsafe fn init_to<T: Extensible>(options: *mut T, size: usize, values: impl FnOnce() -> T) {
     if options.is_null() {
         return;
     }
     let known = size.min(size_of::<T>());
-    let defaults = ask(None, || Some(T::default()));
+    let defaults = ask(None, || Some(values()));
     let Some(defaults) = defaults else { return };
     // A header that is newer than this library has a longer struct: `read` wants that tail zero.
     // SAFETY: `size` bytes may be written there; `known` is no more, nor more than `defaults` has.
@@ -279,6 +304,7 @@ pub(crate) unsafe fn writer_options(options: *const kfs_writer_options) -> Resul
         .flush_records(given.flush_records)
         .flush_interval(Duration::from_millis(given.flush_interval_ms))
         .linger(Duration::from_millis(given.linger_ms))
+        .segment_bytes(length(given.segment_bytes))
         .index_interval(given.index_interval)
         .time_index(given.time_index != 0);
     if given.start_offset != -1 {

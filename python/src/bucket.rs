@@ -89,13 +89,14 @@ impl Partition {
     }
 
     #[pyo3(signature = (
-        *, on_conflict="takeover", start_offset=None, leader_epoch=None, flush_bytes=None, flush_interval=None,
+        *, preset=None, on_conflict="takeover", start_offset=None, leader_epoch=None, flush_bytes=None, flush_interval=None,
         linger=None, compression="none", check="produce", log_append_time=false, name=None, timeout=None
     ))]
     #[allow(clippy::too_many_arguments, reason = "keyword arguments are Python's option structs")]
     fn writer(
         &self,
         py: Python<'_>,
+        preset: Option<&str>,
         on_conflict: &str,
         start_offset: Option<i64>,
         leader_epoch: Option<i32>,
@@ -108,7 +109,7 @@ impl Partition {
         name: Option<String>,
         timeout: Option<f64>,
     ) -> PyResult<Writer> {
-        let mut options = WriterOptions::default()
+        let mut options = preset_options(py, preset)?
             .on_conflict(policy(py, on_conflict)?)
             .compression(codec(py, compression)?.into())
             .batch_check(batch_check(py, check)?)
@@ -147,6 +148,14 @@ fn policy(py: Python<'_>, name: &str) -> PyResult<OnConflict> {
         "fence" => Ok(OnConflict::Fence),
         "rebase" => Ok(OnConflict::Rebase),
         other => Err(invalid(py, format!("on_conflict is {other:?}, not \"takeover\", \"fence\" or \"rebase\""))),
+    }
+}
+
+fn preset_options(py: Python<'_>, name: Option<&str>) -> PyResult<WriterOptions> {
+    match name {
+        None => Ok(WriterOptions::default()),
+        Some("kafscale") => Ok(WriterOptions::for_kafscale()),
+        Some(other) => Err(invalid(py, format!("preset is {other:?}, not None or \"kafscale\""))),
     }
 }
 

@@ -94,6 +94,9 @@ pub(crate) struct AppendArgs {
     #[arg(long)]
     name: Option<String>,
 
+    /// Settings for partitions that something else reads.
+    #[arg(long, value_enum, value_name = "PRESET", conflicts_with_all = ["codec", "batch_bytes", "flush_bytes", "index_interval"], help_heading = "Batches and segments")]
+    preset: Option<Preset>,
     /// The codec of batches made of records. KafScale's own SQL reader takes none only.
     ///
     /// One of none, gzip, snappy, lz4, zstd; gzip and zstd may have a level, as in zstd:9.
@@ -161,23 +164,32 @@ impl AppendArgs {
         // Records up to this are one batch.
         let batch = if self.flush_batches.is_some() && !self.raw { self.batch_bytes } else { usize::MAX };
         Portion {
-            bytes: self.flush_bytes.min(share).min(batch),
+            bytes: self.preset().flush_bytes.min(share).min(batch),
             records: self.flush_records.unwrap_or(u64::MAX),
             batches: self.flush_batches.unwrap_or(usize::MAX),
         }
     }
 
+    /// What the preset sets, or else the options that it replaces.
+    fn preset(&self) -> WriterOptions {
+        match self.preset {
+            Some(Preset::Kafscale) => WriterOptions::for_kafscale(),
+            None => WriterOptions::default()
+                .flush_bytes(self.flush_bytes)
+                .batch_bytes(self.batch_bytes)
+                .compression(self.codec)
+                .index_interval(self.index_interval),
+        }
+    }
+
     pub(crate) fn writer_options(&self) -> WriterOptions {
-        let mut options = WriterOptions::default()
+        let mut options = self
+            .preset()
             .on_conflict(self.on_conflict.into())
-            .flush_bytes(self.flush_bytes)
             .flush_records(self.flush_records.unwrap_or(u64::MAX))
             .flush_batches(self.flush_batches.unwrap_or(usize::MAX))
             .flush_interval(self.flush_interval)
             .linger(self.linger)
-            .batch_bytes(self.batch_bytes)
-            .compression(self.codec)
-            .index_interval(self.index_interval)
             .time_index(self.time_index);
         options.start_offset = self.start_offset;
         options.leader_epoch = self.leader_epoch;
@@ -194,6 +206,13 @@ pub(crate) enum Acks {
     Durable,
     /// Flush by bytes, records, batches and interval only: fewer, larger segments of a slow input.
     Buffered,
+}
+
+/// Settings by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Preset {
+    /// A KafScale broker serves them to Kafka's consumers: segments below 1 MiB, no codec, index interval 100.
+    Kafscale,
 }
 
 /// [`BatchCheck`] on the command line.

@@ -273,6 +273,16 @@ impl BatchBuilder {
         BATCH_HEADER_LEN + self.records.len()
     }
 
+    /// At most as many bytes as the batch would have now. Bytes that don't compress take more with a codec:
+    /// every codec adds less than this to each of its blocks.
+    pub fn finished_bound(&self) -> usize {
+        let len = self.encoded_len();
+        match self.options.compression.codec() {
+            Codec::None => len,
+            _ => len.saturating_add(len / 128).saturating_add(128),
+        }
+    }
+
     /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -78,7 +78,7 @@ impl Records {
     /// What is wrong with a record that can be decoded; the first has the index 0. It goes through the
     /// records once more to find its place.
     #[cold]
-    pub(super) fn malformed(&self, index: usize, found: &str, expected: String) -> Malformed {
+    pub(crate) fn malformed(&self, index: usize, found: &str, expected: String) -> Malformed {
         let mut records = self.iter();
         if let Some(before) = index.checked_sub(1) {
             let _ = records.nth(before);

@@ -57,6 +57,7 @@ class Partition:
     def writer(
         self,
         *,
+        preset: Optional[Literal["kafscale"]] = None,
         on_conflict: Literal["takeover", "fence", "rebase"] = "takeover",
         start_offset: Optional[int] = None,
         leader_epoch: Optional[int] = None,
@@ -76,6 +77,9 @@ class Partition:
         that are marked LogAppendTime there. "decode" is for copies: batches whose records decode are stored
         as they are, compacted and control batches too. "crc" is for batches that a broker checked: records
         are not looked at.
+
+        preset="kafscale" keeps segments below 1 MiB, for a partition that a KafScale broker serves to
+        Kafka's consumers. Other arguments go over it.
         """
 
     def reader(self, *, skip_corrupt: bool = False, wait_for_partition: bool = False) -> Reader:

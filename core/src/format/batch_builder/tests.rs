@@ -22,6 +22,26 @@ fn a_batch_ends_before_its_timestamps_spread_by_2_to_the_30() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "zstd is C")]
+fn no_codec_makes_a_batch_longer_than_its_bound() {
+    let mut state = 9_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    })
+    .take(300_000)
+    .collect();
+    for codec in Codec::ALL {
+        for len in [0, 1, 100, 70_000, noise.len()] {
+            let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(codec));
+            builder.push(&NewRecord::new(0).value(&noise[..len])).unwrap();
+            let bound = builder.finished_bound();
+            assert!(builder.finish(0).unwrap().bytes().len() <= bound, "{codec}, {len} bytes");
+        }
+    }
+}
+
+#[test]
 fn the_length_told_is_the_length_made() {
     let mut builder = builder();
     assert_eq!((builder.is_empty(), builder.encoded_len()), (true, 61));

@@ -112,13 +112,20 @@ fn check_whole(bytes: &SegmentBytes, segment: &Segment, records: Option<&Limits>
             report.records = report.records.saturating_add(u64::from(at.batch.header().record_count.unsigned_abs()));
             continue;
         };
+        let found = |severity, kind, malformed: Malformed| {
+            let finding = Finding::malformed(severity, kind, key, &malformed.offset_position(at.position));
+            finding.offsets(at.batch.base_offset(), at.batch.last_offset())
+        };
         match decode(&at.batch, limits, &mut times) {
-            Ok(count) => report.records = report.records.saturating_add(count),
+            Ok(decoded) => {
+                report.records = report.records.saturating_add(decoded.records);
+                let disorder = decoded.disorder.map(|m| found(Severity::Error, FindingKind::Records, m));
+                let time = decoded.max_timestamp.map(|m| found(Severity::Warning, FindingKind::MaxTimestamp, m));
+                report.findings.extend(time.into_iter().chain(disorder));
+            }
             Err(malformed) => {
                 decoded = false;
-                let malformed = malformed.offset_position(at.position);
-                let finding = Finding::malformed(Severity::Error, FindingKind::Records, key, &malformed);
-                report.findings.push(finding.offsets(at.batch.base_offset(), at.batch.last_offset()));
+                report.findings.push(found(Severity::Error, FindingKind::Records, malformed));
             }
         }
     }
@@ -128,16 +135,41 @@ fn check_whole(bytes: &SegmentBytes, segment: &Segment, records: Option<&Limits>
     }
 }
 
-fn decode(batch: &Batch, limits: &Limits, times: &mut Option<TimeIndex>) -> Result<u64, Malformed> {
-    let mut count = 0_u64;
-    for record in &batch.records(limits)? {
+/// What the records of a batch say, and where the header or they themselves are wrong.
+#[derive(Default)]
+struct Decoded {
+    records: u64,
+    /// The first record whose offset is not above its predecessor's.
+    disorder: Option<Malformed>,
+    /// A header's greatest timestamp that is not the records'.
+    max_timestamp: Option<Malformed>,
+}
+
+fn decode(batch: &Batch, limits: &Limits, times: &mut Option<TimeIndex>) -> Result<Decoded, Malformed> {
+    let records = batch.records(limits)?;
+    let mut decoded = Decoded::default();
+    let (mut before, mut greatest) = (None, None);
+    for record in &records {
         let record = record?;
         times
             .get_or_insert_with(|| TimeIndex::of(record.timestamp, record.offset))
             .add(record.timestamp, record.offset);
-        count = count.saturating_add(1);
+        if before.is_some_and(|before| record.offset <= before) && decoded.disorder.is_none() {
+            let index = usize::try_from(decoded.records).unwrap_or(usize::MAX);
+            let found = format!("offset {} in record {index} of {}", record.offset, records.count());
+            let expected = format!("more than {}, for offsets follow each other", before.unwrap_or_default());
+            decoded.disorder = Some(records.malformed(index, &found, expected));
+        }
+        before = Some(record.offset);
+        greatest = greatest.max(Some(record.timestamp));
+        decoded.records = decoded.records.saturating_add(1);
     }
-    Ok(count)
+    let told = batch.header().max_timestamp;
+    if let Some(greatest) = greatest.filter(|greatest| *greatest != told) {
+        let expected = format!("{greatest}, the greatest of its records");
+        decoded.max_timestamp = Some(Malformed::new(35, format!("a max_timestamp of {told}"), expected));
+    }
+    Ok(decoded)
 }
 
 fn check_index(bytes: &SegmentBytes, segment: &Segment, report: &mut SegmentReport) {

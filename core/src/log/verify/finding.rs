@@ -36,8 +36,12 @@ pub enum FindingKind {
     Segment,
     /// A batch: its header or its CRC.
     Batch,
-    /// Records that can't be decoded, though their batch's CRC is right.
+    /// Records that can't be decoded though their batch's CRC is right, or whose offsets don't follow each
+    /// other.
     Records,
+    /// A batch's header names another greatest timestamp than its records have. Searching by time finds the
+    /// records all the same; other readers may not.
+    MaxTimestamp,
     /// A batch below its predecessor's end, as KafScale's broker makes them. Readers pass over it.
     Overlap,
     /// A segment has no sparse index. KafScale can't open the partition; `kfs repair` builds it. Merely

@@ -27,7 +27,7 @@ type OnProgress = Arc<dyn Fn(&VerifyProgress) + Send + Sync>;
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct VerifyOptions {
-    /// Records are decoded too, and time indexes compared with them. Default: they are.
+    /// Records are decoded too, and headers and time indexes compared with them. Default: they are.
     pub records: bool,
     /// Bounds on decompression.
     pub limits: Limits,

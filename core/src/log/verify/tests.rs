@@ -202,6 +202,45 @@ async fn kafscales_overlap_and_undecodable_records_are_reported() {
     assert_eq!((whole.batches, whole.records, whole.next_offset), (2, 4, Some(4)));
 }
 
+/// A segment of one batch with other bytes in it, whose CRCs are right.
+fn segment_of(batch: &Batch, edit: impl FnOnce(&mut [u8])) -> SegmentBytes {
+    let mut bytes = batch.bytes().to_vec();
+    edit(&mut bytes);
+    let crc = crate::format::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    let batch = Batch::parse(&bytes.into(), 0, crate::format::CrcCheck::Verify).unwrap();
+    let mut builder = SegmentBuilder::new(0, NOW, 1).unwrap();
+    builder.push(&batch, None).unwrap();
+    SegmentBytes::new("a.kfs", builder.finish().unwrap().chunks.concat().into())
+}
+
+#[test]
+fn a_max_timestamp_that_is_not_the_records_is_named() {
+    for (told, same) in [(-1, false), (NOW + 1, false), (NOW + 3, false), (NOW + 2, true)] {
+        let bytes = segment_of(&batch(3, 5), |bytes| bytes[35..43].copy_from_slice(&told.to_be_bytes()));
+        let found = verify_segment(&bytes, Some(&Limits::default())).findings;
+        let expected = if same { vec![] } else { vec![(Severity::Warning, FindingKind::MaxTimestamp)] };
+        assert_eq!(kinds(&found), expected, "{told}");
+        if let Some(finding) = found.first() {
+            assert_eq!((finding.position, finding.offsets), (Some(32 + 35), Some((0, 2))));
+            let message = format!("found a max_timestamp of {told}, expected {}, the greatest of its records", NOW + 2);
+            assert_eq!(finding.message, message);
+        }
+    }
+}
+
+#[test]
+fn records_whose_offsets_do_not_follow_each_other_are_named() {
+    // Each record: length, attributes, timestamp delta, offset delta.
+    let len = batch(1, 5).bytes().len() - 61;
+    let second = 61 + len;
+    let bytes = segment_of(&batch(3, 5), |bytes| bytes[second + 3] = 0);
+    let found = verify_segment(&bytes, Some(&Limits::default())).findings;
+    assert_eq!(kinds(&found), [(Severity::Error, FindingKind::Records)]);
+    assert_eq!(found[0].position, Some(32 + second as u64));
+    assert!(found[0].message.starts_with("found offset 0 in record 1 of 3, expected more than 0"), "{}", found[0]);
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_segment_is_one_finding() {
     for bytes in [&b""[..], b"junk", &[0; 200], b"KAFS\x00\x02"] {

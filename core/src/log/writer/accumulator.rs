@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::append::Fate;
-use super::checked::Batches;
+use super::checked::{Batches, check_len};
 use super::delivery::Deliveries;
 use super::options::WriterOptions;
 use crate::error::Result;
@@ -221,7 +221,7 @@ impl Accumulator {
             records = records.saturating_add(u64::try_from(batch.header().record_count).unwrap_or(0));
             count = count.saturating_add(i64::from(batch.header().last_offset_delta).saturating_add(1));
         }
-        let small = options.batch_bytes.min(options.flush_bytes);
+        let small = options.batch_bytes.min(options.max_flush());
         let joins = self.groups.back().is_some_and(|last| {
             share && last.open.is_none() && !last.alone && last.bytes.saturating_add(bytes) <= small && !last.waited_for
         });
@@ -257,7 +257,7 @@ impl Accumulator {
     ) -> Result<Placed> {
         let size: usize = records.iter().map(NewRecord::encoded_bound).sum();
         let joined = share
-            && self.open().is_some_and(|open| open.encoded_len().saturating_add(size) <= options.batch_bytes)
+            && self.open().is_some_and(|open| open.encoded_len().saturating_add(size) <= options.max_batch())
             && self.join(records)?;
         if !joined {
             let (closed, open) = batch_up(records, options)?;
@@ -338,18 +338,21 @@ impl Accumulator {
     }
 }
 
-/// Records in batches of up to `batch_bytes`; the last is left open.
+/// Records in batches of up to `batch_bytes`; the last is left open. All of them fit one segment.
 pub(super) fn batch_up(records: &[NewRecord<'_>], options: &WriterOptions) -> Result<(Vec<Batch>, Box<BatchBuilder>)> {
     let mut open = Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)));
-    let mut closed = Vec::new();
+    let (mut closed, mut bytes) = (Vec::new(), 0_usize);
     for record in records {
-        let full = open.encoded_len().saturating_add(record.encoded_bound()) > options.batch_bytes;
+        let full = open.encoded_len().saturating_add(record.encoded_bound()) > options.max_batch();
         if (full && !open.is_empty()) || !open.push(record)? {
-            closed.push(open.finish(0)?);
+            let batch = open.finish(0)?;
+            bytes = bytes.saturating_add(batch.bytes().len());
+            closed.push(batch);
             if !open.push(record)? {
                 return Err(super::too_large("a record does not fit a batch of its own"));
             }
         }
+        check_len(bytes.saturating_add(open.finished_bound()), options)?;
     }
     Ok((closed, open))
 }

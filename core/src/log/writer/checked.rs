@@ -6,10 +6,7 @@ use super::accumulator::batch_up;
 use super::options::WriterOptions;
 use super::too_large;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Batch, CrcCheck, Malformed, NewRecord, batches};
-
-/// Bytes of batches that a segment can hold: index positions are i32, header and footer take 48.
-const MAX_APPEND: usize = (1 << 31) - 1 - 48;
+use crate::format::{Batch, CrcCheck, MAX_SEGMENT_LEN, Malformed, NewRecord, batches};
 
 /// The batches of one append. Most bring one, which then needs no vector.
 pub(super) enum Batches {
@@ -28,7 +25,7 @@ impl Batches {
 
 /// Batches as bytes, checked as the options ask.
 pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<Batches> {
-    check_len(bytes.len())?;
+    check_len(bytes.len(), options)?;
     let check = |batch, at: u64| {
         let checked = options.batch_check.check_from(batch, options.log_append_time);
         checked.map_err(|malformed| refused(&malformed.offset_position(at)))
@@ -48,15 +45,17 @@ pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<Bat
 }
 
 /// Batches that somebody has checked before.
-pub(super) fn take_batches(batches: Vec<Batch>) -> Result<(Batches, usize)> {
+pub(super) fn take_batches(batches: Vec<Batch>, options: &WriterOptions) -> Result<(Batches, usize)> {
     let bytes = batches.iter().map(|batch| batch.bytes().len()).fold(0, usize::saturating_add);
-    check_len(bytes)?;
+    check_len(bytes, options)?;
     Ok((all_in_one(batches)?, bytes))
 }
 
-fn check_len(bytes: usize) -> Result<()> {
-    if bytes > MAX_APPEND {
-        return Err(too_large(&format!("{bytes} bytes in one append, {MAX_APPEND} fit a segment")));
+/// Whether an append of these bytes fits a segment.
+pub(super) fn check_len(bytes: usize, options: &WriterOptions) -> Result<()> {
+    let most = options.max_append();
+    if bytes > most {
+        return Err(too_large(&format!("{bytes} bytes of batches in one append, {most} fit a segment")));
     }
     Ok(())
 }
@@ -79,12 +78,16 @@ fn refused(malformed: &Malformed) -> Error {
     Error::new(ErrorKind::InvalidInput, format!("a record batch was refused: {malformed}")).at(malformed.position())
 }
 
+/// The bytes that they take at most, but for the headers of batches. Whether they fit this writer's segments
+/// is found when they are in batches.
 pub(super) fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
     if records.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one record"));
     }
     let bytes = records.iter().map(NewRecord::encoded_bound).fold(0_usize, usize::saturating_add);
-    check_len(bytes)?;
+    if bytes as u64 > MAX_SEGMENT_LEN {
+        return Err(too_large(&format!("{bytes} bytes of records in one append, no segment holds them")));
+    }
     Ok(bytes)
 }
 

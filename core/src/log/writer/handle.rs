@@ -89,7 +89,7 @@ impl Writer {
     /// # Errors
     /// Invalid input for no batches, or more than a segment holds; closed or fenced when the writer is.
     pub fn append_batches(&self, batches: Vec<Batch>) -> Admission {
-        match take_batches(batches) {
+        match take_batches(batches, self.options()) {
             Ok((batches, bytes)) => self.admit(Content::Batches(batches), bytes),
             Err(error) => Admission::ready(Err(error)),
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BatchCheck, Compression};
+use crate::format::{BatchCheck, Compression, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, MAX_SEGMENT_LEN};
 
 /// What losing a segment slot to another writer means (design: "What losing a slot means").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,6 +52,10 @@ pub struct WriterOptions {
     pub batch_bytes: usize,
     /// Compression of batches built from records (default none, which KafScale's own readers need).
     pub compression: Compression,
+    /// The most bytes of a segment, its header and footer included: 4 KiB to 2^31-1 (default 2^31-1). An
+    /// append that would need more is invalid input. Segments are smaller as a rule, for
+    /// [`flush_bytes`](Self::flush_bytes) bounds those of several appends too.
+    pub segment_bytes: usize,
     /// Messages between entries of the sparse index (default 100, KafScale's).
     pub index_interval: i32,
     /// Whether a `.kfst` time index is written with each segment (default no: one PUT more, which the ack waits for).
@@ -83,7 +87,8 @@ impl Default for WriterOptions {
             linger: Duration::ZERO,
             batch_bytes: 64 << 10,
             compression: Compression::NONE,
-            index_interval: 100,
+            segment_bytes: MAX_SEGMENT_LEN as usize,
+            index_interval: DEFAULT_INDEX_INTERVAL,
             time_index: false,
             name: None,
             stale_after: Duration::from_secs(60),
@@ -125,6 +130,8 @@ impl WriterOptions {
         batch_bytes: usize,
         /// Sets [`compression`](Self::compression).
         compression: Compression,
+        /// Sets [`segment_bytes`](Self::segment_bytes).
+        segment_bytes: usize,
         /// Sets [`index_interval`](Self::index_interval).
         index_interval: i32,
         /// Sets [`time_index`](Self::time_index).
@@ -135,6 +142,45 @@ impl WriterOptions {
         batch_check: BatchCheck,
         /// Sets [`log_append_time`](Self::log_append_time).
         log_append_time: bool,
+    }
+
+    /// For partitions that a KafScale broker serves to Kafka's clients: segments of at most 1,000,000 bytes,
+    /// batches without a codec, and KafScale's index interval of 100.
+    ///
+    /// A KafScale broker can fail to find a batch in a segment that is larger than what a consumer fetches at
+    /// most. Kafka's consumers fetch 1 MiB of a partition by default (`max.partition.fetch.bytes`), so no
+    /// offset of smaller segments is out of their reach. `docs/kafscale.md` says more.
+    ///
+    /// ```
+    /// # use kfs_core::WriterOptions;
+    /// let options = WriterOptions::for_kafscale().name("importer");
+    /// assert!(options.segment_bytes < 1 << 20);
+    /// ```
+    #[must_use]
+    pub fn for_kafscale() -> Self {
+        WriterOptions {
+            // Room for one append more, so that a flush need not leave it for the next segment.
+            flush_bytes: 900_000,
+            segment_bytes: 1_000_000,
+            compression: Compression::NONE,
+            index_interval: DEFAULT_INDEX_INTERVAL,
+            ..WriterOptions::default()
+        }
+    }
+
+    /// Bytes of batches that one segment may hold.
+    pub(super) fn max_append(&self) -> usize {
+        self.segment_bytes.saturating_sub(HEADER_LEN + FOOTER_LEN)
+    }
+
+    /// Bytes of batches up to which a flush takes several appends.
+    pub(super) fn max_flush(&self) -> usize {
+        self.flush_bytes.min(self.max_append())
+    }
+
+    /// Bytes up to which successive appends share a batch.
+    pub(super) fn max_batch(&self) -> usize {
+        self.batch_bytes.min(self.max_append())
     }
 
     /// Sets [`start_offset`](Self::start_offset).
@@ -170,6 +216,9 @@ impl WriterOptions {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
         if let Some(start) = self.start_offset {
             check_start_offset(start)?;
+        }
+        if !(4096..=MAX_SEGMENT_LEN as usize).contains(&self.segment_bytes) {
+            return refuse(format!("segment_bytes is {}, 4096 to {MAX_SEGMENT_LEN} are allowed", self.segment_bytes));
         }
         if !(Duration::from_secs(1)..=Duration::from_secs(300)).contains(&self.stale_after) {
             return refuse(format!("stale_after is {:?}, 1 s to 5 minutes are allowed", self.stale_after));

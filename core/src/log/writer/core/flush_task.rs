@@ -111,7 +111,7 @@ impl WriterCore {
             return Next::Wait(Some(at.saturating_sub(now)));
         }
         let small = chain.wants_small(&self.options);
-        match inner.queue.drain(self.options.flush_bytes, small) {
+        match inner.queue.drain(self.options.max_flush(), small) {
             Ok(drained) => {
                 if inner.queue.is_empty() {
                     inner.flush_now = false;

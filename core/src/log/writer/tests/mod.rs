@@ -8,6 +8,7 @@ mod checks;
 mod commit;
 mod copies;
 mod fsync;
+mod kafscale;
 mod many;
 mod policies;
 mod pressure;
