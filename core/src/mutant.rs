@@ -85,6 +85,8 @@ mutants! {
     GoOnAfterFailedFlush,
     /// A writer that loses every slot never says so.
     LoseForEver,
+    /// A writer that is behind goes on slot by slot, and loses each of them.
+    WalkSlotBySlot,
     /// A failed append is *not stored* whatever became of its puts.
     SayNotStored,
     /// A higher leader epoch fences nobody.

@@ -10,7 +10,7 @@ use crate::store::Replaced;
 pub enum Action {
     /// A writer is opened, or opens again within a commit (`reopen`): `find` lists the keys.
     Find(usize),
-    /// `find` reads the newest segment and makes its index right.
+    /// `adopt` reads the newest segment, or the one that won a lost slot, and makes its index right.
     ReadNewest(usize),
     /// `fix_start` sends its create of `log.json`.
     FixStart(usize),
@@ -18,8 +18,6 @@ pub enum Action {
     ReadLogJson(usize),
     /// `look_before` lists the tail.
     LookBefore(usize),
-    /// `settle_previous_index` makes the index of a segment right that the writer follows.
-    SettlePreviousIndex(usize),
     /// `put` sends segment and index.
     Put(usize),
     /// `inspect` reads the slot.
@@ -170,15 +168,8 @@ fn looks_after(config: &Config, unless: Mutation) -> bool {
 
 /// What the head of the loop in `fly` does next.
 fn of_flight(config: &Config, state: &State, w: usize) -> Action {
-    let chain = &state.writers[w].chain;
-    let unsure = chain.previous.is_some_and(|previous| previous.index_unsure);
-    if chain.stale && config.mutation != Some(Mutation::SkipLookBefore) {
-        Action::LookBefore(w)
-    } else if unsure && config.mutation != Some(Mutation::FollowWithoutIndex) {
-        Action::SettlePreviousIndex(w)
-    } else {
-        Action::Put(w)
-    }
+    let stale = state.writers[w].chain.stale;
+    if stale && config.mutation != Some(Mutation::SkipLookBefore) { Action::LookBefore(w) } else { Action::Put(w) }
 }
 
 fn of_request(config: &Config, state: &State, w: usize, request: Request, actions: &mut Vec<Action>) {

@@ -52,7 +52,7 @@ impl Run<'_> {
         }
         let (newest, log_json) = (store.newest(), store.log_json);
         if let Some(base) = newest {
-            self.writer(w).step = Step::ReadNewest { base, stale: false };
+            self.writer(w).step = Step::ReadNewest { base, stale: false, follows: false };
             return;
         }
         // `find_empty`
@@ -63,10 +63,10 @@ impl Run<'_> {
         self.opened(w);
     }
 
-    /// `read_newest`: one GET, the checks, the index.
+    /// `adopt`: one GET of the newest segment, or of the one that won a lost slot; the checks, the index.
     pub(crate) fn read_newest(&mut self, w: usize) {
         let writer = self.state.writers[w];
-        let Step::ReadNewest { base, stale } = writer.step else { return };
+        let Step::ReadNewest { base, stale, follows } = writer.step else { return };
         let reopens = writer.flight.append != 0;
         let Some(segment) = self.state.store.slot(base).segment else {
             // It vanished between the listing and the read.
@@ -81,10 +81,16 @@ impl Run<'_> {
         if !self.epoch_allows(w, segment.content) {
             return self.fail_for_good(w, Fate::NotStored);
         }
-        if !self.mutated(Mutation::OpenWithoutIndex) {
+        let skips = if follows { Mutation::FollowWithoutIndex } else { Mutation::OpenWithoutIndex };
+        if !self.mutated(skips) {
             self.make_index_right(base, segment.content);
         }
-        let previous = Some(Previous { base, version: segment.content, index_unsure: false });
+        if follows && segment.merged {
+            // Merged since it was lost: what follows it must be found as an opening does.
+            self.writer(w).step = Step::Reopen;
+            return;
+        }
+        let previous = Some(Previous { base, version: segment.content });
         let next = base + segment.content.size(self.config);
         let committed = reopens && writer.chain.committed;
         self.writer(w).chain = Chain { fixed: true, next, previous, log_json: None, stale, committed };
@@ -110,7 +116,7 @@ impl Run<'_> {
     }
 
     fn opened(&mut self, w: usize) {
-        if self.state.writers[w].flight.append != 0 { self.moved(w) } else { self.next_append(w) }
+        if self.state.writers[w].flight.append != 0 { self.new_flight(w) } else { self.next_append(w) }
     }
 
     /// Takes the next append into a flight (`Next::Flush`), or rests.
@@ -172,9 +178,6 @@ impl Run<'_> {
 
     /// `SlotEnd::Lost`. `found`: the rival's segment, `None` if it is a merged one.
     pub(crate) fn lost(&mut self, w: usize, found: Option<Content>) {
-        if !found.is_none_or(|content| self.epoch_allows(w, content)) {
-            return self.fail_for_good(w, Fate::NotStored);
-        }
         if !self.may_move(w) {
             self.reach(if self.state.writers[w].chain.committed {
                 Event::FencedAfterCommit
@@ -183,16 +186,30 @@ impl Run<'_> {
             });
             return self.fail_for_good(w, Fate::NotStored);
         }
-        match found {
-            Some(content) => {
-                self.reach(Event::Followed);
-                self.follow(w, content);
-                self.moved(w);
+        if found.is_none() {
+            self.reach(Event::ReopenedBehindMerged);
+        }
+        self.give_way(w, found.is_none());
+    }
+
+    /// `give_way`: finds where the log goes on, unless it is *contended*. `jump` is modelled as `reopen`: both
+    /// list the tail and read the newest segment.
+    fn give_way(&mut self, w: usize, gone: bool) {
+        let most = self.config.most_losses;
+        let writer = self.writer(w);
+        writer.losses += 1;
+        let losses = writer.losses;
+        if losses >= most {
+            self.reach(Event::Contended);
+            return self.fail_for_good(w, Fate::NotStored);
+        }
+        if gone || losses > 1 {
+            if !gone {
+                self.reach(Event::Jumped);
             }
-            None => {
-                self.reach(Event::ReopenedBehindMerged);
-                self.writer(w).step = Step::Reopen;
-            }
+            self.writer(w).step = Step::Reopen;
+        } else {
+            self.follow(w);
         }
     }
 
@@ -200,36 +217,21 @@ impl Run<'_> {
     pub(crate) fn gone(&mut self, w: usize) {
         if self.may_move(w) {
             self.reach(Event::ReopenedAfterLook);
-            self.writer(w).step = Step::Reopen;
+            self.give_way(w, true);
         } else {
             self.reach(Event::FencedByLook);
             self.fail_for_good(w, Fate::NotStored);
         }
     }
 
-    /// `follow`: goes on behind the segment that won the slot. Its GET is no look at the tail: what came
+    /// `follow`: goes on after the segment that won the slot. Its GET is no look at the tail: what came
     /// after it may have been there, and be gone. So the time of the last look stays.
-    fn follow(&mut self, w: usize, content: Content) {
-        let size = content.size(self.config);
+    fn follow(&mut self, w: usize) {
+        self.reach(Event::Followed);
         let counts = self.mutated(Mutation::FollowCountsAsLook);
-        let chain = &mut self.writer(w).chain;
-        chain.previous = Some(Previous { base: chain.next, version: content, index_unsure: true });
-        (chain.fixed, chain.log_json) = (true, None);
-        chain.next += size;
-        chain.stale &= !counts;
-    }
-
-    /// After a loss: again, unless it is *contended*.
-    fn moved(&mut self, w: usize) {
-        if self.policy(w) == Policy::Takeover {
-            let writer = self.writer(w);
-            writer.losses += 1;
-            if writer.losses >= self.config.most_losses {
-                self.reach(Event::Contended);
-                return self.fail_for_good(w, Fate::NotStored);
-            }
-        }
-        self.new_flight(w);
+        let writer = self.writer(w);
+        let stale = writer.chain.stale && !counts;
+        writer.step = Step::ReadNewest { base: writer.chain.next, stale, follows: true };
     }
 
     /// The flush is durable: `commit` returns, `settle` tells the waiters.
@@ -248,7 +250,7 @@ impl Run<'_> {
         self.count_ack(w);
         self.state.fates[usize::from(flight.append)] = Fate::Acked(base);
         let next = base + content.size(self.config);
-        let previous = Some(Previous { base, version: content, index_unsure: false });
+        let previous = Some(Previous { base, version: content });
         self.writer(w).chain =
             Chain { fixed: true, next, previous, log_json: None, stale: flight.sent_is_stale, committed: true };
         self.next_append(w);

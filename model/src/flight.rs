@@ -75,14 +75,6 @@ impl Run<'_> {
         }
     }
 
-    /// No `.kfs` is put before its predecessor's index is right.
-    pub(crate) fn settle_previous_index(&mut self, w: usize) {
-        let Some(mut previous) = self.state.writers[w].chain.previous else { return };
-        self.make_index_right(previous.base, previous.version);
-        previous.index_unsure = false;
-        self.writer(w).chain.previous = Some(previous);
-    }
-
     /// Sends segment and index together.
     pub(crate) fn put(&mut self, w: usize) {
         let flight = &mut self.writer(w).flight;

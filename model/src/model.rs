@@ -76,7 +76,6 @@ impl Run<'_> {
             Action::FixStart(w) => self.fix_start(w),
             Action::ReadLogJson(w) => self.read_log_json(w),
             Action::LookBefore(w) => self.look_before(w),
-            Action::SettlePreviousIndex(w) => self.settle_previous_index(w),
             Action::Put(w) => self.put(w),
             Action::Inspect(w) => self.inspect(w),
             Action::FinishIndex(w) => self.finish_index(w),

@@ -50,6 +50,8 @@ events! {
     TookOver => "a takeover from a live owner",
     /// A slot lost, and followed.
     Followed => "a lost slot, followed",
+    /// Lost again, and found the tail by a listing.
+    Jumped => "a jump to the tail after a second loss",
     /// An owner lost its next slot.
     FencedAfterCommit => "an owner fenced by a lost slot",
     /// `Fence` lost a slot.

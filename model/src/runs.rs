@@ -163,6 +163,7 @@ pub fn all() -> Vec<Commit> {
             &[
                 Merged,
                 ReplacedDeleted,
+                Jumped,
                 MergedBeforeKnown,
                 ReopenedBehindMerged,
                 OursByLook,

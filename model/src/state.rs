@@ -62,17 +62,19 @@ pub(crate) enum Step {
     Closed,
     /// `find`, again, from within a commit.
     Reopen,
-    /// `find` listed; its read of the newest segment comes next. `stale`: the bound passed since.
+    /// `adopt` comes next, of the newest segment that `find` listed, or (`follows`) of the one that won a lost
+    /// slot. `stale`: the bound has passed since the LIST, or since the last look.
     ReadNewest {
         base: u8,
         stale: bool,
+        follows: bool,
     },
     /// Open, with nothing more to append.
     Idle,
     FixStart,
     AwaitLogJson,
     ReadLogJson,
-    /// The head of the loop in `fly`: a look, the previous index, or a try comes next.
+    /// The head of the loop in `fly`: a look or a try comes next.
     Fly,
     /// A try is on its way.
     AwaitPut {
@@ -126,7 +128,6 @@ pub(crate) struct Chain {
 pub(crate) struct Previous {
     pub(crate) base: u8,
     pub(crate) version: Content,
-    pub(crate) index_unsure: bool,
 }
 
 /// `Flight` in the code.

@@ -59,21 +59,21 @@ macro_rules! checked {
 }
 
 checked! {
-    writers_of_an_empty_partition_agree => "empty partition", 929_987;
-    writers_that_ask_for_different_starts_share_one_chain => "start offsets", 1_258_629;
-    writers_of_three_policies_share_one_chain => "three policies", 1_594_207;
-    an_owner_is_displaced_and_acks_nothing_more => "takeover and back", 2_146_573;
-    a_writer_that_loses_too_often_stores_nothing => "contention", 213_122;
-    a_lower_leader_epoch_writes_nothing_behind_a_higher => "leader epochs", 2_184_918;
-    conflicts_that_keep_nothing_lose_nothing => "empty conflicts", 657_809;
-    a_store_that_repeats_requests_keeps_appends_once => "repeating store", 147_385;
-    a_store_without_metadata_keeps_appends_once => "no metadata", 306_038;
-    a_failed_fsync_is_never_reported_as_not_stored => "directory", 148_838;
-    sleeping_writers_survive_merging => "merging", 1_860_012;
-    sleeping_writers_survive_retention => "retention", 1_229_667;
-    a_process_that_pauses_before_it_sends_acks_no_ghost => "pausing process", 1_118_194;
-    sleeping_writers_survive_deletion => "deletion", 294_215;
-    sleeping_writers_obey_the_partition_made_again => "made again", 413_154;
+    writers_of_an_empty_partition_agree => "empty partition", 1_336_870;
+    writers_that_ask_for_different_starts_share_one_chain => "start offsets", 1_328_167;
+    writers_of_three_policies_share_one_chain => "three policies", 2_067_744;
+    an_owner_is_displaced_and_acks_nothing_more => "takeover and back", 2_193_141;
+    a_writer_that_loses_too_often_stores_nothing => "contention", 206_728;
+    a_lower_leader_epoch_writes_nothing_behind_a_higher => "leader epochs", 3_461_142;
+    conflicts_that_keep_nothing_lose_nothing => "empty conflicts", 767_028;
+    a_store_that_repeats_requests_keeps_appends_once => "repeating store", 154_453;
+    a_store_without_metadata_keeps_appends_once => "no metadata", 410_192;
+    a_failed_fsync_is_never_reported_as_not_stored => "directory", 169_505;
+    sleeping_writers_survive_merging => "merging", 1_999_103;
+    sleeping_writers_survive_retention => "retention", 1_404_780;
+    a_process_that_pauses_before_it_sends_acks_no_ghost => "pausing process", 1_293_342;
+    sleeping_writers_survive_deletion => "deletion", 383_520;
+    sleeping_writers_obey_the_partition_made_again => "made again", 702_752;
 }
 
 #[test]

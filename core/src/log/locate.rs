@@ -17,6 +17,7 @@ use super::catalog::{Catalog, Covered, SegmentRef, StartInfo};
 use super::partition::PartitionState;
 use crate::error::Result;
 use crate::format::ObjectName;
+use crate::store::Version;
 
 /// Keys of one page; a listing counts one request per 1,000 keys begun.
 const PAGE_KEYS: usize = 1000;
@@ -300,6 +301,24 @@ pub(crate) async fn find_tail(state: &PartitionState) -> Result<Tail> {
     look.run(&mut Aim::newest()).await?;
     let start = look.start.unwrap_or_default();
     Ok(Tail { newest: look.newest, log_start_mark: start.mark, first: look.first, has_log_json: start.has_log_json })
+}
+
+/// The newest segment, found by listing from one that is known: one request, unless much follows that one.
+/// `None` when it is gone or changed, for then only a look from the log's start tells.
+pub(crate) async fn newest_from(state: &PartitionState, known: i64, version: &Version) -> Result<Option<SegmentRef>> {
+    let mut look = Look::new(state);
+    let after = known.saturating_sub(1);
+    let page = look.page(after).await?;
+    if !page.segments.first().is_some_and(|s| s.base == known && s.version.same_as(version)) {
+        return Ok(None);
+    }
+    let mut aim = Aim::newest();
+    if look.take(&mut aim, after, &page) {
+        look.finish(&aim);
+    } else {
+        look.run(&mut aim).await?;
+    }
+    Ok(look.newest)
 }
 
 /// Asks the store what follows the newest known segment: one listing, unless much does or that segment

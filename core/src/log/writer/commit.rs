@@ -1,23 +1,21 @@
 //! The commit: batches into a segment, the segment into its slot (design.md, "Commit").
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::control::Control;
 pub(super) use super::env::Failure;
 use super::env::{Env, gave_up};
+use super::open::Adopted;
 use super::options::{OnConflict, WriterOptions};
-use super::rival::Found;
+use super::pace::Pace;
 use super::seen::Seen;
 use super::slot::{Flight, SlotEnd};
-use crate::error::{Error, Result, Stored};
-use crate::format::{Batch, BuiltSegment, Limits, PartitionId, Segment, SegmentBuilder};
+use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::format::{Batch, BuiltSegment, Limits, PartitionId, SegmentBuilder};
+use crate::log::locate::newest_from;
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
 use crate::store::Version;
-
-/// Time of losing before a writer says *contended*.
-const LONGEST_CONTENTION: Duration = Duration::from_secs(30);
 
 /// Where this writer stands in the chain of segments.
 #[derive(Debug)]
@@ -35,6 +33,8 @@ pub(super) struct Chain {
     /// The last commit or look.
     pub(super) seen: Seen,
     pub(super) committed: bool,
+    /// Its turns among the writers that compete for slots.
+    pub(super) pace: Pace,
 }
 
 /// Whether all writers agree on the first slot yet.
@@ -51,8 +51,6 @@ pub(super) enum Start {
 pub(super) struct Previous {
     pub(super) base: i64,
     pub(super) version: Version,
-    /// Another writer's: its index is made right before anything follows it.
-    pub(super) index_unsure: Option<Segment>,
 }
 
 /// A segment that is durable.
@@ -102,51 +100,59 @@ impl Chain {
         batches: &[Batch],
     ) -> Result<Committed, Failure> {
         let env = Env { state, options, control };
-        let (mut losses, mut losing) = (0_u32, None);
+        let runtime = state.runtime();
+        let shares = options.on_conflict == OnConflict::Rebase;
+        self.pace.begin();
+        if shares && self.pace.looks_first(&**runtime.clock()) && !self.jump(&env).await? {
+            self.pace.alone();
+        }
         loop {
             self.fix_start(&env).await?;
             let created_ms = state.now_ms();
             let batches = match batches.split_last() {
-                Some((_, kept)) if mutant!(DropBatchesOnFailure) && losses > 0 && !kept.is_empty() => kept,
+                Some((_, kept)) if mutant!(DropBatchesOnFailure) && self.pace.losses() > 0 && !kept.is_empty() => kept,
                 _ => batches,
             };
             let built = self.build(&env, batches, created_ms).map_err(|error| Failure::fatal(error, Stored::Not))?;
             self.flush_number = self.flush_number.saturating_add(1);
+            let began = runtime.clock().elapsed();
             let flight = Flight::new(self, &env, built);
-            let lost = match flight.win(self, &env).await {
+            match flight.win(self, &env).await {
                 SlotEnd::Won(committed) => {
                     self.committed = true;
+                    self.pace.won(began, shares, runtime);
                     return Ok(committed);
                 }
                 SlotEnd::Failed(failure) => return Err(failure),
-                SlotEnd::Lost(rival) => {
-                    rival.check_epoch(options).map_err(|error| Failure::fatal(error, Stored::Not))?;
-                    if !self.may_move(options) {
-                        return Err(Failure::fatal(rival.fenced(), Stored::Not));
-                    }
-                    let lost = rival.fenced();
-                    match rival.found {
-                        Some(found) => self.follow(found),
-                        None => self.reopen(&env).await?,
-                    }
-                    lost
-                }
-                SlotEnd::Gone(error) => {
-                    if !self.may_move(options) {
-                        return Err(Failure::fatal(error, Stored::Not));
-                    }
-                    self.reopen(&env).await?;
-                    error
-                }
-            };
-            losses = losses.saturating_add(1);
-            let clock = env.state.runtime().clock();
-            let since: &mut Seen = losing.get_or_insert_with(|| env.now());
-            let contended = losses >= options.most_losses || since.is_past(LONGEST_CONTENTION, &**clock);
-            if contended && !mutant!(LoseForEver) {
-                let error = Error::contended(losses).with_source(lost);
-                return Err(Failure::fatal(error, Stored::Not));
+                SlotEnd::Lost(rival) => self.give_way(&env, rival.fenced(), rival.merged).await?,
+                SlotEnd::Gone(error) => self.give_way(&env, error, true).await?,
             }
+        }
+    }
+
+    /// Another writer won the slot, or the log went elsewhere (`gone`): finds where it goes on, at a pace at
+    /// which all writers get on.
+    async fn give_way(&mut self, env: &Env<'_>, lost: Error, gone: bool) -> Result<(), Failure> {
+        if !self.may_move(env.options) {
+            return Err(Failure::fatal(lost, Stored::Not));
+        }
+        let runtime = env.state.runtime();
+        self.pace.lost(&**runtime.clock());
+        if self.pace.is_contended(env.options.most_losses, &**runtime.clock()) && !mutant!(LoseForEver) {
+            let error = Error::contended(self.pace.losses()).with_source(lost);
+            return Err(Failure::fatal(error, Stored::Not));
+        }
+        let pause = self.pace.pause(runtime);
+        if !pause.is_zero() {
+            let slept = env.control.unless_aborted(runtime.clock().sleep(pause)).await;
+            slept.ok_or_else(|| gave_up(false))?;
+        }
+        if gone {
+            self.reopen(env).await
+        } else if self.pace.jumps() && !mutant!(WalkSlotBySlot) {
+            self.jump(env).await.map(drop)
+        } else {
+            self.follow(env).await
         }
     }
 
@@ -162,16 +168,63 @@ impl Chain {
         builder.finish()
     }
 
-    /// Goes on behind the segment that won the slot. That is no look at the tail: the log may have
+    /// Goes on after the segment that won the slot. That is no look at the tail: the log may have
     /// passed the next slot long ago, and merging may have taken it away since.
-    fn follow(&mut self, found: Found) {
-        let Found { segment, info } = found;
-        let next = segment.next_offset();
-        self.previous = Some(Previous { base: self.next, version: info.version, index_unsure: Some(segment) });
-        (self.start, self.next) = (Start::Fixed, next);
+    async fn follow(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+        let base = self.next;
+        match self.adopt(env, base).await? {
+            Some(adopted) if !adopted.merged => {
+                self.goes_on_after(base, adopted);
+                Ok(())
+            }
+            _ => self.reopen(env).await,
+        }
     }
 
-    /// The tail has moved in a way that no slot of ours could have caused: find it anew.
+    /// Finds the tail by one LIST from the last segment that this writer knows. `false` when that one is the
+    /// newest still.
+    async fn jump(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
+        let seen = env.now();
+        let Some(previous) = &self.previous else { return self.reopen(env).await.map(|()| true) };
+        let listed = env.patiently(|| newest_from(env.state, previous.base, &previous.version)).await;
+        let newest = listed.ok_or_else(|| gave_up(false))?.map_err(|error| Failure::fatal(error, Stored::Not))?;
+        match newest {
+            Some(newest) if newest.base == previous.base => {
+                self.seen = seen;
+                Ok(false)
+            }
+            Some(newest) => {
+                match self.adopt(env, newest.base).await? {
+                    Some(adopted) => {
+                        self.goes_on_after(newest.base, adopted);
+                        self.seen = seen;
+                    }
+                    None => self.reopen(env).await?,
+                }
+                Ok(true)
+            }
+            None => self.reopen(env).await.map(|()| true),
+        }
+    }
+
+    /// Reads another writer's segment whole, checks it, and makes its index right, before anything follows
+    /// it. `None` when it is gone.
+    async fn adopt(&self, env: &Env<'_>, base: i64) -> Result<Option<Adopted>, Failure> {
+        let mends = !mutant!(SkipIndexOfWinner);
+        let read = env.patiently(|| super::open::adopt(env.state, env.options, base, mends)).await;
+        match read.ok_or_else(|| gave_up(false))? {
+            Ok(adopted) => Ok(Some(adopted)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::fatal(error, Stored::Not)),
+        }
+    }
+
+    fn goes_on_after(&mut self, base: i64, adopted: Adopted) {
+        (self.start, self.next, self.log_json) = (Start::Fixed, adopted.next, None);
+        self.previous = Some(Previous { base, version: adopted.version });
+    }
+
+    /// The tail has moved in a way that no slot of ours could have caused: find it as an opening does.
     async fn reopen(&mut self, env: &Env<'_>) -> Result<(), Failure> {
         let found = env
             .patiently(|| super::open::find(env.state, env.options))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::options::WriterOptions;
+use super::pace::spread;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
@@ -94,11 +95,7 @@ impl Backoff {
     pub(super) async fn wait(&mut self, env: &Env<'_>) -> Option<()> {
         let full = Duration::from_millis(50).saturating_mul(1 << self.tries.min(7)).min(Duration::from_secs(5));
         self.tries = self.tries.saturating_add(1);
-        let mut random = [0_u8; 1];
-        // A failing generator only costs the spread.
-        let _ = env.state.runtime().entropy().fill(&mut random);
-        let [random] = random;
-        let pause = (full / 2).saturating_add((full / 2).mul_f64(f64::from(random) / 255.0));
+        let pause = spread(full, env.state.runtime());
         env.control.unless_aborted(env.state.runtime().clock().sleep(pause)).await
     }
 }

@@ -13,6 +13,7 @@ mod handle;
 mod look;
 mod open;
 mod options;
+mod pace;
 mod rival;
 mod seen;
 mod slot;

@@ -6,16 +6,16 @@ use object_store::PutPayload;
 
 use super::commit::{Chain, Previous, Start};
 use super::options::WriterOptions;
+use super::pace::Pace;
 use super::rival::{check_epoch, check_segment};
 use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
 use crate::error::{ErrorKind, Result};
 use crate::format::{Segment, SparseIndex};
-use crate::log::catalog::SegmentRef;
 use crate::log::locate::{Tail, find_tail};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
-use crate::store::{ReadRange, Version};
+use crate::store::{Fetched, ReadRange, Version};
 
 /// Where the log ends, checked.
 pub(super) struct Found {
@@ -38,6 +38,7 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
         log_json: found.log_json,
         seen: found.seen,
         committed: false,
+        pace: Pace::default(),
     })
 }
 
@@ -53,13 +54,12 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
             let fixed = fixed_start(state.store(), &state.id, tail.has_log_json, first).await?;
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
-        match read_newest(state, options, newest).await {
-            Ok((segment, version)) => {
-                let next = segment.next_offset();
+        match adopt(state, options, newest.base, !mutant!(SkipIndexAtOpen)).await {
+            Ok(Adopted { next, version, .. }) => {
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(&state.id, log_start, next, state.now_ms());
-                let previous = Previous { base: newest.base, version, index_unsure: None };
+                let previous = Previous { base: newest.base, version };
                 return Ok(Found { start: Start::Fixed, next, previous: Some(previous), log_json: None, seen });
             }
             // It vanished between the listing and the read: the partition is being deleted or retained.
@@ -87,31 +87,41 @@ async fn find_empty(state: &PartitionState, options: &WriterOptions, tail: &Tail
     Ok(Found { start, next, previous: None, log_json, seen })
 }
 
-/// One GET: the CRC, the batches, the key, the footer. Sixteen unprotected bytes decide the next slot.
-async fn read_newest(
-    state: &PartitionState,
-    options: &WriterOptions,
-    newest: &SegmentRef,
-) -> Result<(Segment, Version)> {
-    let key = state.id.segment_key(newest.base);
-    let fetched = state.store().get(&key, ReadRange::Whole, None).await?;
-    let segment = check_segment(&key, newest.base, &fetched)?;
-    check_epoch(&key, &segment, options)?;
-    if !mutant!(SkipIndexAtOpen) {
-        repair_index(state, options, newest.base, &segment).await?;
-    }
-    Ok((segment, fetched.info.version))
+/// A segment that is followed: another writer's, or the newest when a writer opens.
+pub(super) struct Adopted {
+    pub(super) next: i64,
+    pub(super) version: Version,
+    /// It is a merged one.
+    pub(super) merged: bool,
 }
 
-/// Writes the index of a segment if it is missing or has other bytes than the rebuild.
-pub(super) async fn repair_index(
+/// Reads a segment whole, with its index beside it: the CRC, the batches, the key, the footer, for sixteen
+/// unprotected bytes decide the next slot; its leader epoch; and its index, which is made right if `mends`.
+pub(super) async fn adopt(state: &PartitionState, options: &WriterOptions, base: i64, mends: bool) -> Result<Adopted> {
+    let (key, index_key) = (state.id.segment_key(base), state.id.index_key(base));
+    let segment = state.store().get(&key, ReadRange::Whole, None);
+    let index = state.store().get(&index_key, ReadRange::Whole, None);
+    let (fetched, index) = futures_util::future::join(segment, index).await;
+    let fetched = fetched?;
+    let segment = check_segment(&key, base, &fetched)?;
+    check_epoch(&key, &segment, &fetched.identity, options)?;
+    if mends {
+        make_index_right(state, options, &index_key, &segment, index).await?;
+    }
+    let merged = fetched.identity.kfsmerged.is_some();
+    Ok(Adopted { next: segment.next_offset(), version: fetched.info.version, merged })
+}
+
+/// Writes the index of a segment if it is missing or has other bytes than the rebuild: KafScale can't open a
+/// partition with a hole in its indexes.
+async fn make_index_right(
     state: &PartitionState,
     options: &WriterOptions,
-    base: i64,
+    key: &str,
     segment: &Segment,
+    found: Result<Fetched>,
 ) -> Result<()> {
-    let key = state.id.index_key(base);
-    let existing = match state.store().get(&key, ReadRange::Whole, None).await {
+    let existing = match found {
         Ok(fetched) => Some(fetched.bytes),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(error),
@@ -126,7 +136,7 @@ pub(super) async fn repair_index(
     let right = segment.index(interval).encode();
     if existing.as_deref() != Some(&right[..]) {
         let size = right.len() as u64;
-        let written = state.store().overwrite(&key, PutPayload::from_bytes(right));
+        let written = state.store().overwrite(key, PutPayload::from_bytes(right));
         super::env::bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
     }
     Ok(())

@@ -2,39 +2,36 @@
 
 use super::options::WriterOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{CrcCheck, PartitionId, Segment};
+use crate::format::{CrcCheck, FOOTER_LEN, Segment, SegmentFooter};
 use crate::mutant::mutant;
-use crate::store::{Fetched, ObjectInfo};
+use crate::store::{Fetched, Identity};
 
 pub(super) struct Rival {
     key: String,
     who: Option<String>,
-    /// `None` for a merged segment: what follows it must be found anew.
-    pub(super) found: Option<Found>,
-}
-
-pub(super) struct Found {
-    pub(super) segment: Segment,
-    pub(super) info: ObjectInfo,
+    /// When it was written, by the store's clock.
+    modified_ms: Option<i64>,
+    /// It is a merged segment: what follows it must be found as an opening does.
+    pub(super) merged: bool,
 }
 
 impl Rival {
-    /// Reads the slot's object: whole, checked, and of its own key (else it is corrupt).
-    pub(super) fn parse(id: &PartitionId, base: i64, fetched: Fetched) -> Result<Self> {
-        let key = id.segment_key(base);
-        let segment = check_segment(&key, base, &fetched)?;
-        let who = fetched.identity.kfsname.or(fetched.identity.kfsid);
-        Ok(Rival { key, who, found: Some(Found { segment, info: fetched.info }) })
+    /// Of the slot's object, its last bytes at least: they must be a segment's.
+    pub(super) fn of(key: &str, fetched: Fetched) -> Result<Self> {
+        let footer = fetched.bytes.len().checked_sub(FOOTER_LEN).and_then(|at| fetched.bytes.get(at..));
+        SegmentFooter::parse(footer.unwrap_or(&fetched.bytes)).map_err(|malformed| malformed.into_error(key))?;
+        let modified_ms = Some(fetched.info.modified_ms);
+        Ok(Rival { key: key.into(), who: who(&fetched.identity), modified_ms, merged: false })
     }
 
     pub(super) fn merged(key: &str) -> Self {
-        Rival { key: key.into(), who: None, found: None }
+        Rival { key: key.into(), who: None, modified_ms: None, merged: true }
     }
 
     pub(super) fn fenced(&self) -> Error {
         let mut message = String::from("another writer's segment is in the slot");
-        if let Some(found) = &self.found {
-            message = format!("{message} (written at {} ms)", found.info.modified_ms);
+        if let Some(modified_ms) = self.modified_ms {
+            message = format!("{message} (written at {modified_ms} ms)");
         }
         let error = Error::new(ErrorKind::Fenced, message)
             .with_key(&*self.key)
@@ -44,17 +41,11 @@ impl Rival {
             None => error,
         }
     }
+}
 
-    /// A higher leader epoch in the newest segment fences, whatever the policy.
-    pub(super) fn check_epoch(&self, options: &WriterOptions) -> Result<()> {
-        match &self.found {
-            Some(found) => check_epoch(&self.key, &found.segment, options).map_err(|error| match &self.who {
-                Some(who) => error.with_winner(&**who),
-                None => error,
-            }),
-            None => Ok(()),
-        }
-    }
+/// Who made an object, where the store tells.
+fn who(identity: &Identity) -> Option<String> {
+    identity.kfsname.clone().or_else(|| identity.kfsid.clone())
 }
 
 /// A segment object whole: every check that format.md knows, and the key's offset is the header's.
@@ -72,13 +63,18 @@ pub(super) fn check_segment(key: &str, base: i64, fetched: &Fetched) -> Result<S
     Ok(segment)
 }
 
-pub(super) fn check_epoch(key: &str, segment: &Segment, options: &WriterOptions) -> Result<()> {
+/// A higher leader epoch in the newest segment fences, whatever the policy.
+pub(super) fn check_epoch(key: &str, segment: &Segment, by: &Identity, options: &WriterOptions) -> Result<()> {
     let Some(ours) = options.leader_epoch else { return Ok(()) };
     let highest = segment.batches().map(|b| b.batch.header().leader_epoch).max().unwrap_or(-1);
     if highest <= ours || mutant!(IgnoreLeaderEpoch) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Fenced, format!("the log holds leader epoch {highest}, this writer has {ours}"))
+    let error = Error::new(ErrorKind::Fenced, format!("the log holds leader epoch {highest}, this writer has {ours}"))
         .with_key(key)
-        .with_hint("a newer leader owns the partition"))
+        .with_hint("a newer leader owns the partition");
+    Err(match who(by) {
+        Some(who) => error.with_winner(who),
+        None => error,
+    })
 }

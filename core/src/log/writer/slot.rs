@@ -8,7 +8,7 @@ use super::look::Look;
 use super::rival::Rival;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::format::{BuiltSegment, Segment};
+use crate::format::{BuiltSegment, FOOTER_LEN};
 use crate::mutant::mutant;
 use crate::store::{Created, Fetched, Identity, ReadRange, SyncFailure, Version};
 
@@ -86,13 +86,7 @@ impl Flight {
             // Invariant 2: a slot in the middle of the past must not be won by a writer that slept.
             if env.is_stale(chain.seen) {
                 self.look_before(chain, env).await?;
-                if self.segment.is_some() {
-                    continue;
-                }
-            }
-            self.settle_previous_index(chain, env).await?;
-            // Preparing may have taken long: read the clocks again just before the request.
-            if env.is_stale(chain.seen) {
+                // The look may have taken long: the clocks are read again just before the request.
                 continue;
             }
             sent = env.now();
@@ -147,7 +141,7 @@ impl Flight {
     fn committed(&self, chain: &mut Chain, version: Version, sent: Seen) -> Committed {
         let end = self.built.last_offset.saturating_add(1);
         let previous = chain.previous.take().map(|p| p.base);
-        chain.previous = Some(Previous { base: self.slot, version: version.clone(), index_unsure: None });
+        chain.previous = Some(Previous { base: self.slot, version: version.clone() });
         chain.next = end;
         chain.seen = sent;
         Committed { base: self.slot, end, size: self.built.size, version, previous }
@@ -202,13 +196,16 @@ impl Flight {
         }
     }
 
-    /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all.
+    /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all. The object's last bytes and
+    /// its metadata tell, unless it may be ours: then all bytes count.
     async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Rival>>, SlotEnd> {
-        let read = env.patiently(|| env.store().get(&self.key, ReadRange::Whole, None)).await;
-        let held = match read.ok_or_else(|| self.gave_up())? {
-            Ok(fetched) => self.identify(env, fetched)?,
-            Err(error) if error.kind() == ErrorKind::NotFound => Held::Absent,
-            Err(error) => return Err(self.failed(error)),
+        let mut read = self.read(env, ReadRange::Suffix(FOOTER_LEN as u64)).await?;
+        if read.as_ref().is_some_and(|end| self.may_be_ours(end)) {
+            read = self.read(env, ReadRange::Whole).await?;
+        }
+        let held = match read {
+            Some(fetched) => self.identify(env, fetched)?,
+            None => Held::Absent,
         };
         match held {
             Held::Ours(version) => {
@@ -248,8 +245,28 @@ impl Flight {
         }
     }
 
+    /// What is in the slot; `None` if there is nothing.
+    async fn read(&self, env: &Env<'_>, range: ReadRange) -> Result<Option<Fetched>, SlotEnd> {
+        let read = env.patiently(|| env.store().get(&self.key, range.clone(), None)).await;
+        match read.ok_or_else(|| self.gave_up())? {
+            Ok(fetched) => Ok(Some(fetched)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    fn may_be_ours(&self, end: &Fetched) -> bool {
+        let Identity { kfsid, kfsmerged, .. } = &end.identity;
+        let unnamed = kfsid.is_none() && kfsmerged.is_none();
+        let our_size = end.info.size == self.built.size;
+        *kfsid == self.identity.kfsid || (our_size && (unnamed || mutant!(TakeEqualBytesForOurs)))
+    }
+
     fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<Held, SlotEnd> {
         if mutant!(TakeConflictForOurs) {
+            return Ok(Held::Ours(fetched.info.version));
+        }
+        if mutant!(TakeEqualBytesForOurs) && self.has_bytes(&fetched.bytes) {
             return Ok(Held::Ours(fetched.info.version));
         }
         if fetched.identity.kfsid == self.identity.kfsid {
@@ -261,9 +278,6 @@ impl Flight {
                 self.unknown("the slot holds other bytes under this writer's id: a copy of this process writes")
             );
         }
-        if mutant!(TakeEqualBytesForOurs) && self.has_bytes(&fetched.bytes) {
-            return Ok(Held::Ours(fetched.info.version));
-        }
         if fetched.identity.kfsmerged.is_some() {
             return Ok(Held::Merged);
         }
@@ -273,7 +287,7 @@ impl Flight {
         // A slot is won once: ours is not there and can't be, unless so much time has passed that it may have been
         // removed and won again.
         self.may_have_landed &= self.first_try.is_none_or(|first| env.is_stale(first));
-        let rival = Rival::parse(env.id(), self.slot, fetched);
+        let rival = Rival::of(&self.key, fetched);
         rival.map(|rival| Held::Other(Box::new(rival))).map_err(|corrupt| self.failed(corrupt))
     }
 
@@ -286,17 +300,6 @@ impl Flight {
             }
             None => false,
         }) && rest.is_empty()
-    }
-
-    /// No `.kfs` is put before its predecessor's index is right.
-    async fn settle_previous_index(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
-        let Some(previous) = &mut chain.previous else { return Ok(()) };
-        let Some(segment) = &previous.index_unsure else { return Ok(()) };
-        let base = previous.base;
-        let made = env.patiently(|| make_index_right(env, base, segment)).await;
-        made.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))?;
-        previous.index_unsure = None;
-        Ok(())
     }
 
     /// The segment is in: its index must be, before it is acked.
@@ -394,13 +397,4 @@ impl Flight {
         let error = Error::new(ErrorKind::Fenced, why).with_key(&*self.key);
         SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))
     }
-}
-
-/// The index of another writer's segment: rebuilt, compared, written when it differs. KafScale can't
-/// open a partition with a hole in its indexes.
-pub(super) async fn make_index_right(env: &Env<'_>, base: i64, segment: &Segment) -> Result<()> {
-    if mutant!(SkipIndexOfWinner) {
-        return Ok(());
-    }
-    super::open::repair_index(env.state, env.options, base, segment).await
 }

@@ -106,7 +106,11 @@ impl WriterCore {
         if inner.queue.is_empty() || !matches!(inner.phase, Phase::Open | Phase::Closing) {
             return Next::Rest;
         }
-        let Some(at) = self.due_at(&inner) else { return Next::Wait(None) };
+        let Some(mut at) = self.due_at(&inner) else { return Next::Wait(None) };
+        // Others get their turn, but nobody waits for one who closes.
+        if matches!(inner.phase, Phase::Open) {
+            at = at.max(chain.pace.rest_until());
+        }
         if at > now {
             return Next::Wait(Some(at.saturating_sub(now)));
         }
