@@ -1,11 +1,12 @@
 //! `kfs cat`: prints records.
 
+mod bounds;
 mod printer;
 
 use kfs_core::{BucketOptions, Notice, OnCorrupt, ReaderOptions};
 
 use self::printer::{Flow, Printer};
-use crate::args::CatArgs;
+use crate::args::{CatArgs, Format};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output;
@@ -14,6 +15,12 @@ use crate::target::Target;
 
 pub(crate) async fn run(context: &Context, args: CatArgs) -> Outcome {
     let target = Target::parse(&args.target, context.namespace())?;
+    if args.format == Format::Raw && output::is_terminal() {
+        return Err(usage(
+            "raw batches are not text for a terminal",
+            "redirect them to a file, or choose --format jsonl",
+        ));
+    }
     let mut printer = Printer::new(&args);
     let printed = match target {
         Target::File(_) if args.follow => {
@@ -37,15 +44,12 @@ async fn partition(
     partition: &kfs_core::Partition,
     printer: &mut Printer,
 ) -> Outcome {
-    let marks = context.within(partition.refresh()).await??;
-    let from = match args.from_time {
-        None => args.from.resolve(marks.log_start, marks.high_watermark),
-        Some(time) => match context.within(partition.offset_for_timestamp(time)).await?? {
-            Some(found) => found.offset,
-            None => marks.high_watermark,
-        },
-    };
+    let made_later = if args.follow { bounds::wait_until_made(context, partition).await? } else { None };
+    let from = bounds::start(context, args, partition, made_later, printer).await?;
     printer.start_at(from);
+    if let Some(to) = args.to {
+        printer.stop_at(bounds::offset_of(context, to, partition).await?);
+    }
     let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
     let reader = partition.reader(ReaderOptions::default().on_corrupt(on_corrupt));
     let mut batches = if args.follow { reader.follow(from) } else { reader.batches(from) };
@@ -83,6 +87,10 @@ fn file(args: &CatArgs, mut file: SegmentFile, printer: &mut Printer) -> Outcome
             let end = if args.from.counts_from_the_end() { file.claimed_end()? } else { 0 };
             printer.start_at(args.from.resolve(file.header().base_offset, end));
         }
+    }
+    if let Some(to) = args.to {
+        let end = if to.counts_from_the_end() { file.claimed_end()? } else { 0 };
+        printer.stop_at(to.resolve(file.header().base_offset, end));
     }
     loop {
         match file.next() {

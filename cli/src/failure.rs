@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Error(Error),
     /// What is wrong was printed already, as the command's result.
     Findings,
+    /// What went wrong was said already, and the work went on.
+    Told(Error),
     /// Nobody reads the output any more. Not an error: `kfs cat … | head`.
     BrokenPipe,
     /// The output can't be written: what the system says of it. A full disk beneath a redirection, as a
@@ -69,6 +71,7 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
     ExitCode::from(match ended {
         Ok(()) | Err(Failure::BrokenPipe) => 0,
         Err(Failure::Findings) => 1,
+        Err(Failure::Told(error)) => exit_code(&error),
         Err(Failure::Signal(signal) | Failure::Cut(signal)) => signal.saturating_add(128),
         Err(Failure::Unwritten(what)) => {
             output::complain(&format!("the output can't be written: {what}"), "is the disk full that it goes to?");

@@ -18,15 +18,18 @@ use crate::units::show_bytes;
 const AT_ONCE: usize = 16;
 
 pub(crate) async fn run(context: &Context, args: LsArgs) -> Outcome {
-    let mut list = List { json: args.json, out: Out::new() };
+    let mut list = List { json: args.json, out: Out::new(), unreadable: None };
     let listed = list.run(context, &args).await;
     list.out.flush()?;
-    listed
+    listed?;
+    list.unreadable.map_or(Ok(()), |error| Err(Failure::Told(error)))
 }
 
 struct List {
     json: bool,
     out: Out,
+    /// What went wrong first with something on the list.
+    unreadable: Option<Error>,
 }
 
 impl List {
@@ -56,10 +59,11 @@ impl List {
         let counts = stream::iter(topics).map(|topic| count(&bucket, topic)).buffered(AT_ONCE);
         tokio::pin!(counts);
         while let Some(counted) = context.within(counts.next()).await? {
-            let (topic, partitions) = counted?;
+            let (topic, partitions) = counted;
+            let partitions = partitions.map_err(|error| self.unreadable(&format!("topic {topic}"), error)).ok();
             match self.json {
                 true => self.out.json(&json!({ "topic": topic.as_str(), "partitions": partitions }))?,
-                false => table.row(&mut self.out, [topic.to_string(), partitions.to_string()])?,
+                false => table.row(&mut self.out, [topic.to_string(), or_dash(partitions)])?,
             }
         }
         table.end(&mut self.out)
@@ -72,7 +76,6 @@ impl List {
             return Err(Error::new(ErrorKind::NotFound, format!("topic {topic} has no partition")).into());
         }
         let mut table = Table::new(&["<partition", ">log start", ">high watermark"]);
-        let mut failed = false;
         let ranges = stream::iter(ids).map(|id| range(&bucket, id)).buffered(AT_ONCE);
         tokio::pin!(ranges);
         while let Some((id, range)) = context.within(ranges.next()).await? {
@@ -80,12 +83,10 @@ impl List {
                 Ok(range) => Some(range),
                 // A directory of foreign objects.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    output::note(&format!("{id}: {error}"));
-                    failed = true;
+                Err(error) => {
+                    self.unreadable(&format!("partition {id}"), error);
                     None
                 }
-                Err(error) => return Err(error.into()),
             };
             let (start, end) = range.unzip();
             if self.json {
@@ -97,8 +98,13 @@ impl List {
                 table.row(&mut self.out, [id.to_string(), or_dash(start), or_dash(end)])?;
             }
         }
-        table.end(&mut self.out)?;
-        if failed { Err(Failure::Findings) } else { Ok(()) }
+        table.end(&mut self.out)
+    }
+
+    /// Says why something on the list can't be read. The list goes on.
+    fn unreadable(&mut self, what: &str, error: Error) {
+        output::note(&format!("{what}: {error:#}"));
+        self.unreadable.get_or_insert(error);
     }
 
     async fn partition(&mut self, context: &Context, args: &LsArgs, partition: &Partition) -> Outcome {
@@ -129,9 +135,9 @@ impl List {
     }
 }
 
-async fn count(bucket: &Bucket, topic: Topic) -> Result<(Topic, usize), Error> {
-    let partitions = bucket.partitions(&topic).await?.len();
-    Ok((topic, partitions))
+async fn count(bucket: &Bucket, topic: Topic) -> (Topic, Result<usize, Error>) {
+    let partitions = bucket.partitions(&topic).await;
+    (topic, partitions.map(|ids| ids.len()))
 }
 
 async fn range(bucket: &Bucket, id: PartitionId) -> (PartitionId, Result<(i64, i64), Error>) {

@@ -44,7 +44,16 @@ use context::Context;
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            // It repeats arguments, which may be names of files from anywhere.
+            output::text_on_stderr(&error.render().to_string());
+            return ExitCode::from(2);
+        }
+        // Help, or the version.
+        Err(error) => error.exit(),
+    };
     let ended = run(cli);
     failure::report(ended)
 }

@@ -2,9 +2,11 @@
 
 mod table;
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use kfs_core::text::{acts_on_a_terminal, printable};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -24,15 +26,16 @@ impl Out {
         self.0.write_all(bytes).map_err(unwritten)
     }
 
-    /// Writes a line.
+    /// Writes a line. What is not fit for a terminal in it is escaped: names and messages come from outside.
     pub(crate) fn line(&mut self, text: &str) -> Outcome {
-        self.bytes(text.as_bytes())?;
+        self.bytes(printable(text).as_bytes())?;
         self.bytes(b"\n")
     }
 
     /// Writes a JSON value on a line of its own.
     pub(crate) fn json(&mut self, value: &Value) -> Outcome {
-        self.line(&value.to_string())
+        self.bytes(json(value).as_bytes())?;
+        self.bytes(b"\n")
     }
 
     /// Hands on what is buffered.
@@ -51,18 +54,67 @@ fn unwritten(error: io::Error) -> Failure {
 /// An error on stderr: one line, and a line that says what to do.
 pub(crate) fn complain(message: &str, hint: &str) {
     note(message);
-    to_stderr(&format!("hint: {hint}\n"));
+    to_stderr(&format!("hint: {}\n", printable(hint)));
 }
 
 /// A remark on stderr.
 pub(crate) fn note(message: &str) {
-    to_stderr(&format!("kfs: {message}\n"));
+    to_stderr(&format!("kfs: {}\n", printable(message)));
+}
+
+/// Lines on stderr, each escaped as a message is.
+pub(crate) fn text_on_stderr(text: &str) {
+    to_stderr(&text.lines().map(|line| format!("{}\n", printable(line))).collect::<String>());
 }
 
 fn to_stderr(text: &str) {
     // One write a line, so that lines of processes that share a stderr don't mix. A closed stderr
     // is nobody's loss.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A JSON value as text that is fit for a terminal.
+pub(crate) fn json(value: &Value) -> String {
+    let text = value.to_string();
+    match printable(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(_) => {
+            let mut escaped = String::with_capacity(text.len());
+            for c in text.chars() {
+                push_json(c, &mut escaped);
+            }
+            escaped
+        }
+    }
+}
+
+/// Adds a character of a JSON string, escaped as JSON has it where it is not fit for a terminal.
+fn push_json(c: char, text: &mut String) {
+    if acts_on_a_terminal(c) {
+        text.push_str(&format!("\\u{:04x}", u32::from(c)));
+    } else {
+        text.push(c);
+    }
+}
+
+/// Adds the text of a record for a terminal: newlines and tabs are kept, all else that a terminal would act
+/// on is escaped, and so are bytes that are not UTF-8.
+pub(crate) fn escape_for_terminal(bytes: &[u8], out: &mut Vec<u8>) {
+    for chunk in bytes.utf8_chunks() {
+        for piece in chunk.valid().split_inclusive(['\n', '\t']) {
+            let text = piece.trim_end_matches(['\n', '\t']);
+            out.extend_from_slice(printable(text).as_bytes());
+            out.extend_from_slice(piece.get(text.len()..).unwrap_or_default().as_bytes());
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+    }
 }
 
 /// A bar for long work on so many bytes, drawn on stderr where that is a terminal.
@@ -85,4 +137,23 @@ pub(crate) fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(std::time::Duration::from_millis(100));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_left_in_a_value_or_in_json() {
+        let mut shown = Vec::new();
+        escape_for_terminal("a\tb\n\n\u{1b}[2J\r\u{7f}\u{9b}31m zwölf \u{202e}x".as_bytes(), &mut shown);
+        escape_for_terminal(b"\xff\x9b\\", &mut shown);
+        let expected = "a\tb\n\n\\u{1b}[2J\\r\\u{7f}\\u{9b}31m zwölf \\u{202e}x\\xff\\x9b\\";
+        assert_eq!(String::from_utf8(shown).unwrap(), expected);
+
+        let value = Value::from("\u{1b}[2J\u{7f}\u{9b}31m zwölf \u{2028}\n");
+        let text = json(&value);
+        assert_eq!(text, r#""\u001b[2J\u007f\u009b31m zwölf \u2028\n""#);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
 }

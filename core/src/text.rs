@@ -36,7 +36,9 @@ pub(crate) fn into_printable(text: String) -> String {
     }
 }
 
-fn acts_on_a_terminal(c: char) -> bool {
+/// Whether a terminal or a reader of logs would act on the character instead of showing it: what
+/// [`printable`] escapes. All of these characters have at most 16 bits.
+pub fn acts_on_a_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}' | '\u{61c}' | '\u{200e}' | '\u{200f}')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -20,12 +20,16 @@ const EXAMPLES: &str = r#"Formats:
 Corrupt data ends the reading with exit code 1. With --skip-corrupt it goes on behind it, says on stderr
 what it skipped, and the exit code is 1 all the same.
 
---follow waits for more for ever, also while the store is away; --timeout is not for it.
+--follow waits for more for ever, also while the store is away or the partition is not made yet; --timeout is
+not for it.
+
+On a terminal, text is printed with control characters escaped (as in \u{1b}), but for newlines and tabs;
+elsewhere values are printed byte for byte. Raw batches are not printed on a terminal.
 
 Examples:
   kfs cat orders/0 --from 100 --count 10
   kfs cat orders/0 --from -10 --follow --format jsonl
-  kfs cat orders/0 --from-time 2026-01-01T00:00:00Z --to 5000
+  kfs cat orders/0 --from-time 2026-01-01T00:00:00Z --to-time 2026-01-02T00:00:00Z
   kfs cat orders/0 --format raw | kfs append --raw copy/0
   kfs cat ./segment-00000000000000000000.kfs --format jsonl --encoding hex"#;
 
@@ -39,16 +43,19 @@ pub(crate) struct CatArgs {
     /// Where to start: an offset, earliest, latest, or -N for the last N offsets.
     #[arg(long, default_value = "earliest", allow_hyphen_values = true, value_name = "OFFSET")]
     pub(crate) from: From,
-    /// Stop before this offset.
-    #[arg(long, value_name = "OFFSET")]
-    pub(crate) to: Option<i64>,
+    /// Stop before this: an offset, earliest, latest, or -N for the last N offsets, as the log is at the start.
+    #[arg(long, allow_hyphen_values = true, value_name = "OFFSET")]
+    pub(crate) to: Option<From>,
     /// Stop after so many records.
     #[arg(long, short = 'n', value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Start at the first record of this time or later: RFC 3339, or Unix milliseconds.
     #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) from_time: Option<i64>,
-    /// At the end, wait for what is appended.
+    /// Stop before the first record of this time or later: RFC 3339, or Unix milliseconds.
+    #[arg(long, conflicts_with = "to", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) to_time: Option<i64>,
+    /// At the end, wait for what is appended; wait for the partition too, if there is none yet.
     #[arg(long, short = 'f')]
     pub(crate) follow: bool,
     /// What is printed of a record.
@@ -77,7 +84,7 @@ pub(crate) enum Format {
     Raw,
 }
 
-/// Where to start.
+/// A place in a log: where to start, or before which to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     Earliest,

@@ -72,7 +72,10 @@ pub(crate) struct InspectArgs {
   kfs ls orders/0 --from 5000  # those that hold offset 5000 and later ones
   kfs ls orders/0 --json       # a JSON object a line
 
-A segment's last offset is the next one's first less one; the newest one's is read from its footer.")]
+A segment's last offset is the next one's first less one; the newest one's is read from its footer.
+
+A topic or a partition that can't be read is named on stderr and stands on the list with dashes (null in JSON);
+the list goes on, and the exit code says what was wrong with the first such.")]
 pub(crate) struct LsArgs {
     /// A topic, a partition as topic/partition, or the path of a .kfs file; topics when left out.
     #[arg(value_name = "TOPIC|PARTITION|FILE")]

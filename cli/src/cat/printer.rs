@@ -22,11 +22,15 @@ pub(super) struct Printer {
     format: Format,
     encoding: Encoding,
     control: bool,
+    /// The output is a terminal.
+    terminal: bool,
     skip_corrupt: bool,
     from: i64,
     /// Nothing is printed before the first record of this time or later.
     since: Option<i64>,
     to: i64,
+    /// Nothing is printed from the first record of this time or later on.
+    until: Option<i64>,
     left: u64,
     skipped: bool,
     line: Vec<u8>,
@@ -39,10 +43,12 @@ impl Printer {
             format: args.format,
             encoding: args.encoding,
             control: args.format != Format::Text && !args.no_control,
+            terminal: output::is_terminal(),
             skip_corrupt: args.skip_corrupt,
             from: 0,
             since: None,
-            to: args.to.unwrap_or(i64::MAX),
+            to: i64::MAX,
+            until: args.to_time,
             left: args.count.unwrap_or(u64::MAX),
             skipped: false,
             line: Vec::new(),
@@ -51,6 +57,11 @@ impl Printer {
 
     pub(super) fn start_at(&mut self, offset: i64) {
         self.from = offset;
+    }
+
+    /// Nothing is printed from this offset on.
+    pub(super) fn stop_at(&mut self, offset: i64) {
+        self.to = offset;
     }
 
     pub(super) fn start_at_time(&mut self, time_ms: i64) {
@@ -106,21 +117,42 @@ impl Printer {
     }
 
     fn raw(&mut self, batch: &Batch) -> Result<(), Unprinted> {
-        if let Some(since) = self.since {
-            let mut times = false;
-            for record in &batch.records(&Limits::default())? {
-                times |= record?.timestamp >= since;
-            }
-            if !times {
-                return Ok(());
-            }
-            self.since = None;
-        }
-        if batch.header().attributes.is_control() && !self.control {
+        if (batch.header().attributes.is_control() && !self.control) || !self.is_in_time(batch)? {
             return Ok(());
         }
         self.left = self.left.saturating_sub(u64::try_from(batch.header().record_count).unwrap_or(0));
         Ok(self.out.bytes(batch.bytes())?)
+    }
+
+    /// Whether a batch holds a record of the times that are asked for. After the last of them nothing more is
+    /// wanted.
+    fn is_in_time(&mut self, batch: &Batch) -> Result<bool, Unprinted> {
+        if self.since.is_none() && self.until.is_none() {
+            return Ok(true);
+        }
+        // An empty batch has no time; it stands between others.
+        let mut holds = batch.header().record_count == 0 && self.since.is_none();
+        for record in &batch.records(&Limits::default())? {
+            let record = record?;
+            if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
+                continue;
+            }
+            self.since = None;
+            if self.is_over(record.timestamp) {
+                break;
+            }
+            holds = true;
+        }
+        Ok(holds)
+    }
+
+    /// Whether a record of this time ends the range.
+    fn is_over(&mut self, timestamp: i64) -> bool {
+        let over = self.until.is_some_and(|until| timestamp >= until);
+        if over {
+            self.left = 0;
+        }
+        over
     }
 
     fn records(&mut self, batch: &Batch) -> Result<(), Unprinted> {
@@ -133,7 +165,7 @@ impl Printer {
             if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
                 continue;
             }
-            if !self.wants(record.offset) {
+            if !self.wants(record.offset) || self.is_over(record.timestamp) {
                 return Ok(());
             }
             self.since = None;
@@ -141,7 +173,11 @@ impl Printer {
             match self.format {
                 Format::Jsonl => jsonl::write_line(&record, control, self.encoding, &mut self.line),
                 _ => {
-                    self.encoding.encode(record.value.unwrap_or_default(), &mut self.line);
+                    let value = record.value.unwrap_or_default();
+                    match self.encoding {
+                        Encoding::Utf8 if self.terminal => output::escape_for_terminal(value, &mut self.line),
+                        encoding => encoding.encode(value, &mut self.line),
+                    }
                     self.line.push(b'\n');
                 }
             }

@@ -1,6 +1,7 @@
 //! Records as lines of JSON, both ways.
 //!
-//! A line is written as Python's `json.dumps(…, ensure_ascii=False)` writes it: `, ` and `: `
+//! A line is written as Python's `json.dumps(…, ensure_ascii=False)` writes it, but that what a terminal would
+//! act on is escaped (DEL, C1 and the like; Python escapes C0 alone): `, ` and `: `
 //! between, members in the order offset, timestamp_ms, key, value, headers, and `"control": true`
 //! for what a control batch holds. With `--encoding hex` that is a line of the vectors' files.
 //!

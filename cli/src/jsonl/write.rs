@@ -1,6 +1,7 @@
 //! Writing a record as a line.
 
 use kfs_core::format::Record;
+use kfs_core::text::acts_on_a_terminal;
 
 use crate::encoding::{Encoding, encode_hex};
 
@@ -45,7 +46,7 @@ fn text(bytes: &[u8], out: &mut Vec<u8>) {
     };
     out.push(b'"');
     let mut plain = text;
-    while let Some(at) = plain.find(|c: char| c < ' ' || c == '"' || c == '\\') {
+    while let Some(at) = plain.find(|c: char| c == '"' || c == '\\' || acts_on_a_terminal(c)) {
         let (before, rest) = plain.split_at_checked(at).unwrap_or((plain, ""));
         out.extend_from_slice(before.as_bytes());
         let mut chars = rest.chars();

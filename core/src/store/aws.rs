@@ -3,6 +3,7 @@
 mod credentials;
 mod http;
 mod secrets;
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use object_store::client::ClientConfigKey;
 use self::credentials::Noted;
 use self::http::Connector;
 use self::secrets::Secrets;
+use self::settings::Settings;
 use super::list::Lister;
 use super::{Kind, Store, StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,15 +31,17 @@ const NEVER: &str = "365days";
 
 /// Opens `s3://bucket/prefix`.
 pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptions) -> Result<Store> {
-    let builder = configured(options)?.with_bucket_name(bucket).with_disable_bulk_delete(true);
-    check_endpoint(&builder)?;
+    let settings = Settings::of(options)?;
+    let builder = settings.builder().with_bucket_name(bucket).with_disable_bulk_delete(true);
+    settings.check_endpoint(&builder)?;
     check_credentials(&builder)?;
     let secrets = Arc::new(Secrets::default());
     let connector = Connector { secrets: secrets.clone(), roots: ca_bundle(options)?, proxies: true };
     let own = credentials::of(&builder, &connector)?;
-    let builder =
-        builder.with_http_connector(connector).with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NEVER);
-    let failed = |error: object_store::Error| unusable(&error);
+    let builder = builder
+        .with_http_connector(connector.clone())
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NEVER);
+    let failed = |error: object_store::Error| settings.unusable(&error, &connector);
     let inner = match own {
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
@@ -89,48 +93,6 @@ fn ca_bundle(options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>
         return Err(invalid("holds no certificate in PEM form".into()));
     }
     Ok(Some(certificates))
-}
-
-/// The settings: of the environment, and over them the caller's.
-fn configured(options: &StoreOptions) -> Result<AmazonS3Builder> {
-    let mut builder = if options.environment { AmazonS3Builder::from_env() } else { AmazonS3Builder::new() };
-    for (name, value) in options.config.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CA_BUNDLE)) {
-        let lower = name.to_ascii_lowercase();
-        let unknown = || {
-            Error::new(ErrorKind::InvalidInput, format!("{} is no setting for S3", name.escape_default()))
-                .with_hint("settings are named as in the environment, such as AWS_REGION")
-        };
-        // object_store knows names without the prefix, too: those are mistakes more often.
-        let key = Some(lower).filter(|lower| lower.starts_with("aws_")).ok_or_else(unknown)?;
-        let key: AmazonS3ConfigKey = key.parse().map_err(|_| unknown())?;
-        builder = builder.with_config(key, value);
-    }
-    Ok(builder)
-}
-
-fn check_endpoint(builder: &AmazonS3Builder) -> Result<()> {
-    let endpoint = builder
-        .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
-        .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
-    let Some(endpoint) = endpoint else { return Ok(()) };
-    let invalid = |message: &str| Err(Error::new(ErrorKind::InvalidInput, message));
-    let Ok(endpoint) = url::Url::parse(&endpoint) else {
-        return invalid("AWS_ENDPOINT_URL is not a URL");
-    };
-    if !endpoint.username().is_empty() || endpoint.password().is_some() || endpoint.query().is_some() {
-        return invalid("AWS_ENDPOINT_URL holds a user, a password or a query");
-    }
-    let plain = ClientConfigKey::AllowHttp;
-    let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(plain));
-    match endpoint.scheme() {
-        "https" => Ok(()),
-        "http" if is_true(plain.as_deref()) => Ok(()),
-        "http" => {
-            let error = Error::new(ErrorKind::InvalidInput, "AWS_ENDPOINT_URL is not encrypted (http:)");
-            Err(error.with_hint("set AWS_ALLOW_HTTP=true if the way to the server may be read by others"))
-        }
-        _ => invalid("AWS_ENDPOINT_URL is neither https: nor http:"),
-    }
 }
 
 /// Somebody must have said where credentials come from. Without that object_store asks the address

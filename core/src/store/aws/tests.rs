@@ -353,6 +353,27 @@ fn settings_that_cant_be_right_are_typed_and_not_repeated() {
 }
 
 #[test]
+fn a_setting_is_named_as_it_was_written() {
+    let base = || StoreOptions::new().environment(false).config("Aws_Skip_Signature", "true");
+    for (name, value, what) in [
+        ("AWS_ENDPOINT", "http://h", "is not encrypted"),
+        ("aws_endpoint_url", "ftp://h", "is neither https: nor http:"),
+        ("AWS_ENDPOINT_URL_S3", "h", "is not a URL"),
+        ("Aws_Read_Timeout", "soon", "can't be used: "),
+        ("AWS_S3_EXPRESS", "perhaps", "can't be used: "),
+        ("AWS_REGIN", "x", "is no setting for S3"),
+    ] {
+        let error = Store::open("s3://logs", &base().config(name, value)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().starts_with(&format!("{name} {what}")), "{error}");
+    }
+    // The one that counts is named, of two of the same.
+    let options = base().config("AWS_ENDPOINT_URL", "https://fine").config("AWS_ENDPOINT", "http://h");
+    let error = Store::open("s3://logs", &options).unwrap_err();
+    assert!(error.message().starts_with("AWS_ENDPOINT is not encrypted"), "{error}");
+}
+
+#[test]
 fn credentials_may_be_given_in_each_way_but_never_by_silence() {
     let base = || StoreOptions::new().environment(false);
     for options in [

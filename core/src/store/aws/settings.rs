@@ -1,0 +1,95 @@
+//! The settings of S3's client. Errors name them as the user wrote them.
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::ClientConfigKey;
+
+use super::http::Connector;
+use super::{CA_BUNDLE, is_true, unusable};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::{StoreOptions, failure};
+
+/// What was set, in the order in which it counts: a later one of the same key replaces an earlier one.
+pub(super) struct Settings(Vec<Setting>);
+
+struct Setting {
+    /// As the user wrote it.
+    name: String,
+    key: AmazonS3ConfigKey,
+    value: String,
+}
+
+impl Settings {
+    /// Those of the environment, and after them the caller's. Variables that object_store does not know are
+    /// somebody else's; a name that the caller gives must be known.
+    pub(super) fn of(options: &StoreOptions) -> Result<Self> {
+        let mut settings = Vec::new();
+        if options.environment {
+            let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+            for (name, value) in variables.filter(|(name, _)| name.starts_with("AWS_")) {
+                if let (Some(key), Ok(value)) = (key(&name), value.into_string()) {
+                    settings.push(Setting { name, key, value });
+                }
+            }
+        }
+        for (name, value) in options.config.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CA_BUNDLE)) {
+            let key = key(name).ok_or_else(|| {
+                Error::new(ErrorKind::InvalidInput, format!("{name} is no setting for S3"))
+                    .with_hint("settings are named as in the environment, such as AWS_REGION")
+            })?;
+            settings.push(Setting { name: name.clone(), key, value: value.clone() });
+        }
+        Ok(Settings(settings))
+    }
+
+    /// A client with these settings, to be completed.
+    pub(super) fn builder(&self) -> AmazonS3Builder {
+        let all = self.0.iter();
+        all.fold(AmazonS3Builder::new(), |builder, setting| builder.with_config(setting.key, setting.value.as_str()))
+    }
+
+    /// The name under which something was set.
+    fn name(&self, key: AmazonS3ConfigKey) -> String {
+        let found = self.0.iter().rev().find(|setting| setting.key == key);
+        found.map_or_else(|| key.as_ref().to_ascii_uppercase(), |setting| setting.name.clone())
+    }
+
+    pub(super) fn check_endpoint(&self, builder: &AmazonS3Builder) -> Result<()> {
+        let given = |key: AmazonS3ConfigKey| Some((self.name(key), builder.get_config_value(&key)?));
+        // In the order in which object_store takes them.
+        let endpoint = given(AmazonS3ConfigKey::S3Endpoint).or_else(|| given(AmazonS3ConfigKey::Endpoint));
+        let Some((name, endpoint)) = endpoint else { return Ok(()) };
+        let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{name} {what}"));
+        let endpoint = url::Url::parse(&endpoint).map_err(|_| invalid("is not a URL"))?;
+        if !endpoint.username().is_empty() || endpoint.password().is_some() || endpoint.query().is_some() {
+            return Err(invalid("holds a user, a password or a query"));
+        }
+        let plain = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+        match endpoint.scheme() {
+            "https" => Ok(()),
+            "http" if is_true(plain.as_deref()) => Ok(()),
+            "http" => Err(invalid("is not encrypted (http:)")
+                .with_hint("set AWS_ALLOW_HTTP=true if the way to the server may be read by others")),
+            _ => Err(invalid("is neither https: nor http:")),
+        }
+    }
+
+    /// The error of a client that can't be built. It names the setting that alone gives the same error.
+    pub(super) fn unusable(&self, error: &object_store::Error, connector: &Connector) -> Error {
+        let text = failure::text(error);
+        let alone = |setting: &&Setting| {
+            let builder = AmazonS3Builder::new().with_bucket_name("bucket").with_http_connector(connector.clone());
+            let built = builder.with_config(setting.key, setting.value.as_str()).build();
+            built.err().is_some_and(|error| failure::text(&error) == text)
+        };
+        match self.0.iter().rev().find(alone) {
+            Some(setting) => Error::new(ErrorKind::InvalidInput, format!("{} can't be used: {text}", setting.name)),
+            None => unusable(error),
+        }
+    }
+}
+
+/// What object_store calls the setting. It knows names without the prefix, too: those are mistakes more
+/// often.
+fn key(name: &str) -> Option<AmazonS3ConfigKey> {
+    Some(name.to_ascii_lowercase()).filter(|lower| lower.starts_with("aws_"))?.parse().ok()
+}
