@@ -191,6 +191,9 @@ typedef struct {
   int32_t skip_corrupt;
   // Not 0: a partition that was never made is empty. 0: it is KFS_NOT_FOUND.
   int32_t wait_for_partition;
+  // The most bytes that the records of one batch may take when decompressed, for calls that decode
+  // records.
+  uint64_t max_decompressed;
 } kfs_reader_options;
 
 // The offsets that an append got: first and last, both included.
@@ -445,6 +448,14 @@ size_t kfs_fetch_batch_count(const kfs_fetch *fetch);
 
 // The batch of this index, from 0. False, and nothing is written, beyond the last.
 bool kfs_fetch_batch(const kfs_fetch *fetch, size_t index, kfs_batch *batch);
+
+// Decodes the records of the batch of this index, from 0, and gives nothing of them: says whether they can
+// be decoded. A batch is stored as a writer sent it, and its CRC says nothing of what is in it.
+//
+// Errors: KFS_CORRUPT for records that can't be decoded, with key, position, the batch's offsets and the
+// next readable offset; KFS_UNSUPPORTED for a batch that decompresses to more than the reader's
+// max_decompressed; KFS_INVALID_INPUT for NULL and beyond the last batch.
+kfs_error *kfs_fetch_check_batch(const kfs_fetch *fetch, size_t index);
 
 // How many chunks there are. Chunks are the same bytes in fewer pieces, for who sends them on: each
 // holds whole batches, back to back.

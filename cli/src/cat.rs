@@ -51,9 +51,11 @@ async fn partition(
         printer.stop_at(bounds::offset_of(context, to, partition).await?);
     }
     let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
-    let reader = partition.reader(ReaderOptions::default().on_corrupt(on_corrupt));
+    let options = ReaderOptions::default().on_corrupt(on_corrupt).max_decompressed(args.max_decompressed);
+    let reader = partition.reader(options);
     let mut batches = if args.follow { reader.follow(from) } else { reader.batches(from) };
     while printer.wants(batches.position()) {
+        batches.read_ahead_to(printer.needs_until(batches.position()));
         let next = if args.follow {
             printer.flush()?;
             batches.next().await
@@ -72,7 +74,7 @@ async fn partition(
             }
         }
         let Some(batch) = next? else { break };
-        if printer.batch(&batch)? == Flow::Done {
+        if printer.batch(&batch, |malformed| batches.place().undecodable(batch.header(), malformed))? == Flow::Done {
             break;
         }
     }
@@ -95,7 +97,8 @@ fn file(args: &CatArgs, mut file: SegmentFile, printer: &mut Printer) -> Outcome
     loop {
         match file.next() {
             Ok(Some(batch)) => {
-                if printer.batch(&batch)? == Flow::Done {
+                let undecodable = |malformed| file.undecodable(&batch, malformed);
+                if printer.batch(&batch, undecodable)? == Flow::Done {
                     return Ok(());
                 }
             }

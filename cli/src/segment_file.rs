@@ -94,6 +94,20 @@ impl SegmentFile {
         self.file.seek(SeekFrom::Start(position)).map(drop).map_err(|error| failure::file(&self.path, error))
     }
 
+    /// The error for records, of the batch that was given last, that can't be decoded.
+    pub(crate) fn undecodable(&self, batch: &Batch, malformed: Malformed) -> Error {
+        let start = self.position.saturating_sub(batch.bytes().len() as u64);
+        let next = batch.next_offset();
+        let error = self.malformed(malformed, start).with_offsets(batch.base_offset(), batch.last_offset());
+        let error = error.with_next_readable(next);
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        error.with_hint(format!(
+            "the batch was stored as it was given, and nothing can repair it: read on with --from {next}, or --skip-corrupt"
+        ))
+    }
+
     fn malformed(&self, malformed: Malformed, position: u64) -> Error {
         malformed.offset_position(position).into_error(&self.path.display().to_string())
     }

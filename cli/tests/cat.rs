@@ -186,3 +186,69 @@ fn a_record_of_jsonl_has_all_of_it() {
     assert_eq!(members, ["headers", "key", "offset", "timestamp_ms", "value"]);
     assert!(record["timestamp_ms"].as_i64().unwrap() > 1_700_000_000_000, "it is now");
 }
+
+/// Puts a newest segment of these bytes behind two sound ones of ten records each.
+fn with_newest(bytes: &[u8]) -> Bucket {
+    let bucket = filled(2);
+    let newest = bucket.files("t/0", "kfs")[1].with_file_name(format!("segment-{:020}.kfs", 20));
+    std::fs::write(newest, bytes).unwrap();
+    bucket
+}
+
+#[test]
+fn a_newest_segment_without_a_readable_end_hides_nothing_of_what_is_before_it() {
+    let whole = std::fs::read(&filled(1).files("t/0", "kfs")[0]).unwrap();
+    for bytes in [vec![], vec![0; 48], vec![0; 5000], whole[..40].to_vec()] {
+        let bucket = with_newest(&bytes);
+        let stopped = bucket.run("cat t/0");
+        assert_eq!(String::from_utf8_lossy(&stopped.stdout), numbers(0..20));
+        let told = stopped.failed(1);
+        assert!(told.contains("corrupt") && told.contains("segment-00000000000000000020.kfs"), "{told}");
+        let skipped = bucket.run("cat t/0 --skip-corrupt");
+        assert_eq!(String::from_utf8_lossy(&skipped.stdout), numbers(0..20));
+        let told = skipped.failed(1);
+        assert!(told.contains("skipped:") && told.contains("segment-00000000000000000020.kfs"), "{told}");
+        assert_eq!(bucket.run("cat t/0 --to 15").ok(), numbers(0..15), "the end is not needed");
+        assert_eq!(bucket.run("cat t/0 --from 5 -n 3").ok(), numbers(5..8));
+        assert_eq!(bucket.run("cat t/0 --from-time 1000500 -n 3").ok(), numbers(5..8));
+    }
+}
+
+#[test]
+fn records_that_cannot_be_decoded_are_named_and_nothing_is_promised_that_repair_denies() {
+    let bucket = filled(1);
+    let mut batch = bucket.run("cat t/0 --format raw").ok_bytes();
+    // The first record's length, and the CRC over it: what a careless client sends.
+    batch[61] = 0x7e;
+    let crc = kfs_core::format::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    let file = bucket.files("t/0", "kfs").remove(0);
+    let mut segment = std::fs::read(&file).unwrap();
+    let end = segment.len() - 16;
+    segment[32..end].copy_from_slice(&batch);
+    let body = kfs_core::format::crc32c(&segment[32..end]);
+    segment[end..end + 4].copy_from_slice(&body.to_be_bytes());
+    std::fs::write(&file, segment).unwrap();
+    for target in ["t/0", file.to_str().unwrap()] {
+        let told = bucket.run(&format!("cat {target}")).failed(1);
+        assert!(told.contains("segment-00000000000000000000.kfs at byte 93]"), "{told}");
+        assert!(told.contains("(offsets 0 to 9) (next readable offset 10)"), "{told}");
+        assert!(!told.contains("mends"), "{told}");
+    }
+}
+
+#[test]
+fn a_higher_limit_reads_what_decompresses_to_more_than_the_default() {
+    let bucket = Bucket::new();
+    let line = "a".repeat(1 << 20) + "\n";
+    bucket.run_with("append t/0 --lines --codec zstd", line.as_bytes()).ok();
+    let told = bucket.run("cat t/0 --max-decompressed 1MiB").failed(2);
+    assert!(told.contains("more than 1048576 bytes") && told.contains("--max-decompressed"), "{told}");
+    assert!(!told.contains("corrupt"), "{told}");
+    assert_eq!(bucket.run("cat t/0 --max-decompressed 2MiB").ok().len(), line.len());
+    let file = bucket.files("t/0", "kfs").remove(0);
+    let inspect = format!("inspect {} --offset 0", file.display());
+    bucket.run(&format!("{inspect} --max-decompressed 1MiB")).failed(1);
+    bucket.run(&inspect).ok();
+    bucket.run("verify t/0").ok();
+}

@@ -95,8 +95,8 @@ pub mod text;
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::ForkGuard;
 pub use log::reader::{
-    BatchStream, Fetch, FetchOptions, Hole, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord,
-    TimedOffset,
+    BatchPlace, BatchStream, Fetch, FetchOptions, FetchRecords, Hole, Notice, OnCorrupt, Reader, ReaderOptions,
+    RecordStream, StreamRecord, TimedOffset,
 };
 pub use log::repair::{IndexRepair, RepairPlan, SetAside};
 pub use log::segments::{SegmentHandle, SegmentInfo, Segments};

@@ -108,6 +108,8 @@ mutants! {
     HoldByKeyAlone,
     /// A 404 of the next key is believed for ever.
     Believe404ForEver,
+    /// A segment without a batch is taken for one that ends where it begins (invariant 6).
+    TakeNoBatchForTheEnd,
     /// A body that ends early is filled up with zeros (invariant 7).
     FillUpCutBody,
     /// A listing that breaks off is complete.

@@ -97,6 +97,9 @@ pub struct kfs_reader_options {
     pub skip_corrupt: i32,
     /// Not 0: a partition that was never made is empty. 0: it is KFS_NOT_FOUND.
     pub wait_for_partition: i32,
+    /// The most bytes that the records of one batch may take when decompressed, for calls that decode
+    /// records.
+    pub max_decompressed: u64,
 }
 
 impl Default for kfs_reader_options {
@@ -107,6 +110,7 @@ impl Default for kfs_reader_options {
             block_bytes: core.block_bytes as u64,
             skip_corrupt: i32::from(core.on_corrupt == OnCorrupt::Skip),
             wait_for_partition: i32::from(core.wait_for_partition),
+            max_decompressed: core.limits.max_decompressed_batch as u64,
         }
     }
 }
@@ -328,5 +332,6 @@ pub(crate) unsafe fn reader_options(options: *const kfs_reader_options) -> Resul
     Ok(ReaderOptions::default()
         .block_bytes(length(given.block_bytes))
         .on_corrupt(on_corrupt)
-        .wait_for_partition(given.wait_for_partition != 0))
+        .wait_for_partition(given.wait_for_partition != 0)
+        .max_decompressed(length(given.max_decompressed)))
 }

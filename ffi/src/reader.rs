@@ -4,6 +4,7 @@ use std::ffi::c_char;
 use std::ptr;
 
 use kfs_core::blocking::Reader;
+use kfs_core::format::{Batch, CrcCheck, Limits};
 use kfs_core::{Error, ErrorKind, Fetch, FetchOptions, Result};
 
 use crate::bucket::kfs_bucket;
@@ -21,6 +22,14 @@ pub struct kfs_reader(Reader);
 pub struct kfs_fetch {
     fetch: Fetch,
     batches: Vec<kfs_batch>,
+    spots: Vec<Spot>,
+    limits: Limits,
+}
+
+/// Where a batch of a fetch stands: in which chunk, and at which byte of it.
+struct Spot {
+    chunk: usize,
+    at: usize,
 }
 
 /// A stretch of bytes that belongs to the object it was asked of.
@@ -93,8 +102,10 @@ pub unsafe extern "C" fn kfs_reader_fetch(
     call(|| unsafe {
         let out = Out::new(fetch, "fetch")?;
         let options = FetchOptions::new(max_bytes).include_buffered(include_buffered);
-        let fetched = shared(reader, "reader")?.0.fetch_with(offset, options, &wait(timeout_ms, cancel))?;
-        out.give(kfs_fetch { batches: views(&fetched)?, fetch: fetched });
+        let reader = &shared(reader, "reader")?.0;
+        let fetched = reader.fetch_with(offset, options, &wait(timeout_ms, cancel))?;
+        let (batches, spots) = views(&fetched)?;
+        out.give(kfs_fetch { batches, spots, limits: reader.options().limits, fetch: fetched });
         Ok(())
     })
 }
@@ -107,7 +118,15 @@ pub unsafe extern "C" fn kfs_reader_free(reader: *mut kfs_reader) {
 }
 
 /// They point into the chunks, whose bytes do not move when the `Fetch` does.
-fn views(fetch: &Fetch) -> Result<Vec<kfs_batch>> {
+fn views(fetch: &Fetch) -> Result<(Vec<kfs_batch>, Vec<Spot>)> {
+    let mut spots = Vec::new();
+    for (number, chunk) in fetch.chunks.iter().enumerate() {
+        let mut batches = kfs_core::format::batches(chunk, CrcCheck::AlreadyChecked);
+        let mut at = 0;
+        while let Some(Ok(_)) = batches.next() {
+            spots.push(Spot { chunk: number, at: std::mem::replace(&mut at, batches.position()) });
+        }
+    }
     let view = |batch: kfs_core::format::Batch| kfs_batch {
         data: batch.bytes().as_ptr(),
         length: batch.bytes().len(),
@@ -115,7 +134,8 @@ fn views(fetch: &Fetch) -> Result<Vec<kfs_batch>> {
         last_offset: batch.last_offset(),
     };
     let batches: std::result::Result<Vec<_>, _> = fetch.batches().map(|batch| batch.map(view)).collect();
-    batches.map_err(|e| Error::new(ErrorKind::Internal, format!("a fetch gave broken batches: {e}")))
+    let batches = batches.map_err(|e| Error::new(ErrorKind::Internal, format!("a fetch gave broken batches: {e}")))?;
+    Ok((batches, spots))
 }
 
 /// # Safety
@@ -140,6 +160,30 @@ pub unsafe extern "C" fn kfs_fetch_batch_count(fetch: *const kfs_fetch) -> usize
 pub unsafe extern "C" fn kfs_fetch_batch(fetch: *const kfs_fetch, index: usize, batch: *mut kfs_batch) -> bool {
     // SAFETY: the header's rules on handles and outputs.
     unsafe { put([batch], of(fetch, None, |f| f.batches.get(index).map(|b| [*b]))) }
+}
+
+/// Decodes the records of the batch of this index, from 0, and gives nothing of them: says whether they can
+/// be decoded. A batch is stored as a writer sent it, and its CRC says nothing of what is in it.
+///
+/// Errors: KFS_CORRUPT for records that can't be decoded, with key, position, the batch's offsets and the
+/// next readable offset; KFS_UNSUPPORTED for a batch that decompresses to more than the reader's
+/// max_decompressed; KFS_INVALID_INPUT for NULL and beyond the last batch.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_fetch_check_batch(fetch: *const kfs_fetch, index: usize) -> *mut kfs_error {
+    // SAFETY: the header's rules on handles.
+    call(|| check(unsafe { shared(fetch, "fetch") }?, index))
+}
+
+fn check(fetch: &kfs_fetch, index: usize) -> Result<()> {
+    let spot = fetch.spots.get(index);
+    let Some((spot, bytes)) = spot.and_then(|spot| Some((spot, fetch.fetch.chunks.get(spot.chunk)?))) else {
+        let message = format!("there is no batch {index}, the fetch has {}", fetch.spots.len());
+        return Err(Error::new(ErrorKind::InvalidInput, message));
+    };
+    let batch = Batch::parse(bytes, spot.at, CrcCheck::AlreadyChecked)?;
+    let decoded =
+        batch.records(&fetch.limits).and_then(|records| records.iter().try_for_each(|record| record.map(drop)));
+    decoded.map_err(|malformed| fetch.fetch.place(spot.chunk, spot.at).undecodable(batch.header(), malformed))
 }
 
 /// How many chunks there are. Chunks are the same bytes in fewer pieces, for who sends them on: each

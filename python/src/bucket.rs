@@ -130,10 +130,19 @@ impl Partition {
         wait(py, timeout, |wait| partition.writer(options, wait)).map(Writer::new)
     }
 
-    #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false))]
-    fn reader(&self, py: Python<'_>, skip_corrupt: bool, wait_for_partition: bool) -> PyResult<Reader> {
+    #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false, max_decompressed=None))]
+    fn reader(
+        &self,
+        py: Python<'_>,
+        skip_corrupt: bool,
+        wait_for_partition: bool,
+        max_decompressed: Option<usize>,
+    ) -> PyResult<Reader> {
         let on_corrupt = if skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
-        let options = ReaderOptions::default().on_corrupt(on_corrupt).wait_for_partition(wait_for_partition);
+        let mut options = ReaderOptions::default().on_corrupt(on_corrupt).wait_for_partition(wait_for_partition);
+        if let Some(bytes) = max_decompressed {
+            options = options.max_decompressed(bytes);
+        }
         Ok(Reader::new(self.0.get(py)?.reader(options)))
     }
 

@@ -36,5 +36,6 @@ fn _kfs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<writer::Append>()?;
     module.add_class::<reader::Reader>()?;
     module.add_class::<reader::Fetch>()?;
+    module.add_class::<reader::Records>()?;
     Ok(())
 }

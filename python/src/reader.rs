@@ -1,9 +1,11 @@
 //! The reader and what it fetches.
 
-use kfs_core::format::Limits;
-use kfs_core::{FetchOptions, blocking};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use kfs_core::{FetchOptions, FetchRecords, ReaderOptions, StreamRecord, blocking};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyBytes, PyMemoryView, PyType};
 
 use crate::buffer::view;
 use crate::errors::exception;
@@ -33,7 +35,7 @@ impl Reader {
         let reader = self.0.get(py)?;
         let options = FetchOptions::new(max_bytes).include_buffered(include_buffered);
         let fetch = wait(py, timeout, |wait| reader.fetch_with(offset, options, wait))?;
-        Ok(Fetch { fetch: Owned::new(fetch), offset })
+        Ok(Fetch { fetch: Owned::new(fetch), offset, options: reader.options().clone() })
     }
 }
 
@@ -42,6 +44,8 @@ pub(crate) struct Fetch {
     fetch: Owned<kfs_core::Fetch>,
     /// What was asked for.
     offset: i64,
+    /// The reader's.
+    options: ReaderOptions,
 }
 
 #[pymethods]
@@ -71,32 +75,11 @@ impl Fetch {
         Ok(self.fetch.get(py)?.hole.map(|hole| (hole.from, hole.to)))
     }
 
-    fn records<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let class = py.import("kfs._types")?.getattr("StoredRecord")?;
-        let broken = |malformed: kfs_core::format::Malformed| exception(py, &malformed.into());
-        let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
-        let mut found = Vec::new();
-        let fetch = self.fetch.get(py)?;
-        let from = self.offset.max(fetch.log_start);
-        for batch in fetch.batches() {
-            let batch = batch.map_err(broken)?;
-            if batch.header().attributes.is_control() {
-                continue;
-            }
-            for record in &batch.records(&Limits::default()).map_err(broken)? {
-                let record = record.map_err(broken)?;
-                if record.offset < from {
-                    continue;
-                }
-                let mut headers = Vec::new();
-                for header in record.headers() {
-                    headers.push((bytes(header.key), header.value.map(bytes)));
-                }
-                let (key, value) = (record.key.map(bytes), record.value.map(bytes));
-                found.push(class.call1((record.offset, record.timestamp, key, value, headers))?);
-            }
-        }
-        Ok(found)
+    fn records(&self, py: Python<'_>) -> PyResult<Records> {
+        let records = self.fetch.get(py)?.records(self.offset, &self.options);
+        let class = py.import("kfs._types")?.getattr("StoredRecord")?.cast_into::<PyType>()?;
+        let decoding = Decoding { records, decoded: VecDeque::new(), failed: None };
+        Ok(Records { decoding: Owned::new(Mutex::new(decoding)), class: class.unbind() })
     }
 
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
@@ -105,5 +88,58 @@ impl Fetch {
 
     fn __bool__(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(!self.fetch.get(py)?.is_empty())
+    }
+}
+
+/// Records that are decoded so many at a time, with the interpreter released.
+const AT_A_TIME: usize = 256;
+
+/// The iterator over a fetch's records. Of its batches one is decompressed at a time.
+#[pyclass(frozen, module = "kfs")]
+pub(crate) struct Records {
+    decoding: Owned<Mutex<Decoding>>,
+    class: Py<PyType>,
+}
+
+struct Decoding {
+    records: FetchRecords,
+    decoded: VecDeque<StreamRecord>,
+    /// What ended the decoding; it is raised after the records before it.
+    failed: Option<kfs_core::Error>,
+}
+
+impl Decoding {
+    fn next(&mut self) -> Option<kfs_core::Result<StreamRecord>> {
+        if self.decoded.is_empty() && self.failed.is_none() {
+            for record in self.records.by_ref().take(AT_A_TIME) {
+                match record {
+                    Ok(record) => self.decoded.push_back(record),
+                    Err(error) => {
+                        self.failed = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        self.decoded.pop_front().map(Ok).or_else(|| self.failed.take().map(Err))
+    }
+}
+
+#[pymethods]
+impl Records {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let decoding = self.decoding.get(py)?;
+        // To decompress a batch takes a while; other threads run meanwhile. Signals are looked for by the
+        // interpreter between two records.
+        let next = py.detach(|| decoding.lock().unwrap_or_else(PoisonError::into_inner).next());
+        let Some(record) = next.transpose().map_err(|error| exception(py, &error))? else { return Ok(None) };
+        let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
+        let headers: Vec<_> = record.headers().map(|header| (bytes(header.key), header.value.map(bytes))).collect();
+        let (key, value) = (record.key().map(|key| bytes(key)), record.value().map(|value| bytes(value)));
+        Ok(Some(self.class.bind(py).call1((record.offset(), record.timestamp(), key, value, headers))?))
     }
 }

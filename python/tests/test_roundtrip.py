@@ -126,7 +126,7 @@ class RoundTrip(unittest.TestCase):
             reader = partition.reader()
             end = reader.fetch(1)
             self.assertFalse(end)
-            self.assertEqual((len(end), end.chunks, end.records(), end.next_offset), (0, [], [], 1))
+            self.assertEqual((len(end), end.chunks, list(end.records()), end.next_offset), (0, [], [], 1))
             with self.assertRaises(kfs.OutOfRangeError) as caught:
                 reader.fetch(2)
             self.assertEqual(caught.exception.log_range, (0, 1))

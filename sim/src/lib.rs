@@ -14,6 +14,7 @@
 //! ```
 
 mod app;
+mod broken;
 mod clock;
 mod config;
 mod host;

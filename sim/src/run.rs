@@ -12,6 +12,7 @@ use kfs_core::{OnConflict, WriterOptions};
 use tokio::sync::oneshot;
 
 use crate::app::App;
+use crate::broken::broken_end;
 use crate::config::Config;
 use crate::host::Host;
 use crate::maintain::Maintainer;
@@ -282,4 +283,5 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
     }
     host.kill();
     world.judge(|oracle| oracle.at_the_end(&world.store));
+    broken_end(world, prng).await;
 }

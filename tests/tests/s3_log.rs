@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kfs_core::format::{BatchCheck, CrcCheck, NewRecord, PartitionId, Segment};
-use kfs_core::object_store::PutPayload;
+use kfs_core::object_store::{ObjectStoreExt, PutPayload};
 use kfs_core::store::Store;
 use kfs_core::{Bucket, BucketOptions, ErrorKind, Reader, ReaderOptions, WriterOptions};
 use kfs_tests::{S3Server, vectors};
@@ -119,4 +119,20 @@ async fn a_follower_elsewhere_sees_what_is_appended() {
         assert_eq!((seen.offset(), seen.value().map(|v| &v[..])), (n, Some(value.as_bytes())));
     }
     writer.close(None).await.expect("closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_newest_segment_on_a_server_is_corrupt_and_not_a_server_that_is_away() {
+    let Some(server) = S3Server::start() else { return };
+    let partition = bucket(&server, "empty").partition("news", 0).expect("name");
+    let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+    writer.append_records(&[NewRecord::new(0).value(b"v")]).await.expect("room").durable().await.expect("durable");
+    writer.close(None).await.expect("closed");
+    let key = format!("empty/{}", partition.id().segment_key(1));
+    server.client().put(&key.into(), PutPayload::new()).await.expect("put");
+    let partition = bucket(&server, "empty").partition("news", 0).expect("name");
+    assert_eq!(partition.refresh().await.expect_err("no footer").kind(), ErrorKind::Corrupt);
+    let mut records = partition.reader(ReaderOptions::default()).records(0);
+    assert_eq!(records.next().await.expect("read").expect("a record").offset(), 0);
+    assert_eq!(records.next().await.expect_err("no batch").kind(), ErrorKind::Corrupt);
 }

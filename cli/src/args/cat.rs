@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use crate::encoding::Encoding;
-use crate::times;
+use crate::{times, units};
 
 const EXAMPLES: &str = r#"Formats:
   text   Values, a line each, in the --encoding; null is an empty line. Control records are left out.
@@ -70,6 +70,9 @@ pub(crate) struct CatArgs {
     /// Go on behind corrupt data, and say what was skipped.
     #[arg(long)]
     pub(crate) skip_corrupt: bool,
+    /// Take batches that decompress to at most so much. What writers accept by default is never larger.
+    #[arg(long, default_value = "128MiB", value_parser = units::bytes, value_name = "SIZE")]
+    pub(crate) max_decompressed: usize,
 }
 
 /// What is printed of a record.

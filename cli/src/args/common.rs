@@ -61,6 +61,9 @@ pub(crate) struct InspectArgs {
     /// Print one JSON object, with all fields of all batches.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Take batches that decompress to at most so much. What writers accept by default is never larger.
+    #[arg(long, default_value = "128MiB", value_parser = units::bytes, value_name = "SIZE")]
+    pub(crate) max_decompressed: usize,
 }
 
 /// List topics, the partitions of a topic, or the segments of a partition.
@@ -118,6 +121,9 @@ pub(crate) struct VerifyArgs {
     /// Leave records undecoded: CRCs, batches and indexes only.
     #[arg(long)]
     pub(crate) no_records: bool,
+    /// Take batches that decompress to at most so much. What writers accept by default is never larger.
+    #[arg(long, default_value = "128MiB", value_parser = units::bytes, value_name = "SIZE")]
+    pub(crate) max_decompressed: usize,
     /// Print a JSON object a line: findings, then a summary with the member verified.
     #[arg(long)]
     pub(crate) json: bool,

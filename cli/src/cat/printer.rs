@@ -33,6 +33,7 @@ pub(super) struct Printer {
     until: Option<i64>,
     left: u64,
     skipped: bool,
+    limits: Limits,
     line: Vec<u8>,
 }
 
@@ -51,6 +52,7 @@ impl Printer {
             until: args.to_time,
             left: args.count.unwrap_or(u64::MAX),
             skipped: false,
+            limits: Limits::default().with_max_decompressed_batch(args.max_decompressed),
             line: Vec::new(),
         }
     }
@@ -73,6 +75,13 @@ impl Printer {
         self.left > 0 && offset < self.to
     }
 
+    /// Nothing from this offset on is wanted, as far as can be told from where the reading stands: where
+    /// offsets are missing, so many records reach further.
+    pub(super) fn needs_until(&self, position: i64) -> i64 {
+        let left = i64::try_from(self.left).unwrap_or(i64::MAX);
+        self.to.min(position.max(self.from).saturating_add(left))
+    }
+
     /// Says what was corrupt and passed over.
     pub(super) fn skipped(&mut self, error: &Error) {
         self.skipped = true;
@@ -91,7 +100,8 @@ impl Printer {
         }
     }
 
-    pub(super) fn batch(&mut self, batch: &Batch) -> Outcome<Flow> {
+    /// Prints a batch. `undecodable` makes the error for records that can't be decoded.
+    pub(super) fn batch(&mut self, batch: &Batch, undecodable: impl FnOnce(Malformed) -> Error) -> Outcome<Flow> {
         if !self.wants(batch.base_offset()) {
             return Ok(Flow::Done);
         }
@@ -102,8 +112,7 @@ impl Printer {
             };
             match ended {
                 Err(Unprinted::Malformed(malformed)) => {
-                    let error = Error::from(malformed).with_offsets(batch.base_offset(), batch.last_offset());
-                    let error = error.with_next_readable(batch.next_offset());
+                    let error = undecodable(malformed);
                     if !self.skip_corrupt {
                         return Err(error.into());
                     }
@@ -132,7 +141,7 @@ impl Printer {
         }
         // An empty batch has no time; it stands between others.
         let mut holds = batch.header().record_count == 0 && self.since.is_none();
-        for record in &batch.records(&Limits::default())? {
+        for record in &batch.records(&self.limits)? {
             let record = record?;
             if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
                 continue;
@@ -160,7 +169,7 @@ impl Printer {
         if control && !self.control {
             return Ok(());
         }
-        for record in &batch.records(&Limits::default())? {
+        for record in &batch.records(&self.limits)? {
             let record = record?;
             if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
                 continue;

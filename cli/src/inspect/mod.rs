@@ -2,21 +2,24 @@
 
 mod batch;
 mod fields;
+mod json_object;
 mod segment;
 mod sidecar;
 
 use std::path::Path;
 
 use bytes::Bytes;
-use kfs_core::format::{Limits, PartitionId};
+use kfs_core::format::{Limits, MAX_SEGMENT_LEN, Malformed, PartitionId, RecordIter, Records};
 use kfs_core::store::ReadRange;
 use kfs_core::{BucketOptions, Error, ErrorKind, ReaderOptions};
 use serde_json::{Value, json};
 
 use self::batch::Found;
+use self::json_object::JsonObject;
 use self::segment::Anatomy;
 use crate::args::InspectArgs;
 use crate::context::Context;
+use crate::encoding::Encoding;
 use crate::failure::{Failure, Outcome, usage};
 use crate::jsonl;
 use crate::output::Out;
@@ -58,9 +61,9 @@ pub(crate) async fn run(context: &Context, args: InspectArgs) -> Outcome {
         _ if args.offset.is_some() => {
             return Err(usage(format!("{} holds no batches", object.name), "--offset is for segments and batches"));
         }
-        Kind::Index => side(&args, &object, kind, sidecar::index(&object.bytes, args.all), &mut out)?,
-        Kind::TimeIndex => side(&args, &object, kind, sidecar::time_index(&object.bytes), &mut out)?,
-        Kind::LogJson => side(&args, &object, kind, sidecar::log_json(&object.bytes), &mut out)?,
+        Kind::Index => side(&args, &object, kind, &sidecar::index(&object.bytes, args.all), &mut out)?,
+        Kind::TimeIndex => side(&args, &object, kind, &sidecar::time_index(&object.bytes), &mut out)?,
+        Kind::LogJson => side(&args, &object, kind, &sidecar::log_json(&object.bytes), &mut out)?,
     };
     out.flush()?;
     if sound { Ok(()) } else { Err(Failure::Findings) }
@@ -92,7 +95,7 @@ async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
         };
         return Ok(Object { name: args.object.clone(), bytes: batch.bytes().clone() });
     }
-    let fetched = context.within(bucket.store().get(&args.object, ReadRange::Whole, None)).await?;
+    let fetched = context.within(bucket.store().get(&args.object, ReadRange::AtMost(MAX_SEGMENT_LEN), None)).await?;
     let fetched = fetched.map_err(|error| match error.kind() {
         ErrorKind::NotFound => error.with_hint("name a file, or a whole key as in default/orders/0/log.json"),
         _ => error,
@@ -132,29 +135,32 @@ fn label(kind: Kind) -> &'static str {
     }
 }
 
-/// What stands before the rest of an object's JSON.
-fn named(kind: Kind, object: &Object, rest: Value) -> Value {
-    let mut json = json!({ "kind": label(kind), "name": object.name, "bytes": object.bytes.len() });
-    if let (Some(json), Value::Object(mut rest)) = (json.as_object_mut(), rest) {
-        json.append(&mut rest);
-    }
-    json
+/// A JSON object that begins with what kind of object this is.
+fn named<'a>(kind: Kind, object: &Object, out: &'a mut Out) -> Outcome<JsonObject<'a>> {
+    let mut json = JsonObject::begin(out)?;
+    json.member("kind", &json!(label(kind)))?;
+    json.member("name", &json!(object.name))?;
+    json.member("bytes", &json!(object.bytes.len()))?;
+    Ok(json)
 }
 
-fn side(args: &InspectArgs, object: &Object, kind: Kind, sidecar: sidecar::Sidecar, out: &mut Out) -> Outcome<bool> {
-    let sound = sidecar.is_sound();
+fn side(args: &InspectArgs, object: &Object, kind: Kind, sidecar: &sidecar::Sidecar, out: &mut Out) -> Outcome<bool> {
     if args.json {
-        out.json(&named(kind, object, sidecar.json()))?;
+        let mut json = named(kind, object, out)?;
+        sidecar.write_json(&mut json)?;
+        json.end()?;
     } else {
         sidecar.print(out)?;
     }
-    Ok(sound)
+    Ok(sidecar.is_sound())
 }
 
 fn anatomy(args: &InspectArgs, object: &Object, kind: Kind, anatomy: &Anatomy, out: &mut Out) -> Outcome<bool> {
     let Some(offset) = args.offset else {
         if args.json {
-            out.json(&named(kind, object, Value::Object(anatomy.json())))?;
+            let mut json = named(kind, object, out)?;
+            anatomy.write_json(&mut json)?;
+            json.end()?;
         } else {
             anatomy.print(if args.all { Wanted::All } else { Wanted::Overview }, out)?;
         }
@@ -165,40 +171,80 @@ fn anatomy(args: &InspectArgs, object: &Object, kind: Kind, anatomy: &Anatomy, o
             .with_hint("without --offset the batches are listed")
             .into());
     };
-    one_batch(args, object, found, out)
+    one_batch(args, object, &found, out)
 }
 
-/// A batch field by field, and its records.
+/// A batch field by field, and its records, one by one.
 fn one_batch(args: &InspectArgs, object: &Object, found: &Found, out: &mut Out) -> Outcome<bool> {
-    let (mut lines, problem) = records(args, found);
+    let limits = Limits::default().with_max_decompressed_batch(args.max_decompressed);
+    let decompressed = found.batch().and_then(|batch| batch.records(&limits));
+    let mut records = RecordLines::of(args, found, &decompressed);
     if args.json {
-        let mut json = batch::json(found);
-        let lines = String::from_utf8_lossy(&lines);
-        let records: Vec<Value> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        json.insert("records".into(), json!(records));
-        json.insert("problem".into(), json!(problem));
-        out.json(&Value::Object(json))?;
+        let mut json = JsonObject::begin(out)?;
+        json.members(&Value::Object(batch::json(found)))?;
+        json.raw_array("records", |item| match records.next() {
+            Some(line) => item.bytes(line.trim_ascii_end()).map(|()| true),
+            None => Ok(false),
+        })?;
+        json.member("problem", &json!(records.problem))?;
+        json.end()?;
     } else {
         let title = format!("batch at byte {} of {} ({} bytes)", found.position, object.name, found.bytes.len());
         batch::fields(found, title).print(out)?;
         out.line("records")?;
-        out.bytes(&std::mem::take(&mut lines))?;
-        if let Some(problem) = &problem {
+        while let Some(line) = records.next() {
+            out.bytes(line)?;
+        }
+        if let Some(problem) = &records.problem {
             out.line(&format!("problem: {problem}"))?;
         }
     }
-    Ok(found.crc_holds() && problem.is_none())
+    Ok(found.crc_holds() && records.problem.is_none())
 }
 
-/// The records' lines, as far as they can be read.
-fn records(args: &InspectArgs, found: &Found) -> (Vec<u8>, Option<String>) {
-    let mut lines = Vec::new();
-    let control = found.header.attributes.is_control();
-    let decoded = found.batch().and_then(|batch| batch.records(&Limits::default())).and_then(|records| {
-        for record in &records {
-            jsonl::write_line(&record?, control, args.encoding, &mut lines);
+/// The lines of a batch's records, as far as they can be read.
+struct RecordLines<'a> {
+    records: Option<RecordIter<'a>>,
+    control: bool,
+    encoding: Encoding,
+    position: u64,
+    line: Vec<u8>,
+    problem: Option<String>,
+}
+
+impl<'a> RecordLines<'a> {
+    fn of(args: &InspectArgs, found: &Found, records: &'a Result<Records, Malformed>) -> Self {
+        let mut lines = RecordLines {
+            records: None,
+            control: found.header.attributes.is_control(),
+            encoding: args.encoding,
+            position: found.position,
+            line: Vec::new(),
+            problem: None,
+        };
+        match records {
+            Ok(records) => lines.records = Some(records.iter()),
+            Err(malformed) => lines.fail(malformed.clone()),
         }
-        Ok(())
-    });
-    (lines, decoded.err().map(|e| e.offset_position(found.position).to_string()))
+        lines
+    }
+
+    fn fail(&mut self, malformed: Malformed) {
+        self.problem = Some(malformed.offset_position(self.position).to_string());
+        self.records = None;
+    }
+
+    fn next(&mut self) -> Option<&[u8]> {
+        match self.records.as_mut()?.next()? {
+            Ok(record) => {
+                self.line.clear();
+                jsonl::write_line(&record, self.control, self.encoding, &mut self.line);
+                Some(&self.line)
+            }
+            Err(malformed) => {
+                self.fail(malformed);
+                None
+            }
+        }
+    }
 }

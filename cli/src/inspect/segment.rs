@@ -1,22 +1,30 @@
 //! A segment, field by field, as far as it can be read.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use kfs_core::format::{CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed, Segment, crc32c};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::Wanted;
 use super::batch::{self, Found};
 use super::fields::{Cursor, Section};
+use super::json_object::JsonObject;
 use crate::failure::Outcome;
 use crate::output::Out;
 use crate::times;
 
-/// What was found in a segment's bytes, or in bytes that are batches alone.
+/// A segment's bytes, or bytes that are batches alone. Batches are gone through as they are shown, not kept:
+/// a segment of 2 GiB may have 35 million.
 #[derive(Debug)]
 pub(super) struct Anatomy {
     header: Option<Section>,
-    batches: Vec<Found>,
     footer: Option<Section>,
+    bytes: Bytes,
+    /// Where the batches start and end.
+    body: Range<u64>,
+    count: u64,
+    crcs_hold: bool,
     problem: Option<Malformed>,
 }
 
@@ -24,36 +32,33 @@ pub(super) struct Anatomy {
 pub(super) fn segment(bytes: &Bytes) -> Anatomy {
     let footer_at = bytes.len().saturating_sub(FOOTER_LEN).max(HEADER_LEN.min(bytes.len()));
     let (body_and_header, footer) = bytes.split_at_checked(footer_at).unwrap_or_default();
-    let (batches, walk) = walk(bytes, HEADER_LEN as u64, footer_at as u64);
     let body = body_and_header.get(HEADER_LEN..).unwrap_or_default();
-    Anatomy {
-        header: Some(header(bytes)),
-        batches,
-        footer: Some(footer_fields(footer, footer_at as u64, crc32c(body))),
-        // What the whole check finds first says most; the walk knows what it could not read.
-        problem: Segment::parse(bytes, CrcCheck::Verify).err().or(walk),
-    }
+    let footer = footer_fields(footer, footer_at as u64, crc32c(body));
+    let mut anatomy = survey(bytes, HEADER_LEN as u64..footer_at as u64);
+    (anatomy.header, anatomy.footer) = (Some(header(bytes)), Some(footer));
+    // What the whole check finds first says most; the walk knows what it could not read.
+    anatomy.problem = Segment::parse(bytes, CrcCheck::Verify).err().or(anatomy.problem);
+    anatomy
 }
 
 /// Takes bytes apart that are batches back to back.
 pub(super) fn batches(bytes: &Bytes) -> Anatomy {
-    let (batches, problem) = walk(bytes, 0, bytes.len() as u64);
-    Anatomy { header: None, batches, footer: None, problem }
+    survey(bytes, 0..bytes.len() as u64)
 }
 
-fn walk(bytes: &Bytes, from: u64, end: u64) -> (Vec<Found>, Option<Malformed>) {
-    let mut found = Vec::new();
-    let mut position = from;
-    while position < end {
-        match batch::at(bytes, position, end) {
-            Ok(batch) => {
-                position = batch.end();
-                found.push(batch);
+fn survey(bytes: &Bytes, body: Range<u64>) -> Anatomy {
+    let bytes = bytes.clone();
+    let mut anatomy = Anatomy { header: None, footer: None, bytes, body, count: 0, crcs_hold: true, problem: None };
+    for found in anatomy.walk() {
+        match found {
+            Ok(found) => {
+                anatomy.count = anatomy.count.saturating_add(1);
+                anatomy.crcs_hold &= found.crc_holds();
             }
-            Err(malformed) => return (found, Some(malformed)),
+            Err(malformed) => anatomy.problem = Some(malformed),
         }
     }
-    (found, None)
+    anatomy
 }
 
 fn header(bytes: &Bytes) -> Section {
@@ -82,26 +87,41 @@ fn footer_fields(bytes: &[u8], position: u64, computed: u32) -> Section {
 
 impl Anatomy {
     pub(super) fn is_sound(&self) -> bool {
-        self.problem.is_none() && self.batches.iter().all(Found::crc_holds)
+        self.problem.is_none() && self.crcs_hold
+    }
+
+    /// The batches in order; an error, where one can't be read, is the last.
+    fn walk(&self) -> impl Iterator<Item = Result<Found, Malformed>> + use<> {
+        let (bytes, mut body) = (self.bytes.clone(), self.body.clone());
+        std::iter::from_fn(move || {
+            if body.start >= body.end {
+                return None;
+            }
+            let found = batch::at(&bytes, body.start, body.end);
+            body.start = found.as_ref().map_or(body.end, Found::end);
+            Some(found)
+        })
+    }
+
+    fn batches(&self) -> impl Iterator<Item = Found> + use<> {
+        self.walk().map_while(Result::ok)
     }
 
     /// The batch that holds an offset.
-    pub(super) fn holding(&self, offset: i64) -> Option<&Found> {
-        self.batches.iter().find(|b| (b.header.base_offset..=b.header.last_offset()).contains(&offset))
+    pub(super) fn holding(&self, offset: i64) -> Option<Found> {
+        self.batches().find(|b| (b.header.base_offset..=b.header.last_offset()).contains(&offset))
     }
 
-    pub(super) fn json(&self) -> Map<String, Value> {
-        let mut map = Map::new();
+    /// Writes the members of a JSON object, batch by batch.
+    pub(super) fn write_json(&self, object: &mut JsonObject<'_>) -> Outcome {
         if let Some(header) = &self.header {
-            map.insert("header".into(), json!(header.json()));
+            object.member("header", &json!(header.json()))?;
         }
-        let batches: Vec<_> = self.batches.iter().map(batch::json).collect();
-        map.insert("batches".into(), json!(batches));
+        object.array("batches", self.batches().map(|found| json!(batch::json(&found))))?;
         if let Some(footer) = &self.footer {
-            map.insert("footer".into(), json!(footer.json()));
+            object.member("footer", &json!(footer.json()))?;
         }
-        map.insert("problem".into(), json!(self.problem.as_ref().map(ToString::to_string)));
-        map
+        object.member("problem", &json!(self.problem.as_ref().map(ToString::to_string)))
     }
 
     pub(super) fn print(&self, wanted: Wanted, out: &mut Out) -> Outcome {
@@ -109,17 +129,17 @@ impl Anatomy {
             header.print(out)?;
         }
         if wanted == Wanted::All {
-            for (i, found) in self.batches.iter().enumerate() {
-                batch::fields(found, format!("batch {i}")).print(out)?;
+            for (i, found) in self.batches().enumerate() {
+                batch::fields(&found, format!("batch {i}")).print(out)?;
             }
         } else {
-            out.line(&format!("{} batches", self.batches.len()))?;
+            out.line(&format!("{} batches", self.count))?;
             out.line(&format!(
                 "{:>12}  {:>10}  {:>14}  {:>14}  {:>8}  {:>24}  attributes",
                 "position", "bytes", "base offset", "last offset", "records", "max timestamp"
             ))?;
-            for found in &self.batches {
-                out.line(&row(found))?;
+            for found in self.batches() {
+                out.line(&row(&found))?;
             }
         }
         if let Some(footer) = &self.footer {

@@ -5,6 +5,7 @@ use kfs_core::format::{LogIdentity, Malformed, SparseIndex, TimeIndex};
 use serde_json::{Value, json};
 
 use super::fields::Cursor;
+use super::json_object::JsonObject;
 use crate::failure::Outcome;
 use crate::output::Out;
 use crate::times;
@@ -18,6 +19,8 @@ pub(super) struct Sidecar {
     sections: Vec<super::fields::Section>,
     lines: Vec<String>,
     json: Value,
+    /// An index, and how many of its entries are printed; it may have millions.
+    index: Option<(SparseIndex, usize)>,
     problem: Option<Malformed>,
 }
 
@@ -29,20 +32,15 @@ pub(super) fn index(bytes: &Bytes, all: bool) -> Sidecar {
     cursor.i32("interval");
     cursor.u16("reserved");
     let parsed = SparseIndex::parse(bytes);
-    let mut lines = Vec::new();
-    let mut json = json!({ "header": cursor.section.json() });
-    if let (Ok(index), Some(json)) = (&parsed, json.as_object_mut()) {
-        lines.push(format!("{} entries", index.len()));
-        lines.push(format!("{:>20}  {:>12}", "offset", "position"));
-        let shown = if all { index.len() } else { ENTRIES };
-        lines.extend(index.entries().take(shown).map(|e| format!("{:>20}  {:>12}", e.offset, e.position)));
-        if let Some(more) = index.len().checked_sub(shown).filter(|more| *more > 0) {
-            lines.push(format!("… and {more} more; --all shows them"));
+    let json = json!({ "header": cursor.section.json() });
+    let (index, problem) = match parsed {
+        Ok(index) => {
+            let shown = if all { index.len() } else { ENTRIES };
+            (Some((index, shown)), None)
         }
-        let entries: Vec<_> = index.entries().map(|e| json!({ "offset": e.offset, "position": e.position })).collect();
-        json.insert("entries".into(), json!(entries));
-    }
-    Sidecar { sections: vec![cursor.section], lines, json, problem: parsed.err() }
+        Err(malformed) => (None, Some(malformed)),
+    };
+    Sidecar { sections: vec![cursor.section], lines: Vec::new(), json, index, problem }
 }
 
 pub(super) fn time_index(bytes: &Bytes) -> Sidecar {
@@ -57,7 +55,13 @@ pub(super) fn time_index(bytes: &Bytes) -> Sidecar {
     cursor.i64("min_offset");
     cursor.i64("max_offset");
     let json = json!(cursor.section.json());
-    Sidecar { sections: vec![cursor.section], lines: Vec::new(), json, problem: TimeIndex::parse(bytes).err() }
+    Sidecar {
+        sections: vec![cursor.section],
+        lines: Vec::new(),
+        json,
+        index: None,
+        problem: TimeIndex::parse(bytes).err(),
+    }
 }
 
 pub(super) fn log_json(bytes: &Bytes) -> Sidecar {
@@ -71,7 +75,7 @@ pub(super) fn log_json(bytes: &Bytes) -> Sidecar {
             "log_id": identity.log_id, "start_offset": identity.start_offset, "created_ms": identity.created_ms,
         });
     }
-    Sidecar { sections: Vec::new(), lines, json, problem: parsed.err() }
+    Sidecar { sections: Vec::new(), lines, json, index: None, problem: parsed.err() }
 }
 
 impl Sidecar {
@@ -79,12 +83,14 @@ impl Sidecar {
         self.problem.is_none()
     }
 
-    pub(super) fn json(self) -> Value {
-        let mut json = self.json;
-        if let Some(map) = json.as_object_mut() {
-            map.insert("problem".into(), json!(self.problem.as_ref().map(ToString::to_string)));
+    /// Writes the members of a JSON object, entry by entry.
+    pub(super) fn write_json(&self, object: &mut JsonObject<'_>) -> Outcome {
+        object.members(&self.json)?;
+        if let Some((index, _)) = &self.index {
+            let entries = index.entries().map(|e| json!({ "offset": e.offset, "position": e.position }));
+            object.array("entries", entries)?;
         }
-        json
+        object.member("problem", &json!(self.problem.as_ref().map(ToString::to_string)))
     }
 
     pub(super) fn print(&self, out: &mut Out) -> Outcome {
@@ -94,9 +100,24 @@ impl Sidecar {
         for line in &self.lines {
             out.line(line)?;
         }
+        if let Some((index, shown)) = &self.index {
+            entries(index, *shown, out)?;
+        }
         match &self.problem {
             Some(problem) => out.line(&format!("problem: {problem}")),
             None => Ok(()),
         }
+    }
+}
+
+fn entries(index: &SparseIndex, shown: usize, out: &mut Out) -> Outcome {
+    out.line(&format!("{} entries", index.len()))?;
+    out.line(&format!("{:>20}  {:>12}", "offset", "position"))?;
+    for entry in index.entries().take(shown) {
+        out.line(&format!("{:>20}  {:>12}", entry.offset, entry.position))?;
+    }
+    match index.len().checked_sub(shown).filter(|more| *more > 0) {
+        Some(more) => out.line(&format!("… and {more} more; --all shows them")),
+        None => Ok(()),
     }
 }

@@ -127,7 +127,9 @@ impl BatchHeader {
     #[cold]
     fn fault(&self) -> Malformed {
         let delta = self.last_offset_delta;
-        if self.magic != 2 {
+        // No message of an old client is shorter. Zeros are none: they are what a crash leaves.
+        const SHORTEST_OLD_MESSAGE: i32 = 14;
+        if self.magic != 2 && self.batch_length >= SHORTEST_OLD_MESSAGE {
             let found = format!("magic {}", self.magic);
             // 0 and 1 are the message sets of old clients; beyond 2 nothing is known.
             return Malformed::unsupported(16, found, "a record batch of magic 2");

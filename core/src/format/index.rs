@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Malformed;
+use super::batch_header::BATCH_HEADER_LEN;
 use super::fields::{array, be_i32, be_i64, be_u16};
 use super::segment::HEADER_LEN;
 
@@ -63,30 +64,16 @@ impl SparseIndex {
             let expected = format!("0 to {}, which fit", entries.len() / ENTRY_LEN);
             return Err(Malformed::new(6, format!("an entry count of {count}"), expected));
         };
-        let index = SparseIndex { interval, entries: Bytes::copy_from_slice(entries) };
-        index.check_order()?;
-        Ok(index)
+        check_order(entries)?;
+        Ok(SparseIndex { interval, entries: Bytes::copy_from_slice(entries) })
     }
 
-    /// A lookup by bisection finds nothing in entries that are out of order.
-    fn check_order(&self) -> Result<(), Malformed> {
-        let mut before: Option<IndexEntry> = None;
-        for (i, entry) in self.entries().enumerate() {
-            let ascends = match before {
-                Some(before) => entry.offset > before.offset && entry.position > before.position,
-                None => entry.offset >= 0 && entry.position >= HEADER_LEN as u64,
-            };
-            // A negative position reads as one beyond i32.
-            if !ascends || entry.position > i32::MAX as u64 {
-                return Err(Malformed::new(
-                    (INDEX_HEADER_LEN + i * ENTRY_LEN) as u64,
-                    format!("an entry for offset {} at position {}", entry.offset, entry.position as u32 as i32),
-                    "offsets from 0 and positions from 32, both ascending",
-                ));
-            }
-            before = Some(entry);
-        }
-        Ok(())
+    /// The most bytes that an index of a segment of this size can have: each entry stands for a batch, and
+    /// a batch has at least 61 bytes. A few bytes more are allowed, for a parser ignores what trails.
+    pub(crate) fn max_len(segment_size: u64) -> u64 {
+        const TRAILING: u64 = 4096;
+        let entries = segment_size / BATCH_HEADER_LEN as u64;
+        (INDEX_HEADER_LEN as u64).saturating_add(entries.saturating_mul(ENTRY_LEN as u64)).saturating_add(TRAILING)
     }
 
     /// The interval that the index was made with: messages between entries.
@@ -156,6 +143,27 @@ impl std::fmt::Debug for SparseIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SparseIndex").field("interval", &self.interval).field("entries", &self.len()).finish()
     }
+}
+
+/// A lookup by bisection finds nothing in entries that are out of order.
+fn check_order(entries: &[u8]) -> Result<(), Malformed> {
+    let mut before: Option<IndexEntry> = None;
+    for (i, entry) in entries.chunks_exact(ENTRY_LEN).map(entry).enumerate() {
+        let ascends = match before {
+            Some(before) => entry.offset > before.offset && entry.position > before.position,
+            None => entry.offset >= 0 && entry.position >= HEADER_LEN as u64,
+        };
+        // A negative position reads as one beyond i32.
+        if !ascends || entry.position > i32::MAX as u64 {
+            return Err(Malformed::new(
+                (INDEX_HEADER_LEN + i * ENTRY_LEN) as u64,
+                format!("an entry for offset {} at position {}", entry.offset, entry.position as u32 as i32),
+                "offsets from 0 and positions from 32, both ascending",
+            ));
+        }
+        before = Some(entry);
+    }
+    Ok(())
 }
 
 fn entry(bytes: &[u8]) -> IndexEntry {

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use super::{JsonObject, MAX_OFFSET, Malformed};
 use crate::error::{Error, ErrorKind, Result};
 
-/// `log.json` is never larger.
-const MAX_LEN: usize = 4096;
+/// `log.json` is never larger than this, in bytes.
+pub(crate) const MAX_LOG_JSON_LEN: usize = 4096;
 const VERSION: u64 = 1;
 
 /// What `log.json` says, version 1. Whoever creates it first decides for all writers.
@@ -58,8 +58,8 @@ impl LogIdentity {
     /// # Errors
     /// [`Malformed`], *unsupported* for another version.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        if bytes.len() > MAX_LEN {
-            return Err(Malformed::new(MAX_LEN as u64, format!("{} bytes", bytes.len()), "at most 4096"));
+        if bytes.len() > MAX_LOG_JSON_LEN {
+            return Err(Malformed::new(MAX_LOG_JSON_LEN as u64, format!("{} bytes", bytes.len()), "at most 4096"));
         }
         let broken = |error: serde_json::Error| {
             // Lines are of no use to who looks for a byte; log.json has one.

@@ -61,6 +61,7 @@ pub use json::JsonObject;
 pub use keys::{DEFAULT_NAMESPACE, Namespace, ObjectName, PartitionId, Topic};
 pub use limits::{CrcCheck, Limits, MAX_DECOMPRESSED_BATCH};
 pub use log_json::LogIdentity;
+pub(crate) use log_json::MAX_LOG_JSON_LEN;
 pub use malformed::Malformed;
 pub use record::{Header, Headers, IntoRecords, OwnedRecord, Record, RecordIter, Records};
 pub use segment::{BatchAt, FOOTER_LEN, HEADER_LEN, Overlap, Segment, SegmentBatches, SegmentFooter, SegmentHeader};

@@ -80,6 +80,15 @@ impl StartInfo {
     }
 }
 
+/// What tells one log of a partition from the next: `log.json` is created once and never changed.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownLog {
+    /// The version of `log.json`.
+    pub(crate) version: Version,
+    /// The log's id, once `log.json` was read.
+    pub(crate) id: Option<String>,
+}
+
 /// What is known beyond the last entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Tail {
@@ -105,6 +114,8 @@ pub(crate) struct Catalog {
     asked: Option<Duration>,
     /// Greatest timestamps of segments by base.
     greatest: BTreeMap<i64, Greatest>,
+    /// Which log this is.
+    log: Option<KnownLog>,
     share: Share,
     /// When it last grew.
     used: Duration,
@@ -169,6 +180,31 @@ impl Catalog {
         let (Some(first), Some(last)) = (below.first(), below.last()) else { return 1 };
         let gaps = i64::try_from(below.len()).unwrap_or(1).saturating_sub(1);
         last.saturating_sub(*first).checked_div(gaps).map_or(1, |d| d.max(1))
+    }
+
+    /// Bytes of the known segments from the one that holds offset `from` on, of those that start below `to`.
+    pub(crate) fn bytes_beyond(&self, from: i64, to: i64) -> u64 {
+        let above = self.bases.partition_point(|base| *base < from);
+        let end_of = |index: usize| match self.bases.get(index.saturating_add(1)) {
+            Some(next) => *next,
+            None => self.newest_end().unwrap_or(i64::MAX),
+        };
+        let holding = above.checked_sub(1).filter(|index| end_of(*index) > from).unwrap_or(above);
+        let until = self.bases.partition_point(|base| *base < to).max(holding);
+        let held = self.held.get(holding..until).unwrap_or_default();
+        held.iter().fold(0, |bytes, held| bytes.saturating_add(held.version.size()))
+    }
+
+    /// The segments that follow one with nothing between, as far as they are known: at most so many.
+    pub(crate) fn following(&self, base: i64, most: usize) -> Vec<SegmentRef> {
+        let Ok(mut index) = self.bases.binary_search(&base) else { return Vec::new() };
+        let mut found = Vec::new();
+        while found.len() < most && self.held.get(index).is_some_and(|held| held.linked) {
+            index = index.saturating_add(1);
+            let (Some(base), Some(held)) = (self.bases.get(index), self.held.get(index)) else { break };
+            found.push(SegmentRef { base: *base, size: held.version.size(), version: held.version.clone() });
+        }
+        found
     }
 
     /// A known segment by its base.
@@ -244,6 +280,23 @@ impl Catalog {
             }
         }
         self.start = Some(start);
+    }
+
+    /// Which log this is, if that was learned.
+    pub(crate) fn log(&self) -> Option<KnownLog> {
+        self.log.clone()
+    }
+
+    /// Which log this is was learned.
+    pub(crate) fn set_log(&mut self, log: KnownLog) {
+        self.log = Some(log);
+    }
+
+    /// All that is known is of a log that is gone.
+    pub(crate) fn forget(&mut self) {
+        self.share.count(0);
+        let share = std::mem::take(&mut self.share);
+        *self = Catalog { share, ..Catalog::default() };
     }
 
     /// `log.json` was read.

@@ -14,8 +14,10 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::catalog::{Catalog, Covered, SegmentRef, StartInfo};
+use super::identity::{confirm_log, saw_log_json};
 use super::partition::PartitionState;
-use crate::error::Result;
+use super::progress::Progress;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::ObjectName;
 use crate::store::Version;
 
@@ -116,12 +118,17 @@ impl<'a> Look<'a> {
         let mut page = Page { segments: Vec::new(), to_end: false };
         let mut start = StartInfo::default();
         let mut foretold = -1;
+        let mut log_json = None;
         while page.segments.is_empty() && !page.to_end {
             let listed = store.list_page(&prefix, Some(&from), PAGE_KEYS).await?;
             self.spent = self.spent.saturating_add(1);
             page.to_end = listed.complete;
             if let Some(last) = listed.objects.last() {
                 page.to_end |= last.key > last_key;
+                if last.key <= from {
+                    let message = "a listing gave keys that come before those asked for";
+                    return Err(Error::new(ErrorKind::Internal, message).with_key(last.key.clone()));
+                }
                 from.clone_from(&last.key);
                 let segments = format!("{prefix}segment-");
                 if from_start && *from >= *id.log_json_key() && *from < *segments {
@@ -134,10 +141,21 @@ impl<'a> Look<'a> {
                         page.segments.push(SegmentRef { base, size: object.size, version: object.version })
                     }
                     Some(ObjectName::LogStart(offset)) => start.mark = start.mark.max(Some(offset)),
-                    Some(ObjectName::LogJson) => start.has_log_json = true,
+                    Some(ObjectName::LogJson) => {
+                        start.has_log_json = true;
+                        log_json = Some(object.version);
+                    }
                     Some(ObjectName::Index(base)) if from_start => foretold = base,
                     _ => {}
                 }
+            }
+        }
+        if let Some(version) = log_json {
+            let generation = self.state.generation();
+            saw_log_json(self.state, version).await?;
+            if self.state.generation() != generation {
+                // What was known before the look was of another log.
+                (self.newest_before, self.found, self.newest) = Default::default();
             }
         }
         let covered = Covered { after, segments: &page.segments, to_end: page.to_end };
@@ -195,7 +213,10 @@ impl<'a> Look<'a> {
 
     /// Lists until the goal is found, and lets the catalog know.
     async fn run(&mut self, aim: &mut Aim) -> Result<()> {
+        let mut progress = Progress::new(i128::MIN);
         loop {
+            let narrowed = i128::from(aim.low.unwrap_or(-1)) - i128::from(aim.high);
+            progress.step(narrowed, &self.state.id)?;
             let after = self.next_after(aim);
             let page = self.page(after).await?;
             if self.take(aim, after, &page) {
@@ -328,8 +349,18 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
     if let Some(known) = known {
         let mut look = Look::new(state);
         let after = known.saturating_sub(1);
+        let version = state.with_catalog(|catalog| catalog.get(known)).map(|segment| segment.version);
         let page = look.page(after).await?;
-        if page.segments.first().is_some_and(|s| s.base == known) {
+        let first = page.segments.first().filter(|s| s.base == known);
+        if first.is_some_and(|s| version.is_some_and(|version| !version.same_as(&s.version))) {
+            // Merged, or a segment of another log.
+            let generation = state.generation();
+            confirm_log(state).await?;
+            if state.generation() != generation {
+                return find_tail(state).await.map(drop);
+            }
+        }
+        if first.is_some() {
             let mut aim = Aim::newest();
             if look.take(&mut aim, after, &page) {
                 look.finish(&aim);

@@ -1,7 +1,8 @@
 //! What is known of a log's range, kept in memory, and watches that wake when it moves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
@@ -25,7 +26,7 @@ pub struct Marks {
 #[derive(Default)]
 struct Cell {
     marks: Option<Marks>,
-    signals: Vec<Weak<Signal>>,
+    entries: Vec<Weak<Entry>>,
 }
 
 /// The marks of one partition and who waits for them.
@@ -42,8 +43,8 @@ impl MarksCell {
     }
 
     /// What a look at the store told: the high watermark never goes back, for a look can be older than a commit.
-    pub(crate) fn learn(&self, id: &PartitionId, log_start: Option<i64>, high_watermark: i64, now_ms: i64) {
-        self.change(id, |old| {
+    pub(crate) fn learn(&self, log_start: Option<i64>, high_watermark: i64, now_ms: i64) {
+        self.change(|old| {
             let old = old.unwrap_or(Marks {
                 log_start: log_start.unwrap_or(0),
                 high_watermark,
@@ -60,13 +61,13 @@ impl MarksCell {
     }
 
     /// The writer's buffered end moved (or fell back to the high watermark, when the buffer was lost).
-    pub(crate) fn set_log_end(&self, id: &PartitionId, log_end: Option<i64>) {
+    pub(crate) fn set_log_end(&self, log_end: Option<i64>) {
         let mut cell = self.lock();
         if let Some(marks) = &mut cell.marks {
             let end = log_end.unwrap_or_default().max(marks.high_watermark);
             if end != marks.log_end {
                 marks.log_end = end;
-                Self::fire(cell, id);
+                Self::fire(cell);
             }
         }
     }
@@ -76,7 +77,7 @@ impl MarksCell {
         self.lock().marks = None;
     }
 
-    fn change(&self, id: &PartitionId, change: impl FnOnce(Option<Marks>) -> Marks) {
+    fn change(&self, change: impl FnOnce(Option<Marks>) -> Marks) {
         let mut cell = self.lock();
         let old = cell.marks;
         let new = change(old);
@@ -85,69 +86,97 @@ impl MarksCell {
             (old.log_start, old.high_watermark, old.log_end) != (new.log_start, new.high_watermark, new.log_end)
         });
         if moved {
-            Self::fire(cell, id);
+            Self::fire(cell);
         }
     }
 
-    fn fire(mut cell: MutexGuard<'_, Cell>, id: &PartitionId) {
-        if cell.signals.is_empty() {
+    /// Puts the partition into the queue of every watch on it, and then wakes who waits.
+    fn fire(mut cell: MutexGuard<'_, Cell>) {
+        if cell.entries.is_empty() {
             return;
         }
-        let live: Vec<_> = cell.signals.iter().filter_map(Weak::upgrade).collect();
-        cell.signals.retain(|s| s.strong_count() > 0);
+        let mut wakers = Vec::new();
+        cell.entries.retain(|entry| match entry.upgrade() {
+            Some(entry) => {
+                wakers.extend(entry.fire());
+                true
+            }
+            None => false,
+        });
+        // A waker may run code of the caller's, so no lock is held.
         drop(cell);
-        for signal in live {
-            signal.fire(id);
-        }
+        wakers.into_iter().for_each(Waker::wake);
     }
 
-    fn attach(&self, signal: &Arc<Signal>) {
+    fn attach(&self, entry: &Arc<Entry>) {
         let mut cell = self.lock();
-        cell.signals.retain(|s| s.strong_count() > 0);
-        cell.signals.push(Arc::downgrade(signal));
+        cell.entries.retain(|entry| entry.strong_count() > 0);
+        cell.entries.push(Arc::downgrade(entry));
     }
 
-    fn detach(&self, signal: &Arc<Signal>) {
-        self.lock().signals.retain(|s| s.as_ptr() != Arc::as_ptr(signal));
+    fn detach(&self, entry: &Arc<Entry>) {
+        self.lock().entries.retain(|held| held.as_ptr() != Arc::as_ptr(entry));
     }
 }
 
+/// A partition's place in one watch.
+struct Entry {
+    id: PartitionId,
+    queue: Arc<Queue>,
+    /// It is in the queue. Changed with the queue locked.
+    queued: AtomicBool,
+}
+
+impl Entry {
+    /// Goes to the queue's end, unless it is in it already: so each partition has its turn, however often
+    /// another one moves. The waker of who waits is given back.
+    fn fire(self: &Arc<Self>) -> Option<Waker> {
+        let mut ready = self.queue.lock();
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            ready.entries.push_back(self.clone());
+        }
+        ready.waker.take()
+    }
+}
+
+/// Partitions that moved, in the order in which they did.
 #[derive(Default)]
-struct Fired {
-    partitions: Vec<PartitionId>,
+struct Queue(Mutex<Ready>);
+
+#[derive(Default)]
+struct Ready {
+    entries: VecDeque<Arc<Entry>>,
     waker: Option<Waker>,
 }
 
-#[derive(Default)]
-struct Signal(Mutex<Fired>);
-
-impl Signal {
-    fn lock(&self) -> MutexGuard<'_, Fired> {
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Ready> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn fire(&self, id: &PartitionId) {
-        let mut fired = self.lock();
-        if !fired.partitions.contains(id) {
-            fired.partitions.push(id.clone());
-        }
-        if let Some(waker) = fired.waker.take() {
-            drop(fired);
-            waker.wake();
-        }
     }
 }
 
 struct Watched {
     state: Arc<PartitionState>,
+    entry: Arc<Entry>,
     seen: Option<Marks>,
+    beyond: Option<Beyond>,
+}
+
+/// Bytes beyond an offset, counted as segments come: each segment is counted once.
+struct Beyond {
+    /// Segments below this are counted.
+    counted: i64,
+    bytes: u64,
 }
 
 /// Waits until the marks of one or several partitions move. It costs no task and no request: it
 /// wakes on what this process learns, from its writers, its followers and [`Partition::refresh`].
+///
+/// Each partition has its turn: one that moves all the time does not keep the others from being
+/// reported. A wake costs the same however many partitions are watched.
 #[derive(Default)]
 pub struct Watch {
-    signal: Arc<Signal>,
+    queue: Arc<Queue>,
     watched: HashMap<PartitionId, Watched>,
 }
 
@@ -159,48 +188,90 @@ impl Watch {
 
     /// Watches this partition too. What is known already is reported by the next [`changed`](Self::changed).
     pub fn add(&mut self, partition: &Partition) {
+        self.insert(partition, None);
+    }
+
+    /// Watches this partition too, and counts the bytes beyond an offset: [`bytes_beyond`](Self::bytes_beyond)
+    /// tells them. Add the partition again to count from another offset.
+    pub fn add_from(&mut self, partition: &Partition, offset: i64) {
+        self.insert(partition, Some(Beyond { counted: offset, bytes: 0 }));
+    }
+
+    fn insert(&mut self, partition: &Partition, beyond: Option<Beyond>) {
+        self.remove(partition.id());
         let state = partition.state().clone();
-        state.marks.attach(&self.signal);
+        let entry = Arc::new(Entry { id: state.id.clone(), queue: self.queue.clone(), queued: AtomicBool::new(false) });
+        state.marks.attach(&entry);
         if state.marks.get().is_some() {
-            self.signal.fire(&state.id);
+            // Nobody waits: this watch is borrowed.
+            let _ = entry.fire();
         }
-        self.watched.insert(state.id.clone(), Watched { state, seen: None });
+        self.watched.insert(state.id.clone(), Watched { state, entry, seen: None, beyond });
     }
 
     /// Watches this partition no longer.
     pub fn remove(&mut self, id: &PartitionId) {
         if let Some(watched) = self.watched.remove(id) {
-            watched.state.marks.detach(&self.signal);
+            watched.state.marks.detach(&watched.entry);
+            self.queue.lock().entries.retain(|entry| !Arc::ptr_eq(entry, &watched.entry));
         }
+    }
+
+    /// Bytes of the segments beyond the offset that [`add_from`](Self::add_from) was given, as far as this
+    /// process knew when the partition was last reported. The segment that holds the offset counts whole;
+    /// segments that this process has not listed are left out. 0 for a partition that is watched without
+    /// an offset.
+    pub fn bytes_beyond(&self, id: &PartitionId) -> u64 {
+        self.watched.get(id).and_then(|watched| watched.beyond.as_ref()).map_or(0, |beyond| beyond.bytes)
     }
 
     /// The next partition whose marks differ from those reported last. Waits for ever on an empty
     /// watch. May be dropped and called again; nothing is lost.
     pub async fn changed(&mut self) -> (PartitionId, Marks) {
         poll_fn(|context| {
-            let mut fired = self.signal.lock();
-            while let Some(id) = fired.partitions.pop() {
-                let Some(watched) = self.watched.get_mut(&id) else { continue };
-                // The cell's lock is never taken while a signal's is held by the same thread in the other
-                // order: `fire` drops the cell first.
-                let now = watched.state.marks.get();
-                if let (Some(marks), true) = (now, now != watched.seen) {
-                    watched.seen = now;
-                    return Poll::Ready((id, marks));
+            loop {
+                let entry = {
+                    let mut ready = self.queue.lock();
+                    let Some(entry) = ready.entries.pop_front() else {
+                        ready.waker = Some(context.waker().clone());
+                        return Poll::Pending;
+                    };
+                    // What moves from here on puts it into the queue again.
+                    entry.queued.store(false, Ordering::Relaxed);
+                    entry
+                };
+                let Some(watched) = self.watched.get_mut(&entry.id) else { continue };
+                if let Some(marks) = watched.news() {
+                    return Poll::Ready((entry.id.clone(), marks));
                 }
             }
-            fired.waker = Some(context.waker().clone());
-            Poll::Pending
         })
         .await
+    }
+}
+
+impl Watched {
+    /// The marks, if they are others than those reported last.
+    fn news(&mut self) -> Option<Marks> {
+        let now = self.state.marks.get();
+        let marks = now.filter(|_| now != self.seen)?;
+        self.seen = now;
+        if let Some(beyond) = &mut self.beyond {
+            let more = self.state.with_catalog(|catalog| catalog.bytes_beyond(beyond.counted, marks.high_watermark));
+            beyond.bytes = beyond.bytes.saturating_add(more);
+            beyond.counted = beyond.counted.max(marks.high_watermark);
+        }
+        Some(marks)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         for watched in self.watched.values() {
-            watched.state.marks.detach(&self.signal);
+            watched.state.marks.detach(&watched.entry);
         }
+        // Entries hold their queue.
+        self.queue.lock().entries.clear();
     }
 }
 
@@ -209,3 +280,6 @@ impl std::fmt::Debug for Watch {
         f.debug_tuple("Watch").field(&self.watched.len()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,9 +5,11 @@ mod budget;
 mod catalog;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod identity;
 mod locate;
 mod marks;
 mod partition;
+mod progress;
 pub mod reader;
 pub mod repair;
 pub mod segments;

@@ -1,6 +1,7 @@
 //! A partition: a name, and what this process knows of it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::bucket::BucketInner;
@@ -22,6 +23,8 @@ pub(crate) struct PartitionState {
     pub(crate) bucket: Arc<BucketInner>,
     pub(crate) catalog: Mutex<Catalog>,
     pub(crate) marks: MarksCell,
+    /// How many logs this partition was seen to hold, one after the other.
+    generation: AtomicU64,
     writers: Mutex<Writers>,
 }
 
@@ -35,11 +38,30 @@ struct Writers {
 impl PartitionState {
     pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>) -> Self {
         let catalog = Mutex::new(Catalog::sharing(bucket.catalogs.clone()));
-        PartitionState { id, bucket, catalog, marks: MarksCell::default(), writers: Mutex::default() }
+        PartitionState {
+            id,
+            bucket,
+            catalog,
+            marks: MarksCell::default(),
+            generation: AtomicU64::new(0),
+            writers: Mutex::default(),
+        }
     }
 
     pub(crate) fn store(&self) -> &Store {
         &self.bucket.store
+    }
+
+    /// Moves on when the partition turns out to hold another log than before.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The partition holds another log: nothing that was known is of it.
+    pub(crate) fn forget_log(&self) {
+        self.with_catalog(|catalog| catalog.forget());
+        self.marks.forget();
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {

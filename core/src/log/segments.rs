@@ -12,7 +12,9 @@ use super::locate::locate;
 use super::partition::{Partition, PartitionState};
 use super::reader::source::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{CrcCheck, Malformed, ObjectName, Segment, SparseIndex, TimeIndex};
+use crate::format::{
+    CrcCheck, MAX_SEGMENT_LEN, Malformed, ObjectName, Segment, SparseIndex, TIME_INDEX_LEN, TimeIndex,
+};
 use crate::store::{Fetched, Identity, ReadRange, Version};
 
 /// Keys of one page: some 500 segments with their indexes.
@@ -250,7 +252,7 @@ impl SegmentHandle {
     /// # Errors
     /// Not found; what the store answers.
     pub async fn bytes(&self) -> Result<Bytes> {
-        Ok(self.fetch(self.key()).await?.bytes)
+        Ok(self.fetch(self.key(), MAX_SEGMENT_LEN).await?.bytes)
     }
 
     /// Who wrote it, as far as the store tells: one GET of its first bytes.
@@ -268,7 +270,8 @@ impl SegmentHandle {
     /// # Errors
     /// Corrupt when it is none; what the store answers.
     pub async fn index(&self) -> Result<Option<SparseIndex>> {
-        self.sidecar(self.state.id.index_key(self.base), SparseIndex::parse).await
+        let most = SparseIndex::max_len(MAX_SEGMENT_LEN);
+        self.sidecar(self.state.id.index_key(self.base), most, SparseIndex::parse).await
     }
 
     /// Reads its time index; `None` when there is none.
@@ -276,27 +279,28 @@ impl SegmentHandle {
     /// # Errors
     /// Corrupt when it is none; what the store answers.
     pub async fn time_index(&self) -> Result<Option<TimeIndex>> {
-        self.sidecar(self.state.id.time_index_key(self.base), TimeIndex::parse).await
+        self.sidecar(self.state.id.time_index_key(self.base), TIME_INDEX_LEN as u64, TimeIndex::parse).await
     }
 
     async fn sidecar<T>(
         &self,
         key: String,
+        most: u64,
         parse: impl FnOnce(&[u8]) -> std::result::Result<T, Malformed>,
     ) -> Result<Option<T>> {
-        match self.fetch(key.clone()).await {
+        match self.fetch(key.clone(), most).await {
             Ok(fetched) => parse(&fetched.bytes).map(Some).map_err(|e| e.into_error(&key)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn fetch(&self, key: String) -> Result<Fetched> {
+    async fn fetch(&self, key: String, most: u64) -> Result<Fetched> {
         if self.base < 0 {
             return Err(Error::new(ErrorKind::InvalidInput, format!("offset {} is negative", self.base)));
         }
         let state = self.state.clone();
-        self.state.runtime().run(async move { state.store().get(&key, ReadRange::Whole, None).await }).await
+        self.state.runtime().run(async move { state.store().get(&key, ReadRange::AtMost(most), None).await }).await
     }
 }
 

@@ -151,6 +151,9 @@ impl Identity {
 pub enum ReadRange {
     /// All of it.
     Whole,
+    /// All of an object that is known to be small. One of more bytes than this is *corrupt*, and its
+    /// body is not read.
+    AtMost(u64),
     /// From start to before end, in bytes; must not be empty. Clipped to the object.
     Range(Range<u64>),
     /// The last bytes, at least one; the whole object where it is shorter.

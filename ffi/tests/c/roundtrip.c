@@ -59,6 +59,9 @@ static void fetch_all(const kfs_bucket *bucket, int32_t partition, int64_t from,
     CHECK(got.base_offset == offset && got.last_offset == offset + records - 1 && got.length == batch_length);
     /* A batch keeps everything but its base offset, its first eight bytes, and its leader epoch behind the length. */
     CHECK(memcmp(got.data + 8, batch + 8, 4) == 0 && memcmp(got.data + 16, batch + 16, batch_length - 16) == 0);
+    well(kfs_fetch_check_batch(fetch, 0), "decode a batch");
+    fails(kfs_fetch_check_batch(fetch, 1), KFS_INVALID_INPUT, "a batch that is not there");
+    fails(kfs_fetch_check_batch(NULL, 0), KFS_INVALID_INPUT, "no fetch");
     kfs_bytes chunk = kfs_fetch_chunk(fetch, 0);
     CHECK(kfs_fetch_chunk_count(fetch) == 1 && chunk.data == got.data && chunk.length == got.length);
     CHECK(kfs_fetch_chunk(fetch, 1).data == NULL && kfs_fetch_chunk(fetch, 1).length == 0);

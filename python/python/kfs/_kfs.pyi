@@ -82,8 +82,18 @@ class Partition:
         Kafka's consumers. Other arguments go over it.
         """
 
-    def reader(self, *, skip_corrupt: bool = False, wait_for_partition: bool = False) -> Reader:
-        """A reader. Asks nothing of the store; whether the log exists is found by the first fetch."""
+    def reader(
+        self,
+        *,
+        skip_corrupt: bool = False,
+        wait_for_partition: bool = False,
+        max_decompressed: Optional[int] = None,
+    ) -> Reader:
+        """A reader. Asks nothing of the store; whether the log exists is found by the first fetch.
+
+        `max_decompressed` is the most bytes that the records of one batch may take when decompressed, 128 MiB
+        by default. A batch beyond it raises UnsupportedError when its records are asked for.
+        """
 
 @final
 class Writer:
@@ -166,8 +176,21 @@ class Fetch:
     def hole(self) -> Optional[tuple[int, int]]:
         """Offsets that were asked for and do not exist: the first missing, the next that exists."""
 
-    def records(self) -> list[StoredRecord]:
-        """The records from the offset asked for on, decoded and copied; without control records."""
+    def records(self) -> Records:
+        """Iterates over the records from the offset asked for on, without control records.
+
+        Records are decoded as they are asked for, and one batch is decompressed at a time, so a fetch never
+        takes more memory than its bytes and one batch. Other threads run while a batch is decompressed. For
+        records that can't be decoded CorruptError names key, position and offsets; the iterator then goes on
+        with the next batch.
+        """
 
     def __len__(self) -> int:
         """Bytes of all batches."""
+
+@final
+class Records:
+    """The records of a fetch, in order. An iterator: it gives each record once."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> StoredRecord: ...

@@ -130,3 +130,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_index_has_at_most_an_entry_for_each_batch_that_fits_into_its_segment() {
+    let smallest = 61;
+    for batches in [1_u64, 1000] {
+        let size = 48 + batches * smallest;
+        assert!(SparseIndex::max_len(size) >= 16 + 12 * batches);
+        assert!(SparseIndex::max_len(size) <= 16 + 12 * (batches + 1) + 4096);
+    }
+    assert!(SparseIndex::max_len(u64::MAX) > 0, "no overflow");
+}

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use super::gather::ChunkAt;
 use crate::error::Error;
-use crate::format::{Batch, CrcCheck, Malformed};
+use crate::format::{Batch, CrcCheck, Malformed, PartitionId};
 
 /// Offsets that the log does not hold, though it goes on after them: retention or a foreign tool
 /// removed them.
@@ -41,6 +42,9 @@ pub struct Fetch {
     /// What was corrupt and skipped, with key, position and offsets; only with
     /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).
     pub skipped: Vec<Error>,
+    /// Where the chunks stand.
+    pub(crate) partition: PartitionId,
+    pub(crate) places: Vec<Option<ChunkAt>>,
 }
 
 impl Fetch {

@@ -12,6 +12,7 @@ use super::{Core, corrupt};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::bucket::not_found;
 use crate::log::catalog::Lookup;
+use crate::log::progress::Progress;
 use crate::mutant::mutant;
 use crate::store::Version;
 
@@ -22,11 +23,13 @@ pub(super) const BELIEVE_404: Duration = Duration::from_secs(60);
 impl Core {
     /// Goes as far as memory allows.
     pub(super) fn advance(&self, job: &mut Job) -> Result<Step> {
+        let mut progress = Progress::new(job.start);
         loop {
-            if job.beyond_stored || job.gather.is_full() {
+            if job.beyond_stored || job.stuck || job.gather.is_full() {
                 return Ok(Step::Done);
             }
             let position = job.position();
+            progress.step(position, &self.state.id)?;
             let found = self.state.with_catalog(|catalog| {
                 let start = catalog.start()?;
                 Some(match catalog.lookup(position) {
@@ -64,7 +67,7 @@ impl Core {
                     }
                     return match start.log_start() {
                         Some(log_start) if start.log_json_start.is_some() || !start.has_log_json => {
-                            self.state.marks.learn(&self.state.id, Some(log_start), log_start, self.state.now_ms());
+                            self.state.marks.learn(Some(log_start), log_start, self.state.now_ms());
                             self.at_end(job, log_start)
                         }
                         _ => Ok(Step::Need(Need::LogJson)),
@@ -77,7 +80,7 @@ impl Core {
     /// Serves from a piece; `None` when the fetch goes on elsewhere.
     fn serve(&self, job: &mut Job, mut piece: Piece, next: Option<i64>) -> Result<Option<Step>> {
         let lenient = self.options.on_corrupt == OnCorrupt::Skip;
-        if lenient {
+        if lenient && piece.has_body() {
             self.report(job, &piece);
         }
         let before = job.position();
@@ -145,7 +148,7 @@ impl Core {
             });
             if known {
                 let log_start = self.state.with_catalog(|catalog| catalog.start().and_then(|s| s.log_start()));
-                self.state.marks.learn(&self.state.id, log_start, end, self.state.now_ms());
+                self.state.marks.learn(log_start, end, self.state.now_ms());
             }
             // Else a newer one came in between: the next lookup knows.
             return Ok(None);
@@ -238,13 +241,16 @@ impl Core {
         let log_start = start.and_then(|start| start.log_start()).unwrap_or(0);
         // What was read from the store is durable, though the newest segment's end may not be known yet.
         let stored = !job.beyond_stored && !job.gather.is_empty();
+        let chunks = job.gather.into_chunks();
         Fetch {
             next_offset,
             high_watermark: self.high_watermark(if stored { next_offset } else { log_start }, newest),
             log_start,
             hole: job.hole,
             skipped: job.skipped,
-            chunks: job.gather.into_chunks(),
+            partition: self.state.id.clone(),
+            places: chunks.iter().map(|chunk| chunk.at).collect(),
+            chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),
         }
     }
 }

@@ -17,13 +17,15 @@ const WRITER_CHECK: Duration = Duration::from_secs(5);
 pub(super) struct Waiting {
     watch: Watch,
     next: Duration,
+    /// The high watermark for which the store was asked already.
+    asked_for: i64,
 }
 
 impl Waiting {
     pub(super) fn new(reader: &Reader) -> Self {
         let mut watch = Watch::new();
         watch.add(&reader.partition());
-        Waiting { watch, next: reader.options().poll_min }
+        Waiting { watch, next: reader.options().poll_min, asked_for: 0 }
     }
 
     /// Something came: the next wait is short again.
@@ -33,12 +35,11 @@ impl Waiting {
 
     /// Waits until the store should be asked for `position` again.
     pub(super) async fn wait(&mut self, reader: &Reader, position: i64) {
-        let state = &reader.0.state;
         if !reader.0.tail_is_ours() {
             return self.poll_wait(reader, position).await;
         }
         loop {
-            if state.marks.get().is_some_and(|marks| marks.high_watermark > position) {
+            if self.has_news(reader, position) {
                 return;
             }
             self.woken_or(reader, WRITER_CHECK).await;
@@ -55,12 +56,22 @@ impl Waiting {
         let until = clock.elapsed().saturating_add(wait);
         loop {
             let left = until.saturating_sub(clock.elapsed());
-            let known = reader.0.state.marks.get().is_some_and(|marks| marks.high_watermark > position);
-            if left.is_zero() || known {
+            if left.is_zero() || self.has_news(reader, position) {
                 return;
             }
             self.woken_or(reader, left).await;
         }
+    }
+
+    /// Whether more is known to be there than when the last wait ended. What a fetch did not give then, it
+    /// does not give now, so the same high watermark ends one wait only.
+    fn has_news(&mut self, reader: &Reader, position: i64) -> bool {
+        let Some(marks) = reader.0.state.marks.get() else { return false };
+        let news = marks.high_watermark > position.max(self.asked_for);
+        if news {
+            self.asked_for = marks.high_watermark;
+        }
+        news
     }
 
     /// Waits because the store is away.

@@ -11,7 +11,29 @@ pub(crate) struct Gather {
     position: i64,
     max_bytes: usize,
     bytes: usize,
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
+}
+
+/// Whole batches, and where the first of them stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) bytes: Bytes,
+    pub(crate) at: Option<ChunkAt>,
+}
+
+/// A place in a segment; batches that are not stored yet have none.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkAt {
+    /// The segment's base offset.
+    pub(crate) segment: i64,
+    pub(crate) position: u64,
+}
+
+impl ChunkAt {
+    /// So many bytes further.
+    pub(crate) fn plus(self, bytes: usize) -> Self {
+        ChunkAt { position: self.position.saturating_add(bytes as u64), ..self }
+    }
 }
 
 impl Gather {
@@ -49,8 +71,8 @@ impl Gather {
     }
 
     /// Bytes of batches that were taken.
-    pub(crate) fn hand_over(&mut self, chunk: Bytes) {
-        self.chunks.push(chunk);
+    pub(crate) fn hand_over(&mut self, bytes: Bytes, at: Option<ChunkAt>) {
+        self.chunks.push(Chunk { bytes, at });
     }
 
     /// Takes whole batches that are not stored yet, if they go on where this ends.
@@ -65,7 +87,7 @@ impl Gather {
                 break;
             }
             self.took(bytes.len(), header.next_offset());
-            self.hand_over(bytes);
+            self.hand_over(bytes, None);
             took = true;
         }
         took
@@ -76,7 +98,7 @@ impl Gather {
         self.position = self.position.max(offset);
     }
 
-    pub(crate) fn into_chunks(self) -> Vec<Bytes> {
+    pub(crate) fn into_chunks(self) -> Vec<Chunk> {
         self.chunks
     }
 }

@@ -10,6 +10,7 @@ use super::source::Want;
 use super::walk::Fault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
+use crate::log::progress::Progress;
 use crate::store::Version;
 
 /// How often a fetch looks anew at a log that changes under it.
@@ -21,6 +22,8 @@ pub(super) struct Job {
     pub(super) gather: Gather,
     /// The blocks that it reads now.
     pub(super) piece: Option<Piece>,
+    /// Segments that were read together with the one that was wanted.
+    pub(super) ahead: Vec<Piece>,
     /// The offset that it began with.
     pub(super) start: i64,
     /// That is where the reader's last fetch ended.
@@ -44,6 +47,9 @@ pub(super) struct Job {
     pub(super) began: Duration,
     /// Buffered batches were given: nothing that is stored follows them.
     pub(super) beyond_stored: bool,
+    /// What comes next is corrupt, and nothing tells where the log can be read again.
+    pub(super) stuck: bool,
+    progress: Progress,
 }
 
 /// What a fetch needs from the store before it can go on.
@@ -77,6 +83,7 @@ impl Job {
         Job {
             gather: Gather::new(offset, options.max_bytes),
             piece: None,
+            ahead: Vec::new(),
             start: offset,
             goes_on: false,
             options,
@@ -91,16 +98,28 @@ impl Job {
             end_asked: false,
             began: Duration::ZERO,
             beyond_stored: false,
+            stuck: false,
+            progress: Progress::new(offset),
         }
+    }
+
+    /// The fetch takes one more step: it must come further, or end (invariant 6).
+    pub(super) fn step(&mut self, id: &PartitionId) -> Result<()> {
+        self.progress.step(self.gather.position(), id)
+    }
+
+    /// Whether what was found is given now, though more could be read.
+    pub(super) fn gives_now(&self) -> bool {
+        !self.gather.is_empty() && (self.options.eager || self.is_spent())
     }
 
     pub(super) fn position(&self) -> i64 {
         self.gather.position()
     }
 
-    /// Whether it has something to give and has used up the requests of a cold fetch (design.md).
-    pub(super) fn is_spent(&self) -> bool {
-        self.listed && self.gets >= 2 && !self.gather.is_empty()
+    /// Whether it has used up the requests of a cold fetch (design.md).
+    fn is_spent(&self) -> bool {
+        self.listed && self.gets >= 2
     }
 
     pub(super) fn count_look(&mut self, id: &PartitionId) -> Result<()> {

@@ -10,6 +10,7 @@ pub(crate) mod indexes;
 mod job;
 mod options;
 mod piece;
+mod records;
 mod refresh;
 pub(crate) mod source;
 mod stream;
@@ -24,6 +25,7 @@ use self::block::{Block, Place};
 use self::job::{Job, Step};
 use self::piece::Piece;
 use self::source::{Source, Want};
+use super::catalog::SegmentRef;
 use super::partition::{Partition, PartitionState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BATCH_HEADER_LEN, Malformed};
@@ -34,8 +36,14 @@ pub(crate) use self::refresh::{exists as refresh_exists, read_log_json};
 
 pub use self::answer::{Fetch, Hole};
 pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};
-pub use self::stream::{BatchStream, Notice, RecordStream, StreamRecord};
+pub use self::records::{BatchPlace, FetchRecords, RecordStream, StreamRecord};
+pub use self::stream::{BatchStream, Notice};
 pub use self::times::TimedOffset;
+
+/// Small segments that are read at the same time. A scan of many takes a round trip for so many.
+const READ_TOGETHER: usize = 32;
+/// The most bytes of them.
+const MAX_READ_WITH: u64 = 8 << 20;
 
 /// Segments whose body's CRC was confirmed and that are remembered.
 const MAX_FAITHFUL: usize = 16;
@@ -65,6 +73,12 @@ struct Core {
 struct Spot {
     /// Where it ended, in a segment of several blocks.
     last: Option<(i64, Version, Place)>,
+    /// The next offset that it wanted.
+    ended: i64,
+    /// Segments in a row that were found by asking for the next key.
+    found: u32,
+    /// Who wrote the one that was found last.
+    writer: Option<String>,
     /// A segment that is mapped.
     mapped: Option<Arc<Block>>,
     /// Bytes to read ahead: more and more while each fetch goes on where the one before it ended.
@@ -80,6 +94,9 @@ impl Core {
     fn held(&self, job: &mut Job, base: i64, version: &Version) -> Result<Piece, Want> {
         if let Some(piece) = job.piece.take().filter(|piece| piece.is(base, version)) {
             return Ok(piece);
+        }
+        if let Some(index) = job.ahead.iter().position(|piece| piece.is(base, version)) {
+            return Ok(job.ahead.swap_remove(index));
         }
         let last = {
             let spot = self.spot();
@@ -105,9 +122,10 @@ impl Core {
 
     /// The fetch ends in these blocks, or goes on behind them.
     fn leave(&self, job: &mut Job, piece: &Piece) {
+        let mut spot = self.spot();
+        job.goes_on |= spot.goes_on(job.start);
+        spot.ended = job.position();
         if !piece.is_one_block() {
-            let mut spot = self.spot();
-            job.goes_on |= spot.goes_on(job.start);
             spot.last = Some((piece.base(), piece.version().clone(), piece.start()));
         }
     }
@@ -118,6 +136,37 @@ impl Core {
         let goes_on = job.goes_on || spot.goes_on(job.start);
         spot.ahead = if goes_on { self.source.more_ahead(spot.ahead) } else { 0 };
         spot.ahead
+    }
+
+    /// Small segments that are read together with this one, because the fetch goes on into them: at
+    /// most so many bytes as it has room for, or as are read ahead.
+    fn read_with(&self, job: &Job, base: i64, version: &Version, ahead: u64) -> Vec<SegmentRef> {
+        // A cold fetch has its budget of requests; a map is read when it is touched.
+        let goes_on = !job.gather.is_empty() || ahead > 0;
+        if !goes_on || job.listed || !self.source.is_one_block(version.size()) {
+            return Vec::new();
+        }
+        let room = u64::try_from(job.gather.room()).unwrap_or(u64::MAX).min(MAX_READ_WITH);
+        let mut left = room.max(ahead).saturating_sub(version.size());
+        let following = self.state.with_catalog(|catalog| catalog.following(base, READ_TOGETHER.saturating_sub(1)));
+        let fits = |segment: &SegmentRef| {
+            let size = segment.version.size();
+            let fits = segment.base < job.options.read_ahead_to && self.source.is_one_block(size) && size <= left;
+            left = left.saturating_sub(size);
+            fits
+        };
+        let wanted = following.into_iter().take_while(fits);
+        wanted.filter(|segment| !self.source.holds(segment.base, &segment.version)).collect()
+    }
+
+    /// Tells of a broken segment once.
+    fn is_news(&self, base: i64, version: &Version) -> bool {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = !reported.as_ref().is_some_and(|(known, of)| *known == base && of.same_as(version));
+        if news {
+            *reported = Some((base, version.clone()));
+        }
+        news
     }
 
     fn is_faithful(&self, base: i64, version: &Version) -> bool {
@@ -136,9 +185,7 @@ impl Core {
     /// Tells a caller who skips, once, what is wrong with a segment outside its batches.
     fn report(&self, job: &mut Job, piece: &Piece) {
         let Some(malformed) = piece.whole_fault(self.options.crc_check) else { return };
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        if !reported.as_ref().is_some_and(|(base, version)| piece.is(*base, version)) {
-            *reported = Some((piece.base(), piece.version().clone()));
+        if self.is_news(piece.base(), piece.version()) {
             job.skipped.push(malformed.clone().into_error(&self.state.id.segment_key(piece.base())));
         }
     }
@@ -147,7 +194,7 @@ impl Core {
 impl Spot {
     /// Whether a fetch of this offset goes on where the last one ended.
     fn goes_on(&self, offset: i64) -> bool {
-        self.last.as_ref().is_some_and(|(_, _, place)| place.offset == offset)
+        self.ended == offset && offset > 0
     }
 }
 
@@ -165,6 +212,8 @@ impl Reader {
     /// The batches from the one that holds `offset` on, whole, of `max_bytes` in all; the first comes
     /// whatever its length (invariant 6). At the log's end the answer is empty. Where the offset is in
     /// a hole, the answer begins behind it and says so.
+    ///
+    /// Small segments that follow each other are read at the same time.
     ///
     /// Nothing is asked of the store when the bytes are held; a cold fetch takes what locating takes
     /// and two GETs (docs: request budget).

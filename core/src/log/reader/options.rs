@@ -25,8 +25,9 @@ pub struct ReaderOptions {
     /// own CRC checked too. Readers share the blocks of readers with the same size. A map of a directory's
     /// segment needs no blocks. Default 1 MiB.
     pub block_bytes: usize,
-    /// Bytes that a stream asks for at a time. From its second fetch on the next one is under way while
-    /// the caller is busy with the last, so a stream holds up to twice as many. Default 1 MiB.
+    /// Bytes that a stream asks for at a time. Its first batches come after one GET. From its second fetch
+    /// on the next one is under way while the caller is busy with the last, so a stream holds up to twice as
+    /// many; and small segments that follow are read ahead, up to 32 at a time. Default 1 MiB.
     pub fetch_bytes: usize,
     /// Whether CRCs are checked where bytes enter. Default: they are.
     pub crc_check: CrcCheck,
@@ -137,12 +138,30 @@ pub struct FetchOptions {
     /// Batches of this process's exclusive writer that are buffered and not yet durable are given
     /// too, as far as their offsets are final. Default: they are not.
     pub include_buffered: bool,
+    /// Where the caller means to stop: nothing from this offset on is read ahead. It bounds what is
+    /// asked of the store, not what is given. Default: it reads on.
+    pub read_ahead_to: i64,
+    /// What was found is given before the store is asked for more.
+    pub(crate) eager: bool,
 }
 
 impl FetchOptions {
     /// A fetch of at most so many bytes.
     pub fn new(max_bytes: usize) -> Self {
-        FetchOptions { max_bytes, include_buffered: false }
+        FetchOptions { max_bytes, include_buffered: false, read_ahead_to: i64::MAX, eager: false }
+    }
+
+    /// Sets [`read_ahead_to`](Self::read_ahead_to).
+    #[must_use]
+    pub fn read_ahead_to(mut self, offset: i64) -> Self {
+        self.read_ahead_to = offset;
+        self
+    }
+
+    /// What was found is given before the store is asked for more: for streams, which ask again.
+    pub(crate) fn eager(mut self) -> Self {
+        self.eager = true;
+        self
     }
 
     /// Sets [`include_buffered`](Self::include_buffered).

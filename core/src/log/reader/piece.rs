@@ -8,7 +8,8 @@ use super::block::{Block, Place, Soundness};
 use super::gather::Gather;
 use super::walk::{Fault, Served, Walk};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, FOOTER_LEN, Malformed};
+use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed};
+use crate::mutant::mutant;
 use crate::store::Version;
 
 /// Blocks that follow each other, of one version of one segment.
@@ -135,6 +136,11 @@ impl Piece {
         self.size().saturating_sub(FOOTER_LEN as u64)
     }
 
+    /// Whether there is room for a batch: every segment holds at least one.
+    pub(super) fn has_body(&self) -> bool {
+        self.body_end() > HEADER_LEN as u64
+    }
+
     /// The footer's bytes, if they are held.
     pub(crate) fn footer(&self) -> Option<Bytes> {
         self.bytes(self.body_end(), FOOTER_LEN)
@@ -185,6 +191,12 @@ impl Piece {
         if let (Soundness::Broken { fault, in_batch: false }, false) = (self.first.soundness(check), lenient) {
             let start = Place::first(self.base());
             return Served::Fault(Fault { malformed: fault.clone(), place: start, resume: None, whole: true });
+        }
+        if !self.has_body() && !mutant!(TakeNoBatchForTheEnd) {
+            // A footer says where a segment ends; of one without a batch nothing does.
+            let found = format!("a segment of {} bytes", self.size());
+            let malformed = Malformed::new(0, found, "a header, at least one batch, and a footer");
+            return Served::Fault(Fault { malformed, place: Place::first(self.base()), resume: None, whole: true });
         }
         let mut walk = Walk::new(self, gather, next, check, place);
         let served = walk.go();

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::source::Source;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::LogIdentity;
 use crate::log::bucket::not_found;
+use crate::log::identity;
 use crate::log::locate::look_at_log;
 use crate::log::marks::Marks;
 use crate::log::partition::{Partition, PartitionState};
-use crate::store::ReadRange;
 
 impl Partition {
     /// Asks the store what range the log has: log start, high watermark. One LIST for a log of up to
@@ -24,12 +23,14 @@ impl Partition {
         self.state().runtime().run(async move { refresh(&state).await }).await
     }
 
-    /// The first offset that is served, asked of the store: as [`refresh`](Self::refresh).
+    /// The first offset that is served, asked of the store: one LIST, and one GET for a log without
+    /// segments. The log's end is not looked for, so a newest segment that can't be read is no obstacle.
     ///
     /// # Errors
-    /// As [`refresh`](Self::refresh).
+    /// Not found for a partition that was never made; what the store answers.
     pub async fn earliest(&self) -> Result<i64> {
-        Ok(self.refresh().await?.log_start)
+        let state = self.state().clone();
+        self.state().runtime().run(async move { earliest(&state).await }).await
     }
 
     /// One past the last durable offset, asked of the store: as [`refresh`](Self::refresh).
@@ -39,6 +40,19 @@ impl Partition {
     pub async fn latest(&self) -> Result<i64> {
         Ok(self.refresh().await?.high_watermark)
     }
+}
+
+/// Asks where the log starts.
+async fn earliest(state: &Arc<PartitionState>) -> Result<i64> {
+    look_at_log(state).await?;
+    let start = state.with_catalog(|catalog| catalog.start().unwrap_or_default());
+    if !start.exists() {
+        return Err(not_found(&state.id));
+    }
+    if start.first.is_none() && start.has_log_json && start.log_json_start.is_none() {
+        read_log_json(state).await?;
+    }
+    Ok(state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start())).unwrap_or(0))
 }
 
 /// Asks for the log's range and lets the marks know.
@@ -63,15 +77,13 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
         }
     };
     let log_start = state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start()));
-    state.marks.learn(&state.id, log_start, end, state.now_ms());
+    state.marks.learn(log_start, end, state.now_ms());
     state.marks.get().ok_or_else(|| Error::new(ErrorKind::Internal, "marks were learned and are not there"))
 }
 
 /// Reads where an empty log starts.
 pub(crate) async fn read_log_json(state: &PartitionState) -> Result<()> {
-    let key = state.id.log_json_key();
-    let fetched = state.store().get(&key, ReadRange::Whole, None).await?;
-    let identity = LogIdentity::parse(&fetched.bytes).map_err(|e| e.into_error(&key))?;
+    let (identity, _) = identity::read_log_json(state).await?;
     state.with_catalog(|catalog| catalog.set_log_json_start(identity.start_offset));
     Ok(())
 }

@@ -73,6 +73,16 @@ impl Source {
         size <= self.block || size <= most
     }
 
+    /// Whether a segment of this size is one block, and read by a GET that takes a round trip.
+    pub(crate) fn is_one_block(&self, size: u64) -> bool {
+        size <= self.block && !self.state.store().is_mapped()
+    }
+
+    /// Whether a segment of one block is held.
+    pub(crate) fn holds(&self, base: i64, version: &Version) -> bool {
+        self.held_from(base, version, base, Place::first(base), 0).is_some()
+    }
+
     /// How many bytes are read ahead, after so many the last time.
     pub(crate) fn more_ahead(&self, last: u64) -> u64 {
         // Of the part of the cache for newcomers, half: what was read ahead is to be there when it is wanted.
@@ -265,9 +275,11 @@ impl Source {
     pub(crate) async fn index(&self, base: i64, version: &Version) -> Result<Option<Arc<SparseIndex>>> {
         let (bucket, id) = (&self.state.bucket, &self.state.id);
         let get = || async move {
-            let fetched = match self.state.store().get(&id.index_key(base), ReadRange::Whole, None).await {
+            let most = ReadRange::AtMost(SparseIndex::max_len(version.size()));
+            let fetched = match self.state.store().get(&id.index_key(base), most, None).await {
                 Ok(fetched) => fetched,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                // Missing, or too large to be one.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),
                 Err(error) => return Err(error),
             };
             Ok(SparseIndex::parse(&fetched.bytes).ok().map(Arc::new))

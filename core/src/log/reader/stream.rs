@@ -2,16 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream::try_unfold;
 
 use super::follow::Waiting;
-use super::{Fetch, FetchOptions, Hole, Reader};
+use super::gather::ChunkAt;
+use super::{BatchPlace, Fetch, FetchOptions, Hole, Reader};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, OwnedRecord};
+use crate::format::{Batch, CrcCheck};
+use crate::log::identity::another_log;
 use crate::runtime::Running;
 
 /// Notices that a stream keeps for its caller.
@@ -30,12 +31,18 @@ pub enum Notice {
 
 /// Batches in order. [`next`](Self::next) may be dropped and called again; nothing is lost.
 pub struct BatchStream {
-    reader: Reader,
+    pub(super) reader: Reader,
     position: i64,
-    /// Chunks that were fetched, and how far the first is read.
-    chunks: VecDeque<Bytes>,
+    /// Where the caller means to stop.
+    until: i64,
+    /// Which of the partition's logs it reads, if that was deleted and made again.
+    generation: u64,
+    /// Chunks that were fetched, where they stand, and how far the first is read.
+    chunks: VecDeque<(Bytes, Option<ChunkAt>)>,
     at: usize,
-    log_start: i64,
+    /// The batch that was given last.
+    place: BatchPlace,
+    pub(super) log_start: i64,
     high_watermark: i64,
     notices: VecDeque<Notice>,
     /// Something was read: what goes missing now is a hole, not an offset out of range.
@@ -49,11 +56,16 @@ pub struct BatchStream {
 impl BatchStream {
     pub(super) fn new(reader: Reader, from: i64, follow: bool) -> Self {
         let waiting = follow.then(|| Waiting::new(&reader));
+        let state = &reader.0.state;
+        let (generation, place) = (state.generation(), BatchPlace::new(state.id.clone(), None));
         BatchStream {
             reader,
             position: from,
+            until: i64::MAX,
+            generation,
             chunks: VecDeque::new(),
             at: 0,
+            place,
             log_start: 0,
             high_watermark: 0,
             notices: VecDeque::new(),
@@ -66,8 +78,10 @@ impl BatchStream {
     /// The next batch; `None` at the log's end, never when following.
     ///
     /// # Errors
-    /// As [`Reader::fetch`]. A follower tries again by itself when the store is away. After an error
-    /// the stream stands where it was: [`seek`](Self::seek) goes past what is corrupt.
+    /// As [`Reader::fetch`]; not found when the partition was deleted and made again meanwhile, for its
+    /// offsets then mean other records. A follower tries again by itself when the store is away. After an
+    /// error the stream stands where it was: [`seek`](Self::seek) goes past what is corrupt, and into the
+    /// new log.
     pub async fn next(&mut self) -> Result<Option<Batch>> {
         loop {
             if let Some(batch) = self.buffered()? {
@@ -93,10 +107,22 @@ impl BatchStream {
     /// Goes on from this offset.
     pub fn seek(&mut self, offset: i64) {
         self.position = offset;
+        self.generation = self.reader.0.state.generation();
         self.chunks.clear();
         self.at = 0;
         self.underway = false;
         self.ahead = None;
+    }
+
+    /// Says where the caller means to stop, as far as that is known: nothing from this offset on is read
+    /// ahead. What the stream gives does not change, and the offset may be moved at any time.
+    pub fn read_ahead_to(&mut self, offset: i64) {
+        self.until = offset;
+    }
+
+    /// Where the batch stands that was given last: for errors about its records.
+    pub fn place(&self) -> &BatchPlace {
+        &self.place
     }
 
     /// One past the last offset known to be durable when the store was asked last.
@@ -110,7 +136,7 @@ impl BatchStream {
         self.notices.drain(..).collect()
     }
 
-    fn notice(&mut self, notice: Notice) {
+    pub(super) fn notice(&mut self, notice: Notice) {
         if self.notices.len() >= MAX_NOTICES {
             self.notices.pop_front();
         }
@@ -118,10 +144,11 @@ impl BatchStream {
     }
 
     fn buffered(&mut self) -> Result<Option<Batch>> {
-        while let Some(chunk) = self.chunks.front() {
+        while let Some((chunk, at)) = self.chunks.front() {
             if self.at < chunk.len() {
                 // Checked when it was read.
                 let batch = Batch::parse(chunk, self.at, CrcCheck::AlreadyChecked)?;
+                self.place.stands(at.map(|at| at.plus(self.at)));
                 self.at = self.at.saturating_add(batch.bytes().len());
                 return Ok(Some(batch));
             }
@@ -136,9 +163,12 @@ impl BatchStream {
         loop {
             let fetched = match &mut self.ahead {
                 Some((from, fetch)) if *from == self.position => fetch.await,
-                _ => self.reader.fetch(self.position, self.reader.options().fetch_bytes).await,
+                _ => self.reader.fetch_with(self.position, self.fetch_options()).await,
             };
             self.ahead = None;
+            if self.reader.0.state.generation() != self.generation {
+                return Err(another_log(&self.reader.0.state.id));
+            }
             match fetched {
                 Ok(fetch) => {
                     let empty = fetch.is_empty();
@@ -165,6 +195,11 @@ impl BatchStream {
         }
     }
 
+    /// A stream asks again at once, so it takes what is there.
+    fn fetch_options(&self) -> FetchOptions {
+        FetchOptions::new(self.reader.options().fetch_bytes).read_ahead_to(self.until).eager()
+    }
+
     fn take(&mut self, fetch: Fetch) {
         if let Some(hole) = fetch.hole {
             self.notice(Notice::Hole(hole));
@@ -178,16 +213,17 @@ impl BatchStream {
             // Only what was skipped moves an empty answer on.
             self.position = self.position.max(fetch.next_offset);
         } else {
-            if self.underway && fetch.next_offset < fetch.high_watermark {
-                let options = FetchOptions::new(self.reader.options().fetch_bytes);
-                self.ahead = Some((fetch.next_offset, self.reader.begin_fetch(fetch.next_offset, options)));
+            let goes_on = fetch.next_offset < fetch.high_watermark.min(self.until);
+            if self.underway && goes_on {
+                let fetching = self.reader.begin_fetch(fetch.next_offset, self.fetch_options());
+                self.ahead = Some((fetch.next_offset, fetching));
             }
             self.underway = true;
             if let Some(waiting) = &mut self.waiting {
                 waiting.reset();
             }
         }
-        self.chunks = fetch.chunks.into();
+        self.chunks = fetch.chunks.into_iter().zip(fetch.places).collect();
         self.at = 0;
     }
 }
@@ -195,139 +231,5 @@ impl BatchStream {
 impl fmt::Debug for BatchStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchStream").field("reader", &self.reader).field("position", &self.position).finish()
-    }
-}
-
-/// A record with its batch's header. Its key, value and headers share the batch's bytes.
-#[derive(Clone, Debug)]
-pub struct StreamRecord {
-    record: OwnedRecord,
-    batch: Arc<BatchHeader>,
-}
-
-impl StreamRecord {
-    /// The absolute offset.
-    pub fn offset(&self) -> i64 {
-        self.record.offset
-    }
-
-    /// Unix milliseconds: the record's own, or the batch's with LogAppendTime.
-    pub fn timestamp(&self) -> i64 {
-        self.record.timestamp
-    }
-
-    /// The key; `None` is null.
-    pub fn key(&self) -> Option<&Bytes> {
-        self.record.key.as_ref()
-    }
-
-    /// The value; `None` is null.
-    pub fn value(&self) -> Option<&Bytes> {
-        self.record.value.as_ref()
-    }
-
-    /// The headers in their order; names may repeat.
-    pub fn headers(&self) -> Headers<'_> {
-        self.record.headers()
-    }
-
-    /// The header of the batch that it stands in: leader epoch, producer, flags.
-    pub fn batch(&self) -> &BatchHeader {
-        &self.batch
-    }
-
-    /// The record alone.
-    pub fn into_record(self) -> OwnedRecord {
-        self.record
-    }
-}
-
-/// Records in order. [`next`](Self::next) may be dropped and called again; nothing is lost.
-pub struct RecordStream {
-    batches: BatchStream,
-    current: Option<(IntoRecords, Arc<BatchHeader>)>,
-    /// Records below this are passed over.
-    from: i64,
-}
-
-impl RecordStream {
-    pub(super) fn new(batches: BatchStream) -> Self {
-        RecordStream { from: batches.position, batches, current: None }
-    }
-
-    /// The next record; `None` at the log's end, never when following. Control records are skipped
-    /// unless [`ReaderOptions::control_records`](crate::ReaderOptions::control_records) asks for them.
-    ///
-    /// # Errors
-    /// As [`BatchStream::next`]; corrupt, with the batch's offsets, for records that can't be decoded.
-    pub async fn next(&mut self) -> Result<Option<StreamRecord>> {
-        loop {
-            while let Some((records, batch)) = &mut self.current {
-                let Some(record) = records.next() else {
-                    self.from = self.from.max(batch.next_offset());
-                    self.current = None;
-                    break;
-                };
-                let record = match record {
-                    Ok(record) => record,
-                    Err(malformed) => {
-                        let error = undecodable(malformed.into(), batch);
-                        self.current = None;
-                        return Err(error);
-                    }
-                };
-                if record.offset >= self.from.max(self.batches.log_start) {
-                    self.from = record.offset.saturating_add(1);
-                    return Ok(Some(StreamRecord { record, batch: batch.clone() }));
-                }
-            }
-            let Some(batch) = self.batches.next().await? else { return Ok(None) };
-            let options = self.batches.reader.options();
-            if batch.header().attributes.is_control() && !options.control_records {
-                self.from = self.from.max(batch.next_offset());
-                continue;
-            }
-            let header = Arc::new(*batch.header());
-            let records = batch.records(&options.limits).map_err(|e| undecodable(e.into(), &header))?;
-            self.current = Some((records.into_iter(), header));
-        }
-    }
-
-    /// The same as a [`Stream`], for combinators. It ends after an error.
-    pub fn into_stream(self) -> impl Stream<Item = Result<StreamRecord>> + Send {
-        try_unfold(self, |mut records| async move { Ok(records.next().await?.map(|record| (record, records))) })
-    }
-
-    /// The next offset that may come.
-    pub fn position(&self) -> i64 {
-        self.from.max(if self.current.is_some() { i64::MIN } else { self.batches.position })
-    }
-
-    /// Goes on from this offset.
-    pub fn seek(&mut self, offset: i64) {
-        self.batches.seek(offset);
-        self.current = None;
-        self.from = offset;
-    }
-
-    /// One past the last offset known to be durable when the store was asked last.
-    pub fn high_watermark(&self) -> i64 {
-        self.batches.high_watermark
-    }
-
-    /// What was passed over since the last call; see [`BatchStream::take_notices`].
-    pub fn take_notices(&mut self) -> Vec<Notice> {
-        self.batches.take_notices()
-    }
-}
-
-fn undecodable(error: Error, batch: &BatchHeader) -> Error {
-    let next = batch.next_offset();
-    error.with_offsets(batch.base_offset, batch.last_offset()).with_next_readable(next)
-}
-
-impl fmt::Debug for RecordStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RecordStream").field(&self.batches).finish()
     }
 }

@@ -1,5 +1,7 @@
 //! One fetch: what must be asked of the store.
 
+use futures_util::future::{join, join_all};
+
 use super::Core;
 use super::answer::{Fetch, Hole};
 use super::block::Place;
@@ -8,27 +10,39 @@ use super::job::{Job, Need, Step};
 use super::options::OnCorrupt;
 use super::piece::Piece;
 use super::refresh::read_log_json;
+use super::source::Want;
 use super::source::has_changed;
 use super::walk::Fault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{IndexEntry, SegmentFooter};
 use crate::log::catalog::SegmentRef;
+use crate::log::identity::{another_log, confirm_log};
 use crate::log::locate::{locate, look_at_tail};
 use crate::mutant::mutant;
+use crate::store::{Identity, Version};
+
+/// After so many segments in a row that the next key found, a listing says what else there is: so a
+/// backlog is read many segments at a time.
+const BACKLOG: u32 = 3;
 
 impl Core {
     /// Asks the store until the fetch is done.
     pub(super) async fn finish(&self, mut job: Job, mut need: Need) -> Result<Fetch> {
         job.began = self.state.runtime().clock().elapsed();
+        let generation = self.state.generation();
         loop {
+            job.step(&self.state.id)?;
             match self.supply(&mut job, need).await {
                 // What was found before the store failed is given; the next fetch says what failed.
                 Err(_) if !job.gather.is_empty() => return Ok(self.answer(job)),
                 supplied => supplied?,
             }
+            if self.state.generation() != generation {
+                return Err(another_log(&self.state.id));
+            }
             match self.advance(&mut job)? {
                 Step::Done => return Ok(self.answer(job)),
-                Step::Need(_) if job.is_spent() => return Ok(self.answer(job)),
+                Step::Need(_) if job.gives_now() => return Ok(self.answer(job)),
                 Step::Need(next) => need = next,
             }
         }
@@ -40,8 +54,7 @@ impl Core {
             Need::Load { base, version, want } => {
                 // With an index, two; that counts for a bound which a cold fetch alone has.
                 job.gets = job.gets.saturating_add(if self.source.is_read_whole(version.size()) { 1 } else { 2 });
-                let ahead = self.ahead(job);
-                match self.source.load(base, &version, want, job.gather.room(), ahead).await {
+                match self.load(job, base, &version, want).await {
                     Ok(piece) => {
                         self.hold(job, piece);
                         Ok(())
@@ -77,6 +90,24 @@ impl Core {
         }
     }
 
+    /// Reads what is wanted, and at the same time the small segments that the fetch goes on into.
+    async fn load(&self, job: &mut Job, base: i64, version: &Version, want: Want) -> Result<Piece> {
+        let ahead = self.ahead(job);
+        let with = self.read_with(job, base, version, ahead);
+        let wanted = self.source.load(base, version, want, job.gather.room(), ahead);
+        if with.is_empty() {
+            return wanted.await;
+        }
+        let each = with.iter().map(|segment| {
+            let whole = usize::try_from(segment.version.size()).unwrap_or(usize::MAX);
+            self.source.load(segment.base, &segment.version, Want::Offset(segment.base), whole, 0)
+        });
+        let (piece, others) = join(wanted, join_all(each)).await;
+        // Where one of the others failed, the fetch that needs it will say so.
+        job.ahead.extend(others.into_iter().flatten());
+        piece
+    }
+
     async fn look(&self, job: &mut Job, fresh: bool) -> Result<()> {
         job.count_look(&self.state.id)?;
         job.listed = true;
@@ -95,6 +126,12 @@ impl Core {
         if let (true, Some(next)) = (mutant!(TakeMissingForHole) && error.kind() == ErrorKind::NotFound, next) {
             job.hole = Some(Hole::new(job.position(), next));
             job.gather.skip_to(next);
+            return Ok(());
+        }
+        // Merging changes segments, and retention takes them away; so does making the log anew.
+        let generation = self.state.generation();
+        confirm_log(&self.state).await?;
+        if self.state.generation() != generation {
             return Ok(());
         }
         if job.fresh_at == Some(job.position()) {
@@ -120,9 +157,11 @@ impl Core {
         let exists = self.state.with_catalog(|catalog| catalog.start().is_some_and(|start| start.exists()));
         let believed =
             looked.is_some_and(|looked| now.saturating_sub(looked) < BELIEVE_404 || mutant!(Believe404ForEver));
-        if exists && believed && job.position() == end {
+        let backlog = self.spot().found >= BACKLOG;
+        if exists && believed && job.position() == end && !backlog {
             match self.source.probe(end).await {
                 Ok(fetched) => {
+                    self.confirm_writer(&fetched.identity).await?;
                     let segment =
                         SegmentRef { base: end, size: fetched.info.size, version: fetched.info.version.clone() };
                     let piece = self.source.discovered(end, fetched).await?;
@@ -131,16 +170,38 @@ impl Core {
                         catalog.set_looked(now);
                     });
                     self.hold(job, piece);
+                    let mut spot = self.spot();
+                    spot.found = spot.found.saturating_add(1);
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => job.tail_known = true,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.spot().found = 0;
+                    job.tail_known = true;
+                }
                 Err(error) => return Err(error),
             }
             self.state.with_catalog(|catalog| catalog.set_asked(now));
             return Ok(());
         }
+        self.spot().found = 0;
         look_at_tail(&self.state).await?;
         job.tail_known = true;
         job.fresh_at = Some(job.position());
+        Ok(())
+    }
+
+    /// The next key is there. Where another writer made it than the one before, it may be a segment of
+    /// another log, which happens to have come as far: one GET tells.
+    async fn confirm_writer(&self, identity: &Identity) -> Result<()> {
+        let writer = identity.kfsid.as_deref().map(|kfsid| kfsid.split('.').next().unwrap_or(kfsid).to_string());
+        if writer.is_some() && self.spot().writer == writer {
+            return Ok(());
+        }
+        let generation = self.state.generation();
+        confirm_log(&self.state).await?;
+        if self.state.generation() != generation {
+            return Err(another_log(&self.state.id));
+        }
+        self.spot().writer = writer;
         Ok(())
     }
 
@@ -170,12 +231,27 @@ impl Core {
             resume = index.and_then(|index| index.next_after(fault.place.position)).and_then(behind);
         }
         let mut readable = resume.map(|place| place.offset).or(next);
-        if readable.is_none() {
+        if readable.is_none() && piece.has_body() {
             // The newest segment: its footer says where the log ends.
             readable = self.footer_end(&piece).await.filter(|end| *end > fault.place.offset);
         }
+        if readable.is_none() && job.fresh_at != Some(job.position()) {
+            // It may be gone or mended since it was listed.
+            job.piece = Some(piece);
+            return self.look(job, true).await;
+        }
         let error = self.fault_error(&piece, fault, readable, next);
-        let (OnCorrupt::Skip, Some(readable)) = (self.options.on_corrupt, readable) else { return Err(error) };
+        if self.options.on_corrupt != OnCorrupt::Skip {
+            return Err(error);
+        }
+        let Some(readable) = readable else {
+            // The newest segment, and nothing tells where it ends: this is as far as anybody can read.
+            if self.is_news(piece.base(), piece.version()) {
+                job.skipped.push(error);
+            }
+            job.stuck = true;
+            return Ok(());
+        };
         job.skipped.push(error);
         match resume {
             Some(place) => {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::refresh::refresh;
-use super::{Reader, ReaderOptions};
-use crate::error::{ErrorKind, Result};
-use crate::format::{BATCH_HEADER_LEN, Batch, BatchHeader, FOOTER_LEN, HEADER_LEN, Limits, TimeIndex};
+use super::{BatchStream, Reader, ReaderOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{BATCH_HEADER_LEN, Batch, BatchHeader, FOOTER_LEN, HEADER_LEN, Limits, TIME_INDEX_LEN, TimeIndex};
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
 use crate::log::partition::{Partition, PartitionState};
+use crate::log::progress::Progress;
 use crate::mutant::mutant;
 use crate::store::ReadRange;
 
@@ -59,6 +60,14 @@ impl Partition {
     }
 }
 
+/// The range of what stands before the newest segment: log start and end.
+fn before_newest(state: &PartitionState) -> Option<(i64, i64)> {
+    state.with_catalog(|catalog| {
+        let log_start = catalog.start()?.log_start()?;
+        catalog.newest().filter(|newest| *newest > log_start).map(|newest| (log_start, newest))
+    })
+}
+
 struct Search {
     state: Arc<PartitionState>,
     reader: Reader,
@@ -66,25 +75,37 @@ struct Search {
     end: i64,
     /// Whether segments have time indexes, as far as was seen.
     time_indexes: bool,
+    /// Why the newest segment is left out: its end can't be read.
+    broken_end: Option<Error>,
 }
 
 impl Search {
     async fn new(partition: Partition) -> Result<Self> {
         let state = partition.state().clone();
-        let marks = refresh(&state).await?;
+        let (marks, broken_end) = match refresh(&state).await {
+            Ok(marks) => ((marks.log_start, marks.high_watermark), None),
+            // What is sound before the newest segment is searched all the same.
+            Err(error) if error.kind() == ErrorKind::Corrupt => match before_newest(&state) {
+                Some(range) => (range, Some(error)),
+                None => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        let (log_start, end) = marks;
         Ok(Search {
             state,
             // A fetch of more goes on into segments that may not be needed.
             reader: partition.reader(ReaderOptions::default().fetch_bytes(1)),
-            log_start: marks.log_start,
-            end: marks.high_watermark,
+            log_start,
+            end,
             time_indexes: true,
+            broken_end,
         })
     }
 
     async fn first_at_or_after(&mut self, timestamp: i64) -> Result<Option<TimedOffset>> {
-        let Some(from) = self.bisect(timestamp).await? else { return Ok(None) };
-        let mut batches = self.reader.batches(from.max(self.log_start));
+        let Some(from) = self.bisect(timestamp).await? else { return self.nothing() };
+        let mut batches = self.batches(from);
         while let Some(batch) = batches.next().await? {
             if batch.header().max_timestamp >= timestamp && batch.header().record_count > 0 {
                 let found = self.record_in(&batch, |record_time, _| record_time >= timestamp)?;
@@ -93,15 +114,30 @@ impl Search {
                 }
             }
         }
-        Ok(None)
+        self.nothing()
+    }
+
+    /// Nothing was found, in all that could be searched.
+    fn nothing(&mut self) -> Result<Option<TimedOffset>> {
+        self.broken_end.take().map_or(Ok(None), Err)
+    }
+
+    /// The batches from an offset on. It is not known how far they are needed, so none is read ahead.
+    fn batches(&self, from: i64) -> BatchStream {
+        let mut batches = self.reader.batches(from.max(self.log_start));
+        batches.read_ahead_to(0);
+        batches
     }
 
     async fn greatest(&mut self) -> Result<Option<TimedOffset>> {
+        if let Some(error) = self.broken_end.take() {
+            return Err(error);
+        }
         let mut below = self.end;
         // From the newest segment down to one that holds a record.
         while let Some((base, _)) = self.segment_at(below.saturating_sub(1)).await? {
             if self.greatest_of(base).await?.is_some() {
-                let mut batches = self.reader.batches(base.max(self.log_start));
+                let mut batches = self.batches(base);
                 let mut best: Option<TimedOffset> = None;
                 while let Some(batch) = batches.next().await? {
                     if batch.base_offset() >= below {
@@ -117,7 +153,7 @@ impl Search {
                     return Ok(best);
                 }
             }
-            if base <= self.log_start {
+            if base <= self.log_start || base >= below {
                 break;
             }
             below = base;
@@ -158,7 +194,9 @@ impl Search {
         // All below `low` end before the time; `high` and what follows do not.
         let mut high = self.end;
         let mut guesses = self.state.with_catalog(|catalog| catalog.len()).max(2).ilog2();
+        let mut progress = Progress::new(i128::MIN);
         while low < high {
+            progress.step(i128::from(low) - i128::from(high), &self.state.id)?;
             let middle = match self.state.with_catalog(|catalog| catalog.middle(low, high)) {
                 Some(known) => known,
                 None if guesses > 0 => {
@@ -271,7 +309,8 @@ impl Search {
             return Ok(None);
         }
         let end = self.segment_at(base).await?.and_then(|(_, next)| next).unwrap_or(self.end);
-        match self.state.store().get(&self.state.id.time_index_key(base), ReadRange::Whole, None).await {
+        let most = ReadRange::AtMost(TIME_INDEX_LEN as u64);
+        match self.state.store().get(&self.state.id.time_index_key(base), most, None).await {
             // Not believed where it can't be of this segment (invariant 5): one from before a merge ends too early.
             Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes).ok().filter(|index| {
                 index.min_offset >= base && index.max_offset.checked_add(1) == Some(end) || mutant!(BelieveTimeIndex)
@@ -280,6 +319,8 @@ impl Search {
                 self.time_indexes = false;
                 Ok(None)
             }
+            // Too large to be one.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             Err(error) => Err(error),
         }
     }

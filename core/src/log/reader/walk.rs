@@ -1,7 +1,7 @@
 //! Serving batches from the bytes that are held.
 
 use super::block::{Place, Soundness};
-use super::gather::Gather;
+use super::gather::{ChunkAt, Gather};
 use super::piece::Piece;
 use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, HEADER_LEN, Malformed, crc32c};
 use crate::mutant::mutant;
@@ -205,7 +205,8 @@ impl<'a> Walk<'a> {
         match joined {
             Some(joined) => {
                 self.flush();
-                self.gather.hand_over(joined);
+                let at = ChunkAt { segment: piece.base(), position };
+                self.gather.hand_over(joined, Some(at));
             }
             None => self.extend(from, from.saturating_add(len)),
         }
@@ -245,7 +246,8 @@ impl<'a> Walk<'a> {
 
     fn flush(&mut self) {
         if let (Some((from, to)), Some(block)) = (self.run.take(), self.piece.block(self.index)) {
-            self.gather.hand_over(block.bytes().slice(from..to));
+            let at = ChunkAt { segment: self.piece.base(), position: block.at().saturating_add(from as u64) };
+            self.gather.hand_over(block.bytes().slice(from..to), Some(at));
         }
     }
 

@@ -94,9 +94,12 @@ impl Partition {
                     Err(error) => return Err(error),
                 };
                 let key = state.id.index_key(info.base);
-                let index = match state.store().get(&key, ReadRange::Whole, None).await {
+                let most = ReadRange::AtMost(SparseIndex::max_len(info.size));
+                let index = match state.store().get(&key, most, None).await {
                     Ok(fetched) => Some(fetched.bytes),
                     Err(error) if error.kind() == ErrorKind::NotFound => None,
+                    // One that is too large to be an index is wrong, whatever is in it.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => Some(Bytes::new()),
                     Err(error) => return Err(error),
                 };
                 // A log's indexes have one interval, most likely.

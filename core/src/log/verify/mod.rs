@@ -14,7 +14,7 @@ use ::bytes::Bytes;
 use super::partition::{Partition, PartitionState};
 use super::segments::{SegmentInfo, Segments};
 use crate::error::{ErrorKind, Result};
-use crate::format::{Limits, LogIdentity, MAX_SEGMENT_LEN, Segment};
+use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
 use crate::store::ReadRange;
 
 pub use self::bytes::{SegmentBytes, SegmentReport, verify_segment};
@@ -242,7 +242,7 @@ impl Work {
             self.chain = Chain { end: info.last.map(|last| last.saturating_add(1)), cover: None };
             return Ok(());
         }
-        let segment = match self.read(&info.key).await {
+        let segment = match self.read(&info.key, MAX_SEGMENT_LEN).await {
             Ok(Some(segment)) => segment,
             Ok(None) => {
                 // Retention or merging removed it since it was listed.
@@ -259,12 +259,16 @@ impl Work {
         };
         self.release(false);
         let index = match info.index_size {
-            Some(_) => self.sidecar(FindingKind::IndexWrong, &self.state.id.index_key(info.base)).await?,
+            Some(_) => {
+                let most = SparseIndex::max_len(info.size);
+                self.sidecar(FindingKind::IndexWrong, &self.state.id.index_key(info.base), most).await?
+            }
             None => None,
         };
         let time_index = match info.time_index_size {
             Some(_) if self.options.records => {
-                self.sidecar(FindingKind::TimeIndexWrong, &self.state.id.time_index_key(info.base)).await?
+                let most = TIME_INDEX_LEN as u64;
+                self.sidecar(FindingKind::TimeIndexWrong, &self.state.id.time_index_key(info.base), most).await?
             }
             _ => None,
         };
@@ -309,9 +313,9 @@ impl Work {
         }
     }
 
-    /// An index, unless something that is no file has its name.
-    async fn sidecar(&mut self, kind: FindingKind, key: &str) -> Result<Option<Bytes>> {
-        match self.read(key).await {
+    /// An index, unless something that is no file has its name, or it is too large to be one.
+    async fn sidecar(&mut self, kind: FindingKind, key: &str, most: u64) -> Result<Option<Bytes>> {
+        match self.read(key, most).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 self.found(Finding::new(Severity::Warning, kind, key, error.message()));
                 Ok(None)
@@ -320,8 +324,8 @@ impl Work {
         }
     }
 
-    async fn read(&self, key: &str) -> Result<Option<Bytes>> {
-        match self.state.store().get(key, ReadRange::Whole, None).await {
+    async fn read(&self, key: &str, most: u64) -> Result<Option<Bytes>> {
+        match self.state.store().get(key, ReadRange::AtMost(most), None).await {
             Ok(fetched) => Ok(Some(fetched.bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -330,10 +334,18 @@ impl Work {
 
     async fn log_json(&mut self) -> Result<()> {
         let key = self.state.id.log_json_key();
-        let Some(bytes) = self.read(&key).await? else {
-            // Without log.json there must be a segment, or there is no such partition.
-            super::reader::refresh_exists(&self.state).await?;
-            return Ok(());
+        let bytes = match self.read(&key, MAX_LOG_JSON_LEN as u64).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                // Without log.json there must be a segment, or there is no such partition.
+                super::reader::refresh_exists(&self.state).await?;
+                return Ok(());
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                self.found(Finding::error(FindingKind::LogJson, &key, &error));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         };
         if let Err(malformed) = LogIdentity::parse(&bytes) {
             self.found(Finding::error(FindingKind::LogJson, &key, &malformed.into_error(&key)));

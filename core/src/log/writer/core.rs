@@ -172,7 +172,7 @@ impl WriterCore {
         };
         if inner.offsets_final {
             let log_end = inner.shift.saturating_add(inner.queue.end());
-            self.state.marks.set_log_end(&self.state.id, Some(log_end));
+            self.state.marks.set_log_end(Some(log_end));
         }
         let task = self.task(&mut inner);
         let wake = self.is_due(&inner, placed.starts);

@@ -11,7 +11,7 @@ use super::rival::{check_epoch, check_segment};
 use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
 use crate::error::{ErrorKind, Result};
-use crate::format::{Segment, SparseIndex};
+use crate::format::{MAX_SEGMENT_LEN, Segment, SparseIndex};
 use crate::log::locate::{Tail, find_tail};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
@@ -58,7 +58,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
             Ok(Adopted { next, version, .. }) => {
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
-                state.marks.learn(&state.id, log_start, next, state.now_ms());
+                state.marks.learn(log_start, next, state.now_ms());
                 let previous = Previous { base: newest.base, version };
                 return Ok(Found { start: Start::Fixed, next, previous: Some(previous), log_json: None, seen });
             }
@@ -76,7 +76,7 @@ async fn find_empty(state: &PartitionState, options: &WriterOptions, tail: &Tail
         Some((identity, version)) => {
             obey(&state.id, options.start_offset, identity.start_offset)?;
             let next = identity.start_offset.max(mark.unwrap_or(0));
-            state.marks.learn(&state.id, Some(next), next, state.now_ms());
+            state.marks.learn(Some(next), next, state.now_ms());
             (Start::Fixed, next, Some(version))
         }
         None => {
@@ -100,7 +100,8 @@ pub(super) struct Adopted {
 pub(super) async fn adopt(state: &PartitionState, options: &WriterOptions, base: i64, mends: bool) -> Result<Adopted> {
     let (key, index_key) = (state.id.segment_key(base), state.id.index_key(base));
     let segment = state.store().get(&key, ReadRange::Whole, None);
-    let index = state.store().get(&index_key, ReadRange::Whole, None);
+    let most = ReadRange::AtMost(SparseIndex::max_len(MAX_SEGMENT_LEN));
+    let index = state.store().get(&index_key, most, None);
     let (fetched, index) = futures_util::future::join(segment, index).await;
     let fetched = fetched?;
     let segment = check_segment(&key, base, &fetched)?;
@@ -123,7 +124,8 @@ async fn make_index_right(
 ) -> Result<()> {
     let existing = match found {
         Ok(fetched) => Some(fetched.bytes),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        // One that is too large to be an index is written anew.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => None,
         Err(error) => return Err(error),
     };
     // Another interval than ours is no fault.

@@ -7,7 +7,7 @@ use super::commit::{Chain, Start};
 use super::env::{Backoff, Env, Failure, bounded, gave_up};
 use super::options::check_start_offset;
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::format::{LogIdentity, PartitionId};
+use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
 use crate::runtime::Runtime;
@@ -78,7 +78,7 @@ async fn create(store: &Store, id: &PartitionId, payload: Bytes) -> Created {
 /// `log.json` and its version, if it is there.
 pub(super) async fn read(store: &Store, id: &PartitionId) -> Result<Option<(LogIdentity, Version)>> {
     let key = id.log_json_key();
-    match store.get(&key, ReadRange::Whole, None).await {
+    match store.get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await {
         Ok(fetched) => {
             let identity = LogIdentity::parse(&fetched.bytes).map_err(|malformed| malformed.into_error(&key))?;
             Ok(Some((identity, fetched.info.version)))
@@ -114,7 +114,7 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
 }
 
 fn learn_created(state: &PartitionState, start_offset: i64) -> Result<()> {
-    state.marks.learn(&state.id, Some(start_offset), start_offset, state.now_ms());
+    state.marks.learn(Some(start_offset), start_offset, state.now_ms());
     Ok(())
 }
 

@@ -218,6 +218,21 @@ async fn a_range_beyond_the_end_gives_no_bytes() {
     assert_eq!((fetched.bytes.len(), fetched.info.size, fetched.range, counts.get), (0, 5, 5..5, 2));
 }
 
+#[tokio::test]
+async fn an_empty_object_is_empty_however_the_server_answers_a_range_of_it() {
+    for status in [200, 206, 416] {
+        let script = move |request: &Request| match request.line.starts_with("HEAD") {
+            true => object(""),
+            false => object("").map(|(_, headers, body)| (status, headers, body)),
+        };
+        for range in [ReadRange::Suffix(16), ReadRange::Range(0..4096)] {
+            let (fetched, _) = with(script, async |store| store.get("a", range.clone(), None).await).await;
+            let fetched = fetched.unwrap_or_else(|error| panic!("{status}, {range:?}: {error}"));
+            assert_eq!((fetched.bytes.len(), fetched.info.size, fetched.range), (0, 0, 0..0));
+        }
+    }
+}
+
 fn listing(keys: &[&str], token: Option<&str>) -> Reply {
     let mut xml = String::from("<ListBucketResult>");
     for key in keys {

@@ -25,6 +25,8 @@ enum Fault {
     LongBody,
     BodyInChunks,
     WrongRange,
+    /// Every object has a tebibyte, and a body that never ends.
+    Endless,
     Backwards,
     Put(fn() -> Error),
     Get(fn() -> Error),
@@ -62,6 +64,12 @@ impl ObjectStore for Faulty {
             _ => {}
         }
         let mut answer = self.0.get_opts(location, options).await?;
+        if let Fault::Endless = self.1 {
+            (answer.meta.size, answer.range) = (1 << 40, 0..1 << 40);
+            let body = stream::repeat_with(|| panic!("nothing of it is read"));
+            answer.payload = GetResultPayload::Stream(body.boxed());
+            return Ok(answer);
+        }
         let stream = match answer.payload {
             GetResultPayload::Stream(stream) => stream,
             #[allow(unreachable_patterns)]
@@ -130,6 +138,36 @@ async fn a_body_that_is_not_as_promised_is_unavailable() {
     }
     let error = store(Fault::WrongRange).await.get("t/a", ReadRange::Range(2..4), None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn of_an_object_that_is_larger_than_what_is_wanted_nothing_is_read() {
+    let store_of = async |fault| store(fault).await;
+    let ten = store_of(Fault::None).await;
+    assert_eq!(ten.get("t/a", ReadRange::AtMost(10), None).await.unwrap().bytes.len(), 10);
+    let error = ten.get("t/a", ReadRange::AtMost(9), None).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some("t/a")), "{error}");
+    let error = store_of(Fault::Endless).await.get("t/a", ReadRange::AtMost(4096), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("1099511627776 bytes, expected at most 4096"), "{error}");
+    // What is declared is kept to while the body comes.
+    let error = store_of(Fault::LongBody).await.get("t/a", ReadRange::AtMost(4096), None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_sparse_file_of_20_gb_is_not_read_for_an_index() {
+    for map in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join("a.index")).unwrap();
+        file.set_len(20 << 30).unwrap();
+        let url = format!("file://{}", dir.path().display());
+        let store = Store::open(&url, &StoreOptions::default().map(map)).unwrap();
+        let error = store.get("a.index", ReadRange::AtMost(1 << 20), None).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some("a.index")), "{error}");
+        file.set_len(0).unwrap();
+        assert!(store.get("a.index", ReadRange::AtMost(1 << 20), None).await.unwrap().bytes.is_empty());
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,12 @@
+mod broken_end;
 mod cache;
 mod changes;
 mod corrupt;
 mod fetch;
 mod index;
+mod many_small;
 mod mapped;
+mod remade;
 mod stream;
 mod tail;
 mod times;

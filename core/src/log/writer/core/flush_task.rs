@@ -147,7 +147,7 @@ impl WriterCore {
                 inner.owned = Some(chain.seen);
                 inner.offsets_final = chain.offsets_final(&self.options);
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
-                self.state.marks.set_log_end(&self.state.id, log_end);
+                self.state.marks.set_log_end(log_end);
                 let flushed = std::mem::take(&mut inner.in_flight);
                 drop(inner);
                 self.account.flush_ended();
@@ -173,7 +173,7 @@ impl WriterCore {
         let segment = SegmentRef { base: committed.base, size: committed.size, version: committed.version.clone() };
         self.state.with_catalog(|catalog| catalog.committed(committed.previous, segment, committed.end));
         let log_start = committed.previous.is_none().then_some(committed.base);
-        self.state.marks.learn(&self.state.id, log_start, committed.end, self.state.now_ms());
+        self.state.marks.learn(log_start, committed.end, self.state.now_ms());
     }
 
     /// The writer is over, for good: what was in flight gets the error as it is, what was never sent
@@ -183,7 +183,7 @@ impl WriterCore {
         let (waiting, over, expected) = {
             let mut inner = self.lock();
             inner.phase = Phase::Dead(error.clone());
-            self.state.marks.set_log_end(&self.state.id, None);
+            self.state.marks.set_log_end(None);
             (inner.queue.take_all(), inner.leave(), self.deliveries.expect())
         };
         drop(over);

@@ -1,0 +1,64 @@
+//! Which log a partition holds. A partition can be deleted and made again: then its offsets mean other
+//! records, and whoever read the old log must be told, not led on.
+
+use super::catalog::KnownLog;
+use super::partition::PartitionState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
+use crate::store::{ReadRange, Version};
+
+/// Reads `log.json`: one GET.
+///
+/// # Errors
+/// Not found; corrupt; what the store answers.
+pub(crate) async fn read_log_json(state: &PartitionState) -> Result<(LogIdentity, Version)> {
+    let key = state.id.log_json_key();
+    let fetched = state.store().get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await?;
+    let identity = LogIdentity::parse(&fetched.bytes).map_err(|e| e.into_error(&key))?;
+    Ok((identity, fetched.info.version))
+}
+
+/// A listing showed this version of `log.json`. It costs a request only where another version was there
+/// before: then the log's id says whether this is another log.
+pub(crate) async fn saw_log_json(state: &PartitionState, version: Version) -> Result<()> {
+    match state.with_catalog(|catalog| catalog.log()) {
+        None => state.with_catalog(|catalog| catalog.set_log(KnownLog { version, id: None })),
+        Some(known) if known.version.same_as(&version) => {}
+        Some(_) => confirm_log(state).await?,
+    }
+    Ok(())
+}
+
+/// Asks whether the partition still holds the log that is known, where one is known: one GET. If it does
+/// not, what is known is forgotten, and the partition's generation moves on.
+///
+/// # Errors
+/// What the store answers. A `log.json` that is gone or can't be read tells nothing.
+pub(crate) async fn confirm_log(state: &PartitionState) -> Result<()> {
+    let Some(known) = state.with_catalog(|catalog| catalog.log()) else { return Ok(()) };
+    let (identity, version) = match read_log_json(state).await {
+        Ok(read) => read,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt | ErrorKind::Unsupported) => {
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    // A bucket that was restored from a copy has another version of the same log.
+    let same = match &known.id {
+        Some(id) => *id == identity.log_id,
+        None => known.version.same_as(&version),
+    };
+    if !same {
+        state.forget_log();
+    }
+    state.with_catalog(|catalog| catalog.set_log(KnownLog { version, id: Some(identity.log_id) }));
+    Ok(())
+}
+
+/// The error of who read a log that is gone.
+pub(crate) fn another_log(id: &PartitionId) -> Error {
+    let message = format!("the log that was read is gone: partition {id} was deleted and made again");
+    Error::new(ErrorKind::NotFound, message)
+        .with_key(id.log_json_key())
+        .with_hint("its offsets now mean other records; read it from its start if those are wanted")
+}

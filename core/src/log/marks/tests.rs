@@ -1,0 +1,69 @@
+use super::*;
+use crate::log::fixtures::{Fixture, batch};
+
+#[tokio::test]
+async fn a_watch_gives_each_partition_its_turn_beside_one_that_moves_all_the_time() {
+    let f = Fixture::new();
+    let (quiet, hot) = (f.partition.clone(), f.bucket.partition("hot", 0).unwrap());
+    let mut watch = Watch::new();
+    watch.add(&quiet);
+    watch.add(&hot);
+    quiet.state().marks.learn(None, 1, 0);
+    let mut reported = Vec::new();
+    for end in 1..=10 {
+        hot.state().marks.learn(None, end, 0);
+        reported.push(watch.changed().await.0);
+    }
+    assert_eq!(reported.iter().filter(|id| *id == quiet.id()).count(), 1, "its news are told, once");
+    assert_eq!(&reported[0], quiet.id(), "in the order in which they came");
+    assert_eq!(reported.iter().filter(|id| *id == hot.id()).count(), 9);
+}
+
+#[tokio::test]
+async fn a_partition_stands_in_a_watchs_queue_once_and_leaves_it_when_it_is_removed() {
+    let f = Fixture::new();
+    let mut watch = Watch::new();
+    let partitions: Vec<_> = (0..100).map(|n| f.bucket.partition("t", n).unwrap()).collect();
+    for partition in &partitions {
+        watch.add(partition);
+    }
+    for end in 1..=50 {
+        for partition in &partitions {
+            partition.state().marks.learn(None, end, 0);
+        }
+    }
+    assert_eq!(watch.queue.lock().entries.len(), 100);
+    for partition in &partitions[1..] {
+        watch.remove(partition.id());
+    }
+    assert_eq!(watch.queue.lock().entries.len(), 1);
+    let (id, marks) = watch.changed().await;
+    assert_eq!((&id, marks.high_watermark), (partitions[0].id(), 50));
+    assert!(partitions[1].state().marks.lock().entries.is_empty());
+}
+
+#[tokio::test]
+async fn a_watch_tells_the_bytes_beyond_an_offset() {
+    let f = Fixture::new();
+    let writer = f.partition.writer(Default::default()).await.unwrap();
+    let append = async || {
+        writer.append(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
+    };
+    append().await;
+    append().await;
+    let size = |base: i64| f.partition.state().with_catalog(|catalog| catalog.get(base)).unwrap().size;
+    let mut watch = Watch::new();
+    watch.add_from(&f.partition, 2);
+    watch.changed().await;
+    assert_eq!(watch.bytes_beyond(f.partition.id()), size(2), "what lies before the offset is not counted");
+    append().await;
+    append().await;
+    while watch.changed().await.1.high_watermark < 8 {}
+    assert_eq!(watch.bytes_beyond(f.partition.id()), size(2) + size(4) + size(6));
+    watch.add_from(&f.partition, 8);
+    watch.changed().await;
+    assert_eq!(watch.bytes_beyond(f.partition.id()), 0, "at the end there is nothing");
+    watch.add_from(&f.partition, 3);
+    watch.changed().await;
+    assert_eq!(watch.bytes_beyond(f.partition.id()), size(2) + size(4) + size(6), "the one that holds it counts whole");
+}

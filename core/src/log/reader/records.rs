@@ -1,0 +1,338 @@
+//! Records, decoded one at a time: of the batches that are held only one is decompressed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::stream::try_unfold;
+
+use super::gather::ChunkAt;
+use super::{BatchStream, Fetch, Notice, OnCorrupt, ReaderOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, Malformed, OwnedRecord, PartitionId};
+
+/// Where a batch stands in its partition.
+#[derive(Clone, Debug)]
+pub struct BatchPlace {
+    partition: PartitionId,
+    at: Option<ChunkAt>,
+}
+
+impl BatchPlace {
+    pub(super) fn new(partition: PartitionId, at: Option<ChunkAt>) -> Self {
+        BatchPlace { partition, at }
+    }
+
+    pub(super) fn stands(&mut self, at: Option<ChunkAt>) {
+        self.at = at;
+    }
+
+    /// The key of its segment; `None` for a batch that is not stored yet.
+    pub fn key(&self) -> Option<String> {
+        self.at.map(|at| self.partition.segment_key(at.segment))
+    }
+
+    /// The position of its first byte in the segment; `None` for a batch that is not stored yet.
+    pub fn position(&self) -> Option<u64> {
+        self.at.map(|at| at.position)
+    }
+
+    /// The error for records of this batch that can't be decoded. It has the segment's key, the position in
+    /// it, the batch's offsets, and the next offset that can be read.
+    pub fn undecodable(&self, batch: &BatchHeader, malformed: Malformed) -> Error {
+        let malformed = malformed.offset_position(self.position().unwrap_or(0));
+        let error = match self.key() {
+            Some(key) => malformed.into_error(&key),
+            None => malformed.into(),
+        };
+        let next = batch.next_offset();
+        let error = error.with_offsets(batch.base_offset, batch.last_offset()).with_next_readable(next);
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        error.with_hint(format!(
+            "the batch was stored as it was given, and nothing can repair it: read on at offset {next}, or skip it \
+             (`kfs cat --skip-corrupt`)"
+        ))
+    }
+}
+
+/// A record with its batch's header. Its key, value and headers share the batch's bytes.
+#[derive(Clone, Debug)]
+pub struct StreamRecord {
+    record: OwnedRecord,
+    batch: Arc<BatchHeader>,
+}
+
+impl StreamRecord {
+    /// The absolute offset.
+    pub fn offset(&self) -> i64 {
+        self.record.offset
+    }
+
+    /// Unix milliseconds: the record's own, or the batch's with LogAppendTime.
+    pub fn timestamp(&self) -> i64 {
+        self.record.timestamp
+    }
+
+    /// The key; `None` is null.
+    pub fn key(&self) -> Option<&Bytes> {
+        self.record.key.as_ref()
+    }
+
+    /// The value; `None` is null.
+    pub fn value(&self) -> Option<&Bytes> {
+        self.record.value.as_ref()
+    }
+
+    /// The headers in their order; names may repeat.
+    pub fn headers(&self) -> Headers<'_> {
+        self.record.headers()
+    }
+
+    /// The header of the batch that it stands in: leader epoch, producer, flags.
+    pub fn batch(&self) -> &BatchHeader {
+        &self.batch
+    }
+
+    /// The record alone.
+    pub fn into_record(self) -> OwnedRecord {
+        self.record
+    }
+}
+
+/// The records of one batch, as they are decoded.
+struct Decoding {
+    records: IntoRecords,
+    batch: Arc<BatchHeader>,
+    place: BatchPlace,
+}
+
+impl Decoding {
+    fn new(batch: &Batch, place: &BatchPlace, limits: &Limits) -> Result<Self> {
+        match batch.records(limits) {
+            Ok(records) => {
+                let batch = Arc::new(*batch.header());
+                Ok(Decoding { records: records.into_iter(), batch, place: place.clone() })
+            }
+            Err(malformed) => Err(place.undecodable(batch.header(), malformed)),
+        }
+    }
+
+    /// The next record at or above an offset; an error is the last that comes.
+    fn next(&mut self, from: i64) -> Option<Result<StreamRecord>> {
+        loop {
+            return match self.records.next()? {
+                Ok(record) if record.offset < from => continue,
+                Ok(record) => Some(Ok(StreamRecord { record, batch: self.batch.clone() })),
+                Err(malformed) => Some(Err(self.place.undecodable(&self.batch, malformed))),
+            };
+        }
+    }
+}
+
+/// Records in order. [`next`](Self::next) may be dropped and called again; nothing is lost.
+pub struct RecordStream {
+    batches: BatchStream,
+    current: Option<Decoding>,
+    /// Records below this are passed over.
+    from: i64,
+}
+
+impl RecordStream {
+    pub(super) fn new(batches: BatchStream) -> Self {
+        RecordStream { from: batches.position(), batches, current: None }
+    }
+
+    /// The next record; `None` at the log's end, never when following. Control records are skipped
+    /// unless [`ReaderOptions::control_records`](crate::ReaderOptions::control_records) asks for them.
+    ///
+    /// # Errors
+    /// As [`BatchStream::next`]; corrupt, with key, position and the batch's offsets, for records that can't
+    /// be decoded, and unsupported for a batch beyond
+    /// [`ReaderOptions::limits`](crate::ReaderOptions::limits). The next call goes on with the next batch.
+    /// With [`OnCorrupt::Skip`] both are notices.
+    pub async fn next(&mut self) -> Result<Option<StreamRecord>> {
+        loop {
+            match self.decoded() {
+                Some(Ok(record)) => return Ok(Some(record)),
+                Some(Err(error)) => self.failed(error)?,
+                None => {
+                    let Some(batch) = self.batches.next().await? else { return Ok(None) };
+                    self.begin(&batch)?;
+                }
+            }
+        }
+    }
+
+    /// The next record of the batch that is decoded now.
+    fn decoded(&mut self) -> Option<Result<StreamRecord>> {
+        let current = self.current.as_mut()?;
+        let next = current.next(self.from.max(self.batches.log_start));
+        match &next {
+            Some(Ok(record)) => self.from = record.offset().saturating_add(1),
+            Some(Err(_)) | None => {
+                self.from = self.from.max(current.batch.next_offset());
+                self.current = None;
+            }
+        }
+        next
+    }
+
+    fn begin(&mut self, batch: &Batch) -> Result<()> {
+        let options = self.batches.reader.options();
+        if batch.header().attributes.is_control() && !options.control_records {
+            self.from = self.from.max(batch.next_offset());
+            return Ok(());
+        }
+        match Decoding::new(batch, self.batches.place(), &options.limits) {
+            Ok(decoding) => self.current = Some(decoding),
+            Err(error) => {
+                self.from = self.from.max(batch.next_offset());
+                self.failed(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records can't be decoded: who skips is told by a notice.
+    fn failed(&mut self, error: Error) -> Result<()> {
+        if self.batches.reader.options().on_corrupt != OnCorrupt::Skip {
+            return Err(error);
+        }
+        self.batches.notice(Notice::Skipped(error));
+        Ok(())
+    }
+
+    /// The same as a [`Stream`], for combinators. It ends after an error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<StreamRecord>> + Send {
+        try_unfold(self, |mut records| async move { Ok(records.next().await?.map(|record| (record, records))) })
+    }
+
+    /// The next offset that may come.
+    pub fn position(&self) -> i64 {
+        self.from.max(if self.current.is_some() { i64::MIN } else { self.batches.position() })
+    }
+
+    /// Goes on from this offset.
+    pub fn seek(&mut self, offset: i64) {
+        self.batches.seek(offset);
+        self.current = None;
+        self.from = offset;
+    }
+
+    /// Says where the caller means to stop; see [`BatchStream::read_ahead_to`].
+    pub fn read_ahead_to(&mut self, offset: i64) {
+        self.batches.read_ahead_to(offset);
+    }
+
+    /// One past the last offset known to be durable when the store was asked last.
+    pub fn high_watermark(&self) -> i64 {
+        self.batches.high_watermark()
+    }
+
+    /// What was passed over since the last call; see [`BatchStream::take_notices`].
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        self.batches.take_notices()
+    }
+}
+
+impl fmt::Debug for RecordStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RecordStream").field(&self.batches).finish()
+    }
+}
+
+/// The records of a fetch, in order; made by [`Fetch::records`].
+///
+/// Batches are decompressed one at a time, when their records are wanted, so a fetch takes no more memory
+/// than its compressed bytes and one batch. After an error it goes on with the next batch.
+pub struct FetchRecords {
+    fetch: Fetch,
+    /// The chunk that it stands in, and how far that is read.
+    chunk: usize,
+    at: usize,
+    from: i64,
+    limits: Limits,
+    control: bool,
+    current: Option<Decoding>,
+}
+
+impl Fetch {
+    /// The records from offset `from` on, and from the log's start on, decoded as they are asked for. Control
+    /// records and the bound on decompression are as these options say.
+    pub fn records(&self, from: i64, options: &ReaderOptions) -> FetchRecords {
+        FetchRecords {
+            fetch: self.clone(),
+            chunk: 0,
+            at: 0,
+            from: from.max(self.log_start),
+            limits: options.limits,
+            control: options.control_records,
+            current: None,
+        }
+    }
+
+    /// The place of a batch, by the number of the chunk that it stands in and where it begins there.
+    pub fn place(&self, chunk: usize, at: usize) -> BatchPlace {
+        let place = self.places.get(chunk).copied().flatten();
+        BatchPlace::new(self.partition.clone(), place.map(|place| place.plus(at)))
+    }
+}
+
+impl FetchRecords {
+    fn batch(&mut self) -> Option<Result<(Batch, BatchPlace)>> {
+        loop {
+            let chunk = self.fetch.chunks.get(self.chunk)?;
+            if self.at < chunk.len() {
+                let place = self.fetch.place(self.chunk, self.at);
+                return Some(match Batch::parse(chunk, self.at, CrcCheck::AlreadyChecked) {
+                    Ok(batch) => {
+                        self.at = self.at.saturating_add(batch.bytes().len());
+                        Ok((batch, place))
+                    }
+                    Err(malformed) => {
+                        self.at = chunk.len();
+                        Err(malformed.into())
+                    }
+                });
+            }
+            (self.chunk, self.at) = (self.chunk.saturating_add(1), 0);
+        }
+    }
+}
+
+impl Iterator for FetchRecords {
+    type Item = Result<StreamRecord>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.current.as_mut().and_then(|current| current.next(self.from)) {
+                Some(Ok(record)) => return Some(Ok(record)),
+                Some(Err(error)) => {
+                    self.current = None;
+                    return Some(Err(error));
+                }
+                None => self.current = None,
+            }
+            let (batch, place) = match self.batch()? {
+                Ok(found) => found,
+                Err(error) => return Some(Err(error)),
+            };
+            if batch.next_offset() <= self.from || (batch.header().attributes.is_control() && !self.control) {
+                continue;
+            }
+            match Decoding::new(&batch, &place, &self.limits) {
+                Ok(decoding) => self.current = Some(decoding),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for FetchRecords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FetchRecords").field("from", &self.from).field("chunk", &self.chunk).finish()
+    }
+}
