@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -131,6 +132,88 @@ class RoundTrip(unittest.TestCase):
                 reader.fetch(2)
             self.assertEqual(caught.exception.log_range, (0, 1))
             self.assertIsInstance(caught.exception, IndexError)
+
+
+def crc32c(data):
+    """CRC-32C, bit by bit: for a few bytes."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+class Decoding(unittest.TestCase):
+    """Records are decoded as they are asked for."""
+
+    def test_a_batch_of_many_records_is_decoded_as_it_is_read_and_lets_other_threads_run(self):
+        count = 200_000
+        with kfs.open("memory:") as bucket:
+            partition = bucket.partition("orders", 0)
+            with partition.writer(compression="gzip") as writer:
+                writer.append_records([kfs.Record(b"", timestamp_ms=0)] * count).durable(SOON)
+            records = partition.reader().fetch(0).records()
+        self.assertIs(iter(records), records)
+        before = resident()
+        turns, over = [], threading.Event()
+
+        def take_turns():
+            while not over.is_set():
+                turns.append(None)
+                time.sleep(0)
+
+        # From here on a thread runs only when another one lets it.
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1000.0)
+        self.addCleanup(sys.setswitchinterval, interval)
+        other = threading.Thread(target=take_turns)
+        other.start()
+        seen = sum(1 for _ in records)
+        over.set()
+        other.join()
+        self.assertEqual(seen, count)
+        self.assertTrue(turns)
+        self.assertLess(resident() - before, 32 << 20, "records are not gathered")
+        self.assertEqual(list(records), [], "each record is given once")
+
+    def test_a_batch_beyond_the_limit_says_so_and_a_higher_limit_reads_it(self):
+        with kfs.open("memory:") as bucket:
+            partition = bucket.partition("orders", 0)
+            with partition.writer(compression="zstd") as writer:
+                writer.append_records([kfs.Record(b"\0" * (2 << 20))]).durable(SOON)
+            with self.assertRaises(kfs.UnsupportedError) as caught:
+                next(partition.reader(max_decompressed=1 << 20).fetch(0).records())
+            self.assertIn("max_decompressed", caught.exception.hint)
+            (record,) = partition.reader(max_decompressed=3 << 20).fetch(0).records()
+            self.assertEqual(len(record.value), 2 << 20)
+
+    def test_records_that_cannot_be_decoded_are_named_with_their_place(self):
+        with tempfile.TemporaryDirectory() as directory:
+            with kfs.open(f"file://{directory}") as bucket:
+                partition = bucket.partition("orders", 0)
+                with partition.writer() as writer:
+                    for value in (b"a", b"b"):
+                        writer.append_records([kfs.Record(value)]).durable(SOON)
+                path = Path(directory) / "default/orders/0" / f"segment-{0:020}.kfs"
+                segment = bytearray(path.read_bytes())
+                # The first record's length, and the CRCs over it.
+                segment[32 + 61] = 0x7E
+                segment[32 + 17 : 32 + 21] = struct.pack(">I", crc32c(segment[32 + 21 : -16]))
+                segment[-16:-12] = struct.pack(">I", crc32c(segment[32:-16]))
+                path.write_bytes(segment)
+                records = partition.reader().fetch(0).records()
+                with self.assertRaises(kfs.CorruptError) as caught:
+                    next(records)
+                error = caught.exception
+                self.assertTrue(error.key.endswith(path.name), error.key)
+                self.assertEqual((error.position, error.offsets, error.next_readable_offset), (93, (0, 0), 1))
+                self.assertEqual([r.value for r in records], [b"b"])
+
+
+def resident():
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Errors(unittest.TestCase):

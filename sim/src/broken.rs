@@ -25,8 +25,7 @@ pub(crate) async fn broken_end(world: &Arc<World>, prng: &mut Prng) {
     }
     let length = pick(prng, &[0, 1, 16, 31, 40, 48]);
     world.note(format_args!("a segment of {length} zeros is left at {end}"));
-    world.oracle().plant(true);
-    world.store.plant(&id.segment_key(end), vec![0; length]);
+    world.store.leave(&id.segment_key(end), vec![0; length]);
     for on_corrupt in [OnCorrupt::Stop, OnCorrupt::Skip] {
         if let Err(why) = read_up_to(&partition, end, on_corrupt).await {
             world.fail(format!("a reader ({on_corrupt:?}) up to {length} zeros at {end}: {why}"));

@@ -88,14 +88,18 @@ impl SharedStore {
 
     /// Puts an object beside the simulation, as something that was there before.
     pub(crate) fn plant(&self, key: &str, bytes: impl Into<Bytes>) {
+        self.leave(key, bytes);
+        self.tell(Change::Created, key);
+    }
+
+    /// The same, and nobody is told: the object is no part of the log.
+    pub(crate) fn leave(&self, key: &str, bytes: impl Into<Bytes>) {
         let mut objects = self.lock();
         objects.0 += 1;
         let e_tag = objects.0;
         let object =
             Object { bytes: bytes.into(), attributes: Attributes::new(), e_tag, modified_ms: self.clock.wall_ms() };
         objects.1.insert(key.to_owned(), object);
-        drop(objects);
-        self.tell(Change::Created, key);
     }
 
     fn tell(&self, change: Change, key: &str) {
