@@ -5,6 +5,7 @@ mod report;
 mod signals;
 mod tally;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
             Origin::File(path) => output::progress(std::fs::metadata(path).map_or(0, |m| m.len())),
             Origin::Stdin => ProgressBar::hidden(),
         },
+        writer_ended: Cell::new(true),
     };
     let mut signals = Signals::listen();
     let mut found = Found::default();
@@ -64,6 +66,8 @@ struct Job<'a> {
     tally: Arc<Tally>,
     reporter: Option<Reporter>,
     progress: ProgressBar,
+    /// Whether the writer will settle no more appends, once it was closed.
+    writer_ended: Cell<bool>,
 }
 
 impl Job<'_> {
@@ -227,13 +231,14 @@ impl Job<'_> {
     /// The same at once, for a second signal.
     async fn cut(&self, signal: u8) -> Outcome {
         let closed = self.writer.close(Some(Duration::ZERO));
-        self.context.runtime().timeout(AT_ONCE, closed).await;
+        let ended = self.context.runtime().timeout(AT_ONCE, closed).await.is_some();
+        self.writer_ended.set(ended);
         Err(Failure::Cut(signal))
     }
 
     /// Waits until the report is written.
     async fn report(&self, reporter: Reporter, flushed: &Outcome, signals: &mut Signals) -> Outcome {
-        let unread = || output::note("the report was not written to its end: nobody reads on");
+        let unread = || output::note("the report was not written to its end, for nobody reads it");
         let written = reporter.end();
         if let Err(Failure::Cut(_)) = flushed {
             return self.context.runtime().timeout(AT_ONCE, written).await.unwrap_or_else(|| {
@@ -269,7 +274,7 @@ impl Job<'_> {
             Err(Failure::BrokenPipe) => output::note("nobody reads the report any more"),
             Err(_) => {}
         }
-        self.tally.say();
+        self.tally.say(self.writer_ended.get());
         match ended {
             Err(Failure::BrokenPipe) => Err(Failure::Signal(SIGPIPE)),
             ended => ended,
@@ -294,7 +299,9 @@ impl Job<'_> {
 
 fn say_that_it_ends(signal: u8) {
     let name = signals::name(signal);
-    output::note(&format!("{name}: no more is read; what was read is flushed. A second signal ends it at once"));
+    output::note(&format!(
+        "{name}: the reading has ended, what was read is being flushed; a second signal ends that at once"
+    ));
 }
 
 async fn or_never(event: Option<impl Future<Output = ()>>) {

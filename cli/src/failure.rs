@@ -74,7 +74,10 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
         Err(Failure::Told(error)) => exit_code(&error),
         Err(Failure::Signal(signal) | Failure::Cut(signal)) => signal.saturating_add(128),
         Err(Failure::Unwritten(what)) => {
-            output::complain(&format!("the output can't be written: {what}"), "is the disk full that it goes to?");
+            output::complain(
+                &format!("the output can't be written: {what}"),
+                "check whether the disk that it goes to is full",
+            );
             6
         }
         Err(Failure::Error(error)) => {

@@ -71,22 +71,23 @@ impl Tally {
         self.lock().first_error.clone()
     }
 
-    /// Says what is durable and what is not, after the writer has ended: an append that has not settled by
-    /// then was never taken.
-    pub(super) fn say(&self) {
+    /// Says what is durable and what is not. An append that never settled was not taken, if the writer has
+    /// ended; else nobody knows.
+    pub(super) fn say(&self, writer_ended: bool) {
         let state = self.lock();
-        match state.last_offset {
-            Some(last) => {
-                output::note(&format!("durable before that: {} offsets, the last is {last}", state.durable_offsets))
-            }
-            None => output::note("durable before that: nothing"),
-        }
-        let not_stored = state.not_stored.saturating_add(state.pending_records);
-        if not_stored > 0 || state.perhaps_stored > 0 {
-            let perhaps = state.perhaps_stored;
-            output::note(&format!(
-                "not durable: {not_stored} records that are not stored, {perhaps} that are perhaps stored"
-            ));
+        let durable = state.last_offset.map_or_else(
+            || "nothing".to_string(),
+            |last| format!("{} offsets, the last is {last}", state.durable_offsets),
+        );
+        output::note(&format!("durable before that: {durable}"));
+        let unsettled = |counted| if counted { state.pending_records } else { 0 };
+        let not_stored = state.not_stored.saturating_add(unsettled(writer_ended));
+        let perhaps_stored = state.perhaps_stored.saturating_add(unsettled(!writer_ended));
+        let parts = [(not_stored, "not stored"), (perhaps_stored, "perhaps stored")];
+        let parts: Vec<_> = parts.iter().filter(|(count, _)| *count > 0).collect();
+        if !parts.is_empty() {
+            let parts: Vec<_> = parts.iter().map(|(count, what)| format!("{} {what}", records(*count))).collect();
+            output::note(&format!("not durable: {}", parts.join(", ")));
         }
     }
 
@@ -100,4 +101,8 @@ impl Tally {
             failed.await;
         }
     }
+}
+
+fn records(count: u64) -> String {
+    if count == 1 { "1 record".to_string() } else { format!("{count} records") }
 }
