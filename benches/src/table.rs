@@ -54,6 +54,9 @@ const ROWS: &[Row] = &[
     },
     Row { name: "append 1 KiB batches", unit: Gigabytes, demands: &[AtLeast(2.0), AtMostOther(ALLOCATED, 1.3)] },
     Row { name: "append 100-byte records", unit: MegaRecords, demands: &[AtLeast(10.0)] },
+    Row { name: "append with the produce check", unit: MegaRecords, demands: &[AtLeastOfFloor(0.6)] },
+    Row { name: "append with the decode check", unit: MegaRecords, demands: &[AtLeastOfFloor(0.6)] },
+    Row { name: "append lz4 with the produce check", unit: MegaRecords, demands: &[AtLeastOfFloor(0.6)] },
     Row {
         name: "decode 100-byte values",
         unit: MegaRecords,

@@ -5,7 +5,9 @@ mod common;
 
 use bytes::Bytes;
 use common::{Vector, vectors, write_jsonl};
-use kfs_core::format::{BuiltSegment, CrcCheck, Limits, Segment, SegmentBuilder, SparseIndex, batches, crc32c};
+use kfs_core::format::{
+    BatchCheck, BuiltSegment, CrcCheck, Limits, Segment, SegmentBuilder, SparseIndex, batches, crc32c,
+};
 use sha2::{Digest, Sha256};
 
 fn sha256(bytes: &[u8]) -> String {
@@ -125,6 +127,27 @@ fn batches_appended_again_give_the_same_bytes_unless_there_were_gaps_between_the
         }
     }
     assert_eq!(with_gaps, ["clients/java-compacted", "small/g7_gap_in_segment"]);
+}
+
+#[test]
+fn every_check_leaves_the_batches_of_real_producers_as_they_are() {
+    let mut produced = 0;
+    for vector in vectors() {
+        for at in vector.parsed().batches() {
+            let header = *at.batch.header();
+            assert_eq!(BatchCheck::Decode.check(at.batch.clone()).as_ref(), Ok(&at.batch), "{}", vector.name);
+            let sent = !header.attributes.is_control()
+                && !header.attributes.is_log_append_time()
+                && header.record_count == header.last_offset_delta + 1;
+            let checked = BatchCheck::Produce.check(at.batch.clone());
+            assert_eq!(checked.is_ok(), sent, "{}: {header:?}", vector.name);
+            if sent {
+                assert_eq!(checked, Ok(at.batch), "{}", vector.name);
+                produced += 1;
+            }
+        }
+    }
+    assert!(produced > 100, "{produced} batches as producers send them");
 }
 
 #[test]

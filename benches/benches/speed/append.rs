@@ -1,4 +1,5 @@
-//! Appends through a writer into a store that discards, one core, segments of 8 MiB.
+//! Appends through a writer into a store that discards, one core, segments of 8 MiB. Batches are checked as a
+//! broker checks a producer's, unless the row names another check.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -6,9 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use kfs_benches::{Discard, batch, payload, size};
-use kfs_core::format::{Codec, NewRecord, crc32c};
+use kfs_core::format::{Batch, BatchCheck, Codec, NewRecord, crc32c};
 use kfs_core::{Bucket, BucketOptions, WriterOptions};
 use tokio::runtime::Runtime;
+
+use crate::decode::{copies, decode_ours, json_like};
 
 /// Bytes appended in one round: more than the caches hold.
 fn round() -> usize {
@@ -46,6 +49,43 @@ fn batches(c: &mut Criterion, row: &str, size: usize) {
             runtime.block_on(async {
                 let partition = bucket.partition("bench", 0).expect("name");
                 let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+                for batch in black_box(&batches) {
+                    drop(writer.append(batch.clone()).await.expect("room"));
+                }
+                writer.close(None).await.expect("closed");
+            });
+        });
+    });
+    group.finish();
+}
+
+pub(crate) fn produce(c: &mut Criterion, row: &str) {
+    let value = payload(100);
+    checked(c, row, BatchCheck::Produce, &batch(160, Codec::None, |_| value.clone()));
+}
+
+pub(crate) fn decode(c: &mut Criterion, row: &str) {
+    let value = payload(100);
+    checked(c, row, BatchCheck::Decode, &batch(160, Codec::None, |_| value.clone()));
+}
+
+pub(crate) fn produce_lz4(c: &mut Criterion, row: &str) {
+    checked(c, row, BatchCheck::Produce, &batch(1000, Codec::Lz4, json_like));
+}
+
+/// Appends whose records are decoded first; the floor only decodes them.
+fn checked(c: &mut Criterion, row: &str, check: BatchCheck, one: &Batch) {
+    let (runtime, bucket) = discarding();
+    let batches = copies(one);
+    let records = batches.len() as u64 * u64::from(one.header().record_count.unsigned_abs());
+    let mut group = c.benchmark_group(row);
+    group.sample_size(10).throughput(Throughput::Elements(records));
+    group.bench_function("floor: decode", |b| b.iter(|| decode_ours(black_box(&batches))));
+    group.bench_function("kfs", |b| {
+        b.iter(|| {
+            runtime.block_on(async {
+                let partition = bucket.partition("bench", 2).expect("name");
+                let writer = partition.writer(WriterOptions::default().batch_check(check)).await.expect("writer");
                 for batch in black_box(&batches) {
                     drop(writer.append(batch.clone()).await.expect("room"));
                 }

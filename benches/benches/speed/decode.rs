@@ -15,7 +15,7 @@ fn round() -> usize {
 }
 
 /// JSON-like text that compresses three to four times.
-fn json_like(n: usize) -> Vec<u8> {
+pub(crate) fn json_like(n: usize) -> Vec<u8> {
     let noise = payload(64 + n % 64);
     let digit = |i: usize| char::from(b'0' + noise[(i + n) % noise.len()] % 10);
     let id: String = (0..12).map(digit).collect();
@@ -24,11 +24,11 @@ fn json_like(n: usize) -> Vec<u8> {
         .into_bytes()
 }
 
-fn copies(batch: &Batch) -> Vec<Bytes> {
+pub(crate) fn copies(batch: &Batch) -> Vec<Bytes> {
     (0..round() / batch.bytes().len()).map(|_| Bytes::copy_from_slice(batch.bytes())).collect()
 }
 
-fn decode_ours(all: &[Bytes]) -> i64 {
+pub(crate) fn decode_ours(all: &[Bytes]) -> i64 {
     let limits = Limits::default();
     let mut sum = 0;
     for bytes in all {
