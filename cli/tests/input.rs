@@ -97,6 +97,21 @@ fn zeros_after_the_last_batch_are_taken_for_the_end_and_named() {
 }
 
 #[test]
+fn a_preallocated_file_is_inspected_up_to_its_zeros() {
+    let bucket = Bucket::new();
+    let file = bucket.path().join("00000000000000000000.log");
+    let batches = batches(&[0, 1]);
+    std::fs::write(&file, [&batches[..], &[0; 5000]].concat()).unwrap();
+    let path = file.to_str().unwrap();
+    let expected = format!("5000 zeros from byte {} to the end: a preallocated file\n", batches.len());
+    assert!(run(["inspect", path]).ok().ends_with(&expected));
+    let json: Value = serde_json::from_str(&run(["inspect", "--json", path]).ok()).unwrap();
+    assert_eq!((&json["zeros_at_the_end"], &json["batches"][1]["base_offset"]), (&5000.into(), &1.into()));
+    std::fs::write(&file, [&batches[..], &[0; 5000], b"x"].concat()).unwrap();
+    run(["inspect", path]).failed(1);
+}
+
+#[test]
 fn a_wrong_byte_of_raw_input_is_named_by_its_position() {
     let bucket = Bucket::new();
     let batch = batches(&[0, 1]);

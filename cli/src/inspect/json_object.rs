@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::failure::Outcome;
-use crate::output::Out;
+use crate::output::{self, Out};
 
 /// One object on one line.
 pub(super) struct JsonObject<'a> {
@@ -21,13 +21,13 @@ impl<'a> JsonObject<'a> {
         if !std::mem::replace(&mut self.empty, false) {
             self.out.bytes(b",")?;
         }
-        self.out.bytes(Value::from(name).to_string().as_bytes())?;
+        self.out.bytes(output::json(&Value::from(name)).as_bytes())?;
         self.out.bytes(b":")
     }
 
     pub(super) fn member(&mut self, name: &str, value: &Value) -> Outcome {
         self.name(name)?;
-        self.out.bytes(value.to_string().as_bytes())
+        self.out.bytes(output::json(value).as_bytes())
     }
 
     /// All members of another object.
@@ -41,7 +41,7 @@ impl<'a> JsonObject<'a> {
     pub(super) fn array(&mut self, name: &str, items: impl IntoIterator<Item = Value>) -> Outcome {
         let mut items = items.into_iter();
         self.raw_array(name, |item| match items.next() {
-            Some(value) => item.bytes(value.to_string().as_bytes()).map(|()| true),
+            Some(value) => item.bytes(output::json(&value).as_bytes()).map(|()| true),
             None => Ok(false),
         })
     }

@@ -23,6 +23,8 @@ pub(super) struct Anatomy {
     bytes: Bytes,
     /// Where the batches start and end.
     body: Range<u64>,
+    /// Zeros after them to the end of the bytes, of a file that a broker preallocated.
+    zeros: Option<Range<u64>>,
     count: u64,
     crcs_hold: bool,
     problem: Option<Malformed>,
@@ -43,12 +45,22 @@ pub(super) fn segment(bytes: &Bytes) -> Anatomy {
 
 /// Takes bytes apart that are batches back to back.
 pub(super) fn batches(bytes: &Bytes) -> Anatomy {
-    survey(bytes, 0..bytes.len() as u64)
+    let mut anatomy = survey(bytes, 0..bytes.len() as u64);
+    // Only the batch before it tells where a row of zeros begins: its own bytes may end with some.
+    let end = anatomy.batches().map(|batch| batch.end()).last().unwrap_or(0);
+    let rest = usize::try_from(end).ok().and_then(|end| bytes.get(end..)).unwrap_or_default();
+    if !rest.is_empty() && rest.iter().all(|byte| *byte == 0) {
+        anatomy.zeros = Some(end..anatomy.body.end);
+        anatomy.body.end = end;
+        anatomy.problem = None;
+    }
+    anatomy
 }
 
 fn survey(bytes: &Bytes, body: Range<u64>) -> Anatomy {
     let bytes = bytes.clone();
-    let mut anatomy = Anatomy { header: None, footer: None, bytes, body, count: 0, crcs_hold: true, problem: None };
+    let mut anatomy =
+        Anatomy { header: None, footer: None, bytes, body, zeros: None, count: 0, crcs_hold: true, problem: None };
     for found in anatomy.walk() {
         match found {
             Ok(found) => {
@@ -121,6 +133,9 @@ impl Anatomy {
         if let Some(footer) = &self.footer {
             object.member("footer", &json!(footer.json()))?;
         }
+        if let Some(zeros) = &self.zeros {
+            object.member("zeros_at_the_end", &json!(zeros.end.saturating_sub(zeros.start)))?;
+        }
         object.member("problem", &json!(self.problem.as_ref().map(ToString::to_string)))
     }
 
@@ -144,6 +159,10 @@ impl Anatomy {
         }
         if let Some(footer) = &self.footer {
             footer.print(out)?;
+        }
+        if let Some(zeros) = &self.zeros {
+            let count = zeros.end.saturating_sub(zeros.start);
+            out.line(&format!("{count} zeros from byte {} to the end: a preallocated file", zeros.start))?;
         }
         if let Some(problem) = &self.problem {
             out.line(&format!("problem: {problem}"))?;
