@@ -253,8 +253,8 @@ int32_t kfs_error_code(const kfs_error *error);
 // The name of its code, such as "not found"; "ok" for NULL. Lives for ever.
 const char *kfs_error_name(const kfs_error *error);
 
-// One line for people: what was found and expected, the object and position, the offsets. "" for
-// NULL.
+// One line for people: what was found and expected, the object and position, the offsets, and all
+// that caused it. "" for NULL.
 const char *kfs_error_message(const kfs_error *error);
 
 // What to do about it, when that is more than the code says; else NULL.

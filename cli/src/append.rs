@@ -39,8 +39,6 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
     let writer = context.within(partition.writer(args.writer_options())).await??;
     let mut job = Job {
         context,
-        // The store is quiet until a flush is due.
-        patience: context.patience().map(|limit| limit.saturating_add(args.flush_interval())),
         writer,
         tally: Arc::new(Tally::default()),
         reporter: args.report.then(Reporter::start),
@@ -61,7 +59,6 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
 
 struct Job<'a> {
     context: &'a Context,
-    patience: Option<Duration>,
     writer: Writer,
     tally: Arc<Tally>,
     reporter: Option<Reporter>,
@@ -281,17 +278,20 @@ impl Job<'_> {
         }
     }
 
-    /// Waits until appends are pending and none has settled for as long as patience lasts.
+    /// Waits until a flush has been on its way for as long as patience lasts.
     fn stalled(&self) -> impl Future<Output = Error> + 'static {
-        let (patience, tally, clock) = (self.patience, self.tally.clone(), self.context.runtime().clock().clone());
+        let (patience, writer) = (self.context.patience(), self.writer.clone());
+        let clock = self.context.runtime().clock().clone();
         async move {
             let Some(limit) = patience else { return std::future::pending().await };
             loop {
-                let before = tally.settled_while_pending();
-                clock.sleep(limit).await;
-                if before.is_some() && tally.settled_while_pending() == before {
-                    return no_progress(limit);
+                // A flush that begins meanwhile is met when it has lasted for no longer than that.
+                let status = writer.status();
+                let lasting = status.flushing_for.unwrap_or_default();
+                if lasting >= limit {
+                    return no_progress(limit, status.trouble);
                 }
+                clock.sleep(limit.saturating_sub(lasting)).await;
             }
         }
     }

@@ -1,14 +1,19 @@
 //! What every subcommand needs: the runtime, the bucket, the time-out.
 
 use std::future::Future;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use kfs_core::format::Namespace;
 use kfs_core::runtime::Runtime;
-use kfs_core::{Bucket, BucketOptions, Error, ErrorKind};
+use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
 
 use crate::args::Common;
 use crate::failure::{Outcome, usage};
+use crate::notices;
+
+/// How often is looked whether bytes came in.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The surroundings of a run.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(crate) struct Context {
     common: Common,
     tokio: tokio::runtime::Runtime,
     runtime: Runtime,
+    /// The bucket that was opened, to ask it why nothing comes.
+    bucket: OnceLock<Bucket>,
 }
 
 impl Context {
@@ -24,7 +31,8 @@ impl Context {
             Error::new(ErrorKind::Unavailable, "the runtime's threads could not be started").with_source(e)
         })?;
         let runtime = Runtime::tokio(tokio.handle().clone());
-        Ok(Context { common, tokio, runtime })
+        tokio.block_on(async { outlive_file_size_limits() });
+        Ok(Context { common, tokio, runtime, bucket: OnceLock::new() })
     }
 
     /// Runs a subcommand on this thread; what it prints may block.
@@ -59,7 +67,10 @@ impl Context {
             return Err(usage("no bucket is given", "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs"));
         };
         let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone());
-        Ok(Bucket::open_with(url, options)?)
+        let bucket = Bucket::open_with(url, options)?;
+        notices::watch(&self.runtime, &bucket);
+        let _ = self.bucket.set(bucket.clone());
+        Ok(bucket)
     }
 
     /// How long no progress is borne; `None`: for ever.
@@ -72,30 +83,54 @@ impl Context {
         let Some(limit) = self.patience() else { return Ok(work.await) };
         match self.runtime.timeout(limit, work).await {
             Some(value) => Ok(value),
-            None => Err(no_progress(limit).into()),
+            None => Err(self.no_progress(limit).into()),
         }
+    }
+
+    fn no_progress(&self, limit: Duration) -> Error {
+        no_progress(limit, self.bucket.get().and_then(Bucket::trouble))
     }
 
     /// The same for work of many requests: it may take its time as long as bytes come in.
     pub(crate) async fn within_moving<T>(&self, bucket: &Bucket, work: impl Future<Output = T>) -> Outcome<T> {
         let Some(limit) = self.patience() else { return Ok(work.await) };
+        let clock = self.runtime.clock();
+        let (mut before, mut since) = (bucket.requests().bytes_in, clock.elapsed());
         tokio::pin!(work);
         loop {
-            let before = bucket.requests().bytes_in;
-            if let Some(value) = self.runtime.timeout(limit, &mut work).await {
+            let left = limit.saturating_sub(clock.elapsed().saturating_sub(since));
+            if let Some(value) = self.runtime.timeout(left.min(LOOK_EVERY), &mut work).await {
                 return Ok(value);
             }
-            if bucket.requests().bytes_in == before {
-                return Err(no_progress(limit).into());
+            let now = bucket.requests().bytes_in;
+            if now != before {
+                (before, since) = (now, clock.elapsed());
+            } else if clock.elapsed().saturating_sub(since) >= limit {
+                return Err(self.no_progress(limit).into());
             }
         }
     }
 }
 
-/// The error of a store that does not answer.
-pub(crate) fn no_progress(limit: Duration) -> Error {
-    Error::new(ErrorKind::TimedOut, format!("the store made no progress for {limit:?}"))
-        .with_hint("is it there, and are its address and credentials right? --timeout waits longer, 0 for ever")
+/// The error of a store that made no progress, with what it was asked for in vain.
+pub(crate) fn no_progress(limit: Duration, trouble: Option<Trouble>) -> Error {
+    let error = Error::new(ErrorKind::TimedOut, format!("the store made no progress for {limit:?}"))
+        .with_hint("is it there, and are its address and credentials right? --timeout waits longer, 0 for ever");
+    match trouble {
+        Some(trouble) => trouble.explain(error),
+        None => error,
+    }
+}
+
+/// A write beyond the limit of a file's size (`ulimit -f`) raises a signal that kills in silence. With
+/// a handler of ours in place the write fails instead, and its error is told.
+fn outlive_file_size_limits() {
+    #[cfg(unix)]
+    {
+        /// The same number on all systems but a few for MIPS.
+        const SIGXFSZ: i32 = 25;
+        let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIGXFSZ));
+    }
 }
 
 /// Runs what blocks, on a thread that nobody waits for.

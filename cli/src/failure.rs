@@ -81,7 +81,7 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
             6
         }
         Err(Failure::Error(error)) => {
-            output::complain(&one_line(&error), error.hint().unwrap_or_else(|| hint(error.kind())));
+            output::complain(&format!("{error:#}"), error.hint().unwrap_or_else(|| hint(error.kind())));
             exit_code(&error)
         }
     })
@@ -114,19 +114,4 @@ fn hint(kind: ErrorKind) -> &'static str {
         ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Full => "try again; --timeout waits longer",
         _ => "please report this",
     }
-}
-
-/// The error with the cause beneath it, on one line.
-fn one_line(error: &Error) -> String {
-    /// Beyond this a cause is a server's page of HTML rather than a reason.
-    const LONGEST_CAUSE: usize = 300;
-    let mut text = error.to_string();
-    if let Some(cause) = std::error::Error::source(error) {
-        let cause: String = cause.to_string().chars().take(LONGEST_CAUSE).collect();
-        if !text.contains(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -27,6 +27,7 @@ mod input;
 mod inspect;
 mod jsonl;
 mod ls;
+mod notices;
 mod output;
 mod repair;
 mod segment_file;

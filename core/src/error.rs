@@ -1,5 +1,7 @@
 //! The one error of the crate.
 
+pub(crate) mod causes;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -79,8 +81,9 @@ pub enum Stored {
 
 /// An error with its place: which object, where in it, and what to do.
 ///
-/// Cloning is cheap; all waiters of a failed flush get the same error. No message holds a
-/// credential. Text from outside (a server's words, names, keys) is escaped in all its parts, so that it can be
+/// `{}` prints the error alone, `{:#}` prints it with all its causes on one line: for logs and
+/// messages. Cloning is cheap; all waiters of a failed flush get the same error. No message holds
+/// a credential. Text from outside (a server's words, names, keys) is escaped in all its parts, so that it can be
 /// printed as it is: see [`printable`].
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
@@ -254,6 +257,17 @@ impl Error {
         self.edit(|e| e.stored = Some(stored))
     }
 
+    /// Adds the failure that led to this one: as its source, at the end of its message, and with its
+    /// hint, which helps more than what this one would say.
+    #[must_use]
+    pub fn because_of(self, cause: Error) -> Self {
+        self.edit(|e| {
+            e.message = format!("{}: {cause:#}", e.message);
+            e.hint = cause.hint().map(str::to_owned).or(e.hint.take());
+            e.source = Some(Arc::new(cause));
+        })
+    }
+
     /// Adds the cause. One whose text, or that of a cause beneath it, would reach a terminal raw is kept as
     /// escaped text only.
     #[must_use]
@@ -300,6 +314,9 @@ impl std::error::Error for EscapedCause {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            return f.write_str(&causes::line(self));
+        }
         let e = &*self.0;
         write!(f, "{}: {}", e.kind.name(), e.message)?;
         if let Some(key) = &e.key {
@@ -332,12 +349,9 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error({self}")?;
+        write!(f, "Error({self:#}")?;
         if let Some(hint) = self.hint() {
             write!(f, "; hint: {hint}")?;
-        }
-        if let Some(source) = &self.0.source {
-            write!(f, "; cause: {source}")?;
         }
         write!(f, ")")
     }

@@ -103,8 +103,8 @@ pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
 pub use log::verify::{
     Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
 };
-pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions};
-pub use log::{Bucket, BucketOptions, Marks, Partition, Watch};
+pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus};
+pub use log::{Bucket, BucketOptions, Marks, Partition, Trouble, Watch};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use mutant::Mutant;

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// How long work goes on whose caller is gone.
+const UNWANTED: Duration = Duration::from_secs(30);
+
 /// A boxed future that owns what it needs.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 
@@ -108,6 +111,29 @@ impl Runtime {
         let (send, receive) = tokio::sync::oneshot::channel();
         self.spawn(async move {
             let _ = send.send(work.await);
+        });
+        Running(receive)
+    }
+
+    /// Like [`run`](Self::run), for work that is of use to its caller alone, and may never end while the
+    /// store is away. After that future was dropped the work goes on for 30 s at most: what it brings may
+    /// be held for who asks next.
+    pub fn ask<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Running<T> {
+        let (mut send, receive) = tokio::sync::oneshot::channel();
+        let clock = self.clock.clone();
+        self.spawn(async move {
+            let unwanted = async {
+                send.closed().await;
+                clock.sleep(UNWANTED).await;
+            };
+            let result = {
+                futures_util::pin_mut!(work, unwanted);
+                match futures_util::future::select(work, unwanted).await {
+                    futures_util::future::Either::Left((result, _)) => result,
+                    futures_util::future::Either::Right(_) => return,
+                }
+            };
+            let _ = send.send(result);
         });
         Running(receive)
     }

@@ -69,7 +69,7 @@ pub struct kfs_error {
 impl kfs_error {
     pub(crate) fn new(error: Error) -> Self {
         kfs_error {
-            message: c_string(&error.to_string()),
+            message: c_string(&format!("{error:#}")),
             hint: error.hint().map(c_string),
             key: error.key().map(c_string),
             winner: error.winner().map(c_string),
@@ -127,8 +127,8 @@ pub unsafe extern "C" fn kfs_error_name(error: *const kfs_error) -> *const c_cha
     unsafe { of(error, c"ok", |e| name(e.error.kind())) }.as_ptr()
 }
 
-/// One line for people: what was found and expected, the object and position, the offsets. "" for
-/// NULL.
+/// One line for people: what was found and expected, the object and position, the offsets, and all
+/// that caused it. "" for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_error_message(error: *const kfs_error) -> *const c_char {
     // SAFETY: the header's rules on handles.

@@ -15,8 +15,8 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let code = error.kind() as i32;
     let class = classes.get_item(code).or_else(|_| classes.get_item(ErrorKind::Internal as i32))?;
     let message = match error.hint() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
+        Some(hint) => format!("{error:#}; {hint}"),
+        None => format!("{error:#}"),
     };
     let exception = class.call1((message,))?;
     let stored = error.stored().map(|stored| if stored == Stored::Not { "not" } else { "perhaps" });

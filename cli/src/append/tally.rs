@@ -16,9 +16,7 @@ pub(super) struct Tally {
 
 #[derive(Debug, Default)]
 struct State {
-    pending: u64,
     pending_records: u64,
-    settled: u64,
     durable_offsets: u64,
     last_offset: Option<i64>,
     not_stored: u64,
@@ -33,17 +31,13 @@ impl Tally {
 
     /// An append of so many records is on its way.
     pub(super) fn enter(&self, records: u64) {
-        let mut state = self.lock();
-        state.pending += 1;
-        state.pending_records += records;
+        self.lock().pending_records += records;
     }
 
     /// It is durable, or failed.
     pub(super) fn settle(&self, records: u64, outcome: Result<Offsets, Error>) {
         let mut state = self.lock();
-        state.pending = state.pending.saturating_sub(1);
         state.pending_records = state.pending_records.saturating_sub(records);
-        state.settled += 1;
         match outcome {
             Ok(offsets) => {
                 state.durable_offsets += offsets.last.abs_diff(offsets.base) + 1;
@@ -59,12 +53,6 @@ impl Tally {
                 self.failed.notify_waiters();
             }
         }
-    }
-
-    /// How many appends settled so far, if some are pending.
-    pub(super) fn settled_while_pending(&self) -> Option<u64> {
-        let state = self.lock();
-        (state.pending > 0).then_some(state.settled)
     }
 
     pub(super) fn first_error(&self) -> Option<Error> {

@@ -147,10 +147,6 @@ impl AppendArgs {
         }
     }
 
-    pub(crate) fn flush_interval(&self) -> Duration {
-        self.flush_interval
-    }
-
     /// One partition gets half of it: one segment in flight, and one that gathers.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.buffer_bytes.unwrap_or_else(|| self.flush_bytes.saturating_mul(4).max(32 << 20))

@@ -82,7 +82,7 @@ impl Bucket {
     /// # Errors
     /// What the store answers; timed out.
     pub fn topics(&self, wait: &Wait) -> Result<Vec<Topic>> {
-        wait.on(self.0.topics())
+        wait.on(self.0.topics()).map_err(|error| self.0.explain(error))
     }
 
     /// Partitions of a topic, by number.
@@ -90,7 +90,7 @@ impl Bucket {
     /// # Errors
     /// What the store answers; timed out.
     pub fn partitions(&self, topic: &Topic, wait: &Wait) -> Result<Vec<PartitionId>> {
-        wait.on(self.0.partitions(topic))
+        wait.on(self.0.partitions(topic)).map_err(|error| self.0.explain(error))
     }
 
     /// Requests sent to the store so far.
@@ -144,7 +144,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::writer`](crate::Partition::writer); timed out.
     pub fn writer(&self, options: WriterOptions, wait: &Wait) -> Result<Writer> {
-        wait.on(self.0.writer(options)).map(Writer::new)
+        wait.on_log(self.0.state(), self.0.writer(options)).map(Writer::new)
     }
 
     /// A reader. Asks nothing of the store.
@@ -157,7 +157,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::refresh`](crate::Partition::refresh); timed out.
     pub fn refresh(&self, wait: &Wait) -> Result<Marks> {
-        wait.on(self.0.refresh())
+        wait.on_log(self.0.state(), self.0.refresh())
     }
 
     /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none.
@@ -165,7 +165,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::offset_for_timestamp`](crate::Partition::offset_for_timestamp); timed out.
     pub fn offset_for_timestamp(&self, timestamp_ms: i64, wait: &Wait) -> Result<Option<TimedOffset>> {
-        wait.on(self.0.offset_for_timestamp(timestamp_ms))
+        wait.on_log(self.0.state(), self.0.offset_for_timestamp(timestamp_ms))
     }
 
     /// The first record that has the greatest timestamp of the log; `None` when there is no record.
@@ -173,7 +173,7 @@ impl Partition {
     /// # Errors
     /// As [`Partition::max_timestamp`](crate::Partition::max_timestamp); timed out.
     pub fn max_timestamp(&self, wait: &Wait) -> Result<Option<TimedOffset>> {
-        wait.on(self.0.max_timestamp())
+        wait.on_log(self.0.state(), self.0.max_timestamp())
     }
 
     /// Creates the log without an append.
@@ -181,6 +181,6 @@ impl Partition {
     /// # Errors
     /// As [`Partition::create`](crate::Partition::create); timed out.
     pub fn create(&self, start_offset: i64, wait: &Wait) -> Result<()> {
-        wait.on(self.0.create(start_offset))
+        wait.on_log(self.0.state(), self.0.create(start_offset))
     }
 }

@@ -27,7 +27,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::fetch`](crate::Reader::fetch); timed out.
     pub fn fetch(&self, offset: i64, max_bytes: usize, wait: &Wait) -> Result<Fetch> {
-        wait.on(self.0.fetch(offset, max_bytes))
+        wait.on_log(self.0.state(), self.0.fetch(offset, max_bytes))
     }
 
     /// Like [`fetch`](Self::fetch), with options.
@@ -35,7 +35,7 @@ impl Reader {
     /// # Errors
     /// As [`fetch`](Self::fetch).
     pub fn fetch_with(&self, offset: i64, options: FetchOptions, wait: &Wait) -> Result<Fetch> {
-        wait.on(self.0.fetch_with(offset, options))
+        wait.on_log(self.0.state(), self.0.fetch_with(offset, options))
     }
 
     /// The batches from the one that holds `from` on, to the log's end as it is when it is reached.
@@ -85,7 +85,7 @@ macro_rules! streams {
                 // Not an iterator: it takes a wait, and goes on after an error and after the end.
                 #[allow(clippy::should_implement_trait)]
                 pub fn next(&mut self, wait: &Wait) -> Result<Option<$item>> {
-                    wait.on(self.0.next())
+                    wait.on_log(&self.0.state().clone(), self.0.next())
                 }
 
                 /// The next offset that may come.

@@ -37,7 +37,7 @@ impl Segments {
     /// # Errors
     /// As the async call; timed out.
     pub fn next_page(&mut self, wait: &Wait) -> Result<Option<Vec<SegmentInfo>>> {
-        wait.on(self.0.next_page())
+        wait.on_log(&self.0.state().clone(), self.0.next_page())
     }
 
     /// All that is left, at once.
@@ -45,7 +45,7 @@ impl Segments {
     /// # Errors
     /// As the async call; timed out.
     pub fn all(self, wait: &Wait) -> Result<Vec<SegmentInfo>> {
-        wait.on(self.0.all())
+        wait.on_log(&self.0.state().clone(), self.0.all())
     }
 }
 
@@ -65,7 +65,7 @@ impl SegmentHandle {
     /// # Errors
     /// As the async call; timed out.
     pub fn read(&self, wait: &Wait) -> Result<Segment> {
-        wait.on(self.0.read())
+        wait.on_log(self.0.state(), self.0.read())
     }
 
     /// Its bytes as they are, unchecked.
@@ -73,7 +73,7 @@ impl SegmentHandle {
     /// # Errors
     /// As the async call; timed out.
     pub fn bytes(&self, wait: &Wait) -> Result<Bytes> {
-        wait.on(self.0.bytes())
+        wait.on_log(self.0.state(), self.0.bytes())
     }
 
     /// Who wrote it, by its metadata.
@@ -81,7 +81,7 @@ impl SegmentHandle {
     /// # Errors
     /// As the async call; timed out.
     pub fn identity(&self, wait: &Wait) -> Result<Identity> {
-        wait.on(self.0.identity())
+        wait.on_log(self.0.state(), self.0.identity())
     }
 
     /// Its sparse index as stored; `None` when there is none.
@@ -89,7 +89,7 @@ impl SegmentHandle {
     /// # Errors
     /// As the async call; timed out.
     pub fn index(&self, wait: &Wait) -> Result<Option<SparseIndex>> {
-        wait.on(self.0.index())
+        wait.on_log(self.0.state(), self.0.index())
     }
 
     /// Its time index as stored; `None` when there is none.
@@ -97,6 +97,6 @@ impl SegmentHandle {
     /// # Errors
     /// As the async call; timed out.
     pub fn time_index(&self, wait: &Wait) -> Result<Option<TimeIndex>> {
-        wait.on(self.0.time_index())
+        wait.on_log(self.0.state(), self.0.time_index())
     }
 }

@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use super::{Append, Bucket, Cancel, Partition, Reader, Wait, Watch, Writer};
 use crate::error::{ErrorKind, Stored};
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
-use crate::testing::{Action, FaultStore, Op};
+use crate::testing::{Action, Failure, FaultStore, Op};
 use crate::{BucketOptions, FetchOptions, ReaderOptions, WriterOptions};
 
 fn soon() -> Wait {
@@ -276,4 +276,29 @@ fn a_callback_that_would_wait_is_refused_and_one_that_appends_is_not() {
     let (next, refused) = received.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(refused, Err(ErrorKind::InvalidInput));
     assert_eq!(next.durable(&soon()).unwrap().base, 1);
+}
+
+#[test]
+fn a_wait_that_ends_in_vain_says_why() {
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let bucket = Bucket::from_object_store(faults.clone(), BucketOptions::default()).unwrap();
+    let partition = bucket.partition("t", 0).unwrap();
+    let writer = partition.writer(WriterOptions::default(), &soon()).unwrap();
+    faults.set_down(Some(Failure::PermissionDenied));
+    let append = writer.append(batch(1), &soon()).unwrap();
+    let short = Wait::at_most(Duration::from_millis(300));
+    let stored = Some(Stored::Perhaps);
+    for error in [append.durable(&short).unwrap_err(), writer.flush(&short).unwrap_err()] {
+        assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, stored));
+        assert!(error.to_string().contains("injected: PermissionDenied"), "{error}");
+    }
+    faults.set_down(Some(Failure::Unavailable));
+    let reader = bucket.partition("v", 0).unwrap().reader(ReaderOptions::default());
+    let opened = bucket.partition("u", 0).unwrap().writer(WriterOptions::default(), &short).unwrap_err();
+    for error in [reader.fetch(0, 1, &short).unwrap_err(), bucket.topics(&short).unwrap_err(), opened] {
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert!(error.to_string().contains("injected: Unavailable"), "{error}");
+    }
+    faults.set_down(None);
+    append.durable(&soon()).unwrap();
 }

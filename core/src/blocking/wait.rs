@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::callback::{in_callback, would_deadlock};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::PartitionState;
 use crate::runtime::{Clock, SystemClock};
 
 /// When a wait ends though the work has not: after a time, by a [`Cancel`], by whichever comes
@@ -119,6 +120,11 @@ impl Wait {
                 check_at = Some(from_now(check.every));
             }
         }
+    }
+
+    /// The same for what asks the store on behalf of a partition: a wait that ended in vain says why.
+    pub(super) fn on_log<T>(&self, state: &PartitionState, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.on(work).map_err(|error| state.explain(error))
     }
 
     fn timed_out(&self) -> Error {

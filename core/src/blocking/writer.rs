@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{NewRecord, PartitionId};
-use crate::log::writer::{Admission, Offsets, WriterOptions};
+use crate::log::PartitionState;
+use crate::log::writer::{Admission, Offsets, WriterOptions, WriterStatus};
 
 /// A [`Writer`](crate::Writer) for threads that wait. Cheap to clone; all clones append to the same
 /// buffer. Close it with [`close`](Self::close): dropping the last clone flushes too, but nobody
@@ -38,6 +39,11 @@ impl Writer {
         self.0.failure()
     }
 
+    /// What it is doing now, what is buffered, and why a flush waits if one does.
+    pub fn status(&self) -> WriterStatus {
+        self.0.status()
+    }
+
     /// Appends record batches (magic 2), one or several back to back, as one. Waits for room in the
     /// buffer only; [`Append::durable`] waits for the rest.
     ///
@@ -45,7 +51,7 @@ impl Writer {
     /// As [`Writer::append`](crate::Writer::append); timed out when there was no room in time, and
     /// nothing was appended.
     pub fn append(&self, record_batches: impl Into<Bytes>, wait: &Wait) -> Result<Append> {
-        admitted(self.0.append(record_batches), wait)
+        admitted(self.0.state(), self.0.append(record_batches), wait)
     }
 
     /// Like [`append`](Self::append), but never waits.
@@ -62,7 +68,7 @@ impl Writer {
     /// As [`Writer::append_records`](crate::Writer::append_records); timed out when there was no room
     /// in time, and nothing was appended.
     pub fn append_records(&self, records: &[NewRecord<'_>], wait: &Wait) -> Result<Append> {
-        admitted(self.0.append_records(records), wait)
+        admitted(self.0.state(), self.0.append_records(records), wait)
     }
 
     /// Like [`append_records`](Self::append_records), but never waits.
@@ -78,7 +84,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::claim`](crate::Writer::claim); timed out, perhaps stored.
     pub fn claim(&self, wait: &Wait) -> Result<Offsets> {
-        wait.on(self.0.claim()).map_err(perhaps_stored)
+        wait.on_log(self.0.state(), self.0.claim()).map_err(perhaps_stored)
     }
 
     /// Flushes what is buffered now and waits until it is durable.
@@ -86,7 +92,7 @@ impl Writer {
     /// # Errors
     /// Why the last of it is not durable; timed out, perhaps stored.
     pub fn flush(&self, wait: &Wait) -> Result<()> {
-        wait.on(self.0.flush()).map_err(perhaps_stored)
+        wait.on_log(self.0.state(), self.0.flush()).map_err(perhaps_stored)
     }
 
     /// Takes no more appends, flushes what is buffered and ends the writer. At the limit of `wait`
@@ -126,7 +132,7 @@ impl Append {
     /// As [`Append::durable`](crate::Append::durable); timed out, perhaps stored: it may still
     /// become durable, and may be waited for again.
     pub fn durable(&self, wait: &Wait) -> Result<Offsets> {
-        wait.on(self.0.durable()).map_err(perhaps_stored)
+        wait.on_log(self.0.state(), self.0.durable()).map_err(perhaps_stored)
     }
 
     /// Calls back once when it is settled, as [`Append::on_settled`](crate::Append::on_settled). A wait of
@@ -136,8 +142,8 @@ impl Append {
     }
 }
 
-fn admitted(mut admission: Admission, wait: &Wait) -> Result<Append> {
-    let result = match wait.on(&mut admission) {
+fn admitted(state: &PartitionState, mut admission: Admission, wait: &Wait) -> Result<Append> {
+    let result = match wait.on_log(state, &mut admission) {
         // It may have got in just now.
         Err(ended) if ended.stored().is_none() => {
             admission.take_back().unwrap_or_else(|| Err(ended.with_stored(Stored::Not)))

@@ -12,6 +12,7 @@ use super::catalog::CatalogRoom;
 use super::partition::{Partition, PartitionState};
 use super::reader::blocks::Blocks;
 use super::reader::indexes::Indexes;
+use super::retry::{Retries, Trouble, patiently};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::format::{Namespace, PartitionId, Topic};
@@ -105,15 +106,23 @@ pub(crate) struct BucketInner {
     /// The process that opened it; no other may write with it.
     pub(crate) fork: ForkGuard,
     partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
+    /// What is asked of the store now on behalf of no partition.
+    retries: Retries,
 }
 
 impl BucketInner {
+    async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
+        patiently(&self.retries, &self.runtime, "listing", || self.store.list_dirs(prefix)).await
+    }
+
+    fn states(&self) -> Vec<Arc<PartitionState>> {
+        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.values().filter_map(Weak::upgrade).collect()
+    }
+
     /// Makes room where catalogs hold more than they should: those that grew longest ago give first.
     pub(crate) fn shed_catalogs(&self) {
-        let states: Vec<_> = {
-            let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-            partitions.values().filter_map(Weak::upgrade).collect()
-        };
+        let states = self.states();
         let mut spare: Vec<_> =
             states.iter().filter_map(|s| Some((s.with_catalog(|catalog| catalog.spare())?, s))).collect();
         spare.sort_unstable_by_key(|(used, _)| *used);
@@ -180,6 +189,7 @@ impl Bucket {
             options,
             fork: ForkGuard::here(),
             partitions: Mutex::default(),
+            retries: Retries::default(),
         })))
     }
 
@@ -226,6 +236,23 @@ impl Bucket {
         self.0.store.requests()
     }
 
+    /// What the bucket waits for in vain: of all that is asked of the store now, what has failed for
+    /// longest, or has had no answer for a second and more. `None` while all is well. It looks at every
+    /// partition that is in use, so ask now and then, not at every append.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let now = self.0.runtime.clock().elapsed();
+        let of_partitions = self.0.states().into_iter().filter_map(|state| state.retries.worst(now));
+        of_partitions.chain(self.0.retries.worst(now)).max_by_key(|trouble| (trouble.error.is_some(), trouble.lasting))
+    }
+
+    /// Adds to the error of a wait for topics or partitions that has ended in vain why it did.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.0.retries.worst(self.0.runtime.clock().elapsed()) {
+            Some(trouble) if error.kind() == ErrorKind::TimedOut => trouble.explain(error),
+            _ => error,
+        }
+    }
+
     /// Bytes of appends that are buffered or in flight now.
     pub fn buffered_bytes(&self) -> usize {
         self.0.budget.used()
@@ -237,10 +264,7 @@ impl Bucket {
     /// # Errors
     /// Timed out, naming the partitions whose appends are not all durable; or the first failure.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let states: Vec<_> = {
-            let partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-            partitions.values().filter_map(Weak::upgrade).collect()
-        };
+        let states = self.0.states();
         let closing: Vec<_> = states
             .iter()
             .flat_map(|s| s.live_writers())
@@ -265,8 +289,8 @@ impl Bucket {
         let inner = self.0.clone();
         self.0
             .runtime
-            .run(async move {
-                let names = inner.store.list_dirs(&format!("{}/", inner.options.namespace)).await?;
+            .ask(async move {
+                let names = inner.list_dirs(&format!("{}/", inner.options.namespace)).await?;
                 // A bucket holds foreign objects too: what can't be a topic is not one.
                 Ok(names.iter().filter_map(|name| Topic::new(name).ok()).collect())
             })
@@ -281,9 +305,9 @@ impl Bucket {
         let (inner, topic) = (self.0.clone(), topic.clone());
         self.0
             .runtime
-            .run(async move {
+            .ask(async move {
                 let namespace = &inner.options.namespace;
-                let names = inner.store.list_dirs(&format!("{namespace}/{topic}/")).await?;
+                let names = inner.list_dirs(&format!("{namespace}/{topic}/")).await?;
                 let mut numbers: Vec<i32> = names
                     .iter()
                     .filter_map(|name| name.parse().ok().filter(|n: &i32| n.to_string() == *name))

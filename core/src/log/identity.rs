@@ -13,7 +13,7 @@ use crate::store::{ReadRange, Version};
 /// Not found; corrupt; what the store answers.
 pub(crate) async fn read_log_json(state: &PartitionState) -> Result<(LogIdentity, Version)> {
     let key = state.id.log_json_key();
-    let fetched = state.store().get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await?;
+    let fetched = state.get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await?;
     let identity = LogIdentity::parse(&fetched.bytes).map_err(|e| e.into_error(&key))?;
     Ok((identity, fetched.info.version))
 }

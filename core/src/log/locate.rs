@@ -108,7 +108,7 @@ impl<'a> Look<'a> {
 
     /// Lists the segments above base `after` (-1: from the log's start) up to a page's end.
     async fn page(&mut self, after: i64) -> Result<Page> {
-        let (store, id) = (self.state.store(), &self.state.id);
+        let id = &self.state.id;
         let prefix = id.prefix();
         // No name of a segment sorts after this one.
         let last_key = id.segment_key(i64::MAX);
@@ -120,7 +120,7 @@ impl<'a> Look<'a> {
         let mut foretold = -1;
         let mut log_json = None;
         while page.segments.is_empty() && !page.to_end {
-            let listed = store.list_page(&prefix, Some(&from), PAGE_KEYS).await?;
+            let listed = self.state.list_page(&prefix, Some(&from), PAGE_KEYS).await?;
             self.spent = self.spent.saturating_add(1);
             page.to_end = listed.complete;
             if let Some(last) = listed.objects.last() {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::bucket::BucketInner;
 use super::catalog::Catalog;
 use super::marks::{Marks, MarksCell};
+use super::retry::Retries;
 use super::writer::{Writer, WriterCore, WriterOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
@@ -25,6 +26,8 @@ pub(crate) struct PartitionState {
     pub(crate) marks: MarksCell,
     /// How many logs this partition was seen to hold, one after the other.
     generation: AtomicU64,
+    /// What is asked of the store for it now.
+    pub(crate) retries: Retries,
     writers: Mutex<Writers>,
 }
 
@@ -44,6 +47,7 @@ impl PartitionState {
             catalog,
             marks: MarksCell::default(),
             generation: AtomicU64::new(0),
+            retries: Retries::default(),
             writers: Mutex::default(),
         }
     }
@@ -172,7 +176,7 @@ impl Partition {
     /// corrupt when the newest segment is not whole; fenced when it holds a higher leader epoch.
     pub async fn writer(&self, options: WriterOptions) -> Result<Writer> {
         let state = self.0.clone();
-        self.0.runtime().run(super::writer::open(state, options)).await
+        self.0.runtime().ask(super::writer::open(state, options)).await
     }
 
     /// Creates the log without an append: `log.json` with its start offset. When it exists already,
@@ -183,7 +187,7 @@ impl Partition {
     /// range; what the store answers.
     pub async fn create(&self, start_offset: i64) -> Result<()> {
         let state = self.0.clone();
-        self.0.runtime().run(async move { super::writer::create(&state, start_offset).await }).await
+        self.0.runtime().ask(async move { super::writer::create(&state, start_offset).await }).await
     }
 }
 

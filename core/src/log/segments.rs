@@ -84,6 +84,11 @@ impl Partition {
 }
 
 impl Segments {
+    /// Where what it asks of the store can be seen.
+    pub(crate) fn state(&self) -> &Arc<PartitionState> {
+        &self.state
+    }
+
     /// The next page; `None` when there are no more. One LIST a page; the first takes what locating
     /// takes, and the newest segment one GET of its footer.
     ///
@@ -97,7 +102,7 @@ impl Segments {
                 .state
                 .clone()
                 .runtime()
-                .run(async move {
+                .ask(async move {
                     let page = pager.page().await?;
                     Ok((pager, page))
                 })
@@ -117,7 +122,7 @@ impl Segments {
             Some(after) => after,
             None => self.start().await?,
         };
-        let listed = self.state.store().list_page(&prefix, Some(&after), PAGE_KEYS).await?;
+        let listed = self.state.list_page(&prefix, Some(&after), PAGE_KEYS).await?;
         let last_key = listed.objects.last().map(|object| object.key.clone()).unwrap_or(after);
         let ends = listed.complete || last_key > id.segment_key(i64::MAX);
         self.after = Some(last_key);
@@ -224,6 +229,11 @@ pub struct SegmentHandle {
 }
 
 impl SegmentHandle {
+    /// Where what it asks of the store can be seen.
+    pub(crate) fn state(&self) -> &PartitionState {
+        &self.state
+    }
+
     /// Its first offset, as the key says.
     pub fn base(&self) -> i64 {
         self.base
@@ -262,7 +272,7 @@ impl SegmentHandle {
     pub async fn identity(&self) -> Result<Identity> {
         let (state, key) = (self.state.clone(), self.key());
         let runtime = state.runtime().clone();
-        runtime.run(async move { Ok(state.store().get(&key, ReadRange::Range(0..1), None).await?.identity) }).await
+        runtime.ask(async move { Ok(state.get(&key, ReadRange::Range(0..1), None).await?.identity) }).await
     }
 
     /// Reads its sparse index; `None` when there is none. It says where to look first, no more.
@@ -300,7 +310,7 @@ impl SegmentHandle {
             return Err(Error::new(ErrorKind::InvalidInput, format!("offset {} is negative", self.base)));
         }
         let state = self.state.clone();
-        self.state.runtime().run(async move { state.store().get(&key, ReadRange::AtMost(most), None).await }).await
+        self.state.runtime().ask(async move { state.get(&key, ReadRange::AtMost(most), None).await }).await
     }
 }
 

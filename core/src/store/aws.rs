@@ -20,9 +20,10 @@ use super::list::Lister;
 use super::{Kind, Store, StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often, and how long, a read is tried again.
-const READ_RETRIES: usize = 5;
-const READ_RETRY_TIME: Duration = Duration::from_secs(60);
+/// How often, and how long, the client tries a read again by itself. The log goes on from there, and is
+/// to see a failure soon.
+const READ_RETRIES: usize = 2;
+const READ_RETRY_TIME: Duration = Duration::from_secs(2);
 /// How long a read may go on without a byte.
 const READ_SILENCE: &str = "30s";
 /// As good as no time-out. object_store's own, 30 s, covers the whole body: too short for a large

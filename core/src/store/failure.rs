@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 
+use super::hint;
 use super::secrets::strip_by_pattern;
+use crate::error::causes::{self, chain};
 use crate::error::{Error, ErrorKind};
 
 /// How much of a store's own text a message holds, in characters.
@@ -30,7 +32,7 @@ pub struct SyncFailure {
 impl SyncFailure {
     /// The failed fsync among an error's causes.
     pub fn of(error: &Error) -> Option<&SyncFailure> {
-        chain(error).find_map(|cause| cause.downcast_ref::<SyncFailure>())
+        chain(Some(error)).find_map(|cause| cause.downcast_ref::<SyncFailure>())
     }
 }
 
@@ -95,12 +97,8 @@ impl Failure {
 
     /// The failure of ours in an error's chain of causes.
     pub(crate) fn find(error: &object_store::Error) -> Option<&Failure> {
-        chain(error).find_map(|cause| cause.downcast_ref::<Failure>())
+        chain(Some(error)).find_map(|cause| cause.downcast_ref::<Failure>())
     }
-}
-
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| (*error).source())
 }
 
 /// Maps an error of a request for `key`. `status` is the HTTP status, where it is known.
@@ -109,23 +107,31 @@ pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -
         let ours = failure.error.clone();
         return if ours.key().is_some() || key.is_empty() { ours } else { ours.with_key(key) };
     }
+    let said = error.to_string();
+    let code = code(&said);
+    let mapped = by_kind(error, key, status, code);
+    let mapped = match hint::of(error, code, status) {
+        Some(hint) if mapped.hint().is_none() => mapped.with_hint(hint),
+        _ => mapped,
+    };
+    if key.is_empty() { mapped } else { mapped.with_key(key) }
+}
+
+fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Option<&str>) -> Error {
     use object_store::Error as E;
     let text = text(error);
-    let mapped = match error {
-        E::NotFound { .. } => absent(error),
+    match error {
+        E::NotFound { .. } => absent(code),
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => denied(&text),
         E::Precondition { .. } | E::NotModified { .. } => changed(key),
         E::AlreadyExists { .. } => Error::new(ErrorKind::Conflict, "the object exists already"),
-        E::NotSupported { .. } | E::NotImplemented { .. } => {
-            Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}"))
-        }
+        E::NotSupported { .. } | E::NotImplemented { .. } => unsupported(&text),
         E::InvalidPath { .. } => Error::new(ErrorKind::InvalidInput, format!("not a usable key: {text}")),
         E::UnknownConfigurationKey { .. } => Error::new(ErrorKind::InvalidInput, text),
         #[cfg(feature = "aws")]
         E::JoinError { .. } => Error::new(ErrorKind::Internal, format!("a task of the store's client failed: {text}")),
-        _ => by_transport(error, status, &text),
-    };
-    if key.is_empty() { mapped } else { mapped.with_key(key) }
+        _ => by_transport(error, status, code, &text),
+    }
 }
 
 /// The object is there, and is not the version that was asked for.
@@ -133,8 +139,16 @@ pub(crate) fn changed(key: &str) -> Error {
     Error::new(ErrorKind::Conflict, "changed: the object is another version than the one asked for").with_key(key)
 }
 
-fn absent(error: &object_store::Error) -> Error {
-    match code(&error.to_string()) {
+/// A conflict as the answer to a PUT without a condition. S3 gives it while two requests for a key
+/// meet; nobody's object is in the way, so the request is sent again.
+pub(crate) fn met(error: &object_store::Error, key: &str) -> Error {
+    let text = text(error);
+    Error::new(ErrorKind::Unavailable, format!("the store answered a conflict to a PUT without a condition: {text}"))
+        .with_key(key)
+}
+
+fn absent(code: Option<&str>) -> Error {
+    match code {
         Some("NoSuchBucket") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
         _ => Error::new(ErrorKind::NotFound, "no such object"),
     }
@@ -142,33 +156,33 @@ fn absent(error: &object_store::Error) -> Error {
 
 fn denied(text: &str) -> Error {
     Error::new(ErrorKind::PermissionDenied, format!("the store refused the request: {text}"))
-        .with_hint("check the credentials, and what they are allowed to do in this bucket")
 }
 
-fn by_transport(error: &object_store::Error, status: Option<u16>, text: &str) -> Error {
-    match status {
-        Some(status @ (408 | 504)) => {
+fn unsupported(text: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}"))
+}
+
+fn by_transport(error: &object_store::Error, status: Option<u16>, code: Option<&str>, text: &str) -> Error {
+    match (status, code) {
+        (Some(status @ (408 | 504)), _) => {
             return Error::new(ErrorKind::TimedOut, format!("the store answered {status}: {text}"));
         }
         // Credentials that ran out are answered with 400 by S3.
-        Some(400)
-            if matches!(code(&error.to_string()), Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) =>
-        {
-            return Error::new(ErrorKind::PermissionDenied, format!("the store refused the credentials: {text}"))
-                .with_hint("renew the credentials");
+        (Some(400), Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
+            return Error::new(ErrorKind::PermissionDenied, format!("the store refused the credentials: {text}"));
         }
         // Where object_store has no path to say it of, as for listings.
-        Some(401 | 403) => return denied(text),
-        Some(404) => return absent(error),
-        Some(status @ (301 | 302 | 303 | 307 | 308)) => {
+        (Some(401 | 403), _) => return denied(text),
+        (Some(404), _) => return absent(code),
+        (Some(status @ (301 | 302 | 303 | 307 | 308)), _) => {
             let message = format!("the store answered {status}, a redirect, which is not followed: {text}");
             return Error::new(ErrorKind::InvalidInput, message).with_hint(
                 "name the bucket's own region (AWS_REGION) and the server's own address (AWS_ENDPOINT_URL): \
                  credentials are sent to no other",
             );
         }
-        Some(501) => return Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}")),
-        Some(status) if (400..500).contains(&status) && status != 429 => {
+        (Some(501), _) | (Some(400), Some("NotImplemented")) => return unsupported(text),
+        (Some(status), _) if (400..500).contains(&status) && status != 429 => {
             return Error::new(ErrorKind::InvalidInput, format!("the store answered {status}: {text}"));
         }
         _ => {}
@@ -180,7 +194,7 @@ fn by_transport(error: &object_store::Error, status: Option<u16>, text: &str) ->
 }
 
 fn timed_out(error: &object_store::Error) -> bool {
-    chain(error).any(|cause| {
+    chain(Some(error)).any(|cause| {
         #[cfg(feature = "aws")]
         if let Some(http) = cause.downcast_ref::<object_store::client::HttpError>() {
             return http.kind() == object_store::client::HttpErrorKind::Timeout;
@@ -193,7 +207,7 @@ fn timed_out(error: &object_store::Error) -> bool {
 pub(crate) fn never_sent(error: &object_store::Error) -> bool {
     #[cfg(feature = "aws")]
     {
-        chain(error).any(|cause| {
+        chain(Some(error)).any(|cause| {
             cause
                 .downcast_ref::<object_store::client::HttpError>()
                 .is_some_and(|http| http.kind() == object_store::client::HttpErrorKind::Connect)
@@ -219,14 +233,15 @@ pub(super) fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a 
 /// The store's own words, fit for a message. An XML answer is cut to its code and message, for S3
 /// repeats the string to sign and the signature in it; a URL loses user and query, where signed
 /// URLs carry theirs.
-pub(crate) fn text(error: &dyn StdError) -> String {
+pub(crate) fn text(error: &(dyn StdError + 'static)) -> String {
     let whole = error.to_string();
     let short = match code(&whole) {
         Some(code) => match between(&whole, "<Message>", "</Message>") {
-            Some(message) => format!("{code}: {message}"),
+            Some(message) => format!("{code}: {}", without_entities(message)),
             None => code.to_string(),
         },
-        None => whole,
+        // The outermost words are object_store's own, and say less than the kind of our error.
+        None => without_effort(&causes::line(error.source().unwrap_or(error))),
     };
     let mut words = String::new();
     for word in short.split_whitespace() {
@@ -235,11 +250,58 @@ pub(crate) fn text(error: &dyn StdError) -> String {
         }
         words.push_str(&without_secrets(word));
     }
-    let words = strip_by_pattern(&words);
-    match words.char_indices().nth(TEXT_LIMIT) {
-        Some((at, _)) => format!("{}...", words.get(..at).unwrap_or_default()),
-        None => words,
+    causes::bounded(strip_by_pattern(&words), TEXT_LIMIT)
+}
+
+/// Without what object_store says of its own tries: `Error performing GET URL in 3ms, after 2
+/// retries, ...  - REASON`. It differs from try to try, and the reason does not.
+fn without_effort(text: &str) -> String {
+    let effort = text.strip_prefix("Error performing ");
+    let request = effort.and_then(|rest| rest.split_once(" in "));
+    let reason = effort.and_then(|rest| rest.split_once(" - "));
+    match (request, reason) {
+        (Some((request, _)), Some((_, reason))) => format!("{request}: {reason}"),
+        _ => text.to_string(),
     }
+}
+
+/// Writes XML's named and numbered characters out.
+fn without_entities(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('&') {
+        plain.push_str(before);
+        match after.split_once(';').and_then(|(name, tail)| Some((entity(name)?, tail))) {
+            Some((character, tail)) => {
+                plain.push(character);
+                rest = tail;
+            }
+            None => {
+                plain.push('&');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
+}
+
+fn entity(name: &str) -> Option<char> {
+    Some(match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "apos" => '\'',
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let code = match number.strip_prefix(['x', 'X']) {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)?
+        }
+    })
 }
 
 fn without_secrets(word: &str) -> String {
@@ -281,6 +343,52 @@ mod tests {
         let shown = map(&error, "k", Some(403));
         assert_eq!(shown.kind(), ErrorKind::PermissionDenied);
         assert_eq!(shown.message(), "the store refused the request: SignatureDoesNotMatch: no match");
+    }
+
+    #[test]
+    fn entities_of_a_server_s_message_are_decoded() {
+        let body =
+            "<Code>Odd</Code><Message>&quot;a&#39;b&quot; &lt;&#x2d;&gt; c &amp; d &amp;lt; &nosuch; &</Message>";
+        assert_eq!(text(&generic(body)), "Odd: \"a'b\" <-> c & d &lt; &nosuch; &");
+    }
+
+    #[test]
+    fn a_text_names_the_request_and_the_innermost_cause() {
+        #[derive(Debug)]
+        struct Outer(std::io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("Error performing GET http://h/b/k in 1.2ms, after 2 retries, max_retries: 2  - HTTP error")
+            }
+        }
+        impl StdError for Outer {
+            fn source(&self) -> Option<&(dyn StdError + 'static)> {
+                Some(&self.0)
+            }
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = object_store::Error::Generic { store: "S3", source: Box::new(Outer(refused)) };
+        assert_eq!(text(&error), "GET http://h/b/k: HTTP error: connection refused");
+    }
+
+    #[test]
+    fn hints_fit_their_error() {
+        for (status, code, word) in [
+            (403, "RequestTimeTooSkewed", "clock"),
+            (403, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+            (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+            (403, "AccessDenied", "policies"),
+            (400, "ExpiredToken", "renew"),
+            (400, "AuthorizationHeaderMalformed", "AWS_REGION"),
+            (301, "PermanentRedirect", "AWS_REGION"),
+            (404, "NoSuchBucket", "bucket's name"),
+        ] {
+            let shown = map(&generic(&format!("<Code>{code}</Code>")), "k", Some(status));
+            assert!(shown.hint().is_some_and(|hint| hint.contains(word)), "{code}: {shown:?}");
+        }
+        let too_many = std::io::Error::from_raw_os_error(24);
+        let error = object_store::Error::Generic { store: "S3", source: Box::new(too_many) };
+        assert!(map(&error, "k", None).hint().is_some_and(|hint| hint.contains("ulimit -n")));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod failure;
+mod hint;
 mod list;
 mod local;
 mod location;

@@ -176,8 +176,8 @@ impl Store {
             E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => true,
             _ => match status {
                 // A server that refuses so has not acted. 408 is a time-out, 409 and 429 are not
-                // answered alike by all.
-                Some(status) => (300..500).contains(&status) && !matches!(status, 408 | 409 | 429),
+                // answered alike by all. 501 says that it can't act.
+                Some(status) => status == 501 || ((300..500).contains(&status) && !matches!(status, 408 | 409 | 429)),
                 None => failure::never_sent(error),
             },
         };
@@ -191,6 +191,7 @@ impl Store {
     /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
     /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
     pub async fn overwrite(&self, key: &str, payload: PutPayload) -> Result<Version> {
+        use object_store::Error as E;
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         let size = payload.content_length();
@@ -198,6 +199,7 @@ impl Store {
         let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
         match self.0.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Ok(version_put(&answer, size)),
+            Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
             Err(error) => Err(failure::map(&error, key, attempt.status())),
         }
     }

@@ -240,7 +240,7 @@ impl Reader {
             Step::Need(need) => {
                 let core = core.clone();
                 let runtime = core.state.runtime().clone();
-                runtime.run(async move { core.finish(job, need).await }).await
+                runtime.ask(async move { core.finish(job, need).await }).await
             }
         }
     }
@@ -248,7 +248,7 @@ impl Reader {
     /// A fetch that goes on while nobody waits for it, on the runtime alone.
     fn begin_fetch(&self, offset: i64, options: FetchOptions) -> Running<Fetch> {
         let core = self.0.clone();
-        self.0.state.runtime().run(async move {
+        self.0.state.runtime().ask(async move {
             let mut job = Job::new(offset, options);
             match core.advance(&mut job)? {
                 Step::Done => Ok(core.answer(job)),
@@ -276,6 +276,11 @@ impl Reader {
     /// Like [`follow`](Self::follow), record by record.
     pub fn follow_records(&self, from: i64) -> RecordStream {
         RecordStream::new(self.follow(from))
+    }
+
+    /// Where what it asks of the store can be seen.
+    pub(crate) fn state(&self) -> &Arc<PartitionState> {
+        &self.0.state
     }
 
     /// The partition that it reads.

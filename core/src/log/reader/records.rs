@@ -11,6 +11,7 @@ use super::gather::ChunkAt;
 use super::{BatchStream, Fetch, Notice, OnCorrupt, ReaderOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, Malformed, OwnedRecord, PartitionId};
+use crate::log::partition::PartitionState;
 
 /// Where a batch stands in its partition.
 #[derive(Clone, Debug)]
@@ -143,6 +144,11 @@ pub struct RecordStream {
 impl RecordStream {
     pub(super) fn new(batches: BatchStream) -> Self {
         RecordStream { from: batches.position(), batches, current: None }
+    }
+
+    /// Where what it asks of the store can be seen.
+    pub(crate) fn state(&self) -> &Arc<PartitionState> {
+        self.batches.state()
     }
 
     /// The next record; `None` at the log's end, never when following. Control records are skipped

@@ -20,7 +20,7 @@ impl Partition {
     /// none; what the store answers.
     pub async fn refresh(&self) -> Result<Marks> {
         let state = self.state().clone();
-        self.state().runtime().run(async move { refresh(&state).await }).await
+        self.state().runtime().ask(async move { refresh(&state).await }).await
     }
 
     /// The first offset that is served, asked of the store: one LIST, and one GET for a log without
@@ -30,7 +30,7 @@ impl Partition {
     /// Not found for a partition that was never made; what the store answers.
     pub async fn earliest(&self) -> Result<i64> {
         let state = self.state().clone();
-        self.state().runtime().run(async move { earliest(&state).await }).await
+        self.state().runtime().ask(async move { earliest(&state).await }).await
     }
 
     /// One past the last durable offset, asked of the store: as [`refresh`](Self::refresh).

@@ -54,7 +54,7 @@ impl Source {
     }
 
     async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
-        self.state.store().get(&self.state.id.segment_key(base), range, version).await
+        self.state.get(&self.state.id.segment_key(base), range, version).await
     }
 
     fn of<'a>(&'a self, base: i64, version: &'a Version) -> Of<'a> {
@@ -276,7 +276,7 @@ impl Source {
         let (bucket, id) = (&self.state.bucket, &self.state.id);
         let get = || async move {
             let most = ReadRange::AtMost(SparseIndex::max_len(version.size()));
-            let fetched = match self.state.store().get(&id.index_key(base), most, None).await {
+            let fetched = match self.state.get(&id.index_key(base), most, None).await {
                 Ok(fetched) => fetched,
                 // Missing, or too large to be one.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),

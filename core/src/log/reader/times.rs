@@ -44,7 +44,7 @@ impl Partition {
         let partition = self.clone();
         self.state()
             .runtime()
-            .run(async move { Search::new(partition).await?.first_at_or_after(timestamp_ms).await })
+            .ask(async move { Search::new(partition).await?.first_at_or_after(timestamp_ms).await })
             .await
     }
 
@@ -56,7 +56,7 @@ impl Partition {
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
         let partition = self.clone();
-        self.state().runtime().run(async move { Search::new(partition).await?.greatest().await }).await
+        self.state().runtime().ask(async move { Search::new(partition).await?.greatest().await }).await
     }
 }
 
@@ -310,7 +310,7 @@ impl Search {
         }
         let end = self.segment_at(base).await?.and_then(|(_, next)| next).unwrap_or(self.end);
         let most = ReadRange::AtMost(TIME_INDEX_LEN as u64);
-        match self.state.store().get(&self.state.id.time_index_key(base), most, None).await {
+        match self.state.get(&self.state.id.time_index_key(base), most, None).await {
             // Not believed where it can't be of this segment (invariant 5): one from before a merge ends too early.
             Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes).ok().filter(|index| {
                 index.min_offset >= base && index.max_offset.checked_add(1) == Some(end) || mutant!(BelieveTimeIndex)
@@ -335,7 +335,7 @@ impl Search {
             let from = usize::try_from(position.saturating_sub(held.0)).unwrap_or(usize::MAX);
             let Some(rest) = held.1.get(from..).filter(|rest| rest.len() >= BATCH_HEADER_LEN) else {
                 let range = ReadRange::Range(position..position.saturating_add(STEP));
-                let fetched = self.state.store().get(&key, range, None).await?;
+                let fetched = self.state.get(&key, range, None).await?;
                 size = fetched.info.size;
                 if fetched.bytes.len() < BATCH_HEADER_LEN {
                     break;

@@ -55,7 +55,7 @@ impl Partition {
     /// What the store answers.
     pub async fn plan_repair(&self) -> Result<RepairPlan> {
         let partition = self.clone();
-        self.state().runtime().run(async move { partition.find_repairs().await }).await
+        self.state().runtime().ask(async move { partition.find_repairs().await }).await
     }
 
     /// Writes the indexes of a plan. An index whose segment changed since the plan was made is left
@@ -88,14 +88,14 @@ impl Partition {
         let mut interval = DEFAULT_INDEX_INTERVAL;
         while let Some(page) = segments.next_page().await? {
             for info in page.into_iter().filter(|info| info.size <= MAX_SEGMENT_LEN) {
-                let segment = match state.store().get(&info.key, ReadRange::Whole, None).await {
+                let segment = match state.get(&info.key, ReadRange::Whole, None).await {
                     Ok(fetched) => fetched,
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 };
                 let key = state.id.index_key(info.base);
                 let most = ReadRange::AtMost(SparseIndex::max_len(info.size));
-                let index = match state.store().get(&key, most, None).await {
+                let index = match state.get(&key, most, None).await {
                     Ok(fetched) => Some(fetched.bytes),
                     Err(error) if error.kind() == ErrorKind::NotFound => None,
                     // One that is too large to be an index is wrong, whatever is in it.

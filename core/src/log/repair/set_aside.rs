@@ -42,7 +42,7 @@ impl Partition {
     /// Not found; what the store answers.
     pub async fn plan_set_aside(&self, base: i64) -> Result<SetAside> {
         let partition = self.clone();
-        self.state().runtime().run(async move { partition.find_set_aside(base).await }).await
+        self.state().runtime().ask(async move { partition.find_set_aside(base).await }).await
     }
 
     /// Copies a segment to `KEY.bad`, reads the copy back and compares it, then removes the segment,

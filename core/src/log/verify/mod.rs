@@ -186,7 +186,7 @@ impl Verify {
             let mut work = self.work.clone();
             let runtime = work.state.runtime().clone();
             self.work = runtime
-                .run(async move {
+                .ask(async move {
                     work.step().await?;
                     Ok(work)
                 })
@@ -325,7 +325,7 @@ impl Work {
     }
 
     async fn read(&self, key: &str, most: u64) -> Result<Option<Bytes>> {
-        match self.state.store().get(key, ReadRange::AtMost(most), None).await {
+        match self.state.get(key, ReadRange::AtMost(most), None).await {
             Ok(fetched) => Ok(Some(fetched.bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

@@ -40,6 +40,13 @@ pub(super) struct Drained {
 }
 
 impl Drained {
+    /// Bytes of its batches, and its records.
+    pub(super) fn size(&self) -> (usize, u64) {
+        self.groups.iter().fold((0, 0), |(bytes, records), group| {
+            (usize::saturating_add(bytes, group.bytes), u64::saturating_add(records, group.records))
+        })
+    }
+
     /// Frees all that it holds, then decides the outcome, which the queue of deliveries tells.
     pub(super) fn settle(self, outcome: &Result<i64>, deliveries: &Deliveries) {
         drop(self.batches);

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::core::WriterCore;
 use super::delivery::Deliveries;
 use crate::error::Result;
+use crate::log::partition::PartitionState;
 
 /// The offsets that an append got: first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,6 +139,11 @@ impl Append {
             self.core.deliveries.add(self.fate.clone(), vec![late]);
             self.core.deliveries.tell_on(self.core.state().runtime());
         }
+    }
+
+    /// Where what the writer asks of the store can be seen.
+    pub(crate) fn state(&self) -> &PartitionState {
+        self.core.state()
     }
 
     fn offsets(&self, shift: i64) -> Offsets {

@@ -186,7 +186,9 @@ impl Chain {
     async fn jump(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
         let seen = env.now();
         let Some(previous) = &self.previous else { return self.reopen(env).await.map(|()| true) };
-        let listed = env.patiently(|| newest_from(env.state, previous.base, &previous.version)).await;
+        let listed = env
+            .patiently("looking at the end of the log", || newest_from(env.state, previous.base, &previous.version))
+            .await;
         let newest = listed.ok_or_else(|| gave_up(false))?.map_err(|error| Failure::fatal(error, Stored::Not))?;
         match newest {
             Some(newest) if newest.base == previous.base => {
@@ -211,7 +213,9 @@ impl Chain {
     /// it. `None` when it is gone.
     async fn adopt(&self, env: &Env<'_>, base: i64) -> Result<Option<Adopted>, Failure> {
         let mends = !mutant!(SkipIndexOfWinner);
-        let read = env.patiently(|| super::open::adopt(env.state, env.options, base, mends)).await;
+        let read = env
+            .patiently("reading the segment to follow", || super::open::adopt(env.state, env.options, base, mends))
+            .await;
         match read.ok_or_else(|| gave_up(false))? {
             Ok(adopted) => Ok(Some(adopted)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -227,7 +231,7 @@ impl Chain {
     /// The tail has moved in a way that no slot of ours could have caused: find it as an opening does.
     async fn reopen(&mut self, env: &Env<'_>) -> Result<(), Failure> {
         let found = env
-            .patiently(|| super::open::find(env.state, env.options))
+            .patiently("finding the end of the log", || super::open::find(env.state, env.options))
             .await
             .ok_or_else(|| gave_up(false))?
             .map_err(|error| Failure::fatal(error, Stored::Not))?;

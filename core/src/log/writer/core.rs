@@ -17,6 +17,7 @@ use super::control::Control;
 use super::delivery::{Deliveries, shielded};
 use super::options::WriterOptions;
 use super::seen::Seen;
+use super::status::{WriterPhase, WriterStatus};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, NewRecord, PartitionId};
 use crate::log::budget::{Account, Flushable, Permit};
@@ -36,8 +37,9 @@ enum Phase {
 struct Inner {
     phase: Phase,
     queue: Accumulator,
-    /// The flush that is on its way.
+    /// The flush that is on its way, and since when.
     in_flight: Drained,
+    flushing_since: Option<Duration>,
     /// Added to a relative offset gives the absolute one, as far as known now.
     shift: i64,
     /// Nothing but failure changes `shift` any more.
@@ -83,6 +85,7 @@ impl WriterCore {
             phase: Phase::Open,
             queue: Accumulator::default(),
             in_flight: Drained::default(),
+            flushing_since: None,
             shift: chain.next_slot(),
             offsets_final: chain.offsets_final(&options),
             flush_now: false,
@@ -150,6 +153,33 @@ impl WriterCore {
     /// Why it takes no appends, if it does not.
     pub(super) fn refusal(&self) -> Option<Error> {
         refusal(&self.lock().phase)
+    }
+
+    pub(super) fn status(&self) -> WriterStatus {
+        let now = self.now();
+        let inner = self.lock();
+        let (in_flight_bytes, in_flight_records) = inner.in_flight.size();
+        let mut status = WriterStatus {
+            phase: WriterPhase::Open,
+            doing: "nothing",
+            buffered_bytes: inner.queue.bytes().saturating_add(in_flight_bytes),
+            buffered_records: inner.queue.records().saturating_add(in_flight_records),
+            flushing_for: inner.flushing_since.map(|since| now.saturating_sub(since)),
+            trouble: None,
+            failure: None,
+        };
+        match &inner.phase {
+            Phase::Open => {}
+            Phase::Closing => status.phase = WriterPhase::Closing,
+            Phase::Closed => status.phase = WriterPhase::Closed,
+            Phase::Dead(error) => (status.phase, status.failure) = (WriterPhase::Failed, Some(error.clone())),
+        }
+        drop(inner);
+        if status.flushing_for.is_some() {
+            status.doing = self.state.retries.doing().unwrap_or("building a segment");
+            status.trouble = self.state.retries.worst(now);
+        }
+        status
     }
 
     /// Puts an append into the queue: the one place where appends enter, in call order.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::control::Control;
 use super::options::WriterOptions;
-use super::pace::spread;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
 use crate::log::partition::PartitionState;
+use crate::log::retry::{Retry, may_pass_for_a_commit};
 use crate::runtime::Runtime;
-use crate::store::{Store, SyncFailure};
+use crate::store::{Created, Store};
 
 pub(super) struct Env<'a> {
     pub(super) state: &'a Arc<PartitionState>,
@@ -29,6 +29,11 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn fatal(error: Error, stored: Stored) -> Self {
         Failure { error: error.with_stored(stored) }
+    }
+
+    /// Says of a flush that began at `began` and was given up why it was in vain.
+    pub(super) fn explained(self, state: &PartitionState, began: Duration) -> Self {
+        Failure { error: state.explain_since(began, self.error) }
     }
 }
 
@@ -60,20 +65,30 @@ impl Env<'_> {
     /// retrying can't mend is an answer.
     pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
         &self,
+        doing: &'static str,
         mut read: impl FnMut() -> F,
     ) -> Option<Result<T>> {
-        let mut backoff = Backoff::default();
+        let mut retry = self.retry(doing);
         loop {
-            let error = match self.bounded(64 << 20, read()).await? {
-                Ok(Ok(value)) => return Some(Ok(value)),
-                Ok(Err(error)) | Err(error) => error,
-            };
-            let passing = error.is_retriable() || error.kind() == ErrorKind::PermissionDenied;
-            if !passing || SyncFailure::of(&error).is_some() {
-                return Some(Err(error));
+            match self.bounded(64 << 20, read()).await? {
+                Ok(Err(error)) | Err(error) if may_pass_for_a_commit(&error) => self.again(&mut retry, error).await?,
+                Ok(answer) => {
+                    retry.done();
+                    return Some(answer);
+                }
+                Err(error) => return Some(Err(error)),
             }
-            backoff.wait(self).await?;
         }
+    }
+
+    /// Something that is asked of the store until it is done, and that can be seen meanwhile.
+    pub(super) fn retry(&self, doing: &'static str) -> Retry<'_> {
+        Retry::begin(&self.state.retries, self.state.runtime(), doing)
+    }
+
+    /// Waits after a failure until it is time for the next try; `None` when the writer gave up meanwhile.
+    pub(super) async fn again(&self, retry: &mut Retry<'_>, error: Error) -> Option<()> {
+        self.control.unless_aborted(retry.after(error)).await
     }
 }
 
@@ -84,19 +99,19 @@ pub(crate) async fn bounded<T>(runtime: &Runtime, size: u64, request: impl Futur
     answer.ok_or_else(|| Error::new(ErrorKind::TimedOut, format!("the store did not answer within {limit:?}")))
 }
 
-/// Growing pauses between tries: 50 ms doubled up to 5 s, of which a random half is waited.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
-    tries: u32,
+/// Whether no try can create an object that was refused so: the store lacks what is needed, or what is
+/// no object has the name.
+pub(super) fn is_hopeless(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Corrupt)
 }
 
-impl Backoff {
-    /// `None` when the writer gave up meanwhile.
-    pub(super) async fn wait(&mut self, env: &Env<'_>) -> Option<()> {
-        let full = Duration::from_millis(50).saturating_mul(1 << self.tries.min(7)).min(Duration::from_secs(5));
-        self.tries = self.tries.saturating_add(1);
-        let pause = spread(full, env.state.runtime());
-        env.control.unless_aborted(env.state.runtime().clock().sleep(pause)).await
+/// Why an object that is not there was not created.
+pub(super) fn not_created(created: Created, key: &str) -> Error {
+    match created {
+        Created::Refused(error) | Created::Unknown(error) | Created::SyncFailed { error, .. } => error,
+        Created::Exists | Created::Yes(_) => {
+            Error::new(ErrorKind::Unavailable, "the store says that the object exists, and keeps none").with_key(key)
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::checked::{Batches, build_batches, check_batches, check_records, take_
 use super::core::{Content, WriterCore};
 use super::open::open_chain;
 use super::options::WriterOptions;
+use super::status::WriterStatus;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::log::budget::Permit;
@@ -62,6 +63,17 @@ impl Writer {
     /// Why it takes no appends any more: fenced, poisoned or closed. `None` while it does.
     pub fn failure(&self) -> Option<Error> {
         self.core().refusal()
+    }
+
+    /// What it is doing now, what is buffered, and why a flush waits if one does. Asks nothing of the
+    /// store.
+    pub fn status(&self) -> WriterStatus {
+        self.core().status()
+    }
+
+    /// Where what it asks of the store can be seen.
+    pub(crate) fn state(&self) -> &Arc<PartitionState> {
+        self.core().state()
     }
 
     /// Appends record batches (magic 2), one or several back to back, as one: all get into one

@@ -18,6 +18,7 @@ mod rival;
 mod seen;
 mod slot;
 mod start;
+mod status;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use append::{Append, Offsets};
 pub use delivery::in_callback;
 pub use handle::Writer;
 pub use options::{OnConflict, WriterOptions};
+pub use status::{WriterPhase, WriterStatus};
 
 pub(crate) use self::core::WriterCore;
 pub(crate) use delivery::shielded;

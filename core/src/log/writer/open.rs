@@ -51,7 +51,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
         let Some(newest) = &tail.newest else { return find_empty(state, options, &tail, seen).await };
         if options.start_offset.is_some() {
             let first = tail.first.as_ref().map(|s| s.base);
-            let fixed = fixed_start(state.store(), &state.id, tail.has_log_json, first).await?;
+            let fixed = fixed_start(state, tail.has_log_json, first).await?;
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
         match adopt(state, options, newest.base, !mutant!(SkipIndexAtOpen)).await {
@@ -70,7 +70,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
 }
 
 async fn find_empty(state: &PartitionState, options: &WriterOptions, tail: &Tail, seen: Seen) -> Result<Found> {
-    let identity = if tail.has_log_json { read(state.store(), &state.id).await? } else { None };
+    let identity = if tail.has_log_json { read(state).await? } else { None };
     let mark = tail.log_start_mark;
     let (start, next, log_json) = match identity {
         Some((identity, version)) => {
@@ -99,9 +99,9 @@ pub(super) struct Adopted {
 /// unprotected bytes decide the next slot; its leader epoch; and its index, which is made right if `mends`.
 pub(super) async fn adopt(state: &PartitionState, options: &WriterOptions, base: i64, mends: bool) -> Result<Adopted> {
     let (key, index_key) = (state.id.segment_key(base), state.id.index_key(base));
-    let segment = state.store().get(&key, ReadRange::Whole, None);
+    let segment = state.get(&key, ReadRange::Whole, None);
     let most = ReadRange::AtMost(SparseIndex::max_len(MAX_SEGMENT_LEN));
-    let index = state.store().get(&index_key, most, None);
+    let index = state.get(&index_key, most, None);
     let (fetched, index) = futures_util::future::join(segment, index).await;
     let fetched = fetched?;
     let segment = check_segment(&key, base, &fetched)?;

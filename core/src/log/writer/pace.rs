@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::log::retry::spread;
 use crate::runtime::{Clock, Runtime};
 
 /// Slots that are lost before the first pause: the second loss is answered by a look at the tail.
@@ -118,13 +119,4 @@ impl Pace {
     pub(super) fn rest_until(&self) -> Duration {
         self.rest_until
     }
-}
-
-/// Half of it to all of it.
-pub(super) fn spread(pause: Duration, runtime: &Runtime) -> Duration {
-    let mut random = [0_u8; 1];
-    // A failing generator only costs the spread.
-    let _ = runtime.entropy().fill(&mut random);
-    let [random] = random;
-    (pause / 2).saturating_add((pause / 2).mul_f64(f64::from(random) / 255.0))
 }

@@ -3,12 +3,13 @@
 use object_store::PutPayload;
 
 use super::commit::{Chain, Committed, Previous, slot_key};
-use super::env::{Backoff, Env, Failure, gave_up};
+use super::env::{Env, Failure, gave_up, is_hopeless, not_created};
 use super::look::Look;
 use super::rival::Rival;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, FOOTER_LEN};
+use crate::log::retry::may_pass;
 use crate::mutant::mutant;
 use crate::store::{Created, Fetched, Identity, ReadRange, SyncFailure, Version};
 
@@ -16,6 +17,9 @@ use crate::store::{Created, Fetched, Identity, ReadRange, SyncFailure, Version};
 const MOST_EMPTY_CONFLICTS: u32 = 8;
 /// Refusals of the index in a row before the writer is poisoned: its segment is in.
 const MOST_INDEX_REFUSALS: u32 = 8;
+
+/// What a writer does that has not seen the tail for long.
+const LOOKING: &str = "looking at the end of the log";
 
 /// How a flight ended.
 pub(super) enum SlotEnd {
@@ -77,7 +81,7 @@ impl Flight {
 
     /// The protocol of one slot. `Err` ends it early.
     async fn fly(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, SlotEnd> {
-        let mut backoff = Backoff::default();
+        let mut retry = env.retry("writing a segment");
         let mut sent = env.now();
         let version = loop {
             if let Some(version) = &self.segment {
@@ -91,8 +95,9 @@ impl Flight {
             }
             sent = env.now();
             let was_unsure = self.may_have_landed;
-            match self.put(env).await? {
-                Created::Yes(version) => self.segment = Some(version),
+            let created = self.put(env).await?;
+            match &created {
+                Created::Yes(version) => self.segment = Some(version.clone()),
                 Created::Exists => {
                     // A client that tries again by itself may have met its own first try.
                     self.may_have_landed = was_unsure || !env.store().sends_once();
@@ -105,9 +110,9 @@ impl Flight {
                     // An earlier try won, and others may have followed it before this one was sent.
                     sent = self.first_try.unwrap_or(sent);
                 }
-                Created::Refused(error) if error.kind() == ErrorKind::Unsupported => {
+                Created::Refused(error) if is_hopeless(error) => {
                     self.may_have_landed = was_unsure;
-                    return Err(self.failed(error));
+                    return Err(self.failed(error.clone()));
                 }
                 Created::Refused(_) => self.may_have_landed = was_unsure,
                 Created::Unknown(_) if mutant!(TakeLostReplyForSuccess) => {
@@ -115,14 +120,16 @@ impl Flight {
                 }
                 Created::Unknown(_) => {}
                 Created::SyncFailed { visible, error } => {
-                    self.may_have_landed = was_unsure || visible;
-                    return Err(self.failed(error));
+                    self.may_have_landed = was_unsure || *visible;
+                    return Err(self.failed(error.clone()));
                 }
             }
             if self.segment.is_none() {
-                backoff.wait(env).await.ok_or_else(|| self.gave_up())?;
+                let error = not_created(created, &self.key);
+                env.again(&mut retry, error).await.ok_or_else(|| self.gave_up())?;
             }
         };
+        retry.done();
         // The index of a segment that is not in its place must not be written over.
         if !self.index_done && env.is_stale(chain.seen) {
             self.look_after(chain, env, &version).await?;
@@ -247,7 +254,7 @@ impl Flight {
 
     /// What is in the slot; `None` if there is nothing.
     async fn read(&self, env: &Env<'_>, range: ReadRange) -> Result<Option<Fetched>, SlotEnd> {
-        let read = env.patiently(|| env.store().get(&self.key, range.clone(), None)).await;
+        let read = env.patiently("reading the slot", || env.store().get(&self.key, range.clone(), None)).await;
         match read.ok_or_else(|| self.gave_up())? {
             Ok(fetched) => Ok(Some(fetched)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -306,30 +313,33 @@ impl Flight {
     async fn finish_index(&mut self, env: &Env<'_>) -> Result<(), SlotEnd> {
         self.may_have_landed = true;
         let key = env.id().index_key(self.slot);
-        let (mut refused, mut backoff) = (0_u32, Backoff::default());
+        let (mut refused, mut retry) = (0_u32, env.retry("writing an index"));
         while !self.index_done {
             let payload = PutPayload::from_bytes(self.built.index.clone());
             let written = env.bounded(self.built.index.len() as u64, env.store().overwrite(&key, payload)).await;
-            match written.ok_or_else(|| self.gave_up())? {
-                Ok(Ok(_)) => self.index_done = true,
-                // The kernel reports a lost write once: a later fsync that succeeds proves nothing.
-                Ok(Err(error)) if SyncFailure::of(&error).is_some() => return Err(self.failed(error)),
-                Ok(Err(error)) if error.kind() == ErrorKind::Unavailable || error.kind() == ErrorKind::TimedOut => {}
-                Err(_timed_out) => {}
-                Ok(Err(error)) => {
-                    refused = refused.saturating_add(1);
-                    if refused >= MOST_INDEX_REFUSALS || error.kind() != ErrorKind::PermissionDenied {
-                        let error = error.with_hint(
-                            "the segment is in the log, its index could not be written; opening a writer repairs it",
-                        );
-                        return Err(self.failed(error));
-                    }
+            let error = match written.ok_or_else(|| self.gave_up())? {
+                Ok(Ok(_)) => {
+                    self.index_done = true;
+                    continue;
+                }
+                Ok(Err(error)) | Err(error) => error,
+            };
+            // The kernel reports a lost write once: a later fsync that succeeds proves nothing.
+            if SyncFailure::of(&error).is_some() {
+                return Err(self.failed(error));
+            }
+            if !may_pass(&error) {
+                refused = refused.saturating_add(1);
+                if refused >= MOST_INDEX_REFUSALS || is_hopeless(&error) {
+                    let error = error.with_hint(
+                        "the segment is in the log, its index could not be written; opening a writer repairs it",
+                    );
+                    return Err(self.failed(error));
                 }
             }
-            if !self.index_done {
-                backoff.wait(env).await.ok_or_else(|| self.gave_up())?;
-            }
+            env.again(&mut retry, error).await.ok_or_else(|| self.gave_up())?;
         }
+        retry.done();
         Ok(())
     }
 
@@ -340,7 +350,7 @@ impl Flight {
             chain.seen = before;
             return Ok(());
         }
-        let look = env.patiently(|| super::look::look(env, chain, self.slot)).await;
+        let look = env.patiently(LOOKING, || super::look::look(env, chain, self.slot)).await;
         let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             Look::Clear => None,
             Look::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
@@ -368,7 +378,7 @@ impl Flight {
         if mutant!(SkipLookAfter) {
             return Ok(chain.seen);
         }
-        let look = env.patiently(|| super::look::look(env, chain, self.slot)).await;
+        let look = env.patiently(LOOKING, || super::look::look(env, chain, self.slot)).await;
         let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             // What follows ours already was not there to be seen: the next flight looks again.
             Look::Next { version: found, alone } if found.same_as(version) => {

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use object_store::PutPayload;
 
 use super::commit::{Chain, Start};
-use super::env::{Backoff, Env, Failure, bounded, gave_up};
+use super::env::{Env, Failure, bounded, gave_up, is_hopeless, not_created};
 use super::options::check_start_offset;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
 use crate::log::partition::PartitionState;
+use crate::log::retry::{Retry, may_pass};
 use crate::mutant::mutant;
 use crate::runtime::Runtime;
 use crate::store::{Created, Identity, ReadRange, Store, Version};
@@ -23,27 +24,28 @@ impl Chain {
             return Ok(());
         }
         let payload = new_identity(env.state.runtime(), wanted).map_err(|e| Failure::fatal(e, Stored::Not))?;
-        let mut backoff = Backoff::default();
+        let mut retry = env.retry("creating log.json");
         loop {
             let created = create(env.store(), env.id(), payload.clone());
-            let (start, version) = match env.bounded(0, created).await.ok_or_else(|| gave_up(false))? {
-                Ok(Created::Yes(version)) => (wanted, version),
-                Ok(Created::SyncFailed { error, .. }) => return Err(Failure::fatal(error, Stored::Not)),
-                Ok(Created::Refused(error)) if error.kind() == ErrorKind::Unsupported => {
-                    return Err(Failure::fatal(error, Stored::Not));
-                }
-                Ok(Created::Exists | Created::Unknown(_) | Created::Refused(_)) | Err(_) => {
-                    let read = env.patiently(|| read(env.store(), env.id())).await.ok_or_else(|| gave_up(false))?;
-                    match read.map_err(|e| Failure::fatal(e, Stored::Not))? {
+            let created = env.bounded(0, created).await.ok_or_else(|| gave_up(false))?;
+            let (start, version) = match created.unwrap_or_else(Created::Unknown) {
+                Created::Yes(version) => (wanted, version),
+                Created::SyncFailed { error, .. } => return Err(Failure::fatal(error, Stored::Not)),
+                Created::Refused(error) if is_hopeless(&error) => return Err(Failure::fatal(error, Stored::Not)),
+                taken @ (Created::Exists | Created::Unknown(_) | Created::Refused(_)) => {
+                    let read = env.patiently("reading log.json", || read(env.state)).await;
+                    match read.ok_or_else(|| gave_up(false))?.map_err(|e| Failure::fatal(e, Stored::Not))? {
                         Some((_, version)) if mutant!(DisobeyLogJson) => (wanted, version),
                         Some((identity, version)) => (identity.start_offset, version),
                         None => {
-                            backoff.wait(env).await.ok_or_else(|| gave_up(false))?;
+                            let error = not_created(taken, &env.id().log_json_key());
+                            env.again(&mut retry, error).await.ok_or_else(|| gave_up(false))?;
                             continue;
                         }
                     }
                 }
             };
+            retry.done();
             obey(env.id(), asked, start).map_err(|e| Failure::fatal(e, Stored::Not))?;
             self.next = start.max(mark.unwrap_or(0));
             (self.start, self.log_json) = (Start::Fixed, Some(version));
@@ -76,9 +78,9 @@ async fn create(store: &Store, id: &PartitionId, payload: Bytes) -> Created {
 }
 
 /// `log.json` and its version, if it is there.
-pub(super) async fn read(store: &Store, id: &PartitionId) -> Result<Option<(LogIdentity, Version)>> {
-    let key = id.log_json_key();
-    match store.get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await {
+pub(super) async fn read(state: &PartitionState) -> Result<Option<(LogIdentity, Version)>> {
+    let key = state.id.log_json_key();
+    match state.get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await {
         Ok(fetched) => {
             let identity = LogIdentity::parse(&fetched.bytes).map_err(|malformed| malformed.into_error(&key))?;
             Ok(Some((identity, fetched.info.version)))
@@ -93,39 +95,34 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
     check_start_offset(start_offset)?;
     let (store, id) = (state.store(), &state.id);
     let tail = crate::log::locate::find_tail(state).await?;
-    if let Some(fixed) = fixed_start(store, id, tail.has_log_json, tail.first.map(|s| s.base)).await? {
+    if let Some(fixed) = fixed_start(state, tail.has_log_json, tail.first.map(|s| s.base)).await? {
         return obey(id, Some(start_offset), fixed);
     }
     let payload = new_identity(state.runtime(), start_offset)?;
-    for _ in 0..8 {
+    let mut retry = Retry::begin(&state.retries, state.runtime(), "creating log.json");
+    loop {
         let created = bounded(state.runtime(), 0, create(store, id, payload.clone())).await;
         match created.unwrap_or_else(Created::Unknown) {
-            Created::Yes(_) => return learn_created(state, start_offset),
-            Created::SyncFailed { error, .. } | Created::Refused(error) => return Err(error),
-            Created::Exists | Created::Unknown(_) => {
-                if let Some((identity, _)) = read(store, id).await? {
+            Created::Yes(_) => break,
+            Created::SyncFailed { error, .. } => return Err(error),
+            Created::Refused(error) if !may_pass(&error) => return Err(error),
+            taken @ (Created::Exists | Created::Unknown(_) | Created::Refused(_)) => {
+                if let Some((identity, _)) = read(state).await? {
                     obey(id, Some(start_offset), identity.start_offset)?;
-                    return learn_created(state, start_offset);
+                    break;
                 }
+                retry.after(not_created(taken, &id.log_json_key())).await;
             }
         }
     }
-    Err(Error::new(ErrorKind::Unavailable, "the store neither keeps log.json nor says why").with_key(id.log_json_key()))
-}
-
-fn learn_created(state: &PartitionState, start_offset: i64) -> Result<()> {
+    retry.done();
     state.marks.learn(Some(start_offset), start_offset, state.now_ms());
     Ok(())
 }
 
 /// The start offset that is fixed already: `log.json`'s, else the first segment's of a log that has none.
-pub(super) async fn fixed_start(
-    store: &Store,
-    id: &PartitionId,
-    has_log_json: bool,
-    first: Option<i64>,
-) -> Result<Option<i64>> {
-    if has_log_json && let Some((identity, _)) = read(store, id).await? {
+pub(super) async fn fixed_start(state: &PartitionState, has_log_json: bool, first: Option<i64>) -> Result<Option<i64>> {
+    if has_log_json && let Some((identity, _)) = read(state).await? {
         return Ok(Some(identity.start_offset));
     }
     Ok(first)

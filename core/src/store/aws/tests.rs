@@ -142,6 +142,8 @@ async fn a_creates_outcome_says_what_is_known_and_nothing_is_sent_twice() {
         (400, "InvalidArgument", ErrorKind::InvalidInput),
         (404, "NoSuchBucket", ErrorKind::NotFound),
         (413, "EntityTooLarge", ErrorKind::InvalidInput),
+        (501, "NotImplemented", ErrorKind::Unsupported),
+        (400, "NotImplemented", ErrorKind::Unsupported),
     ] {
         let (created, requests, _) = create(|_| reply(status, &xml(code))).await;
         let Created::Refused(error) = created else { panic!("{status} {created:?}") };
@@ -153,7 +155,6 @@ async fn a_creates_outcome_says_what_is_known_and_nothing_is_sent_twice() {
         (503, ErrorKind::Unavailable),
         (429, ErrorKind::Unavailable),
         (408, ErrorKind::TimedOut),
-        (501, ErrorKind::Unsupported),
     ] {
         let (created, requests, puts) = create(|_| reply(status, &xml("SlowDown"))).await;
         let Created::Unknown(error) = created else { panic!("{status} {created:?}") };

@@ -120,13 +120,11 @@ fn sync(fd: impl AsFd) -> rustix::io::Result<()> {
 
 /// The error of a call, for the object or directory `key`.
 pub(super) fn fault(what: &str, key: &str, error: &io::Error) -> Error {
-    let mapped = Error::new(kind(error), format!("{what}: {error}"));
-    let mapped = match Errno::from_io_error(error) {
-        Some(Errno::NOSPC | Errno::DQUOT) => mapped.with_hint("make room on the disk"),
-        Some(Errno::MFILE | Errno::NFILE) => mapped.with_hint("raise the limit of open files (ulimit -n)"),
-        Some(Errno::LOOP) => mapped.with_hint("symbolic links below the directory are not followed"),
-        Some(Errno::XDEV) => mapped.with_hint("the whole directory must be on one file system"),
-        _ => mapped,
+    let errno = Errno::from_io_error(error);
+    let mapped = Error::new(errno.map_or(ErrorKind::Unavailable, kind), format!("{what}: {error}"));
+    let mapped = match errno.and_then(hint) {
+        Some(hint) => mapped.with_hint(hint),
+        None => mapped,
     };
     if key.is_empty() { mapped } else { mapped.with_key(key) }
 }
@@ -145,14 +143,42 @@ pub(super) fn not_a_file(key: &str, found: FileType) -> Error {
         .with_hint(hint)
 }
 
-fn kind(error: &io::Error) -> ErrorKind {
-    match Errno::from_io_error(error) {
-        Some(Errno::NOENT | Errno::NOTDIR) => ErrorKind::NotFound,
-        Some(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::LOOP) => ErrorKind::PermissionDenied,
-        Some(Errno::NAMETOOLONG | Errno::ISDIR | Errno::NOTEMPTY) => ErrorKind::InvalidInput,
-        Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::INVAL) => ErrorKind::Unsupported,
+/// The error of a link that failed. What says that the file system has no hard links is no refusal
+/// that may pass.
+pub(super) fn not_linked(key: &str, error: &io::Error) -> Error {
+    const NO_LINKS: [Errno; 5] = [Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS, Errno::MLINK, Errno::XDEV];
+    let mapped = fault("the file can't be given its name", key, error);
+    if !Errno::from_io_error(error).is_some_and(|errno| NO_LINKS.contains(&errno)) {
+        return mapped;
+    }
+    mapped.with_kind(ErrorKind::Unsupported).with_hint(
+        "the file system makes no hard links (FAT, exFAT and some network file systems do not), \
+         and a segment is created by one: keep the log on another file system",
+    )
+}
+
+fn kind(errno: Errno) -> ErrorKind {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => ErrorKind::NotFound,
+        Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::LOOP => ErrorKind::PermissionDenied,
+        Errno::NAMETOOLONG | Errno::ISDIR | Errno::NOTEMPTY => ErrorKind::InvalidInput,
+        Errno::OPNOTSUPP | Errno::NOSYS | Errno::XDEV | Errno::INVAL => ErrorKind::Unsupported,
         _ => ErrorKind::Unavailable,
     }
+}
+
+fn hint(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::NOSPC => "make room on the disk (df shows it), or remove files if no inode is left (df -i)",
+        Errno::DQUOT => "the disk quota is used up: make room, or raise it",
+        Errno::ROFS => "the file system is mounted read-only",
+        Errno::ACCESS | Errno::PERM => "check owner and mode of the directory, and as whom this process runs",
+        Errno::MFILE | Errno::NFILE => "raise the limit of open files (ulimit -n)",
+        Errno::FBIG => "raise the limit of a file's size (ulimit -f), or flush smaller segments",
+        Errno::LOOP => "symbolic links below the directory are not followed",
+        Errno::XDEV => "the whole directory must be on one file system",
+        _ => return None,
+    })
 }
 
 /// Whether a failed linkat or renameat certainly gave no name. A network file system may have
@@ -175,6 +201,7 @@ pub(super) fn certainly_not_named(error: &io::Error) -> bool {
                 | Errno::MLINK
                 | Errno::XDEV
                 | Errno::OPNOTSUPP
+                | Errno::NOSYS
                 | Errno::INVAL
         )
     )

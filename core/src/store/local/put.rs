@@ -10,7 +10,7 @@ use object_store::PutPayload;
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
-use super::disk::{certainly_not_named, fault, is, not_a_file};
+use super::disk::{certainly_not_named, fault, is, not_a_file, not_linked};
 use super::own::FileId;
 use super::root::DirError;
 use super::stage::{StageError, Staged};
@@ -36,6 +36,16 @@ type Put<T> = Result<T, PutError>;
 
 fn no_effect(what: &str, key: &str) -> impl Fn(io::Error) -> PutError {
     move |error| Failure::new(Effect::None, fault(what, key, &error)).into()
+}
+
+/// A staging file could not be made. Where the disk is full, inodes may be what is lacking.
+fn not_staged<'a>(dir: &'a OwnedFd, key: &'a str) -> impl Fn(io::Error) -> PutError + 'a {
+    move |error| {
+        let full = is(&error, Errno::NOSPC);
+        let no_inodes = full && rustix::fs::fstatvfs(dir).is_ok_and(|disk| disk.f_files > 0 && disk.f_favail == 0);
+        let what = if no_inodes { "no inode is left for a new file" } else { "no staging file can be made" };
+        no_effect(what, key)(error)
+    }
 }
 
 fn not_synced(visible: bool, what: &str, key: &str, error: &io::Error) -> Failure {
@@ -88,7 +98,7 @@ impl LocalStore {
                         continue;
                     }
                     let effect = if unnamed { Effect::None } else { Effect::Unknown };
-                    return Err(Failure::new(effect, fault("the file can't be given its name", key, &error)).into());
+                    return Err(Failure::new(effect, not_linked(key, &error)).into());
                 }
             }
             if let Err(error) = self.disk().sync_dir(dir.as_fd(), split(key).0) {
@@ -243,7 +253,7 @@ impl LocalStore {
         let mut staged = None;
         if nameless {
             let opened = Staged::nameless(self.disk(), dir.as_fd(), key);
-            staged = opened.map_err(no_effect("no staging file can be made", key))?;
+            staged = opened.map_err(not_staged(dir, key))?;
             if staged.is_none() {
                 self.shared().no_nameless.store(true, Ordering::Relaxed);
             }
@@ -253,7 +263,7 @@ impl LocalStore {
             None => Staged::named(self.disk(), self.root(), self.options().entropy.as_ref(), key).map_err(|error| {
                 match error {
                     StageError::Dir(error) => self.dir_failed(key, error),
-                    StageError::Open(error) => no_effect("no staging file can be made", key)(error),
+                    StageError::Open(error) => not_staged(dir, key)(error),
                 }
             })?,
         };

@@ -39,7 +39,9 @@ impl FlushTask {
             let woken = core.wake.notified();
             match core.next(&chain) {
                 Next::Flush(batches, first) => {
+                    let began = core.now();
                     let result = chain.commit(&core.state, &core.options, &core.control, &batches).await;
+                    let result = result.map_err(|failure| failure.explained(&core.state, began));
                     // Before anybody learns of it, as the groups' charges.
                     drop(batches);
                     core.settle(&chain, first, result);
@@ -123,6 +125,7 @@ impl WriterCore {
                 let first = drained.groups.first().map_or(0, |g| g.first);
                 let batches = drained.batches.clone();
                 inner.in_flight = drained;
+                inner.flushing_since = Some(now);
                 drop(inner);
                 self.account.flush_began();
                 Next::Flush(batches, first)
@@ -137,6 +140,7 @@ impl WriterCore {
     }
 
     fn settle(self: &Arc<Self>, chain: &Chain, first: i64, result: Result<Committed, Failure>) {
+        self.lock().flushing_since = None;
         match result {
             Ok(committed) => {
                 let shift = committed.base.saturating_sub(first);
@@ -182,6 +186,7 @@ impl WriterCore {
         let later = error.clone().with_stored(Stored::Not);
         let (waiting, over, expected) = {
             let mut inner = self.lock();
+            inner.flushing_since = None;
             inner.phase = Phase::Dead(error.clone());
             self.state.marks.set_log_end(None);
             (inner.queue.take_all(), inner.leave(), self.deliveries.expect())

@@ -14,6 +14,7 @@ mod policies;
 mod pressure;
 mod stale;
 mod start;
+mod trouble;
 mod turns;
 
 use std::sync::Arc;

@@ -337,3 +337,52 @@ async fn nothing_is_confirmed_after_a_volume_was_mounted_over_the_directory() {
     let Created::SyncFailed { visible: true, error } = created else { panic!("{created:?}") };
     assert!(error.message().contains("no longer leads"), "{error}");
 }
+
+#[tokio::test]
+async fn refusals_of_a_disk_have_their_kinds_and_hints() {
+    for (errno, kind, hint) in [
+        (28, ErrorKind::Unavailable, "make room"),
+        (122, ErrorKind::Unavailable, "quota"),
+        (30, ErrorKind::PermissionDenied, "read-only"),
+        (13, ErrorKind::PermissionDenied, "owner and mode"),
+        (24, ErrorKind::Unavailable, "ulimit -n"),
+        (27, ErrorKind::Unavailable, "ulimit -f"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let hook = hook(move |op| match op {
+            DiskOp::Write { .. } => DiskVerdict::Fail(errno),
+            _ => DiskVerdict::Proceed,
+        });
+        let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+        match store.create(KEY, payload("x"), &Identity::of("aa.0")).await {
+            Created::Refused(error) => {
+                assert_eq!(error.kind(), kind, "{error}");
+                assert!(error.hint().is_some_and(|told| told.contains(hint)), "{errno}: {error:?}");
+                assert!(error.to_string().contains(&format!("(os error {errno})")), "{error}");
+            }
+            other => panic!("{errno}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_system_without_hard_links_is_unsupported() {
+    // EPERM as FAT and exFAT say, EOPNOTSUPP, ENOSYS, EMLINK.
+    for errno in [1, 95, 38, 31] {
+        for options in both() {
+            let dir = tempfile::tempdir().unwrap();
+            let hook = hook(move |op| match op {
+                DiskOp::Link { .. } => DiskVerdict::Fail(errno),
+                _ => DiskVerdict::Proceed,
+            });
+            let store = open(dir.path(), &options.disk_hook(hook));
+            match store.create(KEY, payload("x"), &Identity::of("aa.0")).await {
+                Created::Refused(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                    assert!(error.hint().is_some_and(|hint| hint.contains("hard links")), "{error:?}");
+                }
+                other => panic!("{errno}: {other:?}"),
+            }
+        }
+    }
+}

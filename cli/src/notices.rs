@@ -1,0 +1,124 @@
+//! Says on stderr that the store is asked again and again, and why.
+
+use std::time::Duration;
+
+use kfs_core::runtime::Runtime;
+use kfs_core::{Bucket, Trouble};
+
+use crate::output;
+
+/// How often is looked.
+const EVERY: Duration = Duration::from_millis(200);
+/// A failure that passes within this time is nobody's concern.
+const FAILING: Duration = Duration::from_secs(2);
+/// So is a request that has no answer yet.
+const UNANSWERED: Duration = Duration::from_secs(5);
+/// A failure that takes turns with another is told no more often than this.
+const BETWEEN: Duration = Duration::from_secs(5);
+
+/// What was said last.
+#[derive(Debug, Default)]
+struct Notices {
+    told: Option<Told>,
+}
+
+#[derive(Debug)]
+struct Told {
+    cause: Option<String>,
+    /// When it was said, and since when it was so.
+    at: Duration,
+    since: Duration,
+}
+
+/// What the store is waited for now.
+#[derive(Clone, Debug)]
+struct Seen {
+    doing: &'static str,
+    lasting: Duration,
+    /// `None` while there is no answer at all.
+    cause: Option<String>,
+}
+
+impl From<Trouble> for Seen {
+    fn from(trouble: Trouble) -> Self {
+        let cause = trouble.error.map(|error| format!("{error:#}"));
+        Seen { doing: trouble.doing, lasting: trouble.lasting, cause }
+    }
+}
+
+/// Watches the bucket for as long as the runtime lives.
+pub(crate) fn watch(runtime: &Runtime, bucket: &Bucket) {
+    let (bucket, clock) = (bucket.clone(), runtime.clock().clone());
+    runtime.spawn(async move {
+        let mut notices = Notices::default();
+        loop {
+            clock.sleep(EVERY).await;
+            if let Some(notice) = notices.next(bucket.trouble().map(Seen::from), clock.elapsed()) {
+                output::note(&notice);
+            }
+        }
+    });
+}
+
+impl Notices {
+    /// What is to be said now, if anything is.
+    fn next(&mut self, seen: Option<Seen>, now: Duration) -> Option<String> {
+        let Some(Seen { doing, lasting, cause }) = seen else {
+            let told = self.told.take()?;
+            return Some(format!("the store answers again, after {}s", now.saturating_sub(told.since).as_secs()));
+        };
+        let bearable = if cause.is_some() { FAILING } else { UNANSWERED };
+        if lasting < bearable {
+            return None;
+        }
+        let mut since = now.saturating_sub(lasting);
+        if let Some(told) = &self.told {
+            if told.cause == cause || now.saturating_sub(told.at) < BETWEEN {
+                return None;
+            }
+            since = told.since;
+        }
+        let notice = match &cause {
+            Some(cause) => format!("{doing} fails, and is tried again: {cause}"),
+            None => format!("waiting for the store: {doing}, no answer for {}s", lasting.as_secs()),
+        };
+        self.told = Some(Told { cause, at: now, since });
+        Some(notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64, cause: Option<&str>) -> Option<Seen> {
+        Some(Seen { doing: "listing", lasting: Duration::from_secs(seconds), cause: cause.map(str::to_string) })
+    }
+
+    #[test]
+    fn a_lasting_failure_is_told_once_and_when_it_changes_or_ends() {
+        let mut notices = Notices::default();
+        let mut told = Vec::new();
+        let refused = Some("connection refused");
+        let denied = Some("permission denied");
+        let story = [at(0, refused), at(1, refused), at(2, refused), at(3, refused), at(4, denied), at(5, refused)];
+        let rest = [at(6, denied), at(7, denied), at(8, denied), None, None, at(0, denied)];
+        for (second, seen) in (0..).zip(story.into_iter().chain(rest)) {
+            told.extend(notices.next(seen, Duration::from_secs(100 + second)).map(|notice| (second, notice)));
+        }
+        let wanted = [
+            (2, "listing fails, and is tried again: connection refused"),
+            (7, "listing fails, and is tried again: permission denied"),
+            (9, "the store answers again, after 9s"),
+        ];
+        assert_eq!(told, wanted.map(|(second, notice)| (second, notice.to_string())));
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_told_later() {
+        let mut notices = Notices::default();
+        assert_eq!(notices.next(at(4, None), Duration::from_secs(4)), None);
+        let notice = notices.next(at(5, None), Duration::from_secs(5)).unwrap();
+        assert_eq!(notice, "waiting for the store: listing, no answer for 5s");
+    }
+}

@@ -1,0 +1,258 @@
+//! Asking the store again: one policy for all that a log asks of it.
+//!
+//! What fails in a way that may pass is asked for again, until it is answered or nobody wants the
+//! answer any more: readers, followers and openings as well as commits. While that goes on it can be
+//! seen, with the last failure. Fixed numbers of tries belong to the plain storage interface alone.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::partition::PartitionState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Runtime;
+use crate::store::{Fetched, ListPage, ReadRange, SyncFailure, Version};
+
+/// The first pause between two tries, and the longest. Each is twice the one before it, and of each
+/// a random half is waited.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A request that has had no answer for less than this is no trouble.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// Whether a read that failed so is sent again.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) && SyncFailure::of(error).is_none()
+}
+
+/// The same for what a commit sends: somebody may give the right back that was refused, and what is
+/// buffered exists nowhere else.
+pub(crate) fn may_pass_for_a_commit(error: &Error) -> bool {
+    may_pass(error) || (error.kind() == ErrorKind::PermissionDenied && SyncFailure::of(error).is_none())
+}
+
+/// What the store was asked for and has not done, though some time has passed: why a log waits.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Trouble {
+    /// What is being done, such as "writing a segment".
+    pub doing: &'static str,
+    /// How long that has been going on.
+    pub lasting: Duration,
+    /// How many tries have failed.
+    pub failures: u32,
+    /// The last failure. `None` while the store has not answered at all.
+    pub error: Option<Error>,
+}
+
+impl Trouble {
+    fn is_worth_telling(&self) -> bool {
+        self.error.is_some() || self.lasting >= UNANSWERED
+    }
+
+    /// Adds to the error of a wait that has ended why it was in vain: what was being done, and the
+    /// last failure as its source.
+    #[must_use]
+    pub fn explain(self, error: Error) -> Error {
+        let Trouble { doing, lasting, failures, error: last } = self;
+        let (message, stored) = (error.message(), error.stored());
+        let explained = match last {
+            Some(last) => {
+                let times = if failures == 1 { "once".to_string() } else { format!("{failures} times") };
+                Error::new(error.kind(), format!("{message}: {doing} failed {times}")).because_of(last)
+            }
+            None => Error::new(error.kind(), format!("{message}: {doing}, no answer for {}s", lasting.as_secs())),
+        };
+        let explained = match (explained.hint(), error.hint()) {
+            (None, Some(hint)) => explained.with_hint(hint),
+            _ => explained,
+        };
+        stored.into_iter().fold(explained, Error::with_stored)
+    }
+}
+
+/// What is being asked of the store on behalf of one partition, or of the bucket.
+#[derive(Debug, Default)]
+pub(crate) struct Retries(Mutex<Book>);
+
+#[derive(Debug, Default)]
+struct Book {
+    next: u64,
+    open: Vec<Entry>,
+    /// The last failure of what was given up last, and when it failed.
+    given_up: Option<(Duration, Trouble)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    doing: &'static str,
+    began: Duration,
+    failures: u32,
+    last: Option<(Duration, Error)>,
+}
+
+impl Entry {
+    fn trouble(&self, now: Duration) -> Trouble {
+        let error = self.last.as_ref().map(|(_, error)| error.clone());
+        Trouble { doing: self.doing, lasting: now.saturating_sub(self.began), failures: self.failures, error }
+    }
+}
+
+impl Retries {
+    fn lock(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been failing for longest; if nothing fails, what has been without an answer for longest.
+    pub(crate) fn worst(&self, now: Duration) -> Option<Trouble> {
+        let book = self.lock();
+        let worst = book.open.iter().min_by_key(|entry| (entry.last.is_none(), entry.began));
+        worst.map(|entry| entry.trouble(now)).filter(Trouble::is_worth_telling)
+    }
+
+    /// What was begun last and is not done.
+    pub(crate) fn doing(&self) -> Option<&'static str> {
+        self.lock().open.last().map(|entry| entry.doing)
+    }
+
+    /// Why what began at `since` was given up: what fails now, or failed last since then.
+    pub(crate) fn reason(&self, since: Duration, now: Duration) -> Option<Trouble> {
+        let worst = self.worst(now);
+        if worst.as_ref().is_some_and(|trouble| trouble.error.is_some()) {
+            return worst;
+        }
+        let given_up = self.lock().given_up.clone().filter(|(at, _)| *at >= since).map(|(_, trouble)| trouble);
+        given_up.or(worst)
+    }
+}
+
+/// Half of it to all of it.
+pub(crate) fn spread(pause: Duration, runtime: &Runtime) -> Duration {
+    let mut random = [0_u8; 1];
+    // A failing generator only costs the spread.
+    let _ = runtime.entropy().fill(&mut random);
+    let [random] = random;
+    (pause / 2).saturating_add((pause / 2).mul_f64(f64::from(random) / 255.0))
+}
+
+/// One thing that is asked of the store until it is done. Dropping it gives it up.
+#[derive(Debug)]
+pub(crate) struct Retry<'a> {
+    retries: &'a Retries,
+    runtime: &'a Runtime,
+    number: u64,
+    pauses: u32,
+}
+
+impl<'a> Retry<'a> {
+    pub(crate) fn begin(retries: &'a Retries, runtime: &'a Runtime, doing: &'static str) -> Self {
+        let began = runtime.clock().elapsed();
+        let mut book = retries.lock();
+        let number = book.next;
+        book.next = number.wrapping_add(1);
+        book.open.push(Entry { number, doing, began, failures: 0, last: None });
+        drop(book);
+        Retry { retries, runtime, number, pauses: 0 }
+    }
+
+    fn edit(&self, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.retries.lock().open.iter_mut().find(|entry| entry.number == self.number) {
+            change(entry);
+        }
+    }
+
+    /// Takes note of a failure, and waits until it is time for the next try.
+    pub(crate) async fn after(&mut self, error: Error) {
+        let now = self.runtime.clock().elapsed();
+        self.edit(|entry| {
+            entry.failures = entry.failures.saturating_add(1);
+            entry.last = Some((now, error));
+        });
+        let full = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(7)).min(LONGEST_PAUSE);
+        self.pauses = self.pauses.saturating_add(1);
+        self.runtime.clock().sleep(spread(full, self.runtime)).await;
+    }
+
+    /// The store answered: what failed before is forgotten.
+    pub(crate) fn done(self) {
+        self.retries.lock().open.retain(|entry| entry.number != self.number);
+    }
+}
+
+impl Drop for Retry<'_> {
+    fn drop(&mut self) {
+        let now = self.runtime.clock().elapsed();
+        let mut book = self.retries.lock();
+        let Some(at) = book.open.iter().position(|entry| entry.number == self.number) else { return };
+        let entry = book.open.remove(at);
+        let trouble = entry.trouble(now);
+        if !trouble.is_worth_telling() {
+            return;
+        }
+        let at = entry.last.as_ref().map_or(now, |(failed, _)| *failed);
+        // One that was given up with another, within it, says more if it failed later.
+        let says_more = |(other_at, other): &(Duration, Trouble)| {
+            *other_at >= entry.began && (other.error.is_some(), *other_at) > (trouble.error.is_some(), at)
+        };
+        if !book.given_up.as_ref().is_some_and(says_more) {
+            book.given_up = Some((at, trouble));
+        }
+    }
+}
+
+/// Asks until the store answers. Whatever asking again can't mend is an answer, too.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(
+    retries: &Retries,
+    runtime: &Runtime,
+    doing: &'static str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T> {
+    let mut retry = Retry::begin(retries, runtime, doing);
+    loop {
+        match ask().await {
+            Err(error) if may_pass(&error) => retry.after(error).await,
+            answer => {
+                retry.done();
+                return answer;
+            }
+        }
+    }
+}
+
+/// What a log reads goes through these.
+impl PartitionState {
+    /// Reads an object, or a part of it, as [`Store::get`](crate::store::Store::get), until it is answered.
+    ///
+    /// # Errors
+    /// What asking again can't mend: not found, permission denied, conflict, invalid input.
+    pub(crate) async fn get(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        let read = || self.store().get(key, range.clone(), if_match);
+        patiently(&self.retries, self.runtime(), "reading", read).await
+    }
+
+    /// Lists a page of keys, as [`Store::list_page`](crate::store::Store::list_page), until it is answered.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) async fn list_page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
+        let list = || self.store().list_page(prefix, after, max);
+        patiently(&self.retries, self.runtime(), "listing", list).await
+    }
+
+    /// Adds to the error of a wait that has ended in vain why it did.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        self.explain_since(Duration::MAX, error)
+    }
+
+    /// The same for a wait that began at `since`, by the clock.
+    pub(crate) fn explain_since(&self, since: Duration, error: Error) -> Error {
+        let ended = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Closed);
+        if !ended || std::error::Error::source(&error).is_some() {
+            return error;
+        }
+        match self.retries.reason(since, self.runtime().clock().elapsed()) {
+            Some(trouble) => trouble.explain(error),
+            None => error,
+        }
+    }
+}
