@@ -91,6 +91,10 @@ mutants! {
     SayNotStored,
     /// A higher leader epoch fences nobody.
     IgnoreLeaderEpoch,
+    /// An owner never yields: a claim does not displace a busy one.
+    NeverYield,
+    /// A claimant takes the partition for its own because its marker stands there, whoever has the slot (invariant 3).
+    BelieveMarker,
     /// Offsets are called final before the first commit (invariant 2).
     PromiseTooEarly,
 

@@ -7,8 +7,8 @@ mod differential;
 
 use bytes::Bytes;
 use kfs_core::format::{
-    Batch, BatchBuilder, BatchOptions, Codec, CrcCheck, Limits, LogIdentity, NewRecord, PartitionId, Records, Segment,
-    SegmentBuilder, SparseIndex, TimeIndex, batches, crc32c,
+    Batch, BatchBuilder, BatchOptions, ClaimMarker, Codec, CrcCheck, Limits, LogIdentity, NewRecord, PartitionId,
+    Records, Segment, SegmentBuilder, SparseIndex, TimeIndex, batches, crc32c,
 };
 
 pub use differential::{ONLY_THEIRS, differential};
@@ -17,7 +17,7 @@ pub use differential::{ONLY_THEIRS, differential};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("segment", segment),
     ("index", index),
     ("time_index", time_index),
@@ -25,6 +25,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("record", record),
     ("key", key),
     ("log_json", log_json),
+    ("claim_json", claim_json),
     ("gzip", gzip),
     ("snappy", snappy),
     ("lz4", lz4),
@@ -174,6 +175,12 @@ pub fn log_json(data: &[u8]) {
     assert_eq!(LogIdentity::parse(&identity.encode()).expect("it was read"), identity);
     let made = LogIdentity::new(identity.log_id.clone(), identity.start_offset, identity.created_ms);
     assert_eq!(made.expect("it was read"), identity);
+}
+
+/// A `claim.json` object.
+pub fn claim_json(data: &[u8]) {
+    let Ok(marker) = ClaimMarker::parse(data) else { return };
+    assert_eq!(ClaimMarker::parse(&marker.encode()).expect("it was read"), marker);
 }
 
 fn read(records: &Records) {

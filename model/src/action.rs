@@ -18,6 +18,12 @@ pub enum Action {
     ReadLogJson(usize),
     /// `look_before` lists the tail.
     LookBefore(usize),
+    /// An owner's read of `claim.json` shows a claim that it does not know: it yields.
+    SeeClaim(usize),
+    /// An owner that yields reads its next slot.
+    Probe(usize),
+    /// A writer that lost slots writes `claim.json`.
+    WriteClaim(usize),
     /// `put` sends segment and index.
     Put(usize),
     /// `inspect` reads the slot.
@@ -127,7 +133,11 @@ fn of_writer(config: &Config, state: &State, w: usize, actions: &mut Vec<Action>
         Step::FixStart => actions.push(Action::FixStart(w)),
         Step::AwaitLogJson => of_request(config, state, w, Request::LogJson, actions),
         Step::ReadLogJson => actions.push(Action::ReadLogJson(w)),
-        Step::Fly => actions.push(of_flight(config, state, w)),
+        Step::Fly => {
+            actions.push(of_flight(config, state, w));
+            of_claims(config, state, w, actions);
+        }
+        Step::Yield => actions.push(Action::Probe(w)),
         Step::AwaitPut { segment, index } => {
             if segment == Answer::Awaited {
                 of_request(config, state, w, Request::Segment, actions);
@@ -170,6 +180,23 @@ fn looks_after(config: &Config, unless: Mutation) -> bool {
 fn of_flight(config: &Config, state: &State, w: usize) -> Action {
     let stale = state.writers[w].chain.stale;
     if stale && config.mutation != Some(Mutation::SkipLookBefore) { Action::LookBefore(w) } else { Action::Put(w) }
+}
+
+/// What `claim.json` can lead to at the head of the loop in `fly`.
+fn of_claims(config: &Config, state: &State, w: usize, actions: &mut Vec<Action>) {
+    let (writer, policy) = (&state.writers[w], config.writers[w].policy);
+    let owns = match policy {
+        Policy::Takeover => writer.chain.committed,
+        Policy::Fence => true,
+        Policy::Rebase => false,
+    };
+    let unsent = writer.flight.first_try.is_none() || config.mutation == Some(Mutation::YieldInFlight);
+    if owns && unsent && state.left.claims_seen > 0 {
+        actions.push(Action::SeeClaim(w));
+    }
+    if policy == Policy::Takeover && writer.losses > 0 && state.left.claims_written > 0 {
+        actions.push(Action::WriteClaim(w));
+    }
 }
 
 fn of_request(config: &Config, state: &State, w: usize, request: Request, actions: &mut Vec<Action>) {

@@ -95,6 +95,11 @@ pub struct Budget {
     pub merges: u8,
     /// The partition is deleted, and made again if the run says so.
     pub deletes: u8,
+    /// An owner's read of `claim.json` shows a claim that it does not know. The marker itself is no part of
+    /// the state: a read may return anything, so an owner may see a claim whether or not one was written.
+    pub claims_seen: u8,
+    /// A writer that loses slots writes `claim.json`, so that its losses so far do not count as contention.
+    pub claims_written: u8,
 }
 
 /// A run: everything that is fixed about it.

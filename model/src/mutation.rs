@@ -54,6 +54,12 @@ pub enum Mutation {
     OwnerMovesOn,
     /// The leader epoch in the log is not looked at.
     IgnoreLeaderEpoch,
+    /// An owner that yields takes its read of an empty next slot for a look at the tail.
+    ProbeCountsAsLook,
+    /// An owner yields between two tries of one flight, and takes whatever is in its slot for a rival's.
+    YieldInFlight,
+    /// A claimant takes the marker for ownership: its offsets are called final once it is written.
+    MarkerIsOwnership,
     /// Retention removes segments younger than the bound.
     RetainYoung,
     /// Retention removes the newest segment too.
@@ -94,6 +100,9 @@ impl Mutation {
         Mutation::OpenWithoutIndex,
         Mutation::OwnerMovesOn,
         Mutation::IgnoreLeaderEpoch,
+        Mutation::ProbeCountsAsLook,
+        Mutation::YieldInFlight,
+        Mutation::MarkerIsOwnership,
         Mutation::RetainYoung,
         Mutation::RetainNewest,
         Mutation::DeleteReplacedAtOnce,

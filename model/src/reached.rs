@@ -60,6 +60,14 @@ events! {
     FencedByLook => "fenced by a look",
     /// Fenced by a leader epoch.
     FencedByEpoch => "fenced by a higher leader epoch",
+    /// An owner saw a claim and yielded.
+    Yielded => "an owner that yields to a claim",
+    /// An owner that yielded found its next slot taken.
+    FencedWhileYielding => "an owner fenced by the slot that it left to a claim",
+    /// An owner that yielded found its next slot empty, and went on.
+    WentOnAfterYielding => "an owner that goes on because no claim came",
+    /// A writer that lost slots wrote a claim.
+    LossesForgiven => "losses that a claim forgives",
     /// Lost too often.
     Contended => "contended",
     /// The lost slot holds a merged segment.

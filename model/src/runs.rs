@@ -64,6 +64,20 @@ pub fn leader_epochs() -> Config {
     Config::new("leader epochs", &writers).with_old(1).with_budget(budget)
 }
 
+/// Owners that yield to claims, written or not, and a claimant that may be gone before it commits.
+pub fn yielding() -> Config {
+    let budget = Budget { lost_replies: 1, crashes: 1, claims_seen: 2, claims_written: 1, ..Budget::default() };
+    let writers = [takeover(2).with_opens(2), fence(3).with_size(2)];
+    Config { most_losses: 2, ..Config::new("yielding", &writers).with_old(1).with_budget(budget) }
+}
+
+/// Owners that sleep while they yield, and old segments are removed.
+pub fn yielding_under_retention() -> Config {
+    let budget = Budget { bounds: 1, retains: 3, claims_seen: 2, claims_written: 1, ..Budget::default() };
+    let config = Config::new("yielding under retention", &[takeover(3), takeover(2)]);
+    Config { most_losses: 2, ..config.with_old(1).with_budget(budget) }
+}
+
 /// A store that answers conflicts and keeps nothing, up to the limit.
 pub fn empty_conflicts() -> Config {
     let budget = Budget { lost_replies: 1, empty_conflicts: 3, bounds: 1, ..Budget::default() };
@@ -154,6 +168,11 @@ pub fn all() -> Vec<Commit> {
         ),
         run(contention(), &[Contended, Followed, TookOver, NotStored]),
         run(leader_epochs(), &[FencedByEpoch, LandedLate, FencedByLook, Followed]),
+        run(
+            yielding(),
+            &[Yielded, FencedWhileYielding, WentOnAfterYielding, LossesForgiven, TookOver, Contended, Crashed],
+        ),
+        run(yielding_under_retention(), &[Yielded, FencedWhileYielding, WentOnAfterYielding, Retained, FencedByLook]),
         run(empty_conflicts(), &[ConflictKeptNothing, PerhapsStored, LandedOfFormerOwner, AckedAfterLostReply]),
         run(repeating_store(), &[OursByConflict, PerhapsStored, NotStored, MergedBeforeKnown]),
         run(no_metadata(), &[OutcomeUnknown, PerhapsStored, Followed]),

@@ -76,6 +76,8 @@ pub(crate) enum Step {
     ReadLogJson,
     /// The head of the loop in `fly`: a look or a try comes next.
     Fly,
+    /// An owner saw a claim before it sent anything of this flight: it waits, and reads its next slot.
+    Yield,
     /// A try is on its way.
     AwaitPut {
         segment: Answer,

@@ -65,6 +65,8 @@ checked! {
     an_owner_is_displaced_and_acks_nothing_more => "takeover and back", 2_193_141;
     a_writer_that_loses_too_often_stores_nothing => "contention", 206_728;
     a_lower_leader_epoch_writes_nothing_behind_a_higher => "leader epochs", 3_461_142;
+    whatever_a_claim_marker_says_changes_no_promise => "yielding", 474_701;
+    owners_that_sleep_while_they_yield_survive_retention => "yielding under retention", 168_000;
     conflicts_that_keep_nothing_lose_nothing => "empty conflicts", 767_028;
     a_store_that_repeats_requests_keeps_appends_once => "repeating store", 154_453;
     a_store_without_metadata_keeps_appends_once => "no metadata", 410_192;

@@ -67,7 +67,7 @@ impl App {
                 continue;
             }
             let at = self.prng.below(self.writers.len() as u64) as usize;
-            match self.prng.below(20) {
+            match self.prng.below(21) {
                 0..=6 => self.burst(at).await,
                 7..=9 => self.wait(at).await,
                 10 => self.flush(at).await,
@@ -76,6 +76,7 @@ impl App {
                 14 => drop(self.writers.remove(at)),
                 15 => self.host.lie(&mut self.prng),
                 16 => self.suspend(at),
+                17 => self.busy(at).await,
                 _ => self.watch(at),
             }
             self.forget_the_dead();

@@ -50,6 +50,8 @@ pub struct Config {
     pub large: bool,
     /// Another tool writes wrong indexes.
     pub vandal: bool,
+    /// A read of `claim.json` may return anything: nothing, an old one, or one that nobody wrote.
+    pub strange_markers: bool,
 }
 
 impl Config {
@@ -112,6 +114,7 @@ impl Config {
             sleepy: prng.one_in(2) && !drowsy,
             large: prng.one_in(5),
             vandal: prng.one_in(3),
+            strange_markers: prng.one_in(2),
         }
     }
 }

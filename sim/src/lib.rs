@@ -5,7 +5,8 @@
 //! between any two requests and suspended for days; their requests are lost, doubled, and land hours
 //! later; old segments are merged and deleted under them. Time is virtual, and every choice is drawn
 //! from the seed: the same seed gives the same trace. An oracle watches the store itself and holds
-//! it against what the programs were told.
+//! it against what the programs were told. At the end, on a store that answers, a claim must displace
+//! an owner that commits without a pause.
 //!
 //! ```
 //! let report = kfs_sim::run(7, false);
@@ -17,10 +18,12 @@ mod app;
 mod broken;
 mod clock;
 mod config;
+mod displace;
 mod host;
 mod kafscale;
 mod maintain;
 mod many;
+mod markers;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod oracle;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::app::App;
 use crate::broken::broken_end;
 use crate::config::Config;
+use crate::displace::displacement;
 use crate::host::Host;
 use crate::maintain::Maintainer;
 use crate::oracle::{Content, brief, value};
@@ -109,6 +110,8 @@ fn report(world: &World) -> Report {
 
 async fn live(world: &Arc<World>) {
     let mut prng = Prng::new(world.config.seed);
+    let markers = world.config.strange_markers.then(|| Prng::new(world.config.seed ^ 0x636c_6169_6d73));
+    world.store.strange_markers(markers);
     plant(world, &mut prng);
     let spawn = WorldSpawn::new({
         let world = Arc::downgrade(world);
@@ -147,6 +150,8 @@ async fn live(world: &Arc<World>) {
     }
     // Whatever is still on its way lands.
     world.sleep(world.config.grace + Duration::from_secs(3_600)).await;
+    world.store.strange_markers(None);
+    displacement(world, &mut prng).await;
     epilogue(world, &mut prng).await;
 }
 

@@ -9,11 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use kfs_core::runtime::Clock;
+use kfs_core::testing::Prng;
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+
+use crate::markers::Markers;
 
 /// An object, as it is until it is replaced.
 #[derive(Clone, Debug)]
@@ -54,6 +57,7 @@ pub(crate) struct SharedStore {
     clock: Arc<dyn Clock>,
     objects: Mutex<(u64, BTreeMap<String, Object>)>,
     watcher: OnceLock<Watcher>,
+    markers: Markers,
 }
 
 impl SharedStore {
@@ -64,6 +68,7 @@ impl SharedStore {
             clock,
             objects: Mutex::default(),
             watcher: OnceLock::new(),
+            markers: Markers::default(),
         })
     }
 
@@ -79,6 +84,11 @@ impl SharedStore {
     /// An object as it is now; no request.
     pub(crate) fn peek(&self, key: &str) -> Option<Object> {
         self.lock().1.get(key).cloned()
+    }
+
+    /// From now on a read of `claim.json` returns what this draws; `None` for what is there.
+    pub(crate) fn strange_markers(&self, prng: Option<Prng>) {
+        self.markers.draw_from(prng);
     }
 
     /// All keys now; no request.
@@ -191,7 +201,9 @@ impl ObjectStore for SharedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let Some(object) = self.peek(location.as_ref()) else {
+        let object = self.peek(location.as_ref());
+        let object = if location.as_ref().ends_with("/claim.json") { self.markers.instead_of(object) } else { object };
+        let Some(object) = object else {
             return Err(Error::NotFound { path: location.to_string(), source: "it is not there".into() });
         };
         let meta = meta(location.as_ref(), &object);

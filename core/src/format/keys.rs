@@ -187,6 +187,11 @@ impl PartitionId {
         self.key(ObjectName::LogJson)
     }
 
+    /// The key of the marker that a claimant writes.
+    pub fn claim_json_key(&self) -> String {
+        self.key(ObjectName::Claim)
+    }
+
     /// The key of the mark that says that the log starts at `offset`.
     pub fn log_start_key(&self, offset: i64) -> String {
         self.key(ObjectName::LogStart(offset))
@@ -213,6 +218,8 @@ pub enum ObjectName {
     TimeIndex(i64),
     /// `log.json`
     LogJson,
+    /// `claim.json`
+    Claim,
     /// `log-start-{offset}`
     LogStart(i64),
 }
@@ -223,6 +230,9 @@ impl ObjectName {
     pub fn parse(name: &str) -> Option<Self> {
         if name == "log.json" {
             return Some(ObjectName::LogJson);
+        }
+        if name == "claim.json" {
+            return Some(ObjectName::Claim);
         }
         if let Some(offset) = name.strip_prefix("log-start-") {
             return padded(offset).map(ObjectName::LogStart);
@@ -250,6 +260,7 @@ impl fmt::Display for ObjectName {
             ObjectName::Index(base) => write!(f, "segment-{base:020}.index"),
             ObjectName::TimeIndex(base) => write!(f, "segment-{base:020}.kfst"),
             ObjectName::LogJson => f.write_str("log.json"),
+            ObjectName::Claim => f.write_str("claim.json"),
             ObjectName::LogStart(offset) => write!(f, "log-start-{offset:020}"),
         }
     }

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use kfs_core::format::{BATCH_HEADER_LEN, BatchBuilder, BatchOptions, Codec, CrcCheck, Limits, LogIdentity, Segment};
+use kfs_core::format::{
+    BATCH_HEADER_LEN, BatchBuilder, BatchOptions, ClaimMarker, Codec, CrcCheck, Limits, LogIdentity, Segment,
+};
 
 /// Larger ones are left to the other test: thousands of mutants are made.
 const LARGEST: usize = 16 * 1024;
@@ -27,6 +29,10 @@ pub fn seeds() -> Seeds {
     for start in [0, i64::MAX - 1] {
         let identity = LogIdentity::new("0123456789abcdef0123456789abcdef", start, 1_767_225_600_000).unwrap();
         add(&mut seeds, "log_json", &identity.encode());
+    }
+    for name in ["", "broker \"1\""] {
+        let marker = ClaimMarker::new("0123456789abcdef0123456789abcdef", name, Some(4), 2, 1_767_225_600_000);
+        add(&mut seeds, "claim_json", &marker.encode());
     }
     found(&mut seeds);
     seeds

@@ -28,6 +28,20 @@ impl App {
         }
     }
 
+    /// Appends one after another, each when the one before is durable: an owner that leaves a claimant no slot.
+    pub(super) async fn busy(&mut self, at: usize) {
+        let pause = self.prng.below(40);
+        for _ in 0..60 {
+            if self.writers[at].writer.failure().is_some() {
+                return;
+            }
+            self.append_records(at);
+            let Some((_, append)) = self.writers[at].appends.last().cloned() else { return };
+            self.limited(Duration::from_secs(60), append.durable()).await;
+            self.host.clock.sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
     fn batches(&mut self, payload: usize) -> Vec<Batch> {
         let timestamps = [self.timestamp(), self.timestamp(), self.timestamp()];
         let filler = self.host.world.config.filler();

@@ -12,10 +12,12 @@ fn keys_are_padded_so_that_key_order_is_offset_order() {
     assert_eq!(p.index_key(42), "default/orders/7/segment-00000000000000000042.index");
     assert_eq!(p.time_index_key(42), "default/orders/7/segment-00000000000000000042.kfst");
     assert_eq!(p.log_json_key(), "default/orders/7/log.json");
+    assert_eq!(p.claim_json_key(), "default/orders/7/claim.json");
     assert_eq!(p.log_start_key(9), "default/orders/7/log-start-00000000000000000009");
     assert!(p.segment_key(i64::MAX) > p.segment_key(i64::MAX / 10));
-    assert!(p.log_start_key(i64::MAX) < p.log_json_key(), "marks sort before all others");
+    assert!(p.log_start_key(i64::MAX) < p.log_json_key(), "marks sort before all that a listing must know");
     assert!(p.log_json_key() < p.segment_key(0));
+    assert!(p.claim_json_key() < p.log_start_key(0), "where a listing of the log begins, the marker has passed");
 }
 
 #[test]
@@ -26,6 +28,7 @@ fn every_name_reads_back_as_itself() {
             ObjectName::Index(offset),
             ObjectName::TimeIndex(offset),
             ObjectName::LogJson,
+            ObjectName::Claim,
             ObjectName::LogStart(offset),
         ];
         for name in names {
@@ -55,6 +58,7 @@ fn names_of_any_other_form_are_foreign() {
         "log-start-42",
         "log-start-00000000000000000042.x",
         "log.json.bak",
+        "claim.json.bak",
         "manifest.json",
     ] {
         assert_eq!(ObjectName::parse(name), None, "{name}");

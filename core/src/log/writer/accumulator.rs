@@ -27,7 +27,7 @@ pub(super) struct Group {
     since: Duration,
     waited_for: bool,
     /// A claim: a segment of its own.
-    alone: bool,
+    pub(super) claims: bool,
     pub(super) fate: Arc<Fate>,
     permit: Option<Permit>,
 }
@@ -176,7 +176,7 @@ impl Accumulator {
             first: self.next,
             since,
             waited_for: false,
-            alone: false,
+            claims: false,
             fate: Arc::default(),
             permit: None,
         });
@@ -230,7 +230,11 @@ impl Accumulator {
         }
         let small = options.batch_bytes.min(options.max_flush());
         let joins = self.groups.back().is_some_and(|last| {
-            share && last.open.is_none() && !last.alone && last.bytes.saturating_add(bytes) <= small && !last.waited_for
+            share
+                && last.open.is_none()
+                && !last.claims
+                && last.bytes.saturating_add(bytes) <= small
+                && !last.waited_for
         });
         if !joins {
             self.start_group(now())?;
@@ -247,7 +251,7 @@ impl Accumulator {
         self.start_group(now)?;
         self.push_closed(std::iter::once(batch));
         if let Some(group) = self.groups.back_mut() {
-            group.alone = true;
+            group.claims = true;
         }
         self.place(permit, 1, 0, true)
     }
@@ -311,16 +315,16 @@ impl Accumulator {
             bytes = bytes.saturating_add(group.bytes);
             records = records.saturating_add(group.records);
             let fits = bytes <= max_bytes && i32::try_from(records).is_ok();
-            if !first && (small || group.alone || !fits) {
+            if !first && (small || group.claims || !fits) {
                 break;
             }
-            let alone = group.alone;
+            let claims = group.claims;
             batches = batches.saturating_add(group.batches);
             self.waited_for = self.waited_for.saturating_sub(usize::from(group.waited_for));
             self.bytes = self.bytes.saturating_sub(group.bytes);
             self.records = self.records.saturating_sub(group.records);
             groups.extend(self.groups.pop_front());
-            if alone {
+            if claims {
                 break;
             }
         }

@@ -10,6 +10,7 @@ use super::options::{OnConflict, WriterOptions};
 use super::pace::Pace;
 use super::seen::Seen;
 use super::slot::{Flight, SlotEnd};
+use super::yielding::Claims;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BuiltSegment, Limits, PartitionId, SegmentBuilder};
 use crate::log::locate::newest_from;
@@ -35,6 +36,8 @@ pub(super) struct Chain {
     pub(super) committed: bool,
     /// Its turns among the writers that compete for slots.
     pub(super) pace: Pace,
+    /// What it knows of claims on the partition.
+    pub(super) claims: Claims,
 }
 
 /// Whether all writers agree on the first slot yet.
@@ -51,6 +54,8 @@ pub(super) enum Start {
 pub(super) struct Previous {
     pub(super) base: i64,
     pub(super) version: Version,
+    /// The highest in it, -1 for none.
+    pub(super) leader_epoch: i32,
 }
 
 /// A segment that is durable.
@@ -91,18 +96,23 @@ impl Chain {
         }
     }
 
-    /// Makes the batches durable as one segment.
+    /// Makes the batches durable as one segment. `claims`: they are a claim's.
     pub(super) async fn commit(
         &mut self,
         state: &Arc<PartitionState>,
         options: &WriterOptions,
         control: &Control,
         batches: &[Batch],
+        claims: bool,
     ) -> Result<Committed, Failure> {
         let env = Env { state, options, control };
         let runtime = state.runtime();
         let shares = options.on_conflict == OnConflict::Rebase;
         self.pace.begin();
+        if claims {
+            self.claim_slot(&env).await?;
+        }
+        self.yield_to_claim(&env).await?;
         if shares && self.pace.looks_first(&**runtime.clock()) && !self.jump(&env).await? {
             self.pace.alone();
         }
@@ -117,13 +127,18 @@ impl Chain {
             self.flush_number = self.flush_number.saturating_add(1);
             let began = runtime.clock().elapsed();
             let flight = Flight::new(self, &env, built);
+            self.look_for_claim(&env);
             match flight.win(self, &env).await {
                 SlotEnd::Won(committed) => {
                     self.committed = true;
+                    self.claims.won(runtime.clock().elapsed());
                     self.pace.won(began, shares, runtime);
                     return Ok(committed);
                 }
                 SlotEnd::Failed(failure) => return Err(failure),
+                SlotEnd::Lost(_) if mutant!(BelieveMarker) && self.claims.asking.is_some() => {
+                    return self.believe_marker(&env).await;
+                }
                 SlotEnd::Lost(rival) => self.give_way(&env, rival.fenced(), rival.merged).await?,
                 SlotEnd::Gone(error) => self.give_way(&env, error, true).await?,
             }
@@ -137,10 +152,15 @@ impl Chain {
             return Err(Failure::fatal(lost, Stored::Not));
         }
         let runtime = env.state.runtime();
-        self.pace.lost(&**runtime.clock());
+        if !self.is_spared(env) {
+            self.pace.lost(&**runtime.clock());
+        }
         if self.pace.is_contended(env.options.most_losses, &**runtime.clock()) && !mutant!(LoseForEver) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
             return Err(Failure::fatal(error, Stored::Not));
+        }
+        if self.press_claim(env).await? {
+            return if gone { self.reopen(env).await } else { self.jump(env).await.map(drop) };
         }
         let pause = self.pace.pause(runtime);
         if !pause.is_zero() {
@@ -170,7 +190,7 @@ impl Chain {
 
     /// Goes on after the segment that won the slot. That is no look at the tail: the log may have
     /// passed the next slot long ago, and merging may have taken it away since.
-    async fn follow(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+    pub(super) async fn follow(&mut self, env: &Env<'_>) -> Result<(), Failure> {
         let base = self.next;
         match self.adopt(env, base).await? {
             Some(adopted) if !adopted.merged => {
@@ -225,7 +245,7 @@ impl Chain {
 
     fn goes_on_after(&mut self, base: i64, adopted: Adopted) {
         (self.start, self.next, self.log_json) = (Start::Fixed, adopted.next, None);
-        self.previous = Some(Previous { base, version: adopted.version });
+        self.previous = Some(Previous { base, version: adopted.version, leader_epoch: adopted.leader_epoch });
     }
 
     /// The tail has moved in a way that no slot of ours could have caused: find it as an opening does.

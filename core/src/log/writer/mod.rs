@@ -4,6 +4,7 @@ mod accumulator;
 mod admission;
 mod append;
 mod checked;
+mod claiming;
 mod commit;
 mod control;
 mod core;
@@ -21,6 +22,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod tests;
+mod yielding;
 
 pub use admission::Admission;
 pub use append::{Append, Offsets};

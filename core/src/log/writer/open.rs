@@ -7,9 +7,10 @@ use object_store::PutPayload;
 use super::commit::{Chain, Previous, Start};
 use super::options::WriterOptions;
 use super::pace::Pace;
-use super::rival::{check_epoch, check_segment};
+use super::rival::{check_epoch, check_segment, highest_epoch};
 use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
+use super::yielding::Claims;
 use crate::error::{ErrorKind, Result};
 use crate::format::{MAX_SEGMENT_LEN, Segment, SparseIndex};
 use crate::log::locate::{Tail, find_tail};
@@ -29,6 +30,7 @@ pub(super) struct Found {
 /// The chain of a writer that is opened now.
 pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Chain> {
     let found = find(state, options).await?;
+    let claims = Claims::opened_behind(found.previous.as_ref().and_then(|previous| previous.version.modified_ms()));
     Ok(Chain {
         writer_id: super::random_id(state.runtime())?,
         flush_number: 0,
@@ -39,6 +41,7 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
         seen: found.seen,
         committed: false,
         pace: Pace::default(),
+        claims,
     })
 }
 
@@ -55,11 +58,11 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
         match adopt(state, options, newest.base, !mutant!(SkipIndexAtOpen)).await {
-            Ok(Adopted { next, version, .. }) => {
+            Ok(Adopted { next, version, leader_epoch, .. }) => {
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(log_start, next, state.now_ms());
-                let previous = Previous { base: newest.base, version };
+                let previous = Previous { base: newest.base, version, leader_epoch };
                 return Ok(Found { start: Start::Fixed, next, previous: Some(previous), log_json: None, seen });
             }
             // It vanished between the listing and the read: the partition is being deleted or retained.
@@ -93,6 +96,8 @@ pub(super) struct Adopted {
     pub(super) version: Version,
     /// It is a merged one.
     pub(super) merged: bool,
+    /// The highest in it, -1 for none.
+    pub(super) leader_epoch: i32,
 }
 
 /// Reads a segment whole, with its index beside it: the CRC, the batches, the key, the footer, for sixteen
@@ -105,12 +110,13 @@ pub(super) async fn adopt(state: &PartitionState, options: &WriterOptions, base:
     let (fetched, index) = futures_util::future::join(segment, index).await;
     let fetched = fetched?;
     let segment = check_segment(&key, base, &fetched)?;
-    check_epoch(&key, &segment, &fetched.identity, options)?;
+    let leader_epoch = highest_epoch(&segment);
+    check_epoch(&key, leader_epoch, &fetched.identity, options)?;
     if mends {
         make_index_right(state, options, &index_key, &segment, index).await?;
     }
     let merged = fetched.identity.kfsmerged.is_some();
-    Ok(Adopted { next: segment.next_offset(), version: fetched.info.version, merged })
+    Ok(Adopted { next: segment.next_offset(), version: fetched.info.version, merged, leader_epoch })
 }
 
 /// Writes the index of a segment if it is missing or has other bytes than the rebuild: KafScale can't open a

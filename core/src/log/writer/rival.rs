@@ -63,10 +63,14 @@ pub(super) fn check_segment(key: &str, base: i64, fetched: &Fetched) -> Result<S
     Ok(segment)
 }
 
+/// The highest leader epoch in a segment, -1 for none.
+pub(super) fn highest_epoch(segment: &Segment) -> i32 {
+    segment.batches().map(|b| b.batch.header().leader_epoch).max().unwrap_or(-1)
+}
+
 /// A higher leader epoch in the newest segment fences, whatever the policy.
-pub(super) fn check_epoch(key: &str, segment: &Segment, by: &Identity, options: &WriterOptions) -> Result<()> {
+pub(super) fn check_epoch(key: &str, highest: i32, by: &Identity, options: &WriterOptions) -> Result<()> {
     let Some(ours) = options.leader_epoch else { return Ok(()) };
-    let highest = segment.batches().map(|b| b.batch.header().leader_epoch).max().unwrap_or(-1);
     if highest <= ours || mutant!(IgnoreLeaderEpoch) {
         return Ok(());
     }

@@ -142,13 +142,14 @@ impl Flight {
         if env.is_stale(chain.seen) {
             sent = self.look_after(chain, env, &version).await?;
         }
-        Ok(SlotEnd::Won(self.committed(chain, version, sent)))
+        Ok(SlotEnd::Won(self.committed(chain, env, version, sent)))
     }
 
-    fn committed(&self, chain: &mut Chain, version: Version, sent: Seen) -> Committed {
+    fn committed(&self, chain: &mut Chain, env: &Env<'_>, version: Version, sent: Seen) -> Committed {
         let end = self.built.last_offset.saturating_add(1);
         let previous = chain.previous.take().map(|p| p.base);
-        chain.previous = Some(Previous { base: self.slot, version: version.clone() });
+        let leader_epoch = env.options.leader_epoch.unwrap_or(-1);
+        chain.previous = Some(Previous { base: self.slot, version: version.clone(), leader_epoch });
         chain.next = end;
         chain.seen = sent;
         Committed { base: self.slot, end, size: self.built.size, version, previous }

@@ -12,7 +12,7 @@ use crate::log::writer::commit::{Chain, Committed, Failure};
 use crate::mutant::mutant;
 
 enum Next {
-    Flush(Arc<Vec<Batch>>, i64),
+    Flush { batches: Arc<Vec<Batch>>, first: i64, claims: bool },
     Wait(Option<Duration>),
     Rest,
 }
@@ -38,9 +38,9 @@ impl FlushTask {
         loop {
             let woken = core.wake.notified();
             match core.next(&chain) {
-                Next::Flush(batches, first) => {
+                Next::Flush { batches, first, claims } => {
                     let began = core.now();
-                    let result = chain.commit(&core.state, &core.options, &core.control, &batches).await;
+                    let result = chain.commit(&core.state, &core.options, &core.control, &batches, claims).await;
                     let result = result.map_err(|failure| failure.explained(&core.state, began));
                     // Before anybody learns of it, as the groups' charges.
                     drop(batches);
@@ -123,12 +123,13 @@ impl WriterCore {
                     inner.flush_now = false;
                 }
                 let first = drained.groups.first().map_or(0, |g| g.first);
+                let claims = drained.groups.first().is_some_and(|g| g.claims);
                 let batches = drained.batches.clone();
                 inner.in_flight = drained;
                 inner.flushing_since = Some(now);
                 drop(inner);
                 self.account.flush_began();
-                Next::Flush(batches, first)
+                Next::Flush { batches, first, claims }
             }
             Err(error) => {
                 // Compressing the open batch failed: what waits can't be written.

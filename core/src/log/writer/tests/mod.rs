@@ -5,6 +5,7 @@
 mod buffer;
 mod callbacks;
 mod checks;
+mod claims;
 mod commit;
 mod copies;
 mod fsync;

@@ -86,7 +86,12 @@ async fn a_claim_fences_every_earlier_owner_and_takes_one_offset() {
     let before = two.requests();
     let claimed = new.claim().await.unwrap();
     assert_eq!((claimed.base, claimed.last), (1, 1));
-    assert_eq!(two.requests().since(&before).total(), 2, "budget: 1 PUT .kfs + 1 PUT .index");
+    let spent = two.requests().since(&before);
+    assert_eq!(
+        (spent.get, spent.put, spent.total()),
+        (1, 3, 4),
+        "budget: GET and PUT claim.json, PUT .kfs, PUT .index"
+    );
     assert_failed(append(&old, "b").await, ErrorKind::Fenced, Stored::Not);
     let pending = new.append(batch(&["c"])).await.unwrap();
     assert_eq!(pending.final_offsets().map(|o| o.base), Some(2));
@@ -185,7 +190,7 @@ async fn the_index_of_a_segment_that_is_followed_is_made_right_first() {
 }
 
 /// Whoever is about to put a segment finds that a rival was faster.
-fn always_loses(world: &World, process: &Process) {
+pub(super) fn always_loses(world: &World, process: &Process) {
     let store = world.store.clone();
     process.faults.decide_with(move |request| {
         let base = request.key.strip_prefix(PREFIX).and_then(ObjectName::parse);

@@ -1,0 +1,218 @@
+//! The claimant's side of a claim: it writes `claim.json`, so that a busy owner leaves it a slot (design.md,
+//! "Yielding").
+//!
+//! `claim()` writes it before its first try; a writer with a higher leader epoch than the owner's when it lost a
+//! slot. The marker is worth nothing by itself: the first segment that is won is what displaces the owner.
+
+use std::time::Duration;
+
+use object_store::PutPayload;
+
+use super::commit::{Chain, Committed};
+use super::env::{Env, Failure, gave_up};
+use super::options::OnConflict;
+use super::yielding::{PATIENCE, STEP, read_marker};
+use crate::error::Stored;
+use crate::format::ClaimMarker;
+use crate::store::{SyncFailure, Version};
+
+/// After its marker is written a claimant's losses do not count as contention for so long: by then a live owner has
+/// read it.
+const SPARED: Duration = Duration::from_secs(5);
+/// How often a claimant that loses slots reads the marker again, and writes its own over another's.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// An owner yields to a marker once, for 5 s. A claimant that lost all the same asks again under a new id.
+const FRESH: Duration = Duration::from_secs(6);
+/// A higher leader epoch's marker is left alone for so long.
+const RESPECT: Duration = Duration::from_secs(10);
+/// Claims of an equal epoch within so long of each other take turns, and wait longer each time.
+const TURNS: Duration = Duration::from_secs(600);
+/// The longest wait for a turn.
+const LONGEST_TURN: Duration = Duration::from_secs(300);
+
+/// A claim under way.
+#[derive(Debug)]
+pub(super) struct Asking {
+    turn: u64,
+    /// When it began to try, when its marker got its id, and when the marker was last read or written.
+    began: Duration,
+    fresh: Duration,
+    upkeep: Duration,
+    /// The id of its marker, if it was written.
+    claim_id: Option<String>,
+}
+
+/// What a marker that stands there means to a claimant.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    /// It may be written over at once, as this turn.
+    Free(u64),
+    /// Another claim of an equal epoch was not long ago: it may be written over after this, as this turn.
+    Wait(Duration, u64),
+    /// A higher epoch's, and young.
+    Respected,
+}
+
+fn standing(marker: Option<&ClaimMarker>, leader_epoch: i32, now_ms: i64) -> Standing {
+    let Some(marker) = marker else { return Standing::Free(0) };
+    // By two clocks, which may differ. A marker from the future is young.
+    let age = now_ms.saturating_sub(marker.claimed_ms);
+    let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+    if marker.leader_epoch > leader_epoch && age < RESPECT {
+        return Standing::Respected;
+    }
+    if marker.leader_epoch != leader_epoch || age >= TURNS {
+        return Standing::Free(0);
+    }
+    let turn = marker.turn.saturating_add(1);
+    let wait = Duration::from_secs(1 << turn.min(9)).min(LONGEST_TURN).saturating_sub(age);
+    if wait.is_zero() { Standing::Free(turn) } else { Standing::Wait(wait, turn) }
+}
+
+impl Chain {
+    /// Before a claim's first try: waits for its turn, and writes the marker. A writer that owns the partition
+    /// already needs none.
+    pub(super) async fn claim_slot(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+        if env.options.on_conflict != OnConflict::Takeover || self.committed {
+            return Ok(());
+        }
+        let clock = env.state.runtime().clock();
+        let epoch = env.options.leader_epoch.unwrap_or(-1);
+        let mut waited_for = None;
+        let (turn, writes) = loop {
+            let read = env.control.unless_aborted(read_marker(env.state)).await.ok_or_else(|| gave_up(false))?;
+            let marker = read.ok().flatten().map(|found| found.marker);
+            match standing(marker.as_ref(), epoch, env.state.now_ms()) {
+                Standing::Free(turn) => break (turn, true),
+                Standing::Respected => break (0, false),
+                // A wall clock may stand still: nobody is waited for twice.
+                Standing::Wait(_, turn) if marker.as_ref().map(|m| &m.claim_id) == waited_for.as_ref() => {
+                    break (turn, true);
+                }
+                Standing::Wait(wait, _) => {
+                    env.control.unless_aborted(clock.sleep(wait)).await.ok_or_else(|| gave_up(false))?;
+                    waited_for = marker.map(|marker| marker.claim_id);
+                }
+            }
+        };
+        let now = clock.elapsed();
+        let mut asking = Asking { turn, began: now, fresh: now, upkeep: now, claim_id: None };
+        if writes {
+            self.write_marker(env, &mut asking).await?;
+        }
+        self.claims.asking = Some(asking);
+        Ok(())
+    }
+
+    /// Whether a slot that a claimant lost does not count as contention.
+    pub(super) fn is_spared(&self, env: &Env<'_>) -> bool {
+        let now = env.state.runtime().clock().elapsed();
+        self.claims.asking.as_ref().is_some_and(|asking| now.saturating_sub(asking.began) <= SPARED)
+    }
+
+    /// After a lost slot: keeps the claim alive and waits until the next try is due. A writer that outranks the
+    /// owner begins to claim here. False when this writer makes no claim.
+    pub(super) async fn press_claim(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
+        let before = self.previous.as_ref().map_or(-1, |previous| previous.leader_epoch);
+        let outranks = env.options.leader_epoch.is_some_and(|ours| ours > before);
+        if self.claims.asking.is_none() && outranks {
+            self.claim_slot(env).await?;
+        } else if let Some(mut asking) = self.claims.asking.take() {
+            let kept = self.keep_up(env, &mut asking).await;
+            self.claims.asking = Some(asking);
+            kept?;
+        }
+        if self.claims.asking.is_none() {
+            return Ok(false);
+        }
+        env.control.unless_aborted(env.state.runtime().clock().sleep(STEP)).await.ok_or_else(|| gave_up(false))?;
+        Ok(true)
+    }
+
+    /// Once a second: the marker is written again if another's stands there, and under a new id if the owner must
+    /// have seen the old one.
+    async fn keep_up(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
+        let now = env.state.runtime().clock().elapsed();
+        if now.saturating_sub(asking.upkeep) < UPKEEP {
+            return Ok(());
+        }
+        asking.upkeep = now;
+        if now.saturating_sub(asking.fresh) >= FRESH {
+            (asking.fresh, asking.claim_id) = (now, None);
+        }
+        let read = env.control.unless_aborted(read_marker(env.state)).await.ok_or_else(|| gave_up(false))?;
+        let marker = read.ok().flatten().map(|found| found.marker);
+        let stands = asking.claim_id.is_some() && marker.as_ref().map(|m| &m.claim_id) == asking.claim_id.as_ref();
+        let epoch = env.options.leader_epoch.unwrap_or(-1);
+        if !stands && standing(marker.as_ref(), epoch, env.state.now_ms()) != Standing::Respected {
+            self.write_marker(env, asking).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the marker. A failure means that it may not be there, and no more; but a failed fsync poisons a writer
+    /// whichever file it was.
+    async fn write_marker(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
+        let claim_id = match asking.claim_id.take().map_or_else(|| super::random_id(env.state.runtime()), Ok) {
+            Ok(claim_id) => claim_id,
+            Err(_no_randomness) => return Ok(()),
+        };
+        if !self.claims.knows(&claim_id) {
+            self.claims.remember(&claim_id);
+        }
+        let name = env.options.name.as_deref().unwrap_or_default();
+        let marker =
+            ClaimMarker::new(&*claim_id, name, env.options.leader_epoch, asking.turn, env.state.now_ms()).encode();
+        asking.claim_id = Some(claim_id);
+        let key = env.id().claim_json_key();
+        let write = env.store().overwrite(&key, PutPayload::from_bytes(marker));
+        let write = env.state.runtime().timeout(PATIENCE, write);
+        match env.control.unless_aborted(write).await.ok_or_else(|| gave_up(false))? {
+            Some(Err(error)) if SyncFailure::of(&error).is_some() => Err(Failure::fatal(error, Stored::Not)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Chain {
+    /// The mutant `BelieveMarker`: whoever has the slot, it is taken for this writer's own.
+    pub(super) async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Failure> {
+        let base = self.next;
+        self.follow(env).await?;
+        self.committed = true;
+        let version = self.previous.as_ref().map_or_else(|| Version::new(None, 0, None), |p| p.version.clone());
+        Ok(Committed { base, end: self.next, size: version.size(), version, previous: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn marker(leader_epoch: i32, turn: u64) -> ClaimMarker {
+        let epoch = (leader_epoch >= 0).then_some(leader_epoch);
+        ClaimMarker::new("0123456789abcdef0123456789abcdef", "", epoch, turn, 1_000_000)
+    }
+
+    #[test]
+    fn claims_of_an_equal_epoch_take_turns_that_double_up_to_five_minutes() {
+        let after = |ms: i64, turn| standing(Some(&marker(3, turn)), 3, 1_000_000 + ms);
+        assert_eq!(after(0, 0), Standing::Wait(Duration::from_secs(2), 1));
+        assert_eq!(after(500, 1), Standing::Wait(Duration::from_millis(3_500), 2));
+        assert_eq!(after(2_000, 0), Standing::Free(1));
+        assert_eq!(after(0, 8), Standing::Wait(Duration::from_secs(300), 9));
+        assert_eq!(after(1_000, u64::MAX), Standing::Wait(Duration::from_secs(299), u64::MAX));
+        assert_eq!(after(599_999, 20), Standing::Free(21));
+        assert_eq!(after(600_000, 20), Standing::Free(0), "ten minutes later nobody takes turns");
+        assert_eq!(after(-60_000, 0), Standing::Wait(Duration::from_secs(2), 1), "a marker from the future is young");
+    }
+
+    #[test]
+    fn a_higher_epochs_marker_is_left_alone_for_ten_seconds() {
+        let after = |ms: i64, ours| standing(Some(&marker(3, 5)), ours, 1_000_000 + ms);
+        assert_eq!(after(9_999, 2), Standing::Respected);
+        assert_eq!(after(10_000, 2), Standing::Free(0));
+        assert_eq!(after(0, 4), Standing::Free(0), "a lower epoch's is written over at once");
+        assert_eq!(standing(None, 4, 0), Standing::Free(0));
+    }
+}
