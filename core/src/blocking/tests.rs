@@ -46,9 +46,11 @@ fn everything() {
     assert_eq!(bucket.topics(&soon()).unwrap().len(), 1);
     writer.close(&soon()).unwrap();
     assert_eq!(writer.try_append(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
-    bucket.close(&soon()).unwrap();
     assert_eq!(partition.marks().unwrap().high_watermark, 11);
     read_everything(&bucket, &partition);
+    bucket.close(&soon()).unwrap();
+    let opened = partition.writer(WriterOptions::default(), &soon());
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 /// Every call of the reader's side once, over offsets 7 to 10, of which the last has no record.

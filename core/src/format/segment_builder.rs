@@ -96,7 +96,8 @@ impl SegmentBuilder {
         Ok(builder)
     }
 
-    /// Asks for a time index too; records are decoded for it, within the limits.
+    /// Asks for a time index too; records are decoded for it, within the limits. It is left out when the
+    /// records of some batch can't be read: that must not keep the segment from being written.
     #[must_use]
     pub fn with_time_index(mut self, limits: Limits) -> Self {
         self.times = Some((limits, None));
@@ -145,8 +146,8 @@ impl SegmentBuilder {
     /// Adds a batch at the next offset, stamped with a leader epoch when one is given.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when it does not fit or would end beyond 2^63-2, and when a time
-    /// index was asked for and its records can't be read. The builder is then as before.
+    /// [`ErrorKind::InvalidInput`] when it does not fit or would end beyond 2^63-2. The builder is then as
+    /// before.
     pub fn push(&mut self, batch: &Batch, leader_epoch: Option<i32>) -> Result<()> {
         self.add(batch, self.next_offset, leader_epoch)
     }
@@ -183,16 +184,7 @@ impl SegmentBuilder {
             )
             .with_hint("a segment has less than 2 GiB and at most 2^31-1 messages"));
         };
-        if let Some((limits, range)) = &mut self.times {
-            let mut own = None;
-            add_times(&mut own, batch, limits).map_err(|e| Error::from(e).with_kind(ErrorKind::InvalidInput))?;
-            if let Some(own) = own {
-                let moved = offset.wrapping_sub(batch.base_offset());
-                let range = range.get_or_insert_with(|| TimeIndex::of(own.min_ts, own.min_offset.wrapping_add(moved)));
-                range.add(own.min_ts, own.min_offset.wrapping_add(moved));
-                range.add(own.max_ts, own.max_offset.wrapping_add(moved));
-            }
-        }
+        self.add_to_time_index(batch, offset);
         self.index.push(offset, self.len, batch.header().record_count);
         self.write(batch, offset, leader_epoch);
         self.message_count = message_count;
@@ -200,6 +192,19 @@ impl SegmentBuilder {
         self.len += batch.bytes().len() as u64;
         self.next_offset = offset + i64::from(batch.header().last_offset_delta) + 1;
         Ok(())
+    }
+
+    fn add_to_time_index(&mut self, batch: &Batch, offset: i64) {
+        let Some((limits, range)) = &mut self.times else { return };
+        let mut own = None;
+        if add_times(&mut own, batch, limits).is_err() {
+            self.times = None;
+        } else if let Some(own) = own {
+            let moved = offset.wrapping_sub(batch.base_offset());
+            let range = range.get_or_insert_with(|| TimeIndex::of(own.min_ts, own.min_offset.wrapping_add(moved)));
+            range.add(own.min_ts, own.min_offset.wrapping_add(moved));
+            range.add(own.max_ts, own.max_offset.wrapping_add(moved));
+        }
     }
 
     fn write(&mut self, batch: &Batch, offset: i64, leader_epoch: Option<i32>) {

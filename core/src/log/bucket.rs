@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use object_store::ObjectStore;
 
 use super::budget::Budget;
@@ -13,11 +16,15 @@ use super::partition::{Partition, PartitionState};
 use super::reader::blocks::Blocks;
 use super::reader::indexes::Indexes;
 use super::retry::{Retries, Trouble, patiently};
-use crate::error::{Error, ErrorKind, Result};
+use super::writer::WriterCore;
+use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
 use crate::format::{Namespace, PartitionId, Topic};
 use crate::runtime::Runtime;
 use crate::store::{RequestCounts, Store, StoreOptions};
+
+/// How many partitions a failed close names.
+const MOST_NAMED: usize = 100;
 
 /// How a [`Bucket`] behaves. Start from `BucketOptions::default()`.
 #[derive(Clone, Debug)]
@@ -97,6 +104,8 @@ pub struct Bucket(pub(crate) Arc<BucketInner>);
 
 pub(crate) struct BucketInner {
     pub(crate) store: Store,
+    /// The same, with the bound of the commits.
+    pub(crate) commits: Store,
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
     pub(crate) blocks: Blocks,
@@ -108,6 +117,7 @@ pub(crate) struct BucketInner {
     partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
     /// What is asked of the store now on behalf of no partition.
     retries: Retries,
+    closed: AtomicBool,
 }
 
 impl BucketInner {
@@ -115,6 +125,15 @@ impl BucketInner {
         patiently(&self.retries, &self.runtime, "listing", || self.store.list_dirs(prefix)).await
     }
 
+    /// Refuses to open a writer once the bucket is closed.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(Error::new(ErrorKind::Closed, "the bucket was closed").with_stored(Stored::Not));
+        }
+        Ok(())
+    }
+
+    /// The partitions that are in use.
     fn states(&self) -> Vec<Arc<PartitionState>> {
         let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.values().filter_map(Weak::upgrade).collect()
@@ -162,7 +181,7 @@ impl Bucket {
     /// # Errors
     /// When a runtime is needed and can't be started.
     pub fn from_object_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Self> {
-        Self::from_store(Store::from_object_store(store), options)
+        Self::from_store(Store::from_object_store_with(store, &options.store), options)
     }
 
     /// A bucket over an opened [`Store`].
@@ -180,6 +199,7 @@ impl Bucket {
         let indexes = Indexes::new(options.cache_bytes / 4);
         let catalogs = CatalogRoom::new(options.cache_bytes / 4);
         Ok(Bucket(Arc::new(BucketInner {
+            commits: store.for_commits(),
             store,
             runtime,
             budget,
@@ -190,6 +210,7 @@ impl Bucket {
             fork: ForkGuard::here(),
             partitions: Mutex::default(),
             retries: Retries::default(),
+            closed: AtomicBool::new(false),
         })))
     }
 
@@ -258,27 +279,33 @@ impl Bucket {
         self.0.budget.used()
     }
 
-    /// Flushes and closes every writer. What could not be flushed within `deadline` is named in the
-    /// error, which has the kind timed out.
+    /// Flushes and closes every writer, all at the same time, and takes no more appends from the first
+    /// poll on: a writer that is opened later is refused as *closed*. Reading goes on. What was not
+    /// durable within `deadline` is given up. Dropping the future ends the wait, not the closing.
     ///
     /// # Errors
-    /// Timed out, naming the partitions whose appends are not all durable; or the first failure.
+    /// Timed out, naming the partitions whose appends are not all durable, with
+    /// [`stored`](Error::stored) for all of them; else the first failure.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
-        let states = self.0.states();
-        let closing: Vec<_> = states
-            .iter()
-            .flat_map(|s| s.live_writers())
-            .map(|w| (w.partition_id().clone(), w.close_within(deadline)))
-            .collect();
-        let mut failed = Vec::new();
-        for (id, close) in closing {
-            if let Err(error) = close.await {
-                failed.push((id, error));
-            }
+        self.0.fork.check()?;
+        // Before the writers are collected: one that is just being opened is either found or refused.
+        self.0.closed.store(true, Ordering::SeqCst);
+        let writers: Vec<_> = self.0.states().iter().flat_map(|state| state.live_writers()).collect();
+        for writer in &writers {
+            writer.begin_close();
         }
-        let Some((_, first)) = failed.first() else { return Ok(()) };
-        let names: Vec<_> = failed.iter().map(|(id, error)| format!("{id}: {error}")).collect();
-        Err(Error::new(first.kind(), format!("{} partitions could not be flushed: {}", failed.len(), names.join("; "))))
+        let runtime = self.0.runtime.clone();
+        let ends = join_all(writers.iter().map(|writer| writer.ended())).now_or_never();
+        let ends = match ends {
+            Some(ends) => ends,
+            // Something must be flushed.
+            None => {
+                let closing = writers.clone();
+                self.0.runtime.run(async move { Ok(end_all(&runtime, &closing, deadline).await) }).await?
+            }
+        };
+        let failed = writers.iter().zip(ends).filter_map(|(writer, end)| Some((writer, end.err()?)));
+        not_durable(&failed.collect::<Vec<_>>(), deadline).map_or(Ok(()), Err)
     }
 
     /// Topics of the default namespace, by name. One LIST per 1,000 topics.
@@ -323,6 +350,38 @@ impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bucket").field(&self.0.store).finish()
     }
+}
+
+/// Waits until all writers have ended. Those that have not by the deadline give up.
+async fn end_all(runtime: &Runtime, writers: &[Arc<WriterCore>], deadline: Duration) -> Vec<Result<()>> {
+    let all = || join_all(writers.iter().map(|writer| writer.ended()));
+    if let Some(ends) = runtime.timeout(deadline, all()).await {
+        return ends;
+    }
+    for writer in writers.iter().filter(|writer| writer.is_live()) {
+        writer.give_up();
+    }
+    all().await
+}
+
+/// What a close says of the writers that could not make everything durable.
+fn not_durable(failed: &[(&Arc<WriterCore>, Error)], deadline: Duration) -> Option<Error> {
+    let (_, first) = failed.first()?;
+    let late = failed.iter().any(|(writer, _)| writer.gave_up());
+    let kind = if late { ErrorKind::TimedOut } else { first.kind() };
+    let within = if late { format!(" within {deadline:?}") } else { String::new() };
+    let named = failed.iter().take(MOST_NAMED).map(|(writer, error)| format!("{}: {error}", writer.partition_id()));
+    let named = named.collect::<Vec<_>>().join("; ");
+    let more = failed.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let message = format!("{} partitions are not all durable{within}: {named}{more}", failed.len());
+    let error = Error::new(kind, message).with_source(first.clone());
+    let stored = failed.iter().filter_map(|(_, error)| error.stored());
+    let perhaps = stored.clone().find(|stored| *stored == Stored::Perhaps);
+    Some(match perhaps.or_else(|| stored.clone().next()) {
+        Some(stored) => error.with_stored(stored),
+        None => error,
+    })
 }
 
 /// Names of objects that were asked for by a wrong kind of caller end here.

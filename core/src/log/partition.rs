@@ -68,6 +68,11 @@ impl PartitionState {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The store with the bound of the commits, for all that an ack waits for.
+    pub(crate) fn commits(&self) -> &Store {
+        &self.bucket.commits
+    }
+
     pub(crate) fn runtime(&self) -> &Runtime {
         &self.bucket.runtime
     }
@@ -92,6 +97,7 @@ impl PartitionState {
 
     /// Takes the place of the exclusive writer until the reservation is dropped, or says that it is taken.
     pub(crate) fn reserve(self: &Arc<Self>, exclusive: bool) -> Result<Reservation> {
+        self.bucket.check_open()?;
         let mut writers = self.lock_writers();
         if exclusive {
             if writers.exclusive {
@@ -106,8 +112,11 @@ impl PartitionState {
         Ok(Reservation { state: self.clone(), exclusive })
     }
 
-    pub(crate) fn attach(&self, writer: &Arc<WriterCore>) {
+    /// Makes a writer known, unless the bucket was closed while it was opened.
+    pub(crate) fn attach(&self, writer: &Arc<WriterCore>) -> Result<()> {
         self.lock_writers().live.push(Arc::downgrade(writer));
+        // After that: either the closing finds the writer, or this finds the bucket closed.
+        self.bucket.check_open()
     }
 }
 
@@ -173,7 +182,8 @@ impl Partition {
     ///
     /// # Errors
     /// Conflict when another start offset was fixed, or an exclusive writer is open in this process;
-    /// corrupt when the newest segment is not whole; fenced when it holds a higher leader epoch.
+    /// corrupt when the newest segment is not whole; fenced when it holds a higher leader epoch; closed
+    /// when the bucket is.
     pub async fn writer(&self, options: WriterOptions) -> Result<Writer> {
         let state = self.0.clone();
         self.0.runtime().ask(super::writer::open(state, options)).await

@@ -53,7 +53,29 @@ pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRang
 
 /// An object store with what the log needs of it. Cheap to clone; clones share counters and bounds.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, Lane);
+
+/// Which bound on the requests under way counts. Commits have their own, so that no ack waits for reads.
+#[derive(Clone, Copy, Debug)]
+enum Lane {
+    Reads,
+    Commits,
+    /// A place is held already, see [`Held`].
+    Held,
+}
+
+/// Places among the commits' requests, taken before anything is sent.
+pub(crate) struct Held<'a> {
+    store: Store,
+    _places: SemaphorePermit<'a>,
+}
+
+impl Held<'_> {
+    /// The store whose requests go out at once. No more of them at a time than places were taken.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+}
 
 struct Inner {
     url: String,
@@ -66,7 +88,8 @@ struct Inner {
     lister: Lister,
     kind: Kind,
     meter: Arc<Meter>,
-    permits: Semaphore,
+    read_places: Semaphore,
+    commit_places: Semaphore,
 }
 
 /// What is known of a store beyond the trait.
@@ -149,7 +172,8 @@ impl Store {
         kind: Kind,
         options: &StoreOptions,
     ) -> Self {
-        Store(Arc::new(Inner {
+        let most = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        let inner = Inner {
             url: url.to_string(),
             prefix,
             reads,
@@ -157,8 +181,11 @@ impl Store {
             lister,
             kind,
             meter: Arc::new(Meter::default()),
-            permits: Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS)),
-        }))
+            read_places: Semaphore::new(most),
+            // A segment and its index go together.
+            commit_places: Semaphore::new(most.max(2)),
+        };
+        Store(Arc::new(inner), Lane::Reads)
     }
 
     /// The URL that the store was opened with. It holds no secret: URLs with a user, a password or
@@ -204,9 +231,25 @@ impl Store {
         self.0.meter.counts()
     }
 
+    /// The same store with the bound for commits.
+    pub(crate) fn for_commits(&self) -> Store {
+        Store(self.0.clone(), Lane::Commits)
+    }
+
+    /// Waits for places among the commits' requests: two at most.
+    pub(crate) async fn hold(&self, requests: u32) -> Result<Held<'_>> {
+        let places = self.0.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
+        Ok(Held { store: Store(self.0.clone(), Lane::Held), _places: places })
+    }
+
     /// A place among the requests under way; held until the request has ended.
-    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
-        self.0.permits.acquire().await.map_err(|_| Error::new(ErrorKind::Closed, "the store is closed"))
+    async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>> {
+        let places = match self.1 {
+            Lane::Reads => &self.0.read_places,
+            Lane::Commits => &self.0.commit_places,
+            Lane::Held => return Ok(None),
+        };
+        places.acquire().await.map(Some).map_err(|_| closed())
     }
 
     /// The store's path of a key.
@@ -225,6 +268,10 @@ impl Store {
         Path::parse(format!("{}{key}", self.0.prefix))
             .map_err(|_| invalid("it has an empty segment, `.` or `..`, or a control character"))
     }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the store is closed")
 }
 
 impl fmt::Debug for Store {

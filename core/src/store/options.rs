@@ -43,7 +43,9 @@ impl StoreOptions {
         Self::default()
     }
 
-    /// How many requests may be under way at once; further ones wait. Default 64, at least 1.
+    /// How many requests may be under way at once; further ones wait. Default 64, at least 1. Commits
+    /// (segments, indexes, looks at the tail) have a bound of their own of the same size, at least 2, so
+    /// that no ack waits for reads.
     #[must_use]
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.max_in_flight = requests;

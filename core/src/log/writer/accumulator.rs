@@ -32,6 +32,15 @@ pub(super) struct Group {
     permit: Option<Permit>,
 }
 
+impl Group {
+    /// Whether a segment still holds the group with so much more.
+    fn has_room_for(&self, bytes: usize, records: u64, options: &WriterOptions) -> bool {
+        let open = self.open.as_ref().map_or(0, |open| open.encoded_len());
+        let bytes = self.bytes.saturating_add(open).saturating_add(bytes);
+        bytes <= options.max_append() && i32::try_from(self.records.saturating_add(records)).is_ok()
+    }
+}
+
 /// What one flush takes: groups, and the batches of all of them in their order.
 #[derive(Default)]
 pub(super) struct Drained {
@@ -230,11 +239,8 @@ impl Accumulator {
         }
         let small = options.batch_bytes.min(options.max_flush());
         let joins = self.groups.back().is_some_and(|last| {
-            share
-                && last.open.is_none()
-                && !last.claims
-                && last.bytes.saturating_add(bytes) <= small
-                && !last.waited_for
+            let fits = last.bytes.saturating_add(bytes) <= small && last.has_room_for(0, records, options);
+            share && last.open.is_none() && !last.claims && fits && !last.waited_for
         });
         if !joins {
             self.start_group(now())?;
@@ -269,6 +275,7 @@ impl Accumulator {
         let size: usize = records.iter().map(NewRecord::encoded_bound).sum();
         let joined = share
             && self.open().is_some_and(|open| open.encoded_len().saturating_add(size) <= options.max_batch())
+            && self.last_group().is_some_and(|group| group.has_room_for(size, records.len() as u64, options))
             && self.join(records)?;
         if !joined {
             let (closed, open) = batch_up(records, options)?;

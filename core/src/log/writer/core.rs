@@ -150,6 +150,16 @@ impl WriterCore {
         (inner.offsets_final && !matches!(inner.phase, Phase::Dead(_))).then_some(inner.shift)
     }
 
+    /// Ends the retries of a flush: what is not durable fails.
+    pub(crate) fn give_up(&self) {
+        self.control.abort();
+    }
+
+    /// Whether it gave up because a close's deadline passed.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.control.is_aborted()
+    }
+
     /// Why it takes no appends, if it does not.
     pub(super) fn refusal(&self) -> Option<Error> {
         refusal(&self.lock().phase)
@@ -241,7 +251,7 @@ impl WriterCore {
     }
 
     /// Takes no more appends, flushes, and closes when all is settled: at once if nothing is buffered.
-    pub(super) fn begin_close(self: &Arc<Self>) {
+    pub(crate) fn begin_close(self: &Arc<Self>) {
         let mut inner = self.lock();
         if !matches!(inner.phase, Phase::Open) {
             return;
@@ -279,7 +289,7 @@ impl WriterCore {
     }
 
     /// Waits until nothing is buffered or in flight, all outcomes are told, and the writer has ended.
-    pub(super) async fn ended(&self) -> Result<()> {
+    pub(crate) async fn ended(&self) -> Result<()> {
         loop {
             let idle = self.idle.notified();
             let end = match &self.lock().phase {
@@ -328,7 +338,7 @@ impl WriterCore {
     fn is_full(&self, inner: &Inner) -> bool {
         let (queue, options) = (&inner.queue, &self.options);
         inner.flush_now
-            || queue.bytes() >= options.flush_bytes
+            || queue.bytes() >= options.max_flush()
             || queue.records() >= options.flush_records
             || queue.batches() >= options.flush_batches
     }

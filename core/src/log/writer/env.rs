@@ -12,7 +12,7 @@ use crate::format::PartitionId;
 use crate::log::partition::PartitionState;
 use crate::log::retry::{Retry, may_pass_for_a_commit};
 use crate::runtime::Runtime;
-use crate::store::{Created, Store};
+use crate::store::{Created, Held, Store};
 
 pub(super) struct Env<'a> {
     pub(super) state: &'a Arc<PartitionState>,
@@ -39,7 +39,13 @@ impl Failure {
 
 impl Env<'_> {
     pub(super) fn store(&self) -> &Store {
-        self.state.store()
+        self.state.commits()
+    }
+
+    /// Waits for places among the requests under way, for as long as it takes: what waits for its turn is
+    /// not sent, and the time of its request does not run. `None` when the writer gave up meanwhile.
+    pub(super) async fn hold(&self, requests: u32) -> Option<Result<Held<'_>>> {
+        self.control.unless_aborted(self.store().hold(requests)).await
     }
 
     pub(super) fn id(&self) -> &PartitionId {
@@ -62,16 +68,23 @@ impl Env<'_> {
     }
 
     /// A read, retried until it is answered or the writer gives up (`None`). Not found and whatever
-    /// retrying can't mend is an answer.
+    /// retrying can't mend is an answer. The size of what is read is not known: a try that took too long is
+    /// followed by one that may take twice as long.
     pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
         &self,
         doing: &'static str,
         mut read: impl FnMut() -> F,
     ) -> Option<Result<T>> {
         let mut retry = self.retry(doing);
+        let mut size = 64 << 20;
         loop {
-            match self.bounded(64 << 20, read()).await? {
-                Ok(Err(error)) | Err(error) if may_pass_for_a_commit(&error) => self.again(&mut retry, error).await?,
+            match self.bounded(size, read()).await? {
+                Ok(Err(error)) | Err(error) if may_pass_for_a_commit(&error) => {
+                    if error.kind() == ErrorKind::TimedOut {
+                        size = size.saturating_mul(2);
+                    }
+                    self.again(&mut retry, error).await?;
+                }
                 Ok(answer) => {
                     retry.done();
                     return Some(answer);

@@ -41,8 +41,9 @@ pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> 
     let reservation = state.reserve(options.on_conflict.is_exclusive())?;
     let chain = open_chain(&state, &options).await?;
     let core = WriterCore::new(reservation, options, chain);
-    state.attach(&core);
-    Ok(Writer(Arc::new(Handle(core))))
+    let writer = Writer(Arc::new(Handle(core)));
+    state.attach(writer.core())?;
+    Ok(writer)
 }
 
 impl Writer {
@@ -228,29 +229,22 @@ impl Writer {
 
 impl WriterCore {
     /// Closes within `deadline`, counted from the first poll.
-    pub(crate) fn close_within(
-        self: Arc<Self>,
-        deadline: Duration,
-    ) -> impl Future<Output = Result<()>> + Send + 'static {
-        let core = self;
-        async move {
-            core.begin_close();
-            // Nothing was buffered: that needs no runtime.
-            if let Some(ended) = core.ended().now_or_never() {
+    pub(crate) async fn close_within(self: Arc<Self>, deadline: Duration) -> Result<()> {
+        self.begin_close();
+        // Nothing was buffered: that needs no runtime.
+        if let Some(ended) = self.ended().now_or_never() {
+            return ended;
+        }
+        let runtime = self.state().runtime().clone();
+        let worker = self.clone();
+        let end = runtime.clone().run(async move {
+            if let Some(ended) = runtime.timeout(deadline, worker.ended()).await {
                 return ended;
             }
-            let (runtime, worker) = (core.state().runtime().clone(), core.clone());
-            runtime
-                .clone()
-                .run(async move {
-                    if let Some(ended) = runtime.timeout(deadline, worker.ended()).await {
-                        return ended;
-                    }
-                    worker.control.abort();
-                    worker.ended().await
-                })
-                .await
-        }
+            worker.give_up();
+            worker.ended().await
+        });
+        end.await
     }
 
     async fn close_patiently(self: Arc<Self>) -> Result<()> {
@@ -268,7 +262,7 @@ impl Drop for Handle {
             core.begin_close();
             runtime.clone().spawn(async move {
                 if runtime.timeout(DROP_DEADLINE, core.ended()).await.is_none() {
-                    core.control.abort();
+                    core.give_up();
                 }
             });
         }

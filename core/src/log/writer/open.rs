@@ -144,7 +144,7 @@ async fn make_index_right(
     let right = segment.index(interval).encode();
     if existing.as_deref() != Some(&right[..]) {
         let size = right.len() as u64;
-        let written = state.store().overwrite(key, PutPayload::from_bytes(right));
+        let written = state.commits().overwrite(key, PutPayload::from_bytes(right));
         super::env::bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, FOOTER_LEN};
 use crate::log::retry::may_pass;
 use crate::mutant::mutant;
-use crate::store::{Created, Fetched, Identity, ReadRange, SyncFailure, Version};
+use crate::store::{Created, Fetched, Identity, ReadRange, Store, SyncFailure, Version};
 
 /// Conflicts in a row that kept nothing before the store is called unavailable.
 const MOST_EMPTY_CONFLICTS: u32 = 8;
@@ -20,6 +20,9 @@ const MOST_INDEX_REFUSALS: u32 = 8;
 
 /// What a writer does that has not seen the tail for long.
 const LOOKING: &str = "looking at the end of the log";
+
+/// The requests of one try.
+const SEGMENT_AND_INDEX: u32 = 2;
 
 /// How a flight ended.
 pub(super) enum SlotEnd {
@@ -93,9 +96,16 @@ impl Flight {
                 // The look may have taken long: the clocks are read again just before the request.
                 continue;
             }
+            let held = env.hold(SEGMENT_AND_INDEX).await.ok_or_else(|| self.gave_up())?;
+            let held = held.map_err(|error| self.failed(error))?;
+            // So may the wait for a place.
+            if env.is_stale(chain.seen) {
+                continue;
+            }
             sent = env.now();
             let was_unsure = self.may_have_landed;
-            let created = self.put(env).await?;
+            let created = self.put(env, held.store()).await?;
+            drop(held);
             match &created {
                 Created::Yes(version) => self.segment = Some(version.clone()),
                 Created::Exists => {
@@ -137,7 +147,7 @@ impl Flight {
         if !mutant!(AckBeforeIndex) {
             self.finish_index(env).await?;
         }
-        self.put_time_index(env).await;
+        self.put_time_index(env).await?;
         // Invariant 1: the log may have been deleted or retained while the request was on its way.
         if env.is_stale(chain.seen) {
             sent = self.look_after(chain, env, &version).await?;
@@ -156,13 +166,13 @@ impl Flight {
     }
 
     /// Sends segment and index together; the answer is the segment's.
-    async fn put(&mut self, env: &Env<'_>) -> Result<Created, SlotEnd> {
+    async fn put(&mut self, env: &Env<'_>, store: &Store) -> Result<Created, SlotEnd> {
         env.state.bucket.fork.check().map_err(|error| self.failed(error))?;
         self.first_try.get_or_insert_with(|| env.now());
         let was_unsure = std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored));
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
-        let segment = env.bounded(self.built.size, env.store().create(&self.key, payload, &self.identity));
-        let index = self.put_index(env);
+        let segment = env.bounded(self.built.size, store.create(&self.key, payload, &self.identity));
+        let index = self.put_index(env, store);
         let (segment, index) = futures_util::future::join(segment, index).await;
         match index.ok_or_else(|| self.gave_up())? {
             Ok(Created::Yes(_)) => self.index_done = true,
@@ -182,26 +192,32 @@ impl Flight {
         })
     }
 
-    async fn put_index(&self, env: &Env<'_>) -> Option<Result<Created>> {
+    async fn put_index(&self, env: &Env<'_>, store: &Store) -> Option<Result<Created>> {
         if self.index_done {
             return Some(Ok(Created::Exists));
         }
         let key = env.id().index_key(self.slot);
         let payload = PutPayload::from_bytes(self.built.index.clone());
-        env.bounded(self.built.index.len() as u64, env.store().create(&key, payload, &Identity::default())).await
+        env.bounded(self.built.index.len() as u64, store.create(&key, payload, &Identity::default())).await
     }
 
     /// Once the slot is ours, so that a loser leaves none beside the winner's segment. Best effort: readers
-    /// do without it.
-    async fn put_time_index(&self, env: &Env<'_>) {
-        let Some(time_index) = &self.built.time_index else { return };
+    /// do without it. But a failed fsync poisons the writer, whichever file it was.
+    async fn put_time_index(&self, env: &Env<'_>) -> Result<(), SlotEnd> {
+        let Some(time_index) = &self.built.time_index else { return Ok(()) };
         let key = env.id().time_index_key(self.slot);
         let payload = PutPayload::from_bytes(time_index.encode());
         let created = env.bounded(0, env.store().create(&key, payload.clone(), &Identity::default())).await;
-        if matches!(created, Some(Ok(Created::Exists))) {
+        let failed = match created {
             // A leftover of another segment; create-only first, for a late one must not replace a merged segment's.
-            let _ = env.bounded(0, env.store().overwrite(&key, payload)).await;
-        }
+            Some(Ok(Created::Exists)) => match env.bounded(0, env.store().overwrite(&key, payload)).await {
+                Some(Ok(Err(error))) if SyncFailure::of(&error).is_some() => error,
+                _ => return Ok(()),
+            },
+            Some(Ok(Created::SyncFailed { error, .. })) => error,
+            _ => return Ok(()),
+        };
+        Err(SlotEnd::Failed(Failure::fatal(failed, Stored::Perhaps)))
     }
 
     /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all. The object's last bytes and
@@ -217,7 +233,8 @@ impl Flight {
         };
         match held {
             Held::Ours(version) => {
-                env.store().settle(&self.key).await.map_err(|error| self.failed(error))?;
+                let settled = env.control.unless_aborted(env.store().settle(&self.key)).await;
+                settled.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))?;
                 self.segment = Some(version);
                 Ok(None)
             }

@@ -13,6 +13,7 @@
 //! than the way to another thread and back. Whatever writes, lists or copies much runs on tokio's
 //! threads for that, or in place where there is no tokio.
 
+mod busy;
 mod disk;
 mod hook;
 mod map;
@@ -36,6 +37,7 @@ use std::sync::{Arc, OnceLock};
 use object_store::ObjectMeta;
 use rustix::fs::{Mode, RawMode};
 
+use self::busy::Busy;
 use self::disk::{Disk, fault};
 use self::own::Own;
 use self::root::Root;
@@ -57,6 +59,7 @@ struct Shared {
     root: Root,
     disk: Disk,
     own: Own,
+    busy: Busy,
     options: StoreOptions,
     swept: OnceLock<()>,
     /// The file system or the system has no nameless files.
@@ -79,6 +82,7 @@ impl LocalStore {
                 dir_mode: mode(options.dir_mode),
             },
             own: Own::default(),
+            busy: Busy::default(),
             options: options.clone(),
             swept: OnceLock::new(),
             no_nameless: AtomicBool::new(false),
@@ -101,6 +105,10 @@ impl LocalStore {
         &self.0.own
     }
 
+    fn busy(&self) -> &Busy {
+        &self.0.busy
+    }
+
     fn options(&self) -> &StoreOptions {
         &self.0.options
     }
@@ -121,8 +129,13 @@ impl LocalStore {
 
     /// See [`Store::settle`](super::Store::settle).
     pub(crate) async fn settle_durably(&self, key: &str) -> Result<(), object_store::Error> {
-        let (store, key) = (self.clone(), key.to_string());
-        blocking(move || store.settle(&key).map_err(|failure| failure.into_object_store(&key))).await
+        let (store, key, turn) = (self.clone(), key.to_string(), self.busy().turn(key).await);
+        blocking(move || {
+            let settled = store.settle(&key).map_err(|failure| failure.into_object_store(&key));
+            drop(turn);
+            settled
+        })
+        .await
     }
 
     /// At most `max` files with a prefix, after a text, and whether these are all.

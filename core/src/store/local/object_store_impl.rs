@@ -85,8 +85,14 @@ impl LocalStore {
 impl ObjectStore for LocalStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> StoreResult<PutResult> {
         let kfsid = kfsid(&opts.attributes)?;
-        let (store, path) = (self.clone(), location.clone());
-        blocking(move || store.put(&path, &payload, &opts.mode, kfsid.as_deref())).await
+        let (store, path, turn) = (self.clone(), location.clone(), self.busy().turn(location.as_ref()).await);
+        blocking(move || {
+            let put = store.put(&path, &payload, &opts.mode, kfsid.as_deref());
+            // Held by the work, not by who waits for it.
+            drop(turn);
+            put
+        })
+        .await
     }
 
     async fn put_multipart_opts(

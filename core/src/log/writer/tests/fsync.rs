@@ -104,3 +104,16 @@ async fn invariant_1_a_failed_fsync_while_a_leftover_index_is_written_over_poiso
     assert_failed(append(&writer, "b").await, ErrorKind::Unavailable, Stored::Perhaps);
     assert!(writer.failure().is_some(), "a second fsync that succeeds proves nothing");
 }
+
+#[tokio::test]
+async fn a_failed_fsync_of_the_time_index_poisons_the_writer() {
+    let directory = Directory::new();
+    let partition = directory.bucket.partition("orders", 0).unwrap();
+    let writer = partition.writer(options().time_index(true)).await.unwrap();
+    append(&writer, "a").await.unwrap();
+    directory.hook.arm(".kfst");
+    let failed = append(&writer, "b").await.unwrap_err();
+    assert_eq!(failed.stored(), Some(Stored::Perhaps), "{failed:?}");
+    assert!(append(&writer, "c").await.is_err());
+    assert!(writer.failure().is_some());
+}

@@ -386,3 +386,40 @@ async fn a_file_system_without_hard_links_is_unsupported() {
         }
     }
 }
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the test's own task is no part of the library")]
+async fn tries_behind_one_that_hangs_in_the_disk_take_no_further_thread() {
+    use std::sync::mpsc;
+    let dir = tempfile::tempdir().unwrap();
+    let (release, released) = mpsc::channel::<()>();
+    let (entered, released) = (Arc::new(AtomicUsize::new(0)), Mutex::new(released));
+    let count = entered.clone();
+    let hook = hook(move |op| {
+        if matches!(op, DiskOp::SyncFile { .. }) && count.fetch_add(1, Ordering::SeqCst) == 0 {
+            let _ = released.lock().unwrap().recv();
+        }
+        DiskVerdict::Proceed
+    });
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
+    let hung = {
+        let store = store.clone();
+        tokio::spawn(async move { store.create(KEY, payload("x"), &Identity::of("aa.0")).await })
+    };
+    while entered.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Its waiter gives up, as after 30 s. The work still runs.
+    hung.abort();
+    let _ = hung.await;
+    let threads = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for _ in 0..8 {
+        let identity = Identity::of("aa.0");
+        let again = store.create(KEY, payload("x"), &identity);
+        assert!(futures_util::FutureExt::now_or_never(again).is_none());
+    }
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), threads);
+    assert!(matches!(store.create("ns/t/0/other", payload("y"), &Identity::of("aa.1")).await, Created::Yes(_)));
+    release.send(()).unwrap();
+    assert!(matches!(store.create(KEY, payload("x"), &Identity::of("aa.0")).await, Created::Yes(_)));
+}

@@ -1,0 +1,125 @@
+//! What must not end a writer, or be said of what was never sent.
+
+use super::*;
+use crate::format::BatchCheck;
+use crate::store::StoreOptions;
+use crate::testing::KeyMatcher;
+
+/// A process that may have so many requests under way.
+fn with_places(world: &World, places: usize) -> Process {
+    let faults = FaultStore::new(world.store.clone());
+    let store = Store::from_object_store_with(faults.clone(), &StoreOptions::default().max_in_flight(places));
+    world.process_over(store, faults, 1, BucketOptions::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_was_not_sent_and_is_not_stored() {
+    let process = with_places(&World::new(), 1);
+    let writer = process.writer(options()).await;
+    append(&writer, "first").await.unwrap();
+    let hog = process.bucket.partition("hog", 0).unwrap().writer(options()).await.unwrap();
+    process.faults.always(Op::Put, KeyMatcher::containing("/hog/"), Action::Hang);
+    drop(hog.append(batch(&["x"])).await.unwrap());
+    process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
+    let before = process.faults.count_of(Op::Put, KeyMatcher::containing("/orders/"));
+    let pending = writer.append(batch(&["y"])).await.unwrap();
+    // Shorter than the time after which the hog's request is given up.
+    assert!(writer.close(Some(Duration::from_secs(10))).await.is_err());
+    assert_failed(pending.outcome().unwrap(), ErrorKind::Closed, Stored::Not);
+    assert_eq!(process.faults.count_of(Op::Put, KeyMatcher::containing("/orders/")), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ack_does_not_wait_for_reads() {
+    let process = with_places(&World::new(), 2);
+    let writer = process.writer(options()).await;
+    append(&writer, "first").await.unwrap();
+    process.faults.always(Op::List, KeyMatcher::containing("/elsewhere/"), Action::Hang);
+    for number in 0..4 {
+        let partition = process.bucket.partition("elsewhere", number).unwrap();
+        tokio::spawn(async move { partition.refresh().await });
+    }
+    process.bucket.runtime().clock().sleep(Duration::from_millis(1)).await;
+    let acked = process.bucket.runtime().timeout(Duration::from_secs(1), append(&writer, "second")).await;
+    assert_eq!(acked.expect("in time").unwrap(), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_over_a_given_store_keeps_the_bound_of_its_options() {
+    let faults = FaultStore::new(World::new().store);
+    faults.always(Op::List, KeyMatcher::any(), Action::Hang);
+    let clock = PausedClock::new(0);
+    let runtime = Runtime::new(clock, Arc::new(SeededEntropy::new(1)), Arc::new(LocalSpawn));
+    let options = BucketOptions::default().runtime(runtime).store(StoreOptions::default().max_in_flight(1));
+    let bucket = Bucket::from_object_store(faults.clone(), options).unwrap();
+    for number in 0..4 {
+        let partition = bucket.partition("orders", number).unwrap();
+        tokio::spawn(async move { partition.refresh().await });
+    }
+    bucket.runtime().clock().sleep(Duration::from_millis(1)).await;
+    assert_eq!(faults.count(Op::List), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_the_slot_may_take_as_long_as_its_size_needs() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "first").await.unwrap();
+    process.faults.decide_with(|request| {
+        if request.op == Op::Put && request.key.ends_with(".kfs") {
+            return Action::ActThenFail(Failure::Unavailable);
+        }
+        if request.op == Op::Get && request.key.ends_with(".kfs") {
+            let gate = Gate::new();
+            let opens = gate.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_secs(600)).await;
+                opens.open();
+            });
+            return Action::Hold(gate);
+        }
+        Action::Pass
+    });
+    let pending = writer.append(batch(&["second"])).await.unwrap();
+    let acked = process.bucket.runtime().timeout(Duration::from_secs(6 * 3_600), pending.durable()).await;
+    assert_eq!(acked.expect("the read ends").unwrap().base, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_can_not_be_decoded_stops_no_flush_that_has_a_time_index() {
+    let world = World::new();
+    let process = world.process(1);
+    let trusting = policy(OnConflict::Rebase).time_index(true).batch_check(BatchCheck::Crc);
+    let writer = process.writer(trusting.flush_interval(Duration::from_secs(3_600))).await;
+    let mut broken = batch(&["abc"]).to_vec();
+    broken[61] = 0x7f; // the record's length
+    let crc = crate::format::crc32c(&broken[21..]);
+    broken[17..21].copy_from_slice(&crc.to_be_bytes());
+    let good = writer.append(batch(&["good"])).await.unwrap();
+    let bad = writer.append(broken).await.unwrap();
+    writer.flush().await.unwrap();
+    assert_eq!(good.outcome().unwrap().unwrap().base, 0);
+    assert_eq!(bad.outcome().unwrap().unwrap().base, 1);
+    assert_eq!(append(&writer, "next").await.unwrap(), (2, 2));
+    let times: Vec<_> = world.keys().await.into_iter().filter(|key| key.ends_with(".kfst")).collect();
+    assert_eq!(times.len(), 1, "the segment with the broken batch has none: {times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_takes_no_more_than_a_segment_holds() {
+    let world = World::new();
+    let process = world.process(1);
+    let asked = policy(OnConflict::Rebase).flush_bytes(usize::MAX).batch_bytes(usize::MAX).segment_bytes(4096);
+    let writer = process.writer(asked.flush_interval(Duration::from_secs(3_600))).await;
+    let value = "x".repeat(1_000);
+    for n in 0..12 {
+        if n % 2 == 0 {
+            drop(writer.append(batch(&[&value])).await.unwrap());
+        } else {
+            drop(writer.append_records(&[record(&value)]).await.unwrap());
+        }
+    }
+    writer.flush().await.unwrap();
+    assert_eq!(world.records().await.len(), 12);
+    assert!(world.segments().await.len() >= 3);
+}
