@@ -108,10 +108,10 @@ pub(crate) struct AppendArgs {
     /// Buffered bytes that start a flush: about the size of a segment.
     #[arg(long, value_parser = units::bytes, default_value = "8MiB", value_name = "SIZE", help_heading = "Batches and segments")]
     flush_bytes: usize,
-    /// Buffered records that start a flush.
+    /// Buffered records that start a flush. It takes along all that came in during the flush before.
     #[arg(long, value_name = "N", help_heading = "Batches and segments")]
     flush_records: Option<u64>,
-    /// Buffered batches that start a flush.
+    /// Buffered batches that start a flush; as --flush-records.
     #[arg(long, value_name = "N", help_heading = "Batches and segments")]
     flush_batches: Option<usize>,
     /// Time since the oldest buffered record that starts a flush.
