@@ -174,3 +174,40 @@ fn fill(pipe: &std::io::PipeWriter) {
         while pipe.write_all(&vec![b'.'; chunk]).is_ok() {}
     }
 }
+
+/// The input goes on while the signal comes; what is not in the log by then is in the pipe still, or is one line
+/// that was not whole.
+#[test]
+fn nothing_that_was_read_before_a_signal_is_lost() {
+    const PIPE: usize = 64 << 10;
+    for round in 0..12 {
+        let bucket = Bucket::new();
+        let options = ["", "--acks buffered --flush-interval 20ms", "--flush-bytes 16KiB --buffer-bytes 64KiB"];
+        let mut child = spawn(bucket.kfs(&format!("append --lines --report t/0 {}", options[round % 3])));
+        let mut stdin = child.0.stdin.take().unwrap();
+        let mut report = BufReader::new(child.0.stdout.take().unwrap());
+        // Once something is reported, a signal no longer kills it.
+        stdin.write_all(b"first\n").unwrap();
+        report.read_line(&mut String::new()).unwrap();
+        let reading = std::thread::scope(|scope| {
+            let rest = scope.spawn(move || report.read_to_string(&mut String::new()));
+            let mut fed = 0;
+            for n in 0.. {
+                let line = format!("{n} {}\n", "x".repeat(n * 37 % 900));
+                if stdin.write_all(line.as_bytes()).is_err() {
+                    break;
+                }
+                fed += if n < 50 + round * 150 { line.len() } else { 0 };
+                if n == 50 + round * 150 {
+                    send("TERM", &child.0);
+                }
+            }
+            rest.join().unwrap().unwrap();
+            fed
+        });
+        assert_eq!(child.0.wait().unwrap().code(), Some(143));
+        let kept = bucket.run("cat t/0").ok();
+        let kept: usize = kept.lines().filter(|line| *line != "first").map(|line| line.len() + 1).sum();
+        assert!(kept + PIPE + 1000 >= reading, "round {round}: {kept} of {reading}");
+    }
+}

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     asked: AtomicBool,
-    /// The thread asks the system for more: it has handed over all that it read before, but for the
-    /// beginning of a line or a batch. That call can't be cancelled.
+    /// The thread waits until there is something to read, which can't be cancelled. It has handed over all
+    /// that it read before, but for the beginning of a line or a batch.
     waits: AtomicBool,
     /// The thread ended because it was asked to.
     cut: AtomicBool,
@@ -42,29 +42,58 @@ impl Stop {
     }
 }
 
-/// An input that can be stopped. What the system gave is always given on.
+/// An input that can be stopped.
 pub(super) struct Watched<'a, R> {
     input: R,
     stop: &'a Stop,
 }
 
-impl<'a, R> Watched<'a, R> {
+impl<'a, R: Source> Watched<'a, R> {
     pub(super) fn new(input: R, stop: &'a Stop) -> Self {
         Watched { input, stop }
     }
+
+    fn go_on(&self) -> io::Result<()> {
+        if !self.stop.is_asked_for() {
+            return Ok(());
+        }
+        self.stop.cut.store(true, Ordering::SeqCst);
+        self.stop.changed.notify_one();
+        Err(io::Error::other("the reading was stopped"))
+    }
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Source> Read for Watched<'_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         // In this order: either the other side sees that this one waits, or this one sees that it must stop.
         self.stop.waits.store(true, Ordering::SeqCst);
-        if self.stop.is_asked_for() {
-            self.stop.cut.store(true, Ordering::SeqCst);
-            self.stop.changed.notify_one();
-            return Err(io::Error::other("the reading was stopped"));
-        }
-        let read = self.input.read(bytes);
+        self.go_on()?;
+        // Waiting takes nothing from the input. A read that waits may have taken something when the thread
+        // still seems to wait.
+        wait_for_input(&self.input);
         self.stop.waits.store(false, Ordering::SeqCst);
-        read
+        self.go_on()?;
+        self.input.read(bytes)
     }
 }
+
+/// What is read, and can be waited for.
+#[cfg(unix)]
+pub(super) trait Source: Read + std::os::fd::AsFd {}
+#[cfg(unix)]
+impl<R: Read + std::os::fd::AsFd> Source for R {}
+#[cfg(not(unix))]
+pub(super) trait Source: Read {}
+#[cfg(not(unix))]
+impl<R: Read> Source for R {}
+
+/// Waits until a read would not.
+#[cfg(unix)]
+fn wait_for_input(input: &impl Source) {
+    use rustix::event::{PollFd, PollFlags, poll};
+    // Whatever else is wrong with the input, reading it tells.
+    while poll(&mut [PollFd::new(input, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
+}
+
+#[cfg(not(unix))]
+fn wait_for_input(_: &impl Source) {}
