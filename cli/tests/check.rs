@@ -99,6 +99,15 @@ fn verify_names_offsets_that_do_not_follow_each_other_and_headers_that_name_othe
 }
 
 #[test]
+fn records_are_found_by_time_though_their_batch_names_no_max_timestamp() {
+    let bucket = Bucket::new();
+    append(&bucket, "decode", "max-timestamp-unset").ok();
+    let counts = ["1600000000000", "1700000000000", "1700000001000"]
+        .map(|time| bucket.run(&format!("cat --from-time {time} t/0")).ok().lines().count());
+    assert_eq!(counts, [3, 3, 2]);
+}
+
+#[test]
 fn the_preset_for_kafscale_keeps_segments_below_what_a_consumer_fetches() {
     let bucket = Bucket::new();
     let line = [vec![b'a'; 999], vec![b'\n']].concat();

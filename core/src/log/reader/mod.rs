@@ -13,6 +13,7 @@ mod piece;
 mod records;
 mod refresh;
 pub(crate) mod source;
+mod stamps;
 mod stream;
 mod supply;
 mod times;

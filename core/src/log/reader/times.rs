@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::refresh::refresh;
-use super::{BatchStream, Reader, ReaderOptions};
+use super::{BatchStream, Reader, ReaderOptions, stamps};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BATCH_HEADER_LEN, Batch, BatchHeader, FOOTER_LEN, HEADER_LEN, Limits, TIME_INDEX_LEN, TimeIndex};
+use crate::format::{BATCH_HEADER_LEN, BatchHeader, FOOTER_LEN, HEADER_LEN, TIME_INDEX_LEN, TimeIndex};
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
 use crate::log::partition::{Partition, PartitionState};
@@ -15,7 +15,7 @@ use crate::log::progress::Progress;
 use crate::mutant::mutant;
 use crate::store::ReadRange;
 
-/// Bytes of one GET where a large segment's batch headers are gone through.
+/// Bytes of one GET where a large segment is gone through.
 const STEP: u64 = 64 << 20;
 
 /// A record's place by time.
@@ -30,12 +30,19 @@ pub struct TimedOffset {
     pub leader_epoch: i32,
 }
 
+impl TimedOffset {
+    pub(super) fn of(offset: i64, timestamp: i64, header: &BatchHeader) -> Self {
+        TimedOffset { offset, timestamp, leader_epoch: header.leader_epoch }
+    }
+}
+
 impl Partition {
     /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none. Control
     /// records count, as they do for Kafka.
     ///
-    /// The segments are bisected by their greatest timestamps, from time indexes or else from batch
-    /// headers: exact while these do not fall. It takes at most 2 log2 of the number of segments in
+    /// The segments are bisected by their greatest timestamps, from time indexes or else from the records:
+    /// exact while these do not fall. A header's `max_timestamp`, which may be unset or wrong, is believed only
+    /// of records that can't be decoded and of batches of more than 64 MiB. It takes at most 2 log2 of the number of segments in
     /// GETs, beyond [`refresh`](Self::refresh) and listing where it looks.
     ///
     /// # Errors
@@ -107,11 +114,9 @@ impl Search {
         let Some(from) = self.bisect(timestamp).await? else { return self.nothing() };
         let mut batches = self.batches(from);
         while let Some(batch) = batches.next().await? {
-            if batch.header().max_timestamp >= timestamp && batch.header().record_count > 0 {
-                let found = self.record_in(&batch, |record_time, _| record_time >= timestamp)?;
-                if found.is_some() {
-                    return Ok(found);
-                }
+            let found = stamps::first_at_or_after(&batch, timestamp, self.log_start)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         self.nothing()
@@ -143,11 +148,8 @@ impl Search {
                     if batch.base_offset() >= below {
                         break;
                     }
-                    let above = best.map_or(i64::MIN, |best| best.timestamp);
-                    if batch.header().record_count > 0 && batch.header().max_timestamp > above {
-                        let found = self.record_in(&batch, |time, greatest| time == greatest)?;
-                        best = found.filter(|found| found.timestamp > above).or(best);
-                    }
+                    let found = stamps::latest(&batch, self.log_start)?;
+                    best = found.filter(|found| best.is_none_or(|best| found.timestamp > best.timestamp)).or(best);
                 }
                 if best.is_some() {
                     return Ok(best);
@@ -157,30 +159,6 @@ impl Search {
                 break;
             }
             below = base;
-        }
-        Ok(None)
-    }
-
-    /// The first record of a batch that fulfils a condition on its timestamp and the greatest of all, of those that
-    /// are served.
-    fn record_in(&self, batch: &Batch, wanted: impl Fn(i64, i64) -> bool) -> Result<Option<TimedOffset>> {
-        let records = batch.records(&Limits::default())?;
-        let mut greatest = i64::MIN;
-        for record in &records {
-            let record = record?;
-            if record.offset >= self.log_start {
-                greatest = greatest.max(record.timestamp);
-            }
-        }
-        for record in &records {
-            let record = record?;
-            if record.offset >= self.log_start && wanted(record.timestamp, greatest) {
-                return Ok(Some(TimedOffset {
-                    offset: record.offset,
-                    timestamp: record.timestamp,
-                    leader_epoch: batch.header().leader_epoch,
-                }));
-            }
         }
         Ok(None)
     }
@@ -288,7 +266,7 @@ impl Search {
         }
         let greatest = match self.time_index(base).await? {
             Some(index) => Some(index.max_ts),
-            None => match self.headers(base).await {
+            None => match self.records(base).await {
                 Ok(greatest) => greatest,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
@@ -325,29 +303,39 @@ impl Search {
         }
     }
 
-    /// The greatest timestamp that the batch headers of a segment name: one GET, more beyond 64 MiB.
-    async fn headers(&self, base: i64) -> Result<Option<i64>> {
+    /// The greatest timestamp of a segment's records: one GET, more beyond 64 MiB. The header is asked of a batch
+    /// that is larger than that.
+    async fn records(&self, base: i64) -> Result<Option<i64>> {
         let key = self.state.id.segment_key(base);
         let mut greatest = None;
         let (mut position, mut size) = (HEADER_LEN as u64, u64::MAX);
         let mut held = (0_u64, Bytes::new());
         while position < size.saturating_sub(FOOTER_LEN as u64) {
             let from = usize::try_from(position.saturating_sub(held.0)).unwrap_or(usize::MAX);
-            let Some(rest) = held.1.get(from..).filter(|rest| rest.len() >= BATCH_HEADER_LEN) else {
-                let range = ReadRange::Range(position..position.saturating_add(STEP));
-                let fetched = self.state.get(&key, range, None).await?;
-                size = fetched.info.size;
-                if fetched.bytes.len() < BATCH_HEADER_LEN {
-                    break;
-                }
-                held = (position, fetched.bytes);
-                continue;
+            let rest = held.1.slice(from.min(held.1.len())..);
+            let header = match rest.len() >= BATCH_HEADER_LEN {
+                true => Some(BatchHeader::parse(&rest).map_err(|e| e.offset_position(position).into_error(&key))?),
+                false => None,
             };
-            let header = BatchHeader::parse(rest).map_err(|e| e.offset_position(position).into_error(&key))?;
-            if header.record_count > 0 {
-                greatest = greatest.max(Some(header.max_timestamp));
+            // What was read from here on is all that there is of it, or all that is read for it.
+            let read = held.0 == position;
+            match header {
+                Some(header) if header.total_len() <= rest.len() => {
+                    greatest = greatest.max(stamps::greatest(&rest, &header));
+                    position = position.saturating_add(header.total_len() as u64);
+                }
+                Some(header) if read || header.total_len() as u64 > STEP => {
+                    greatest = greatest.max(stamps::told(&header));
+                    position = position.saturating_add(header.total_len() as u64);
+                }
+                None if read => break,
+                _ => {
+                    let range = ReadRange::Range(position..position.saturating_add(STEP));
+                    let fetched = self.state.get(&key, range, None).await?;
+                    size = fetched.info.size;
+                    held = (position, fetched.bytes);
+                }
             }
-            position = position.saturating_add(header.total_len() as u64);
         }
         Ok(greatest)
     }

@@ -183,3 +183,76 @@ async fn a_greatest_time_learned_beside_what_merging_replaced_is_forgotten_with_
         assert_eq!(find(&f, 1_000).await, Some((6, 1_000)));
     }
 }
+
+/// The batch with another `max_timestamp` in its header, as a client's mistake would leave it.
+fn told(batch: &Batch, max_timestamp: i64) -> Batch {
+    let mut bytes = batch.bytes().to_vec();
+    bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    let crc = crate::format::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
+}
+
+#[tokio::test]
+async fn records_are_found_by_time_whatever_the_headers_say_of_it() {
+    const SEGMENTS: i64 = 100;
+    // Segments of one small batch, and of several that are more than a block.
+    for (batches, size) in [(1, 10), (3, 300_000)] {
+        for wrong in [Some(-1), Some(5), Some(1_000_000), None] {
+            let f = Fixture::new();
+            let (mut base, count) = (0, if size > 10 { 8 } else { SEGMENTS });
+            for i in 0..count {
+                let segment: Vec<_> = (0..batches)
+                    .map(|j| {
+                        let batch = batch_at(2, size, i * 1_000 + j * 100);
+                        told(&batch, wrong.unwrap_or(i * 1_000 + j * 100 + 1))
+                    })
+                    .collect();
+                base = f.put_segment(base, &segment, 1).await;
+            }
+            for i in [0, count / 2, count - 1] {
+                for j in 0..batches {
+                    let (at, time) = ((i * batches + j) * 2, i * 1_000 + j * 100);
+                    let cold = f.cold();
+                    assert_eq!(find(&cold, time).await, Some((at, time)), "{wrong:?}");
+                    assert_eq!(find(&cold, time + 1).await, Some((at + 1, time + 1)), "{wrong:?}");
+                    // Two searches; a large segment is read in several blocks.
+                    let blocks = if batches > 1 { 4.0 } else { 0.0 };
+                    let allowed = 2.0 * (2.0 * (count as f64).log2() + 3.0 + blocks);
+                    assert!(cold.reads().1 as f64 <= allowed, "{wrong:?}: {:?} of {allowed}", cold.reads());
+                }
+            }
+            let last = (count - 1) * 1_000 + (batches - 1) * 100 + 1;
+            assert_eq!(find(&f, last + 1).await, None, "{wrong:?}");
+            let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
+            assert_eq!((greatest.offset, greatest.timestamp), (base - 1, last), "{wrong:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_a_step_of_reading_cuts_is_found_by_its_records_too() {
+    let f = Fixture::new();
+    // 90 MiB: what is read at once ends in the third batch.
+    let segment: Vec<_> = (0..3).map(|j| told(&batch_at(1, 30 << 20, j * 100), -1)).collect();
+    let next = f.put_segment(0, &segment, 1).await;
+    f.put_segment(next, &[batch_at(1, 10, 1_000)], 1).await;
+    assert_eq!(find(&f, 150).await, Some((2, 200)));
+    assert_eq!(find(&f, 201).await, Some((3, 1_000)));
+}
+
+#[tokio::test]
+async fn records_that_can_not_be_decoded_stop_no_search_beyond_their_time() {
+    let f = Fixture::new();
+    let mut bytes = batch_at(2, 10, 100).bytes().to_vec();
+    bytes[61] = 0x7f;
+    let crc = crate::format::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    let broken = Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap();
+    let next = f.put_segment(0, &[broken, batch_at(2, 10, 200)], 1).await;
+    f.put_segment(next, &[batch_at(2, 10, 300)], 1).await;
+    assert_eq!(find(&f, 200).await, Some((2, 200)));
+    assert_eq!(find(&f, 301).await, Some((5, 301)));
+    let error = f.partition.offset_for_timestamp(101).await.unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
+}
