@@ -23,8 +23,10 @@
  * Waiting. A function that may wait takes a timeout_ms (negative: for as long as it takes; 0: not at
  * all) and a kfs_cancel (NULL: none). Either ends the wait with KFS_TIMED_OUT; the work goes on.
  *
- * Processes. After a fork, libkfs works in the parent only: its threads do not come along. Fork
- * first, then open a bucket. The library can't be unloaded (dlclose) once a bucket was opened.
+ * Processes. After a fork, libkfs works in the parent only: its threads do not come along. In the
+ * child a handle that was made before gives KFS_CLOSED, and its free function returns at once and
+ * leaves its memory as it is; what a kfs_fetch gave out stays readable. Fork first, then open a bucket,
+ * or open one of the child's own. The library can't be unloaded (dlclose) once a bucket was opened.
  */
 
 
@@ -147,6 +149,13 @@ typedef struct {
   // Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
   // were given count until they are released; mapped segments don't count.
   uint64_t cache_bytes;
+  // Not 0: a directory's large files are mapped into memory to be read. 0: they are copied. Map no
+  // directory in which another program may truncate a file: that kills the process (SIGBUS).
+  int32_t map;
+  // Permissions of the files that are made in a directory, of which the umask takes away: 0600.
+  uint32_t file_mode;
+  // Permissions of the directories that are made, likewise: 0700.
+  uint32_t dir_mode;
 } kfs_bucket_options;
 
 // Options of a writer. Set them with kfs_writer_options_init, then change what you like.
@@ -398,7 +407,9 @@ kfs_error *kfs_writer_flush(const kfs_writer *writer, int64_t timeout_ms, const 
 
 // Takes no more appends, flushes what is buffered and ends the writer. When the time runs out,
 // retries stop, and what is not durable fails. Unless this was cancelled, all callbacks have
-// returned when it does. The handle remains to be freed.
+// returned when it does. The handle remains to be freed. Within a callback, of this writer or of
+// another, it gives KFS_INVALID_INPUT where it would have to wait; the closing goes on then, and
+// callbacks may still come.
 //
 // Errors: why what was buffered is not all durable; KFS_TIMED_OUT when cancelled, while the closing
 // goes on.
@@ -407,8 +418,12 @@ kfs_error *kfs_writer_close(const kfs_writer *writer, int64_t timeout_ms, const 
 // Frees the handle; no call may be using it. NULL is fine.
 //
 // Close it first. A writer that was not closed is given up here: what is not durable fails, with
-// its callbacks told so. When this returns every callback has returned, and user_data is the
-// caller's again. (Within a callback of the same writer it can't wait for that.)
+// its callbacks told so. When this returns every callback of this writer has returned, and user_data
+// is the caller's again. That holds within a callback of another writer too: there this writer's
+// callbacks may run on the calling thread, so hold no lock that they take.
+// In two cases that would be a deadlock. It returns at once then, and callbacks that are left come
+// later, so keep user_data until the last one: within a callback of the same writer; and within a
+// callback of a writer for whose callbacks a callback of this writer waits, in kfs_writer_free, too.
 void kfs_writer_free(kfs_writer *writer);
 
 // Opens a reader of a partition. Asks nothing of the store and does not wait; whether the partition

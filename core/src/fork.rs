@@ -37,6 +37,48 @@ impl ForkGuard {
     }
 }
 
+/// A handle for the process that made it alone: for faces in other languages, whose users fork without asking.
+///
+/// Dropped in a forked child it is forgotten: to drop it would wait for locks that threads of the parent held when
+/// it forked, and for threads that did not come along.
+#[derive(Debug)]
+pub struct ForkSafe<T> {
+    handle: Option<T>,
+    guard: ForkGuard,
+}
+
+impl<T> ForkSafe<T> {
+    /// Guards a handle that is made now.
+    pub fn new(handle: T) -> Self {
+        ForkSafe { handle: Some(handle), guard: ForkGuard::here() }
+    }
+
+    /// The handle.
+    ///
+    /// # Errors
+    /// Closed, in a forked child.
+    pub fn get(&self) -> Result<&T> {
+        self.guard.check()?;
+        self.peek()
+    }
+
+    /// The handle in a forked child too: for what is memory alone, and takes no lock.
+    ///
+    /// # Errors
+    /// None; the type is that of [`get`](Self::get).
+    pub fn peek(&self) -> Result<&T> {
+        self.handle.as_ref().ok_or_else(|| Error::new(ErrorKind::Internal, "a handle is missing"))
+    }
+}
+
+impl<T> Drop for ForkSafe<T> {
+    fn drop(&mut self) {
+        if self.guard.is_forked() {
+            std::mem::forget(self.handle.take());
+        }
+    }
+}
+
 #[cfg(not(test))]
 fn this_process() -> u32 {
     std::process::id()
@@ -58,6 +100,26 @@ pub(crate) mod tests {
     /// From now on this thread passes for a forked child, or for the parent again.
     pub(crate) fn pretend_forked(forked: bool) {
         FORKED.set(u32::from(forked));
+    }
+
+    #[test]
+    fn a_forked_child_neither_uses_nor_drops_a_handle() {
+        struct Drops(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+        impl Drop for Drops {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let dropped = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let [here, there] = [(); 2].map(|()| ForkSafe::new(Drops(dropped.clone())));
+        assert!(here.get().is_ok());
+        drop(here);
+        pretend_forked(true);
+        let refused = there.get().map(drop).unwrap_err();
+        drop(there);
+        pretend_forked(false);
+        assert_eq!(refused.kind(), ErrorKind::Closed);
+        assert_eq!(dropped.load(std::sync::atomic::Ordering::Relaxed), 1);
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub mod testing;
 pub mod text;
 
 pub use error::{Error, ErrorKind, Result, Stored};
-pub use fork::ForkGuard;
+pub use fork::{ForkGuard, ForkSafe};
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchRecords, Hole, Notice, OnCorrupt, Reader, ReaderOptions,
     RecordStream, StreamRecord, TimedOffset,

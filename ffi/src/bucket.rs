@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use kfs_core::ForkSafe;
 use kfs_core::blocking::Bucket;
 
 use crate::call::{Out, call, free, shared, text};
@@ -11,7 +12,7 @@ use crate::wait::{kfs_cancel, wait};
 
 /// A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. It
 /// runs on two threads of its own, which end after the last handle that came from it was freed.
-pub struct kfs_bucket(pub(crate) Bucket);
+pub struct kfs_bucket(pub(crate) ForkSafe<Bucket>);
 
 /// Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
 /// the environment, AWS_*). Sends no request, does not wait.
@@ -30,7 +31,7 @@ pub unsafe extern "C" fn kfs_bucket_open(
     call(|| unsafe {
         let out = Out::new(bucket, "bucket")?;
         let opened = Bucket::open_with(text(url, "url")?, bucket_options(options)?)?;
-        out.give(kfs_bucket(opened));
+        out.give(kfs_bucket(ForkSafe::new(opened)));
         Ok(())
     })
 }
@@ -46,7 +47,7 @@ pub unsafe extern "C" fn kfs_bucket_close(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(bucket, "bucket")?.0.close(&wait(timeout_ms, cancel)) })
+    call(|| unsafe { shared(bucket, "bucket")?.0.get()?.close(&wait(timeout_ms, cancel)) })
 }
 
 /// Frees the handle, at any time: writers and readers that came from it live on until they are freed

@@ -4,6 +4,7 @@ use std::ffi::c_char;
 use std::time::Duration;
 
 use kfs_core::format::{BatchCheck, Namespace};
+use kfs_core::store::StoreOptions;
 use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Result, WriterOptions};
 
 use crate::call::{ask, optional_text};
@@ -49,6 +50,13 @@ pub struct kfs_bucket_options {
     /// Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
     /// were given count until they are released; mapped segments don't count.
     pub cache_bytes: u64,
+    /// Not 0: a directory's large files are mapped into memory to be read. 0: they are copied. Map no
+    /// directory in which another program may truncate a file: that kills the process (SIGBUS).
+    pub map: i32,
+    /// Permissions of the files that are made in a directory, of which the umask takes away: 0600.
+    pub file_mode: u32,
+    /// Permissions of the directories that are made, likewise: 0700.
+    pub dir_mode: u32,
 }
 
 /// Options of a writer. Set them with kfs_writer_options_init, then change what you like.
@@ -123,6 +131,9 @@ impl Default for kfs_bucket_options {
             name_space: std::ptr::null(),
             buffer_bytes: core.buffer_bytes as u64,
             cache_bytes: core.cache_bytes as u64,
+            map: 1,
+            file_mode: 0o600,
+            dir_mode: 0o700,
         }
     }
 }
@@ -266,8 +277,11 @@ pub(crate) unsafe fn bucket_options(options: *const kfs_bucket_options) -> Resul
         let given = read(options, "options")?;
         (given, optional_text(given.name_space, "options->name_space")?)
     };
-    let mut core =
-        BucketOptions::default().buffer_bytes(length(given.buffer_bytes)).cache_bytes(length(given.cache_bytes));
+    let store = StoreOptions::new().map(given.map != 0).file_mode(given.file_mode).dir_mode(given.dir_mode);
+    let mut core = BucketOptions::default()
+        .buffer_bytes(length(given.buffer_bytes))
+        .cache_bytes(length(given.cache_bytes))
+        .store(store);
     if let Some(namespace) = namespace {
         core = core.namespace(Namespace::new(namespace)?);
     }

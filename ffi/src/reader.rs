@@ -5,7 +5,7 @@ use std::ptr;
 
 use kfs_core::blocking::Reader;
 use kfs_core::format::{Batch, CrcCheck, Limits};
-use kfs_core::{Error, ErrorKind, Fetch, FetchOptions, Result};
+use kfs_core::{Error, ErrorKind, Fetch, FetchOptions, ForkSafe, Result};
 
 use crate::bucket::kfs_bucket;
 use crate::call::{Out, ask, call, free, put, shared, text};
@@ -15,12 +15,12 @@ use crate::wait::{kfs_cancel, wait};
 
 /// Reads one partition. It holds the bytes that it read last, so give each place that reads a reader
 /// of its own. It never writes.
-pub struct kfs_reader(Reader);
+pub struct kfs_reader(ForkSafe<Reader>);
 
 /// What a fetch gave: whole record batches, in order. The bytes that it gives out stay where they
 /// are, unchanged, until kfs_fetch_free; the reader and the bucket may go before.
 pub struct kfs_fetch {
-    fetch: Fetch,
+    fetch: ForkSafe<Fetch>,
     batches: Vec<kfs_batch>,
     spots: Vec<Spot>,
     limits: Limits,
@@ -72,8 +72,8 @@ pub unsafe extern "C" fn kfs_reader_open(
     // SAFETY: the header's rules on handles, strings, structs and outputs.
     call(|| unsafe {
         let out = Out::new(reader, "reader")?;
-        let partition = shared(bucket, "bucket")?.0.partition(text(topic, "topic")?, partition)?;
-        out.give(kfs_reader(partition.reader(reader_options(options)?)));
+        let partition = shared(bucket, "bucket")?.0.get()?.partition(text(topic, "topic")?, partition)?;
+        out.give(kfs_reader(ForkSafe::new(partition.reader(reader_options(options)?))));
         Ok(())
     })
 }
@@ -102,10 +102,10 @@ pub unsafe extern "C" fn kfs_reader_fetch(
     call(|| unsafe {
         let out = Out::new(fetch, "fetch")?;
         let options = FetchOptions::new(max_bytes).include_buffered(include_buffered);
-        let reader = &shared(reader, "reader")?.0;
+        let reader = shared(reader, "reader")?.0.get()?;
         let fetched = reader.fetch_with(offset, options, &wait(timeout_ms, cancel))?;
         let (batches, spots) = views(&fetched)?;
-        out.give(kfs_fetch { batches, spots, limits: reader.options().limits, fetch: fetched });
+        out.give(kfs_fetch { batches, spots, limits: reader.options().limits, fetch: ForkSafe::new(fetched) });
         Ok(())
     })
 }
@@ -140,10 +140,12 @@ fn views(fetch: &Fetch) -> Result<(Vec<kfs_batch>, Vec<Spot>)> {
 
 /// # Safety
 /// As [`shared`]'s.
-unsafe fn of<T>(fetch: *const kfs_fetch, otherwise: T, get: impl FnOnce(&kfs_fetch) -> T) -> T {
+unsafe fn of<T>(fetch: *const kfs_fetch, otherwise: T, get: impl FnOnce(&kfs_fetch, &Fetch) -> T) -> T {
     // SAFETY: the caller's promise.
-    match unsafe { shared(fetch, "fetch") } {
-        Ok(fetch) => ask(otherwise, || get(fetch)),
+    let handle = unsafe { shared(fetch, "fetch") };
+    // It is memory alone, which a forked child has too.
+    match handle.and_then(|handle| Ok((handle, handle.fetch.peek()?))) {
+        Ok((handle, fetch)) => ask(otherwise, || get(handle, fetch)),
         Err(_) => otherwise,
     }
 }
@@ -152,14 +154,14 @@ unsafe fn of<T>(fetch: *const kfs_fetch, otherwise: T, get: impl FnOnce(&kfs_fet
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_batch_count(fetch: *const kfs_fetch) -> usize {
     // SAFETY: the header's rules on handles.
-    unsafe { of(fetch, 0, |f| f.batches.len()) }
+    unsafe { of(fetch, 0, |f, _| f.batches.len()) }
 }
 
 /// The batch of this index, from 0. False, and nothing is written, beyond the last.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_batch(fetch: *const kfs_fetch, index: usize, batch: *mut kfs_batch) -> bool {
     // SAFETY: the header's rules on handles and outputs.
-    unsafe { put([batch], of(fetch, None, |f| f.batches.get(index).map(|b| [*b]))) }
+    unsafe { put([batch], of(fetch, None, |f, _| f.batches.get(index).map(|b| [*b]))) }
 }
 
 /// Decodes the records of the batch of this index, from 0, and gives nothing of them: says whether they can
@@ -174,16 +176,17 @@ pub unsafe extern "C" fn kfs_fetch_check_batch(fetch: *const kfs_fetch, index: u
     call(|| check(unsafe { shared(fetch, "fetch") }?, index))
 }
 
-fn check(fetch: &kfs_fetch, index: usize) -> Result<()> {
-    let spot = fetch.spots.get(index);
-    let Some((spot, bytes)) = spot.and_then(|spot| Some((spot, fetch.fetch.chunks.get(spot.chunk)?))) else {
-        let message = format!("there is no batch {index}, the fetch has {}", fetch.spots.len());
+fn check(handle: &kfs_fetch, index: usize) -> Result<()> {
+    let fetch = handle.fetch.peek()?;
+    let spot = handle.spots.get(index);
+    let Some((spot, bytes)) = spot.and_then(|spot| Some((spot, fetch.chunks.get(spot.chunk)?))) else {
+        let message = format!("there is no batch {index}, the fetch has {}", handle.spots.len());
         return Err(Error::new(ErrorKind::InvalidInput, message));
     };
     let batch = Batch::parse(bytes, spot.at, CrcCheck::AlreadyChecked)?;
     let decoded =
-        batch.records(&fetch.limits).and_then(|records| records.iter().try_for_each(|record| record.map(drop)));
-    decoded.map_err(|malformed| fetch.fetch.place(spot.chunk, spot.at).undecodable(batch.header(), malformed))
+        batch.records(&handle.limits).and_then(|records| records.iter().try_for_each(|record| record.map(drop)));
+    decoded.map_err(|malformed| fetch.place(spot.chunk, spot.at).undecodable(batch.header(), malformed))
 }
 
 /// How many chunks there are. Chunks are the same bytes in fewer pieces, for who sends them on: each
@@ -191,15 +194,15 @@ fn check(fetch: &kfs_fetch, index: usize) -> Result<()> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_chunk_count(fetch: *const kfs_fetch) -> usize {
     // SAFETY: the header's rules on handles.
-    unsafe { of(fetch, 0, |f| f.fetch.chunks.len()) }
+    unsafe { of(fetch, 0, |_, f| f.chunks.len()) }
 }
 
 /// The chunk of this index, from 0; NULL with length 0 beyond the last.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_chunk(fetch: *const kfs_fetch, index: usize) -> kfs_bytes {
     let none = kfs_bytes { data: ptr::null(), length: 0 };
-    let get = |f: &kfs_fetch| {
-        f.fetch.chunks.get(index).map_or(none, |chunk| kfs_bytes { data: chunk.as_ptr(), length: chunk.len() })
+    let get = |_: &kfs_fetch, f: &Fetch| {
+        f.chunks.get(index).map_or(none, |chunk| kfs_bytes { data: chunk.as_ptr(), length: chunk.len() })
     };
     // SAFETY: the header's rules on handles.
     unsafe { of(fetch, none, get) }
@@ -209,7 +212,7 @@ pub unsafe extern "C" fn kfs_fetch_chunk(fetch: *const kfs_fetch, index: usize) 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_next_offset(fetch: *const kfs_fetch) -> i64 {
     // SAFETY: the header's rules on handles.
-    unsafe { of(fetch, -1, |f| f.fetch.next_offset) }
+    unsafe { of(fetch, -1, |_, f| f.next_offset) }
 }
 
 /// One past the last offset that is known to be durable; -1 for NULL. More may be there, unless this
@@ -217,14 +220,14 @@ pub unsafe extern "C" fn kfs_fetch_next_offset(fetch: *const kfs_fetch) -> i64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_high_watermark(fetch: *const kfs_fetch) -> i64 {
     // SAFETY: the header's rules on handles.
-    unsafe { of(fetch, -1, |f| f.fetch.high_watermark) }
+    unsafe { of(fetch, -1, |_, f| f.high_watermark) }
 }
 
 /// The first offset that is served; -1 for NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_log_start(fetch: *const kfs_fetch) -> i64 {
     // SAFETY: the header's rules on handles.
-    unsafe { of(fetch, -1, |f| f.fetch.log_start) }
+    unsafe { of(fetch, -1, |_, f| f.log_start) }
 }
 
 /// Offsets that were asked for and do not exist (retention or a foreign tool removed them): the first
@@ -232,7 +235,7 @@ pub unsafe extern "C" fn kfs_fetch_log_start(fetch: *const kfs_fetch) -> i64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_hole(fetch: *const kfs_fetch, from: *mut i64, to: *mut i64) -> bool {
     // SAFETY: the header's rules on handles and outputs.
-    unsafe { put([from, to], of(fetch, None, |f| f.fetch.hole.map(|hole| [hole.from, hole.to]))) }
+    unsafe { put([from, to], of(fetch, None, |_, f| f.hole.map(|hole| [hole.from, hole.to]))) }
 }
 
 /// Frees the answer and the bytes that it gave out. NULL is fine.

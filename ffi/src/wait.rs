@@ -3,18 +3,19 @@
 use std::ptr;
 use std::time::Duration;
 
+use kfs_core::ForkSafe;
 use kfs_core::blocking::{Cancel, Wait};
 
 use crate::call::{ask, free};
 
 /// Ends calls that wait, from another thread. Every call that may wait takes one; NULL is fine there.
 /// One handle may be given to any number of calls, on any threads. Free it with kfs_cancel_free.
-pub struct kfs_cancel(Cancel);
+pub struct kfs_cancel(ForkSafe<Cancel>);
 
 /// A handle that is not cancelled yet. NULL only if libkfs fails inside.
 #[unsafe(no_mangle)]
 pub extern "C" fn kfs_cancel_new() -> *mut kfs_cancel {
-    ask(ptr::null_mut(), || Box::into_raw(Box::new(kfs_cancel(Cancel::new()))))
+    ask(ptr::null_mut(), || Box::into_raw(Box::new(kfs_cancel(ForkSafe::new(Cancel::new())))))
 }
 
 /// Ends, with KFS_TIMED_OUT, every call that waits with this handle, and every later one that would
@@ -24,7 +25,8 @@ pub extern "C" fn kfs_cancel_new() -> *mut kfs_cancel {
 pub unsafe extern "C" fn kfs_cancel_cancel(cancel: *const kfs_cancel) {
     // SAFETY: the header's rules on handles.
     if let Some(cancel) = unsafe { cancel.as_ref() } {
-        ask((), || cancel.0.cancel());
+        // In a forked child nobody waits with it.
+        ask((), || drop(cancel.0.get().map(Cancel::cancel)));
     }
 }
 
@@ -43,8 +45,8 @@ pub(crate) unsafe fn wait(timeout_ms: i64, cancel: *const kfs_cancel) -> Wait {
     let wait =
         u64::try_from(timeout_ms).map_or_else(|_| Wait::forever(), |ms| Wait::at_most(Duration::from_millis(ms)));
     // SAFETY: the caller's promise.
-    match unsafe { cancel.as_ref() } {
-        Some(cancel) => wait.or_until(&cancel.0).begun(),
+    match unsafe { cancel.as_ref() }.and_then(|cancel| cancel.0.get().ok()) {
+        Some(cancel) => wait.or_until(cancel).begun(),
         None => wait.begun(),
     }
 }

@@ -5,7 +5,8 @@ use std::ptr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kfs_core::blocking::{Wait, Writer};
+use kfs_core::ForkSafe;
+use kfs_core::blocking::{Wait, Writer, in_callback};
 use kfs_core::{Offsets, Result};
 
 use crate::bucket::kfs_bucket;
@@ -16,7 +17,7 @@ use crate::wait::{kfs_cancel, wait};
 
 /// Appends to one partition. Any thread may use it, several at once; appends of one thread keep
 /// their order.
-pub struct kfs_writer(Writer);
+pub struct kfs_writer(ForkSafe<Writer>);
 
 /// The offsets that an append got: first and last, both included.
 #[repr(C)]
@@ -70,9 +71,9 @@ pub unsafe extern "C" fn kfs_writer_open(
     // SAFETY: the header's rules on handles, strings, structs and outputs.
     call(|| unsafe {
         let out = Out::new(writer, "writer")?;
-        let partition = shared(bucket, "bucket")?.0.partition(text(topic, "topic")?, partition)?;
+        let partition = shared(bucket, "bucket")?.0.get()?.partition(text(topic, "topic")?, partition)?;
         let opened = partition.writer(writer_options(options)?, &wait(timeout_ms, cancel))?;
-        out.give(kfs_writer(opened));
+        out.give(kfs_writer(ForkSafe::new(opened)));
         Ok(())
     })
 }
@@ -98,7 +99,7 @@ pub unsafe extern "C" fn kfs_writer_append(
     call(|| unsafe {
         let wait = wait(timeout_ms, cancel);
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
-        let durable = shared(writer, "writer")?.0.append(batches, &wait)?.durable(&wait)?;
+        let durable = shared(writer, "writer")?.0.get()?.append(batches, &wait)?.durable(&wait)?;
         if let Ok(out) = Out::new(offsets, "offsets") {
             out.write(durable.into());
         }
@@ -130,11 +131,11 @@ pub unsafe extern "C" fn kfs_writer_append_callback(
     // SAFETY: the header's rules on handles and bytes.
     call(|| unsafe {
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
-        let handle = shared(writer, "writer")?;
+        let handle = shared(writer, "writer")?.0.get()?;
         let append = if timeout_ms == 0 {
-            handle.0.try_append(batches)?
+            handle.try_append(batches)?
         } else {
-            handle.0.append(batches, &wait(timeout_ms, cancel))?
+            handle.append(batches, &wait(timeout_ms, cancel))?
         };
         let target = Target { callback, user_data };
         append.on_settled(flush, move |outcome| target.tell(outcome));
@@ -178,12 +179,14 @@ pub unsafe extern "C" fn kfs_writer_flush(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(writer, "writer")?.0.flush(&wait(timeout_ms, cancel)) })
+    call(|| unsafe { shared(writer, "writer")?.0.get()?.flush(&wait(timeout_ms, cancel)) })
 }
 
 /// Takes no more appends, flushes what is buffered and ends the writer. When the time runs out,
 /// retries stop, and what is not durable fails. Unless this was cancelled, all callbacks have
-/// returned when it does. The handle remains to be freed.
+/// returned when it does. The handle remains to be freed. Within a callback, of this writer or of
+/// another, it gives KFS_INVALID_INPUT where it would have to wait; the closing goes on then, and
+/// callbacks may still come.
 ///
 /// Errors: why what was buffered is not all durable; KFS_TIMED_OUT when cancelled, while the closing
 /// goes on.
@@ -194,21 +197,30 @@ pub unsafe extern "C" fn kfs_writer_close(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(writer, "writer")?.0.close(&wait(timeout_ms, cancel)) })
+    call(|| unsafe { shared(writer, "writer")?.0.get()?.close(&wait(timeout_ms, cancel)) })
 }
 
 /// Frees the handle; no call may be using it. NULL is fine.
 ///
 /// Close it first. A writer that was not closed is given up here: what is not durable fails, with
-/// its callbacks told so. When this returns every callback has returned, and user_data is the
-/// caller's again. (Within a callback of the same writer it can't wait for that.)
+/// its callbacks told so. When this returns every callback of this writer has returned, and user_data
+/// is the caller's again. That holds within a callback of another writer too: there this writer's
+/// callbacks may run on the calling thread, so hold no lock that they take.
+/// In two cases that would be a deadlock. It returns at once then, and callbacks that are left come
+/// later, so keep user_data until the last one: within a callback of the same writer; and within a
+/// callback of a writer for whose callbacks a callback of this writer waits, in kfs_writer_free, too.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_writer_free(writer: *mut kfs_writer) {
     // SAFETY: the header's rules on handles.
     unsafe {
         let ended = call(|| {
             let Some(handle) = writer.as_ref() else { return Ok(()) };
-            handle.0.close(&Wait::at_most(Duration::ZERO))
+            let writer = handle.0.get()?;
+            if in_callback() {
+                // A close needs threads that callbacks may hold up.
+                return writer.abandon().map(drop);
+            }
+            writer.close(&Wait::at_most(Duration::ZERO))
         });
         free(ended);
         free(writer);

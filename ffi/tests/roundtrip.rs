@@ -1,69 +1,19 @@
 //! The C program `c/roundtrip.c`, built against the library that cargo built beside this test.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
 
-use kfs_core::format::{BatchBuilder, BatchOptions, NewRecord};
+use std::path::Path;
+use std::process::Command;
+
+use common::{RECORDS, batch_file, built_beside, run, succeed};
 use tempfile::TempDir;
 
-const RECORDS: usize = 5;
-
-/// Where cargo put libkfs.so and libkfs.a of this very build: beside this test.
-fn built_beside() -> PathBuf {
-    std::env::current_exe().expect("this test's path").parent().expect("it lies in a directory").to_owned()
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("run {command:?}: {error}"))
-}
-
-fn succeed(command: &mut Command) -> String {
-    let output = run(command);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}\n{}\n{}",
-        output.status,
-        text(&output.stdout),
-        text(&output.stderr)
-    );
-    text(&output.stdout)
-}
-
-fn cc() -> Command {
-    Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()))
-}
-
-/// The compiler as this test's program is built: every warning is an error.
 fn compile(arguments: &[&str], program: &Path) -> Command {
-    let mut command = cc();
-    command
-        .args(["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-g"])
-        .args(arguments)
-        .arg("-I")
-        .arg(kfs_tests::repository().join("include"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/c/roundtrip.c"))
-        .arg("-o")
-        .arg(program);
-    command
+    common::compile("roundtrip.c", arguments, program)
 }
 
 fn shared(arguments: &[&str], program: &Path) -> Command {
-    let library = built_beside();
-    let mut command = compile(arguments, program);
-    command.arg("-L").arg(&library).arg("-lkfs").arg("-lpthread").arg(format!("-Wl,-rpath,{}", library.display()));
-    command
-}
-
-fn batch_file(directory: &TempDir) -> PathBuf {
-    let mut builder = BatchBuilder::new(BatchOptions::default());
-    for number in 0..RECORDS {
-        let value = format!("value {number}");
-        assert!(builder.push(&NewRecord::new(1_767_225_600_000).key(b"key").value(value.as_bytes())).unwrap());
-    }
-    let path = directory.path().join("batch");
-    std::fs::write(&path, builder.finish(0).unwrap().bytes()).unwrap();
-    path
+    common::shared("roundtrip.c", arguments, program)
 }
 
 /// The program, or what wraps it, over a fresh bucket.

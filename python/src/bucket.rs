@@ -12,16 +12,23 @@ use crate::wait::{leave, seconds, wait};
 use crate::writer::Writer;
 
 #[pyfunction]
-#[pyo3(signature = (url, *, namespace="default", buffer_bytes=None, cache_bytes=None))]
+#[pyo3(signature = (
+    url, *, namespace="default", buffer_bytes=None, cache_bytes=None, map=true, file_mode=0o600, dir_mode=0o700
+))]
+#[allow(clippy::too_many_arguments, reason = "keyword arguments are Python's option structs")]
 pub(crate) fn open(
     py: Python<'_>,
     url: &str,
     namespace: &str,
     buffer_bytes: Option<usize>,
     cache_bytes: Option<usize>,
+    map: bool,
+    file_mode: u32,
+    dir_mode: u32,
 ) -> PyResult<Bucket> {
     let opened = Namespace::new(namespace).and_then(|namespace| {
-        let mut options = BucketOptions::default().namespace(namespace);
+        let store = StoreOptions::new().map(map).file_mode(file_mode).dir_mode(dir_mode);
+        let mut options = BucketOptions::default().namespace(namespace).store(store);
         if let Some(bytes) = buffer_bytes {
             options = options.buffer_bytes(bytes);
         }

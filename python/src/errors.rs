@@ -40,11 +40,11 @@ pub(crate) fn invalid(py: Python<'_>, message: String) -> PyErr {
 }
 
 /// The exception of a child that uses what its parent made.
-pub(crate) fn forked(py: Python<'_>, made_in: u32, here: u32) -> PyErr {
+pub(crate) fn forked(py: Python<'_>, error: &Error) -> PyErr {
     let message = format!(
-        "this was opened in process {made_in} and is used in process {here}, a fork of it: the threads that \
-         do the work did not come along. Open the bucket after the fork, or start processes with \
-         multiprocessing.get_context(\"spawn\")"
+        "{}: the threads that do the work did not come along. Open the bucket after the fork, or start processes \
+         with multiprocessing.get_context(\"spawn\")",
+        error.message()
     );
     let class = py.import("kfs._errors").and_then(|errors| errors.getattr("ForkError"));
     match class.and_then(|class| class.call((message.clone(),), None::<&Bound<'_, PyDict>>)) {

@@ -106,6 +106,22 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Gives up at once what is not durable: what is on its way fails as *perhaps stored*, what is buffered as
+    /// *not stored*. Then waits until every callback of this writer has returned, and answers whether they have.
+    ///
+    /// Unlike the other calls it may wait within a callback of *another* writer: it needs no thread of the runtime,
+    /// and calls this writer's callbacks itself where no other thread does. It answers `false` without waiting
+    /// within a callback of the same writer, and where a callback of this writer waits in this way for the one that
+    /// calls: the callbacks that are left come after that one has returned.
+    ///
+    /// # Errors
+    /// Closed in a forked child.
+    pub fn abandon(&self) -> Result<bool> {
+        self.0.abandon()
+    }
+}
+
 /// An [`Append`](crate::Append) for threads that wait. Dropping it changes nothing for the append.
 #[derive(Clone, Debug)]
 pub struct Append(crate::Append);

@@ -16,10 +16,17 @@ def open(
     namespace: str = "default",
     buffer_bytes: Optional[int] = None,
     cache_bytes: Optional[int] = None,
+    map: bool = True,
+    file_mode: int = 0o600,
+    dir_mode: int = 0o700,
 ) -> Bucket:
     """Opens "file:///directory", "memory:" or "s3://bucket/prefix" (settings from the environment).
 
     Sends no request. One bucket for a process is enough: it owns the bounds over all its partitions.
+
+    For a directory: with `map=False` large files are copied when they are read instead of mapped into
+    memory. Choose that where another program may truncate a file, which kills a process that has it
+    mapped. `file_mode` and `dir_mode` are the permissions of what is made, of which the umask takes away.
     """
 
 @final

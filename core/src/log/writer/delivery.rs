@@ -5,10 +5,10 @@
 //! (room in the buffer, the place of the exclusive writer) is free by then. A callback or a waker that
 //! panics harms nobody else.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -16,12 +16,57 @@ use super::append::{Callback, Fate};
 use crate::runtime::Runtime;
 
 thread_local! {
-    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    /// Whose callbacks this thread runs now, the outermost first.
+    static RUNNING: RefCell<Vec<WriterId>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Tells one writer's outcomes from another's: where they lie in memory.
+type WriterId = usize;
 
 /// Whether this thread runs a completion callback now, where nothing may wait.
 pub fn in_callback() -> bool {
-    IN_CALLBACK.get()
+    RUNNING.with_borrow(|running| !running.is_empty())
+}
+
+/// Which writer's callback waits for which writer's callbacks to return: `(who waits, for whom)`.
+static WAITS: Mutex<Vec<(WriterId, WriterId)>> = Mutex::new(Vec::new());
+
+/// The waits of one thread, from within callbacks.
+struct Waits(Vec<(WriterId, WriterId)>);
+
+impl Waits {
+    /// Notes that callbacks of the writers in `running` wait for `target`; `None` where one of them is waited for by
+    /// a callback of `target`, at once or through others, so that neither wait would end.
+    fn begin(running: &[WriterId], target: WriterId) -> Option<Self> {
+        let mut all = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reached = vec![target];
+        let mut next = 0;
+        while let Some(at) = reached.get(next).copied() {
+            if running.contains(&at) {
+                return None;
+            }
+            next = next.saturating_add(1);
+            for (_, to) in all.iter().filter(|(from, _)| *from == at) {
+                if !reached.contains(to) {
+                    reached.push(*to);
+                }
+            }
+        }
+        let mine: Vec<_> = running.iter().map(|from| (*from, target)).collect();
+        all.extend(&mine);
+        Some(Waits(mine))
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let mut all = WAITS.lock().unwrap_or_else(PoisonError::into_inner);
+        for wait in &self.0 {
+            if let Some(at) = all.iter().position(|one| one == wait) {
+                all.swap_remove(at);
+            }
+        }
+    }
 }
 
 /// Runs a caller's code, which may do what it likes.
@@ -37,6 +82,8 @@ pub(crate) fn shielded(code: impl FnOnce()) {
 pub(super) struct Deliveries {
     state: Mutex<State>,
     progress: Notify,
+    /// The same for threads that wait.
+    told: Condvar,
 }
 
 #[derive(Default)]
@@ -46,6 +93,12 @@ struct State {
     telling: bool,
     /// Outcomes that are decided and will be added.
     expected: usize,
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        self.queue.is_empty() && !self.telling && self.expected == 0
+    }
 }
 
 /// A settled fate, and who asked to be called back. Those who await it are woken.
@@ -79,12 +132,21 @@ impl Deliveries {
         state.telling = true;
         while let Some(delivery) = state.queue.pop_front() {
             drop(state);
-            delivery.tell();
+            delivery.tell(self.id());
             state = self.lock();
         }
         state.telling = false;
         drop(state);
+        self.moved();
+    }
+
+    fn moved(&self) {
+        self.told.notify_all();
         shielded(|| self.progress.notify_waiters());
+    }
+
+    fn id(&self) -> WriterId {
+        std::ptr::from_ref(self).addr()
     }
 
     /// Tells on a thread of the runtime. If that was shut down, the task is dropped on this thread, and
@@ -94,15 +156,30 @@ impl Deliveries {
         runtime.spawn(async move { drop(on_drop) });
     }
 
+    /// Waits on this thread until everything that was decided is told, and helps with it: no other thread is needed
+    /// for that but those that run callbacks already. `false` when this thread runs a callback of the same writer,
+    /// or one that a callback of this writer waits for: what is left is told after that has returned.
+    pub(super) fn wait_here(&self) -> bool {
+        let running = RUNNING.with_borrow(Clone::clone);
+        let Some(_waits) = Waits::begin(&running, self.id()) else { return false };
+        loop {
+            self.tell();
+            let state = self.lock();
+            if state.is_over() {
+                return true;
+            }
+            if state.telling || state.queue.is_empty() {
+                drop(self.told.wait(state).unwrap_or_else(PoisonError::into_inner));
+            }
+        }
+    }
+
     /// Waits until everything that was decided is told.
     pub(super) async fn finished(&self) {
         loop {
             let progress = self.progress.notified();
-            {
-                let state = self.lock();
-                if state.queue.is_empty() && !state.telling && state.expected == 0 {
-                    return;
-                }
+            if self.lock().is_over() {
+                return;
             }
             progress.await;
         }
@@ -117,7 +194,7 @@ impl Drop for Expected {
         let mut state = self.0.lock();
         state.expected = state.expected.saturating_sub(1);
         drop(state);
-        shielded(|| self.0.progress.notify_waiters());
+        self.0.moved();
     }
 }
 
@@ -130,13 +207,13 @@ impl Drop for Tell {
 }
 
 impl Delivery {
-    fn tell(self) {
+    fn tell(self, writer: WriterId) {
         shielded(|| self.fate.wake());
         let Some(outcome) = self.fate.get() else { return };
         for callback in self.callbacks {
-            let before = IN_CALLBACK.replace(true);
+            RUNNING.with_borrow_mut(|running| running.push(writer));
             shielded(|| callback(outcome));
-            IN_CALLBACK.set(before);
+            RUNNING.with_borrow_mut(|running| running.pop());
         }
     }
 }

@@ -195,6 +195,13 @@ impl Writer {
         }
     }
 
+    /// Gives up at once what is not durable, and waits for callbacks; see
+    /// [`blocking::Writer::abandon`](crate::blocking::Writer::abandon).
+    pub(crate) fn abandon(&self) -> Result<bool> {
+        self.core().state().bucket.fork.check()?;
+        Ok(self.core().abandon())
+    }
+
     fn checked(&self, bytes: Bytes) -> Result<(Batches, usize)> {
         let len = bytes.len();
         check_batches(bytes, self.options()).map(|checked| (checked, len))

@@ -141,6 +141,8 @@ impl WriterCore {
     }
 
     fn settle(self: &Arc<Self>, chain: &Chain, first: i64, result: Result<Committed, Failure>) {
+        // From before the groups leave `in_flight` until they are in the queue of those to be told.
+        let expected = self.deliveries.expect();
         self.lock().flushing_since = None;
         match result {
             Ok(committed) => {
@@ -157,6 +159,7 @@ impl WriterCore {
                 drop(inner);
                 self.account.flush_ended();
                 flushed.settle(&Ok(shift), &self.deliveries);
+                drop(expected);
                 self.deliveries.tell();
             }
             Err(failure) => {
@@ -179,6 +182,32 @@ impl WriterCore {
         self.state.with_catalog(|catalog| catalog.committed(committed.previous, segment, committed.end));
         let log_start = committed.previous.is_none().then_some(committed.base);
         self.state.marks.learn(log_start, committed.end, self.state.now_ms());
+    }
+
+    /// Ends the writer at once, without waiting for what is on its way, and tells its callbacks on this thread. Waits
+    /// until they have returned, and says whether they have: see [`Deliveries::wait_here`].
+    ///
+    /// [`Deliveries::wait_here`]: crate::log::writer::delivery::Deliveries::wait_here
+    pub(crate) fn abandon(self: &Arc<Self>) -> bool {
+        self.control.abort();
+        let expected = self.deliveries.expect();
+        let (in_flight, task_runs) = {
+            let mut inner = self.lock();
+            if !matches!(inner.phase, Phase::Open | Phase::Closing) {
+                drop(inner);
+                drop(expected);
+                return self.deliveries.wait_here();
+            }
+            (std::mem::take(&mut inner.in_flight), inner.chain.is_none())
+        };
+        let error = Error::new(ErrorKind::Closed, "the writer was given up before the append was durable");
+        self.die(error.with_stored(Stored::Perhaps), in_flight);
+        drop(expected);
+        if !task_runs {
+            // Else the task does, when it learns of it.
+            self.ended_now();
+        }
+        self.deliveries.wait_here()
     }
 
     /// The writer is over, for good: what was in flight gets the error as it is, what was never sent
