@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kfs_core::format::Namespace;
 use kfs_core::runtime::Runtime;
+use kfs_core::store::StoreOptions;
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
 
 use crate::args::Common;
@@ -66,7 +67,11 @@ impl Context {
         let Some(url) = &self.common.bucket else {
             return Err(usage("no bucket is given", "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs"));
         };
-        let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone());
+        let store = StoreOptions::new()
+            .map(!self.common.no_map)
+            .file_mode(self.common.file_mode)
+            .dir_mode(self.common.dir_mode);
+        let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone()).store(store);
         let bucket = Bucket::open_with(url, options)?;
         notices::watch(&self.runtime, &bucket);
         let _ = self.bucket.set(bucket.clone());

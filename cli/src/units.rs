@@ -1,4 +1,4 @@
-//! Durations and sizes on the command line.
+//! Durations, sizes and permissions on the command line.
 
 use std::time::Duration;
 
@@ -30,6 +30,14 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(scale).ok_or_else(|| "that is too large".to_string())
 }
 
+/// `640`, `0640`: permissions in octal.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        _ => Err("write permissions in octal, up to 777, as in 640".into()),
+    }
+}
+
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     text.split_at_checked(end).unwrap_or((text, ""))
@@ -53,6 +61,14 @@ pub(crate) fn show_bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn permissions_are_octal() {
+        assert_eq!((mode("640"), mode("0750")), (Ok(0o640), Ok(0o750)));
+        for wrong in ["", "680", "u=rw", "1777", "-1"] {
+            assert!(mode(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

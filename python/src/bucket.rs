@@ -2,6 +2,7 @@
 
 use kfs_core::blocking;
 use kfs_core::format::{BatchCheck, Codec, Namespace};
+use kfs_core::store::StoreOptions;
 use kfs_core::{BucketOptions, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
 use pyo3::prelude::*;
 

@@ -61,6 +61,24 @@ class RoundTrip(unittest.TestCase):
         self.assertLessEqual(before, first.timestamp_ms)
         self.assertEqual((second.offset, second.key, second.value), (102, b"user-2", b""))
 
+    def test_modes_and_mapping_are_options(self):
+        url = f"{self.url}/made"
+        with kfs.open(url, map=False, file_mode=0o640, dir_mode=0o750) as bucket:
+            partition = bucket.partition("modes", 0)
+            with partition.writer() as writer:
+                writer.append_records([kfs.Record(os.urandom(200_000))]).durable(SOON)
+            chunk = partition.reader().fetch(0, timeout=SOON).chunks[0]
+        place = self.path / "made/default/modes/0"
+        segment = place / f"segment-{0:020}.kfs"
+        umask = os.umask(0)
+        os.umask(umask)
+        self.assertEqual(place.stat().st_mode & 0o777, 0o750 & ~umask)
+        self.assertEqual(segment.stat().st_mode & 0o777, 0o640 & ~umask)
+        # Not mapped: a program that truncates the file does no harm to what was read.
+        before = bytes(chunk)
+        os.truncate(segment, 0)
+        self.assertEqual(bytes(chunk), before)
+
     def test_batches_go_in_and_come_out_as_they_are(self):
         with kfs.open(self.url) as bucket:
             source = bucket.partition("source", 0)
@@ -311,24 +329,6 @@ class Waiting(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             self.append.durable()
         self.assertFalse(self.append.done)
-
-    def test_modes_and_mapping_are_options(self):
-        url = f"{self.url}/made"
-        with kfs.open(url, map=False, file_mode=0o640, dir_mode=0o750) as bucket:
-            partition = bucket.partition("modes", 0)
-            with partition.writer() as writer:
-                writer.append_records([kfs.Record(os.urandom(200_000))]).durable(SOON)
-            chunk = partition.reader().fetch(0, timeout=SOON).chunks[0]
-        place = self.path / "made/default/modes/0"
-        segment = place / f"segment-{0:020}.kfs"
-        umask = os.umask(0)
-        os.umask(umask)
-        self.assertEqual(place.stat().st_mode & 0o777, 0o750 & ~umask)
-        self.assertEqual(segment.stat().st_mode & 0o777, 0o640 & ~umask)
-        # Not mapped: a program that truncates the file does no harm to what was read.
-        before = bytes(chunk)
-        os.truncate(segment, 0)
-        self.assertEqual(bytes(chunk), before)
 
     def test_a_fork_is_told_why_it_can_not(self):
         read, write = os.pipe()

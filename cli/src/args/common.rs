@@ -21,6 +21,15 @@ pub(crate) struct Common {
     /// Give up when the store makes no progress for so long; 0 waits for ever.
     #[arg(long, global = true, default_value = "60s", value_parser = units::duration, value_name = "TIME")]
     pub(crate) timeout: Duration,
+    /// Copy a directory's files to read them instead of mapping them: for where another program may truncate one.
+    #[arg(long, global = true)]
+    pub(crate) no_map: bool,
+    /// Permissions of the files that are made in a directory, in octal; the umask takes away from them.
+    #[arg(long, global = true, default_value = "600", value_parser = units::mode, value_name = "MODE")]
+    pub(crate) file_mode: u32,
+    /// Permissions of the directories that are made, likewise.
+    #[arg(long, global = true, default_value = "700", value_parser = units::mode, value_name = "MODE")]
+    pub(crate) dir_mode: u32,
 }
 
 /// Create a partition's log without an append, so that it can be read and keeps its start offset.
