@@ -3,6 +3,10 @@
 mod bounds;
 mod printer;
 
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
 use kfs_core::{BucketOptions, Notice, OnCorrupt, ReaderOptions};
 
 use self::printer::{Flow, Printer};
@@ -56,11 +60,17 @@ async fn partition(
     let mut batches = if args.follow { reader.follow(from) } else { reader.batches(from) };
     while printer.wants(batches.position()) {
         batches.read_ahead_to(printer.needs_until(batches.position()));
-        let next = if args.follow {
-            printer.flush()?;
-            batches.next().await
-        } else {
-            context.within(batches.next()).await?
+        let next = {
+            let mut next = pin!(batches.next());
+            let at_once = poll_fn(|task| Poll::Ready(next.as_mut().poll(task))).await;
+            match at_once {
+                Poll::Ready(next) => next,
+                Poll::Pending => {
+                    // Whoever reads the output does not wait for the store.
+                    printer.flush()?;
+                    if args.follow { next.await } else { context.within(next).await? }
+                }
+            }
         };
         for notice in batches.take_notices() {
             match notice {

@@ -226,7 +226,8 @@ class Decoding(unittest.TestCase):
                 error = caught.exception
                 self.assertTrue(error.key.endswith(path.name), error.key)
                 self.assertEqual((error.position, error.offsets, error.next_readable_offset), (93, (0, 0), 1))
-                self.assertEqual([r.value for r in records], [b"b"])
+                behind = partition.reader().fetch(error.next_readable_offset).records()
+                self.assertEqual([r.value for r in behind], [b"b"])
 
 
 def resident():

@@ -114,7 +114,8 @@ impl Search {
         let Some(from) = self.bisect(timestamp).await? else { return self.nothing() };
         let mut batches = self.batches(from);
         while let Some(batch) = batches.next().await? {
-            let found = stamps::first_at_or_after(&batch, timestamp, self.log_start)?;
+            let found = stamps::first_at_or_after(&batch, timestamp, self.log_start);
+            let found = found.map_err(|malformed| batches.place().undecodable(batch.header(), malformed))?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -148,7 +149,8 @@ impl Search {
                     if batch.base_offset() >= below {
                         break;
                     }
-                    let found = stamps::latest(&batch, self.log_start)?;
+                    let found = stamps::latest(&batch, self.log_start);
+                    let found = found.map_err(|malformed| batches.place().undecodable(batch.header(), malformed))?;
                     best = found.filter(|found| best.is_none_or(|best| found.timestamp > best.timestamp)).or(best);
                 }
                 if best.is_some() {

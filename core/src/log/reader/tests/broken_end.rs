@@ -152,6 +152,15 @@ fn undecodable(records: i32) -> Batch {
     Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
 }
 
+/// The same batch with another greatest time.
+fn batch_with_time(batch: Batch, max_timestamp: i64) -> Batch {
+    let mut bytes = batch.bytes().to_vec();
+    bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
+    let crc = crate::format::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
+}
+
 #[tokio::test]
 async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets() {
     let f = Fixture::new();
@@ -184,6 +193,13 @@ async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets(
         [Notice::Skipped(error)] => check(error),
         other => panic!("{other:?}"),
     }
+    // The time search decodes too.
+    let late = crate::log::fixtures::NOW + 1_000_000;
+    let bad = batch_with_time(undecodable(2), late);
+    let other = Fixture::new();
+    other.put_segment(0, &[batch(3, 10), bad, batch(3, 10)], 1).await;
+    check(&other.partition.offset_for_timestamp(late).await.unwrap_err());
+    check(&other.partition.max_timestamp().await.unwrap_err());
     let fetch = reader.fetch(1, 1 << 20).await.unwrap();
     let (good, bad): (Vec<_>, Vec<_>) = fetch.records(1, reader.options()).partition(Result::is_ok);
     assert_eq!(good.into_iter().map(|r| r.unwrap().offset()).collect::<Vec<_>>(), [1, 2, 5, 6, 7]);
