@@ -41,7 +41,7 @@ impl Store {
         options.if_match = if_match.and_then(|version| version.if_match(self.0.kind.quoted_e_tags));
         options.extensions = attempt.extensions();
         let fetched = match self.0.reads.get_opts(&path, options).await {
-            Ok(answer) => self.body(key, answer, asked, most).await?,
+            Ok(answer) => self.body(key, answer, asked, most, if_match).await?,
             // A store answers a range that begins after the end with an error that can't be told
             // from others. That must not look like a store that is away, for it would be asked for
             // ever: one HEAD tells.
@@ -53,10 +53,8 @@ impl Store {
             },
         };
         check_size(key, fetched.info.size, most)?;
-        match if_match {
-            Some(version) if !version.same_as(&fetched.info.version) => Err(failure::changed(key)),
-            _ => Ok(fetched),
-        }
+        check_version(key, &fetched.info, if_match)?;
+        Ok(fetched)
     }
 
     /// What a store says of an object, without its bytes: one HEAD.
@@ -99,10 +97,18 @@ impl Store {
         Ok(fetched)
     }
 
-    async fn body(&self, key: &str, answer: GetResult, asked: Option<GetRange>, most: u64) -> Result<Fetched> {
+    async fn body(
+        &self,
+        key: &str,
+        answer: GetResult,
+        asked: Option<GetRange>,
+        most: u64,
+        if_match: Option<&Version>,
+    ) -> Result<Fetched> {
         let info = info(key.to_string(), &answer.meta);
-        // What was declared is no more than what is wanted, and the body is no more than was declared.
+        // What was declared is what is wanted, and the body is no more than was declared.
         check_size(key, info.size, most)?;
+        check_version(key, &info, if_match)?;
         let identity = identity(&answer.attributes);
         let size = info.size;
         let expected = match asked {
@@ -264,6 +270,13 @@ fn check_size(key: &str, size: u64, most: u64) -> Result<()> {
     }
     Err(Error::new(ErrorKind::Corrupt, format!("found an object of {size} bytes, expected at most {most}"))
         .with_key(key))
+}
+
+fn check_version(key: &str, info: &ObjectInfo, if_match: Option<&Version>) -> Result<()> {
+    match if_match {
+        Some(version) if !version.same_as(&info.version) => Err(failure::changed(key)),
+        _ => Ok(()),
+    }
 }
 
 fn may_be_out_of_range(error: &object_store::Error, status: Option<u16>) -> bool {

@@ -19,6 +19,7 @@ use crate::format::{
     SegmentFooter, SparseIndex, crc32c_append,
 };
 use crate::log::partition::PartitionState;
+use crate::log::retry::may_pass;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Version};
 
@@ -46,15 +47,27 @@ pub(crate) struct Source {
     state: Arc<PartitionState>,
     /// Segments of up to so many bytes are one block; larger ones are read in blocks of so many.
     pub(crate) block: u64,
+    /// Whether a read that failed is sent again, until nobody wants its answer.
+    patient: bool,
 }
 
 impl Source {
     pub(crate) fn new(state: Arc<PartitionState>, block: usize) -> Self {
-        Source { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096) }
+        Source { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096), patient: true }
+    }
+
+    /// For what is read ahead: each read is sent once. Whoever needs it later asks again.
+    pub(crate) fn once(&self) -> Self {
+        Source { patient: false, ..self.clone() }
     }
 
     async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
-        self.state.get(&self.state.id.segment_key(base), range, version).await
+        let key = self.state.id.segment_key(base);
+        if self.patient {
+            self.state.get(&key, range, version).await
+        } else {
+            self.state.store().get(&key, range, version).await
+        }
     }
 
     fn of<'a>(&'a self, base: i64, version: &'a Version) -> Of<'a> {
@@ -263,8 +276,13 @@ impl Source {
             Err(Error::new(ErrorKind::Unavailable, found).with_key(self.state.id.segment_key(base)))
         };
         let from = start.position;
-        let blocks = self.state.bucket.blocks.load(&of, from, wanted, until, self.check(size), get).await?;
-        Piece::of(blocks, start)
+        let load = || self.state.bucket.blocks.load(&of, from, wanted.clone(), until, self.check(size), get);
+        let mut loaded = load().await;
+        if self.patient && loaded.as_ref().is_err_and(may_pass) {
+            // Somebody was reading these ahead, and asked once. Now they are needed.
+            loaded = load().await;
+        }
+        Piece::of(loaded?, start)
     }
 
     fn holds_index(&self, base: i64, version: &Version) -> bool {

@@ -98,9 +98,10 @@ impl Core {
         if with.is_empty() {
             return wanted.await;
         }
+        let once = self.source.once();
         let each = with.iter().map(|segment| {
             let whole = usize::try_from(segment.version.size()).unwrap_or(usize::MAX);
-            self.source.load(segment.base, &segment.version, Want::Offset(segment.base), whole, 0)
+            once.load(segment.base, &segment.version, Want::Offset(segment.base), whole, 0)
         });
         let (piece, others) = join(wanted, join_all(each)).await;
         // Where one of the others failed, the fetch that needs it will say so.

@@ -88,7 +88,7 @@ impl Partition {
         let mut interval = DEFAULT_INDEX_INTERVAL;
         while let Some(page) = segments.next_page().await? {
             for info in page.into_iter().filter(|info| info.size <= MAX_SEGMENT_LEN) {
-                let segment = match state.get(&info.key, ReadRange::Whole, None).await {
+                let segment = match state.get(&info.key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await {
                     Ok(fetched) => fetched,
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),

@@ -104,7 +104,7 @@ pub(super) struct Adopted {
 /// unprotected bytes decide the next slot; its leader epoch; and its index, which is made right if `mends`.
 pub(super) async fn adopt(state: &PartitionState, options: &WriterOptions, base: i64, mends: bool) -> Result<Adopted> {
     let (key, index_key) = (state.id.segment_key(base), state.id.index_key(base));
-    let segment = state.get(&key, ReadRange::Whole, None);
+    let segment = state.get(&key, ReadRange::AtMost(MAX_SEGMENT_LEN), None);
     let most = ReadRange::AtMost(SparseIndex::max_len(MAX_SEGMENT_LEN));
     let index = state.get(&index_key, most, None);
     let (fetched, index) = futures_util::future::join(segment, index).await;

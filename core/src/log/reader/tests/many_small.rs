@@ -158,6 +158,34 @@ async fn who_stops_early_pays_for_what_was_wanted_and_for_little_more() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_ahead_does_not_hold_up_what_is_before_it() {
+    let (store, model) = small_segments(40).await;
+    let faults = FaultStore::new(store);
+    let f = Fixture::over(faults.clone());
+    faults.always(Op::Get, f.key(20).as_str(), Action::Fail(crate::testing::Failure::Unavailable));
+    let mut stream = f.partition.reader(ReaderOptions::default()).batches(0);
+    let seen = Arc::new(AtomicUsize::new(0));
+    let counted = seen.clone();
+    let scan = spawn(async move {
+        while stream.next().await.unwrap().is_some() {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    for _ in 0..10 {
+        settle().await;
+    }
+    assert_eq!(seen.load(Ordering::Relaxed), 20);
+    // It is asked for again, and read when the store has it again.
+    faults.clear_rules();
+    while !scan.is_finished() {
+        f.clock.advance_to_next();
+        settle().await;
+    }
+    scan.await.unwrap();
+    assert_eq!(seen.load(Ordering::Relaxed), model.batches.len());
+}
+
+#[tokio::test]
 async fn read_ahead_keeps_to_the_bytes_of_the_cache() {
     let (store, model) = small_segments(100).await;
     // Too little for a block: nothing is read that would be thrown away.
