@@ -206,6 +206,21 @@ class Decoding(unittest.TestCase):
             (record,) = partition.reader(max_decompressed=3 << 20).fetch(0).records()
             self.assertEqual(len(record.value), 2 << 20)
 
+    def test_batches_are_checked_as_the_writer_asks(self):
+        with kfs.open("memory:") as bucket:
+            partition = bucket.partition("orders", 0)
+            with partition.writer(preset="kafscale") as writer:
+                writer.append_records([kfs.Record(b"v", timestamp_ms=5)]).durable(SOON)
+                self.assertRaises(ValueError, writer.append_records, [kfs.Record(b"v" * (1 << 20))])
+            (chunk,) = partition.reader().fetch(0).chunks
+            wrong = bytearray(chunk)
+            # The header's max_timestamp, which is not as the record has it; the CRC is wrong now.
+            wrong[35:43] = (4).to_bytes(8, "big")
+            for offset, check in enumerate(["produce", "decode", "crc"], start=1):
+                with partition.writer(check=check) as writer:
+                    self.assertRaises(ValueError, writer.append, bytes(wrong))
+                    self.assertEqual(writer.append(bytes(chunk)).durable(SOON).last, offset)
+
     def test_records_that_cannot_be_decoded_are_named_with_their_place(self):
         with tempfile.TemporaryDirectory() as directory:
             with kfs.open(f"file://{directory}") as bucket:
@@ -279,6 +294,8 @@ class Errors(unittest.TestCase):
                 lambda: bucket.partition("orders", -1),
                 lambda: bucket.partition("orders", 0).writer(on_conflict="fight"),
                 lambda: bucket.partition("orders", 0).writer(compression="rar"),
+                lambda: bucket.partition("orders", 0).writer(check="none"),
+                lambda: bucket.partition("orders", 0).writer(preset="kafka"),
                 lambda: bucket.partition("orders", 0).writer(timeout=-1),
                 lambda: bucket.partition("orders", 0).writer(timeout=float("nan")),
                 lambda: bucket.partition("orders", 0).reader().fetch(-1),

@@ -166,7 +166,8 @@ fn not_a_batch(malformed: Malformed, position: u64) -> Error {
 /// A batch that is whole, and not what `--check` asks for. It starts at `position` of the input.
 fn not_taken(malformed: Malformed, position: u64, check: BatchCheck) -> Error {
     let hint = match check {
-        BatchCheck::Produce => "--check decode takes the batches of another log as they are",
+        _ if malformed.is_beyond_limit() => "readers take no more by default; --check crc stores it all the same",
+        BatchCheck::Produce => "--check decode takes whatever another log holds, if its records decode",
         _ => "no reader can decode it; --check crc stores it all the same",
     };
     let malformed = malformed.offset_position(position);

@@ -100,6 +100,12 @@ static void append_and_wait(const kfs_bucket *bucket) {
   options.name = "roundtrip.c";
 
   kfs_writer *writer = NULL;
+  CHECK(options.batch_check == KFS_CHECK_PRODUCE && options.segment_bytes == INT32_MAX);
+  kfs_writer_options other = options;
+  other.batch_check = 3;
+  fails(kfs_writer_open(bucket, "orders", 0, &other, TIMEOUT_MS, NULL, &writer), KFS_INVALID_INPUT, "no such check");
+  kfs_writer_options_init_kafscale(&other, sizeof other);
+  CHECK(other.segment_bytes < 1 << 20 && other.flush_bytes < other.segment_bytes);
   well(kfs_writer_open(bucket, "orders", 0, &options, TIMEOUT_MS, NULL, &writer), "open a writer");
 
   kfs_offsets offsets = {-1, -1};
