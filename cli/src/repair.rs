@@ -121,16 +121,27 @@ impl Job<'_> {
 }
 
 fn describe(plan: &SetAside) -> Vec<String> {
+    if plan.was_begun {
+        return vec![format!("{} was set aside already, as {}; its index is made right", plan.key, plan.kept_as)];
+    }
     let mut lines = vec![
         format!("copy {} ({}) to {}, read the copy back and compare it", plan.key, show_bytes(plan.size), plan.kept_as),
-        format!("then remove {} and its indexes", plan.key),
+        match plan.is_newest {
+            true => format!("then put empty batches in the place of {}, which cover its offsets", plan.key),
+            false => format!("then remove {} and its indexes", plan.key),
+        },
         match plan.last_offset {
             Some(last) => format!("offsets {} to {last} go with it", plan.first_offset),
             None => format!("offsets from {} on go with it; where they end can't be told", plan.first_offset),
         },
     ];
     if plan.is_newest {
-        lines.push("it is the newest segment: its offsets will be given again, though they may have been acked".into());
+        lines.push("it is the newest segment: none of its offsets is given again, for they may have been acked".into());
+        if !plan.end_is_known {
+            lines.push(
+                "where it ended can't be told: 2^40 offsets more than can be seen are passed over, to be safe".into(),
+            );
+        }
     } else {
         lines.push("it is not the newest segment: readers will find a hole there, and go on behind it".into());
     }

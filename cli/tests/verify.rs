@@ -217,7 +217,7 @@ fn a_broken_segment_in_the_middle_is_set_aside() {
 }
 
 #[test]
-fn the_newest_segment_set_aside_gives_its_offsets_again() {
+fn the_newest_segment_set_aside_gives_its_offsets_to_nobody() {
     let bucket = filled();
     let newest = bucket.files("t/0", "kfs").remove(2);
     let size = std::fs::metadata(&newest).unwrap().len() as usize;
@@ -228,10 +228,11 @@ fn the_newest_segment_set_aside_gives_its_offsets_again() {
     let key = "default/t/0/segment-00000000000000000020.kfs";
     let done = bucket.run(&format!("repair --set-aside {key} --yes")).ok();
     assert!(done.contains("it is the newest segment"), "{done}");
-    assert!(done.contains("the next append gets offset 20"), "{done}");
+    assert!(done.contains("none of its offsets is given again"), "{done}");
+    assert!(done.contains("the next append gets offset 30"), "{done}");
     findings(&bucket, 0);
     let report = bucket.run_with("append --lines --report t/0", b"again\n").ok();
-    assert_eq!(report, "{\"base_offset\": 20, \"last_offset\": 20}\n");
+    assert_eq!(report, "{\"base_offset\": 30, \"last_offset\": 30}\n");
     findings(&bucket, 0);
 }
 

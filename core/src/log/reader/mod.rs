@@ -33,7 +33,7 @@ use crate::format::{BATCH_HEADER_LEN, Malformed};
 use crate::runtime::Running;
 use crate::store::Version;
 
-pub(crate) use self::refresh::{exists as refresh_exists, read_log_json};
+pub(crate) use self::refresh::exists as refresh_exists;
 
 pub use self::answer::{Fetch, Hole};
 pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};

@@ -2,6 +2,7 @@
 //!
 //! Both say first what they will do: a plan is made, shown, and then carried out.
 
+mod cover;
 mod set_aside;
 
 use std::fmt;

@@ -1,15 +1,20 @@
 //! Setting a broken segment aside.
 
+use bytes::Bytes;
 use object_store::PutPayload;
 
+use super::cover::{End, covering, end_of, is_cover};
 use super::{changed, is_same};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::SegmentFooter;
+use crate::format::{CrcCheck, DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, Segment, SegmentFooter};
 use crate::log::locate::{find_tail, locate};
 use crate::log::partition::Partition;
 use crate::log::reader::source::Source;
 use crate::log::writer::bounded;
-use crate::store::{Created, Identity, ReadRange, Version};
+use crate::store::{Created, Fetched, Identity, ReadRange, Version};
+
+/// An index is never larger: 12 bytes for each batch of at least 61.
+const MAX_INDEX: u64 = MAX_SEGMENT_LEN / 5;
 
 /// What [`Partition::set_aside`] will do, and what that means.
 #[derive(Clone, Debug)]
@@ -25,13 +30,17 @@ pub struct SetAside {
     pub first_offset: i64,
     /// The last offset that goes with it, as far as can be told.
     pub last_offset: Option<i64>,
-    /// Whether it is the newest segment. Then its offsets will be given to what is appended next,
-    /// though records at them may have been acknowledged.
+    /// Whether it is the newest segment. Then a segment of empty batches takes its place and covers its offsets, so
+    /// that none is given again: records at them may have been acknowledged.
     pub is_newest: bool,
-    /// The offset that the log's next append gets afterwards; `None` where a writer's start offset
-    /// will decide, or where the newest segment does not tell.
+    /// Whether the bytes of the newest segment tell where it ends. If not, more is covered than it can have held.
+    pub end_is_known: bool,
+    /// Whether an earlier try has put the empty batches in place. Then only what stands beside them is made right.
+    pub was_begun: bool,
+    /// The offset that the log's next append gets afterwards; `None` where the newest segment does not tell.
     pub next_offset: Option<i64>,
     base: i64,
+    leader_epoch: i32,
     version: Version,
 }
 
@@ -46,7 +55,9 @@ impl Partition {
     }
 
     /// Copies a segment to `KEY.bad`, reads the copy back and compares it, then removes the segment,
-    /// its index and its time index. No writer may be at work on the partition meanwhile.
+    /// its index and its time index. In the place of the newest segment empty batches are left, which cover its
+    /// offsets. No writer may be at work on the partition meanwhile. After an interruption a new plan goes on where it
+    /// stopped.
     ///
     /// # Errors
     /// Conflict when a writer is open in this process, when the segment changed since the plan was
@@ -60,46 +71,53 @@ impl Partition {
     async fn find_set_aside(&self, base: i64) -> Result<SetAside> {
         let state = self.state();
         let key = state.id.segment_key(base);
+        let kept_as = format!("{key}.bad");
         let fetched = state.store().head(&key).await?;
         let tail = find_tail(state).await?;
-        let is_newest = tail.newest.as_ref().is_none_or(|newest| newest.base <= base);
-        let source = Source::new(state.clone(), 0);
-        let end_of = async |base: i64| match source.footer(base, None).await {
+        let mut plan = SetAside {
+            kept_as,
+            size: fetched.info.size,
+            first_offset: base,
+            last_offset: None,
+            is_newest: tail.newest.as_ref().is_none_or(|newest| newest.base <= base),
+            end_is_known: true,
+            was_begun: false,
+            next_offset: None,
+            base,
+            leader_epoch: -1,
+            version: fetched.info.version,
+            key,
+        };
+        if plan.is_newest {
+            self.find_end(&mut plan).await?;
+        } else {
+            plan.last_offset = self.after(base).await?.map(|next| next.saturating_sub(1));
+            if let Some(newest) = &tail.newest {
+                plan.next_offset = self.footers_end(newest.base).await?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Of the newest segment: which offsets the empty batches must cover.
+    async fn find_end(&self, plan: &mut SetAside) -> Result<()> {
+        let (state, base) = (self.state(), plan.base);
+        let bytes = state.get(&plan.key, ReadRange::Whole, Some(&plan.version)).await?.bytes;
+        let index = if_there(state.get(&state.id.index_key(base), ReadRange::AtMost(MAX_INDEX), None).await)?;
+        let time_index = if_there(state.get(&state.id.time_index_key(base), ReadRange::AtMost(4096), None).await)?;
+        let End { next, known, leader_epoch } = end_of(base, &bytes, index.as_ref(), time_index.as_ref());
+        (plan.end_is_known, plan.leader_epoch) = (known, leader_epoch);
+        (plan.last_offset, plan.next_offset) = (Some(next.saturating_sub(1)), Some(next));
+        plan.was_begun = is_cover(&bytes) && if_there(state.store().head(&plan.kept_as).await)?.is_some();
+        Ok(())
+    }
+
+    async fn footers_end(&self, base: i64) -> Result<Option<i64>> {
+        match Source::new(self.state().clone(), 0).footer(base, None).await {
             Ok((SegmentFooter { last_offset, .. }, _)) => Ok(last_offset.checked_add(1)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
-        };
-        let own_end = end_of(base).await?.filter(|end| *end > base);
-        let next_base = if is_newest { None } else { self.after(base).await? };
-        let next_offset = match (is_newest, tail.newest) {
-            (false, Some(newest)) => end_of(newest.base).await?,
-            _ => match self.before(base).await? {
-                Some(before) => end_of(before).await?,
-                None if tail.has_log_json => {
-                    crate::log::reader::read_log_json(state).await?;
-                    state.with_catalog(|c| c.start().and_then(|s| s.log_json_start)).max(tail.log_start_mark)
-                }
-                None => tail.log_start_mark,
-            },
-        };
-        Ok(SetAside {
-            kept_as: format!("{key}.bad"),
-            key,
-            size: fetched.info.size,
-            first_offset: base,
-            last_offset: next_base.or(own_end).map(|end| end.saturating_sub(1)),
-            is_newest,
-            next_offset,
-            base,
-            version: fetched.info.version,
-        })
-    }
-
-    /// The base of the segment before this one.
-    async fn before(&self, base: i64) -> Result<Option<i64>> {
-        let Some(below) = base.checked_sub(1).filter(|below| *below >= 0) else { return Ok(None) };
-        locate(self.state(), below, true).await?;
-        Ok(self.state().with_catalog(|catalog| catalog.around(below).0))
+        }
     }
 
     /// The base of the segment after this one.
@@ -114,6 +132,9 @@ impl Partition {
         if !state.live_writers().iter().all(|writer| !writer.is_live()) {
             return Err(Error::new(ErrorKind::Conflict, format!("a writer of partition {} is open", state.id))
                 .with_hint("close it first"));
+        }
+        if plan.was_begun {
+            return self.finish_cover(plan).await;
         }
         let original = match store.get(&plan.key, ReadRange::Whole, Some(&plan.version)).await {
             Ok(fetched) => fetched.bytes,
@@ -137,13 +158,44 @@ impl Partition {
         if !is_same(store, &plan.key, &plan.version).await? {
             return Err(changed(&plan.key));
         }
+        if plan.is_newest {
+            let next = plan.next_offset.unwrap_or(plan.base);
+            let cover = covering(plan.base, next, plan.leader_epoch, state.now_ms(), DEFAULT_INDEX_INTERVAL)?;
+            // In one step: a slot that were free for a moment could be won again.
+            self.write_over(&plan.key, cover.chunks.concat().into()).await?;
+            return self.finish_cover(plan).await;
+        }
         store.delete(&plan.key).await?;
         store.delete(&state.id.index_key(plan.base)).await?;
         store.delete(&state.id.time_index_key(plan.base)).await?;
-        if plan.is_newest {
-            // The high watermark goes back.
-            state.marks.forget();
-        }
         locate(state, plan.base, true).await
+    }
+
+    /// The empty batches are in place: makes right what stands beside them.
+    async fn finish_cover(&self, plan: &SetAside) -> Result<()> {
+        let state = self.state();
+        let cover = state.get(&plan.key, ReadRange::Whole, None).await?.bytes;
+        let segment = Segment::parse(&cover, CrcCheck::Verify).map_err(|malformed| malformed.into_error(&plan.key))?;
+        self.write_over(&state.id.index_key(plan.base), segment.index(DEFAULT_INDEX_INTERVAL).encode()).await?;
+        state.store().delete(&state.id.time_index_key(plan.base)).await?;
+        // The segment's bytes are others now, and its end may be.
+        state.marks.forget();
+        locate(state, plan.base, true).await
+    }
+
+    async fn write_over(&self, key: &str, bytes: Bytes) -> Result<()> {
+        let size = bytes.len() as u64;
+        let put = self.state().store().overwrite(key, PutPayload::from_bytes(bytes));
+        bounded(self.state().runtime(), size, put).await.map_err(|late| late.with_key(key))??;
+        Ok(())
+    }
+}
+
+/// What is there; nothing where it is not, or is larger than it may be.
+fn if_there(read: Result<Fetched>) -> Result<Option<Bytes>> {
+    match read {
+        Ok(fetched) => Ok(Some(fetched.bytes)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -4,7 +4,7 @@ use crate::error::ErrorKind;
 use crate::log::fixtures::{Fixture, NOW, batch};
 use crate::log::verify::{FindingKind, VerifyOptions};
 use crate::runtime::{Runtime, SystemEntropy};
-use crate::testing::{Action, FaultStore, KeyMatcher, LocalSpawn, Op, PausedClock};
+use crate::testing::{Action, Failure, FaultStore, KeyMatcher, LocalSpawn, Op, PausedClock};
 use crate::{Bucket, BucketOptions, ReaderOptions, WriterOptions};
 
 async fn log() -> Fixture {
@@ -67,7 +67,7 @@ async fn a_put_that_is_never_answered_ends_repair() {
 }
 
 #[tokio::test]
-async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_again() {
+async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_to_nobody() {
     let f = log().await;
     let key = f.key(20);
     let mut bytes = f.get(&key).await.to_vec();
@@ -79,18 +79,66 @@ async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_again() 
 
     let plan = f.partition.plan_set_aside(20).await.unwrap();
     assert_eq!((plan.first_offset, plan.last_offset, plan.is_newest), (20, Some(29), true));
-    assert_eq!((plan.next_offset, &plan.kept_as), (Some(20), &format!("{key}.bad")));
+    assert_eq!((plan.next_offset, &plan.kept_as), (Some(30), &format!("{key}.bad")));
+    assert!(plan.end_is_known && !plan.was_begun);
     assert_eq!(f.bucket.requests().put, 0, "a plan writes nothing");
     f.partition.set_aside(&plan).await.unwrap();
     assert_eq!(f.get(&plan.kept_as).await, bytes);
     let left = f.partition.segments(..).all().await.unwrap();
-    assert_eq!(left.iter().map(|s| s.base).collect::<Vec<_>>(), [0, 10]);
+    assert_eq!(left.iter().map(|s| s.base).collect::<Vec<_>>(), [0, 10, 20]);
     assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
-    assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
 
     let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
     let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
-    assert_eq!(offsets.base, 20);
+    assert_eq!(offsets.base, 30);
+}
+
+#[tokio::test]
+async fn a_newest_segment_without_an_end_is_covered_beyond_all_that_it_can_have_held() {
+    let f = log().await;
+    let key = f.key(20);
+    let whole = f.get(&key).await;
+    for broken in [whole.slice(..0), whole.slice(..100), vec![0; whole.len()].into()] {
+        f.put(&key, broken).await;
+        let plan = f.partition.plan_set_aside(20).await.unwrap();
+        assert!(!plan.end_is_known);
+        let next = plan.next_offset.unwrap();
+        assert!(next >= 21 + (1 << 40), "{next}");
+        f.partition.set_aside(&plan).await.unwrap();
+        assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
+        let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+        let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+        assert_eq!(offsets.base, next);
+        writer.close(None).await.unwrap();
+        for gone in [f.key(next), f.partition.id().index_key(next), plan.kept_as] {
+            f.delete(&gone).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_set_aside_that_was_interrupted_goes_on_where_it_stopped() {
+    // What ends it is the first put, of the copy; the second, of the empty batches; the third, of the index.
+    for lost in [".kfs.bad", ".kfs", ".index"] {
+        for action in [Action::Fail(Failure::Unavailable), Action::ActThenFail(Failure::Unavailable)] {
+            let f = log().await;
+            let mut bytes = f.get(&f.key(20)).await.to_vec();
+            bytes[40] ^= 1;
+            f.put(&f.key(20), bytes.clone()).await;
+            let faults = FaultStore::new(f.store.clone());
+            let runtime = Runtime::new(PausedClock::new(NOW), Arc::new(SystemEntropy), Arc::new(LocalSpawn));
+            let bucket = Bucket::from_object_store(faults.clone(), BucketOptions::default().runtime(runtime)).unwrap();
+            let partition = bucket.partition("t", 0).unwrap();
+            let plan = partition.plan_set_aside(20).await.unwrap();
+            faults.on(Op::Put, lost, action);
+            partition.set_aside(&plan).await.unwrap_err();
+            let again = partition.plan_set_aside(20).await.unwrap();
+            partition.set_aside(&again).await.unwrap();
+            assert_eq!((again.next_offset, f.get(&plan.kept_as).await), (Some(30), bytes.into()));
+            assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
+        }
+    }
 }
 
 #[tokio::test]
@@ -108,9 +156,7 @@ async fn a_segment_in_the_middle_leaves_a_hole() {
     assert_eq!(first.next_offset, Some(30));
     f.partition.set_aside(&first).await.unwrap();
     let only = f.partition.plan_set_aside(20).await.unwrap();
-    assert_eq!((only.is_newest, only.next_offset), (true, None));
-    f.put(&f.partition.id().log_start_key(20), "").await;
-    assert_eq!(f.partition.plan_set_aside(20).await.unwrap().next_offset, Some(20));
+    assert_eq!((only.is_newest, only.next_offset), (true, Some(30)));
 }
 
 #[tokio::test]
