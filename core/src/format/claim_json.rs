@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
+use super::{JsonObject, Malformed};
 
 const VERSION: u64 = 1;
 
@@ -51,11 +51,7 @@ impl ClaimMarker {
         if bytes.len() > Self::MAX_LEN {
             return Err(Malformed::new(Self::MAX_LEN as u64, format!("{} bytes", bytes.len()), "at most 4096"));
         }
-        // The derived reader would take an array for an object.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Malformed::new(0, "no JSON object", "the JSON object of claim.json"));
-        }
-        let marker: Self = serde_json::from_slice(bytes).map_err(|error| {
+        let JsonObject(marker): JsonObject<Self> = serde_json::from_slice(bytes).map_err(|error| {
             let position = error.column().saturating_sub(1) as u64;
             Malformed::new(position, error.to_string(), "the JSON object of claim.json")
         })?;
