@@ -1,5 +1,6 @@
 //! `kfs append`: records from a file or standard input into a partition.
 
+mod pace;
 mod portion;
 mod report;
 mod signals;
@@ -9,10 +10,12 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use indicatif::ProgressBar;
 use kfs_core::format::PartitionId;
 use kfs_core::{Append, BucketOptions, Error, ErrorKind, Writer};
 
+use self::pace::Pace;
 pub(crate) use self::portion::{Part, Portion};
 use self::report::{Range, Reporter};
 use self::signals::{Asked, Signals};
@@ -20,12 +23,9 @@ use self::tally::Tally;
 use crate::args::{Acks, AppendArgs};
 use crate::context::{Context, no_progress};
 use crate::failure::{Failure, Outcome};
-use crate::input::{self, Content, Found, Input, Origin};
+use crate::input::{self, Chunk, Content, Found, Input, Origin};
 use crate::output;
 
-/// When nothing came for so long, the input pauses. Shorter ones are those of a busy pipe: to flush
-/// at each would make many small segments.
-const PAUSE: Duration = Duration::from_millis(10);
 /// How long an append that is to end at once waits to learn what became of its requests, and again for the
 /// last lines of its report.
 const AT_ONCE: Duration = Duration::from_millis(500);
@@ -104,23 +104,15 @@ impl Job<'_> {
             self.claim().await;
         }
         let portion = args.portion();
+        let mut pace = Pace::new(self.reporter.is_some());
         let mut last: Option<Append> = None;
         loop {
             let chunk = match &last {
-                Some(last) if args.acks == Acks::Durable => {
-                    let next = input.next();
-                    tokio::pin!(next);
-                    match self.context.runtime().timeout(PAUSE, &mut next).await {
-                        Some(chunk) => chunk,
-                        None => {
-                            // Who writes the input may be waiting for this to be durable.
-                            last.on_settled(true, |_| {});
-                            next.await
-                        }
-                    }
-                }
+                Some(last) if args.acks == Acks::Durable => self.next(&mut input, last, pace.pause()).await,
                 _ => input.next().await,
             };
+            let pending = last.as_ref().is_some_and(|last| last.outcome().is_none());
+            pace.came(self.context.runtime().clock().elapsed(), pending);
             let Some(chunk) = chunk else { return Ok(()) };
             let chunk = chunk?;
             found.add(&chunk.found);
@@ -128,6 +120,25 @@ impl Job<'_> {
                 last = Some(append);
             }
             self.progress.inc(chunk.bytes);
+        }
+    }
+
+    /// The next chunk. When none comes for `pause`, whoever writes the input may be waiting for the last
+    /// append to be durable, so the writer flushes.
+    async fn next(&self, input: &mut Input, last: &Append, pause: Duration) -> Option<Result<Chunk, Error>> {
+        let next = input.next();
+        tokio::pin!(next);
+        let at_hand = if pause.is_zero() {
+            (&mut next).now_or_never()
+        } else {
+            self.context.runtime().timeout(pause, &mut next).await
+        };
+        match at_hand {
+            Some(chunk) => chunk,
+            None => {
+                last.on_settled(true, |_| {});
+                next.await
+            }
         }
     }
 

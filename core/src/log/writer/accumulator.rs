@@ -8,7 +8,7 @@ use super::append::Fate;
 use super::checked::{Batches, check_len};
 use super::delivery::Deliveries;
 use super::options::WriterOptions;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord};
 use crate::log::budget::Permit;
 
@@ -105,6 +105,10 @@ pub(super) struct Accumulator {
     waited_for: usize,
     /// When the oldest append that somebody waits for came in.
     waited_since: Option<Duration>,
+    /// Why records were lost.
+    broken: Option<Error>,
+    #[cfg(test)]
+    pub(super) fails_to_finish: bool,
 }
 
 impl Accumulator {
@@ -193,16 +197,40 @@ impl Accumulator {
         Ok(())
     }
 
-    /// Closes the batch that records may join.
+    /// Closes the batch that records may join. When that fails its records are lost: the queue is broken from
+    /// then on, gives nothing to a flush any more, and its writer ends.
     pub(super) fn close_open(&mut self) -> Result<()> {
-        if let Some(group) = self.groups.back_mut()
-            && let Some(mut open) = group.open.take()
-            && !open.is_empty()
-        {
-            let batch = open.finish(0)?;
-            self.push_closed(std::iter::once(batch));
+        if let Some(error) = &self.broken {
+            return Err(error.clone());
         }
-        Ok(())
+        let Some(mut open) = self.groups.back_mut().and_then(|group| group.open.take()) else { return Ok(()) };
+        if open.is_empty() {
+            return Ok(());
+        }
+        match self.finish(&mut open) {
+            Ok(batch) => {
+                self.push_closed(std::iter::once(batch));
+                Ok(())
+            }
+            Err(error) => {
+                self.broken = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    #[allow(clippy::unused_self, reason = "a test makes it fail")]
+    fn finish(&self, open: &mut BatchBuilder) -> Result<Batch> {
+        #[cfg(test)]
+        if self.fails_to_finish {
+            return Err(Error::new(crate::ErrorKind::Internal, "compressing failed, on purpose"));
+        }
+        open.finish(0)
+    }
+
+    /// Whether records were lost: nothing that waits may be written.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.is_some()
     }
 
     /// Puts closed batches into the last group.
@@ -240,7 +268,7 @@ impl Accumulator {
         let small = options.batch_bytes.min(options.max_flush());
         let joins = self.groups.back().is_some_and(|last| {
             let fits = last.bytes.saturating_add(bytes) <= small && last.has_room_for(0, records, options);
-            share && last.open.is_none() && !last.claims && fits && !last.waited_for
+            share && last.open.is_none() && !last.claims && fits && !last.waited_for && self.broken.is_none()
         });
         if !joins {
             self.start_group(now())?;
@@ -297,7 +325,7 @@ impl Accumulator {
     /// Counts an append that the last group holds.
     fn place(&mut self, permit: &mut Option<Permit>, count: i64, records: u64, starts: bool) -> Result<Placed> {
         let Some(group) = self.groups.back_mut() else {
-            return Err(crate::Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
+            return Err(Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
         };
         let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count, starts };
         group.records = group.records.saturating_add(records);

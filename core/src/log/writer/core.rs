@@ -206,9 +206,16 @@ impl WriterCore {
         // Read only where a group begins: the others are flushed with theirs.
         let now = || self.now();
         let placed = match content {
-            Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, share, &self.options)?,
-            Content::Claim(batch) => queue.push_claim(batch, &mut permit, now())?,
-            Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options)?,
+            Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, share, &self.options),
+            Content::Claim(batch) => queue.push_claim(batch, &mut permit, now()),
+            Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options),
+        };
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                self.end_if_broken(inner);
+                return Err(error.with_stored(Stored::Not));
+            }
         };
         if inner.offsets_final {
             let log_end = inner.shift.saturating_add(inner.queue.end());
@@ -225,6 +232,21 @@ impl WriterCore {
         }
         let Placed { fate, group, first, count, .. } = placed;
         Ok(Append { core: self.clone(), fate, group, first, count })
+    }
+
+    /// Has the flush task end the writer when records of earlier appends were lost: what comes after them must
+    /// not be acked either.
+    fn end_if_broken(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.queue.is_broken() {
+            inner.flush_now = true;
+            drop(inner);
+            self.wake.notify_one();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn fail_to_finish(&self) {
+        self.lock().queue.fails_to_finish = true;
     }
 
     /// Somebody waits for a group: it is flushed after `linger`.
@@ -309,7 +331,11 @@ impl WriterCore {
     /// on: whole batches, at least one if there is one, `max_bytes` at most.
     pub(crate) fn buffered(&self, offset: i64, max_bytes: usize) -> Vec<Bytes> {
         let mut inner = self.lock();
-        if !inner.offsets_final || inner.queue.close_open().is_err() {
+        if !inner.offsets_final {
+            return Vec::new();
+        }
+        if inner.queue.close_open().is_err() {
+            self.end_if_broken(inner);
             return Vec::new();
         }
         let (shift, epoch) = (inner.shift, self.options.leader_epoch);

@@ -47,7 +47,7 @@ pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> 
 }
 
 impl Writer {
-    fn core(&self) -> &Arc<WriterCore> {
+    pub(super) fn core(&self) -> &Arc<WriterCore> {
         &self.0.0
     }
 

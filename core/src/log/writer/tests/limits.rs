@@ -123,3 +123,27 @@ async fn a_flush_takes_no_more_than_a_segment_holds() {
     assert_eq!(world.records().await.len(), 12);
     assert!(world.segments().await.len() >= 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn records_that_can_not_be_compressed_are_not_acked_and_end_the_writer() {
+    for read in [false, true] {
+        let world = World::new();
+        let process = world.process(1);
+        let writer = process.writer(options().flush_interval(Duration::from_secs(3_600))).await;
+        append(&writer, "before").await.unwrap();
+        let lost = writer.append_records(&[record("lost")]).await.unwrap();
+        writer.core().fail_to_finish();
+        if read {
+            let reader = process.partition().reader(crate::ReaderOptions::default());
+            let fetched = reader.fetch_with(1, crate::FetchOptions::new(1).include_buffered(true)).await.unwrap();
+            assert!(fetched.is_empty());
+        } else {
+            let next = writer.append(batch(&["next"])).await;
+            assert_failed(next, ErrorKind::Internal, Stored::Not);
+        }
+        assert_failed(lost.durable().await, ErrorKind::Internal, Stored::Not);
+        assert_failed(writer.append(batch(&["later"])).await, ErrorKind::Internal, Stored::Not);
+        assert_eq!(world.records().await, [(0, "before".into())]);
+        assert_eq!(process.bucket.buffered_bytes(), 0);
+    }
+}
