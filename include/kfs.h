@@ -111,6 +111,18 @@ typedef enum {
   KFS_CHECK_CRC = 2,
 } kfs_batch_check;
 
+// Where a writer stands in its life. New ones may come.
+typedef enum {
+  // It takes appends.
+  KFS_WRITER_OPEN = 0,
+  // It was closed, and what is buffered is being flushed.
+  KFS_WRITER_CLOSING = 1,
+  // It was closed, and all that was buffered is durable.
+  KFS_WRITER_CLOSED = 2,
+  // It was fenced, or failed, or its close gave up.
+  KFS_WRITER_FAILED = 3,
+} kfs_writer_phase;
+
 // A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. It
 // runs on two threads of its own, which end after the last handle that came from it was freed.
 typedef struct kfs_bucket kfs_bucket;
@@ -225,6 +237,24 @@ typedef struct {
 // kfs_writer_append_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
 // exception.
 typedef void (*kfs_append_callback)(void *user_data, const kfs_error *error, const kfs_offsets *offsets);
+
+// What a writer is doing, see kfs_writer_status.
+typedef struct {
+  // Bytes of this struct as the caller knows it. Set by kfs_writer_status.
+  size_t size;
+  // One of enum kfs_writer_phase.
+  int32_t phase;
+  // How many tries of the flush's last request have failed; 0 while all is well.
+  uint32_t failures;
+  // Bytes of batches that are not durable yet: those that wait, and those on their way.
+  uint64_t buffered_bytes;
+  // Records that are not durable yet, those on their way included.
+  uint64_t buffered_records;
+  // How long the flush has been on its way, in milliseconds; -1 when none is.
+  int64_t flushing_ms;
+  // How long the flush has been tried again in vain, in milliseconds; -1 when nothing failed.
+  int64_t retrying_ms;
+} kfs_writer_state;
 
 // A record batch that belongs to a kfs_fetch.
 typedef struct {
@@ -425,6 +455,18 @@ kfs_error *kfs_writer_close(const kfs_writer *writer, int64_t timeout_ms, const 
 // later, so keep user_data until the last one: within a callback of the same writer; and within a
 // callback of a writer for whose callbacks a callback of this writer waits, in kfs_writer_free, too.
 void kfs_writer_free(kfs_writer *writer);
+
+// What the writer is doing now, how much is not durable yet, and why its flush waits if it does. Asks
+// nothing of the store and does not wait.
+//
+// state, size: give sizeof(kfs_writer_state) as `size`; as many bytes are written. NULL is passed over.
+// last_error: gets the last failure of the flush that is tried again, or what ended the writer; free it
+// with kfs_error_free. NULL when there is none. May itself be NULL.
+// Errors: none beyond those that are always possible.
+kfs_error *kfs_writer_status(const kfs_writer *writer,
+                             kfs_writer_state *state,
+                             size_t size,
+                             kfs_error **last_error);
 
 // Opens a reader of a partition. Asks nothing of the store and does not wait; whether the partition
 // exists is found by the first fetch.

@@ -29,6 +29,14 @@ fn a_directory_or_a_symlink_in_the_slot_ends_an_append_at_once() {
 }
 
 #[test]
+fn a_directory_does_not_pretend_to_know_who_won() {
+    let bucket = Bucket::new();
+    bucket.run_with("append --lines t/0 --name first --leader-epoch 3", b"a\n").ok();
+    let message = bucket.run_with("append --lines t/0 --leader-epoch 2", b"b\n").failed(4);
+    assert!(message.contains("leader epoch 3") && !message.contains("inode-"), "{message}");
+}
+
+#[test]
 fn an_input_that_is_a_directory_is_not_to_be_tried_again() {
     let bucket = Bucket::new();
     let message = bucket.run(&format!("append --lines t/0 {}", bucket.path().display())).failed(2);
@@ -124,6 +132,15 @@ mod s3 {
             assert!(end.ends_with("not stored") && last.contains(hint), "{message}");
             assert!(!message.contains("hunter2"), "{message}");
         }
+    }
+
+    #[test]
+    fn a_profile_that_is_not_read_is_named() {
+        let mut command = kfs();
+        command.args(["ls", "--bucket", "s3://b"]).env("AWS_PROFILE", "work");
+        command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        let message = finish(command, b"").failed(5);
+        assert!(message.contains("profiles and the files in ~/.aws are not read"), "{message}");
     }
 
     #[test]

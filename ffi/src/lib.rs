@@ -37,12 +37,15 @@ mod bucket;
 
 mod writer;
 
+mod status;
+
 mod reader;
 
 pub use bucket::*;
 pub use error::*;
 pub use options::*;
 pub use reader::*;
+pub use status::*;
 pub use version::*;
 pub use wait::*;
 pub use writer::*;

@@ -218,7 +218,7 @@ unsafe fn init<T: Extensible>(options: *mut T, size: usize) {
 
 /// # Safety
 /// `options` is NULL or `size` bytes may be written there.
-unsafe fn init_to<T: Extensible>(options: *mut T, size: usize, values: impl FnOnce() -> T) {
+pub(crate) unsafe fn init_to<T: Extensible>(options: *mut T, size: usize, values: impl FnOnce() -> T) {
     if options.is_null() {
         return;
     }

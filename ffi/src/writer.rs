@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kfs_core::ForkSafe;
 use kfs_core::blocking::{Wait, Writer, in_callback};
-use kfs_core::{Offsets, Result};
+use kfs_core::{Offsets, Result, WriterStatus};
 
 use crate::bucket::kfs_bucket;
 use crate::call::{Out, bytes, call, free, shared, text};
@@ -18,6 +18,12 @@ use crate::wait::{kfs_cancel, wait};
 /// Appends to one partition. Any thread may use it, several at once; appends of one thread keep
 /// their order.
 pub struct kfs_writer(ForkSafe<Writer>);
+
+impl kfs_writer {
+    pub(crate) fn status(&self) -> Result<WriterStatus> {
+        Ok(self.0.get()?.status())
+    }
+}
 
 /// The offsets that an append got: first and last, both included.
 #[repr(C)]

@@ -55,6 +55,21 @@ impl Writer {
         wait(py, timeout, |wait| writer.flush(wait))
     }
 
+    fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let status = self.0.get(py)?.status();
+        let last_error = status.last_error().map(|error| exception(py, error).into_value(py));
+        py.import("kfs._types")?.getattr("WriterStatus")?.call1((
+            status.phase.name(),
+            status.doing,
+            status.buffered_bytes,
+            status.buffered_records,
+            status.flushing_for.map(|time| time.as_secs_f64()),
+            status.retrying_for().map(|time| time.as_secs_f64()),
+            status.trouble.as_ref().map_or(0, |trouble| trouble.failures),
+            last_error,
+        ))
+    }
+
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let writer = self.0.get(py)?;

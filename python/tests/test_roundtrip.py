@@ -322,6 +322,32 @@ class Waiting(unittest.TestCase):
         self.writer.flush(SOON)
         self.assertEqual(self.append.durable(timeout=0), (0, 0))
 
+    def test_a_status_tells_what_is_buffered(self):
+        status = self.writer.status()
+        self.assertEqual((status.phase, status.doing, status.buffered_records), ("open", "nothing", 1))
+        self.assertGreater(status.buffered_bytes, 60)
+        self.assertEqual((status.flushing_for, status.retrying_for, status.failures), (None, None, 0))
+        self.assertIsNone(status.last_error)
+
+    def test_a_flush_that_is_refused_is_told_with_its_cause(self):
+        with tempfile.TemporaryDirectory() as directory:
+            bucket = kfs.open(f"file://{directory}")
+            writer = bucket.partition("orders", 0).writer()
+            # A file where the log's directory should be.
+            Path(directory, "default").write_bytes(b"")
+            append = writer.append_records([kfs.Record(b"x")])
+            with self.assertRaises(TimeoutError) as caught:
+                append.durable(timeout=0.3)
+            self.assertIn("a file has the name of a directory", str(caught.exception))
+            status = writer.status()
+            self.assertIsInstance(status.last_error, kfs.InvalidInputError)
+            self.assertGreater(status.retrying_for, 0.0)
+            self.assertIn(str(status.last_error).split(";")[0], str(caught.exception))
+            with self.assertRaises(kfs.ClosedError) as caught:
+                writer.close(timeout=0.0)
+            self.assertEqual((caught.exception.stored, writer.status().phase), ("not", "failed"))
+            self.assertIn("failed", str(caught.exception))
+
     def test_a_full_buffer_blocks_or_says_so(self):
         with self.assertRaises(BlockingIOError) as caught:
             self.writer.append_records([kfs.Record(b"y" * 60)], timeout=0)

@@ -35,7 +35,7 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     let settings = Settings::of(options)?;
     let builder = settings.builder().with_bucket_name(bucket).with_disable_bulk_delete(true);
     settings.check_endpoint(&builder)?;
-    check_credentials(&builder)?;
+    check_credentials(&builder).map_err(|error| with_profile(error, options))?;
     let secrets = Arc::new(Secrets::default());
     let connector = Connector { secrets: secrets.clone(), roots: ca_bundle(options)?, proxies: true };
     let own = credentials::of(&builder, &connector)?;
@@ -128,6 +128,19 @@ fn check_credentials(builder: &AmazonS3Builder) -> Result<()> {
          for those of a cloud machine set AWS_METADATA_ENDPOINT (http://169.254.169.254); \
          for a public bucket AWS_SKIP_SIGNATURE=true",
     ))
+}
+
+/// Whoever set a profile believes that credentials are set.
+fn with_profile(error: Error, options: &StoreOptions) -> Error {
+    let set = options.environment
+        && ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].iter().any(|name| std::env::var_os(name).is_some());
+    match error.hint() {
+        Some(hint) if set => {
+            let hint = format!("AWS_PROFILE is set, but profiles and the files in ~/.aws are not read: {hint}");
+            error.with_hint(hint)
+        }
+        _ => error,
+    }
 }
 
 /// As object_store reads booleans.

@@ -256,7 +256,7 @@ pub(crate) fn text(error: &(dyn StdError + 'static)) -> String {
 /// Without what object_store says of its own tries: `Error performing GET URL in 3ms, after 2
 /// retries, ...  - REASON`. It differs from try to try, and the reason does not.
 fn without_effort(text: &str) -> String {
-    let effort = text.strip_prefix("Error performing ");
+    let effort = text.split_once("Error performing ").map(|(_, rest)| rest);
     let request = effort.and_then(|rest| rest.split_once(" in "));
     let reason = effort.and_then(|rest| rest.split_once(" - "));
     match (request, reason) {

@@ -31,7 +31,8 @@ pub(super) enum Lister {
 
 impl Store {
     /// Lists objects whose key begins with `prefix` and is greater than `after` (a whole key, or
-    /// any text), at most `max` of them (at least 1), ascending.
+    /// any text), at most `max` of them (at least 1), ascending. A listing that breaks off after some of
+    /// them gives those, as a page that is not complete.
     ///
     /// # Errors
     /// `Unsupported` when the store does not list in ascending order; what a request answers.
@@ -48,9 +49,14 @@ impl Store {
         let mut page =
             Page { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
         let complete = match &self.0.lister {
-            Lister::Stream => self.list_stream(&mut page).await?,
-            Lister::Directory(local) => self.list_directory(local, &mut page).await?,
-            Lister::Pages(pages) => self.list_pages(pages.as_ref(), &mut page).await?,
+            Lister::Stream => self.list_stream(&mut page).await,
+            Lister::Directory(local) => self.list_directory(local, &mut page).await,
+            Lister::Pages(pages) => self.list_pages(pages.as_ref(), &mut page).await,
+        };
+        let complete = match complete {
+            // What came before the failure is right: who asks on begins after it.
+            Err(error) if error.is_retriable() && !page.objects.is_empty() => false,
+            complete => complete?,
         };
         Ok(ListPage { objects: page.objects, complete })
     }

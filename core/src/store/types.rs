@@ -102,6 +102,9 @@ pub struct ObjectInfo {
     pub version: Version,
 }
 
+/// How the `kfsid` begins that a directory answers for a file that this process did not make.
+pub(super) const STAND_IN: &str = "inode-";
+
 /// Who made an object: user metadata that rides with it (docs/format.md, "Segment metadata").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,6 +127,11 @@ impl Identity {
     /// The identity of one flush of a writer.
     pub fn of(kfsid: impl Into<String>) -> Self {
         Identity { kfsid: Some(kfsid.into()), ..Self::default() }
+    }
+
+    /// Whether this `kfsid` is what a directory answers for a file that this process did not make.
+    pub(crate) fn is_stand_in(kfsid: &str) -> bool {
+        kfsid.starts_with(STAND_IN)
     }
 
     /// Adds the writer's name.

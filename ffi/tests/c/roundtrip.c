@@ -190,7 +190,15 @@ static void append_and_be_told(const kfs_bucket *bucket) {
   well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
   pthread_mutex_unlock(&told.lock);
   well(kfs_writer_flush(writer, TIMEOUT_MS, NULL), "flush");
+  kfs_writer_state state;
+  kfs_error *last_error = NULL;
+  well(kfs_writer_status(writer, &state, sizeof state, &last_error), "status");
+  CHECK(state.size == sizeof state && state.phase == KFS_WRITER_OPEN && last_error == NULL);
+  CHECK(state.buffered_bytes == 0 && state.buffered_records == 0 && state.failures == 0);
+  CHECK(state.retrying_ms == -1);
   well(kfs_writer_close(writer, TIMEOUT_MS, NULL), "close the writer");
+  well(kfs_writer_status(writer, &state, sizeof state, NULL), "status after close");
+  CHECK(state.phase == KFS_WRITER_CLOSED && state.flushing_ms == -1);
   /* When a close returns, every callback has. What the refused callback appended went in before it waited. */
   CHECK(told.succeeded == appends + 2 && told.next_base == (appends + 3) * records);
 

@@ -26,7 +26,7 @@ from ._errors import (
     UnsupportedError,
 )
 from ._kfs import Append, Bucket, Fetch, Partition, Reader, Writer, __version__, open
-from ._types import Header, Offsets, Record, StoredRecord
+from ._types import Header, Offsets, Record, StoredRecord, WriterStatus
 
 __all__ = [
     "Append",
@@ -54,6 +54,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "Writer",
+    "WriterStatus",
     "__version__",
     "open",
 ]

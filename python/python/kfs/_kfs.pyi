@@ -6,7 +6,7 @@ from typing import Literal, Optional, Self, final
 
 from typing_extensions import Buffer
 
-from ._types import Offsets, Record, StoredRecord
+from ._types import Offsets, Record, StoredRecord, WriterStatus
 
 __version__: str
 
@@ -118,6 +118,9 @@ class Writer:
 
     def flush(self, timeout: Optional[float] = None) -> None:
         """Flushes what is buffered now, and waits until it is durable."""
+
+    def status(self) -> WriterStatus:
+        """What it is doing now, what is not durable yet, and why its flush waits if it does."""
 
     def close(self, timeout: Optional[float] = None) -> None:
         """Takes no more appends, flushes and ends the writer. At the timeout it gives up what is left."""

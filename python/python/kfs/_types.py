@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, Optional, Sequence, Union
 
+from ._errors import KfsError
+
 Header = tuple[Union[bytes, str], Optional[bytes]]
 
 
@@ -26,6 +28,26 @@ class StoredRecord(NamedTuple):
     key: Optional[bytes]
     value: Optional[bytes]
     headers: list[tuple[bytes, Optional[bytes]]]
+
+
+class WriterStatus(NamedTuple):
+    """What a writer is doing, and why its flush waits if it does."""
+
+    #: "open", "closing", "closed" or "failed". New ones may come.
+    phase: str
+    #: What the flush is doing now, such as "writing a segment"; "nothing" when none is on its way.
+    doing: str
+    #: Bytes of batches, and records, that are not durable yet, those on their way included.
+    buffered_bytes: int
+    buffered_records: int
+    #: Seconds that the flush has been on its way; None when none is.
+    flushing_for: Optional[float]
+    #: Seconds that the flush has been tried again in vain; None when nothing failed.
+    retrying_for: Optional[float]
+    #: How many tries of the flush's last request have failed.
+    failures: int
+    #: The last failure of the flush that is tried again, or what ended the writer.
+    last_error: Optional[KfsError]
 
 
 class Offsets(NamedTuple):

@@ -9,6 +9,8 @@ use crate::store::{Fetched, Identity};
 pub(super) struct Rival {
     key: String,
     who: Option<String>,
+    /// It lies in a directory, and was not made by this process.
+    is_unnamed: bool,
     /// When it was written, by the store's clock.
     modified_ms: Option<i64>,
     /// It is a merged segment: what follows it must be found as an opening does.
@@ -21,17 +23,21 @@ impl Rival {
         let footer = fetched.bytes.len().checked_sub(FOOTER_LEN).and_then(|at| fetched.bytes.get(at..));
         SegmentFooter::parse(footer.unwrap_or(&fetched.bytes)).map_err(|malformed| malformed.into_error(key))?;
         let modified_ms = Some(fetched.info.modified_ms);
-        Ok(Rival { key: key.into(), who: who(&fetched.identity), modified_ms, merged: false })
+        let is_unnamed = fetched.identity.kfsid.as_deref().is_some_and(Identity::is_stand_in);
+        Ok(Rival { key: key.into(), who: who(&fetched.identity), is_unnamed, modified_ms, merged: false })
     }
 
     pub(super) fn merged(key: &str) -> Self {
-        Rival { key: key.into(), who: None, modified_ms: None, merged: true }
+        Rival { key: key.into(), who: None, is_unnamed: false, modified_ms: None, merged: true }
     }
 
     pub(super) fn fenced(&self) -> Error {
         let mut message = String::from("another writer's segment is in the slot");
         if let Some(modified_ms) = self.modified_ms {
             message = format!("{message} (written at {modified_ms} ms)");
+        }
+        if self.is_unnamed {
+            message.push_str("; a directory does not keep by whom");
         }
         let error = Error::new(ErrorKind::Fenced, message)
             .with_key(&*self.key)
@@ -43,9 +49,11 @@ impl Rival {
     }
 }
 
-/// Who made an object, where the store tells.
+/// Who made an object, where the store tells. A directory keeps neither name nor id, and what it
+/// answers in place of an id names nobody.
 fn who(identity: &Identity) -> Option<String> {
-    identity.kfsname.clone().or_else(|| identity.kfsid.clone())
+    let id = identity.kfsid.as_deref().filter(|id| !Identity::is_stand_in(id));
+    identity.kfsname.clone().or_else(|| id.map(str::to_owned))
 }
 
 /// A segment object whole: every check that format.md knows, and the key's offset is the header's.

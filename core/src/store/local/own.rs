@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::Stat;
 
+use crate::store::types::STAND_IN;
+
 /// How many flushes are remembered for each writer. A writer asks only for the one that it has
 /// under way, or had before it moved on.
 const FLUSHES: usize = 4;
@@ -37,7 +39,7 @@ impl FileId {
 
     /// What `kfsid` says of a file that is not known as ours: that it is another's.
     pub(super) fn stranger(&self) -> String {
-        format!("inode-{:x}-{:x}", self.device, self.inode)
+        format!("{STAND_IN}{:x}-{:x}", self.device, self.inode)
     }
 }
 
