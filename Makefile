@@ -2,11 +2,14 @@
 
 CARGO ?= cargo
 VERSITYGW_VERSION := v1.8.0
+# The cargo-deny that CI installs.
+CARGO_DENY_VERSION := 0.20.2
+ADVISORIES := https://github.com/RustSec/advisory-db
 SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check doc bench torture mutants fuzz miri servers clean
+.PHONY: help demo test check advisories cargo-deny doc bench torture mutants fuzz miri servers clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -30,8 +33,28 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	elif [ -n "$$CI" ]; then \
 	  echo "cargo-deny is missing in CI" >&2; exit 1; \
 	else \
-	  echo "SKIPPED: licences and sources of dependencies: cargo-deny is not installed (cargo install cargo-deny --locked)"; \
+	  echo "SKIPPED: licences and sources of dependencies: cargo-deny is not installed (make cargo-deny)"; \
 	fi
+
+# The database is a git repository, and no registry or mirror of crates has it. Where it can't be reached nothing is
+# checked: that is said loudly and is no failure, in CI neither. Where it can, what it finds is one.
+advisories: ## Checks the dependencies against RustSec's advisories; needs cargo-deny and github.com
+	@if ! command -v cargo-deny >/dev/null; then \
+	  echo "SKIPPED: advisories of dependencies: cargo-deny is not installed (make cargo-deny)"; \
+	elif GIT_TERMINAL_PROMPT=0 timeout 60 git ls-remote --quiet $(ADVISORIES) HEAD >/dev/null 2>&1; then \
+	  $(CARGO) deny --locked --log-level error check advisories; \
+	else \
+	  echo "==============================================================================="; \
+	  echo "SKIPPED: the dependencies were NOT checked against known advisories:"; \
+	  echo "$(ADVISORIES) can't be reached from here."; \
+	  echo "Run \`make advisories\` where it can, before each release."; \
+	  echo "==============================================================================="; \
+	fi
+
+cargo-deny:
+	@$(CARGO) deny --version 2>/dev/null | grep -qF " $(CARGO_DENY_VERSION)" || \
+	  $(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --quiet
+	@$(CARGO) deny --version
 
 doc: ## Builds the API's documentation; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
