@@ -161,13 +161,18 @@ impl<'a> Retry<'a> {
         }
     }
 
-    /// Takes note of a failure, and waits until it is time for the next try.
-    pub(crate) async fn after(&mut self, error: Error) {
+    /// Takes note of a failure, or of why this waits.
+    pub(crate) fn note(&self, error: Error) {
         let now = self.runtime.clock().elapsed();
         self.edit(|entry| {
             entry.failures = entry.failures.saturating_add(1);
             entry.last = Some((now, error));
         });
+    }
+
+    /// Takes note of a failure, and waits until it is time for the next try.
+    pub(crate) async fn after(&mut self, error: Error) {
+        self.note(error);
         let full = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(7)).min(LONGEST_PAUSE);
         self.pauses = self.pauses.saturating_add(1);
         self.runtime.clock().sleep(spread(full, self.runtime)).await;

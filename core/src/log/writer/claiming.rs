@@ -90,7 +90,11 @@ impl Chain {
                     break (turn, true);
                 }
                 Standing::Wait(wait, _) => {
+                    let name = marker.as_ref().map_or("", |marker| &*marker.name);
+                    let what = format!("claimed the partition not long ago; this claim's turn is in {wait:?}");
+                    let seen = env.waits("waiting for its turn to claim", name, &what);
                     env.control.unless_aborted(clock.sleep(wait)).await.ok_or_else(|| gave_up(false))?;
+                    seen.done();
                     waited_for = marker.map(|marker| marker.claim_id);
                 }
             }

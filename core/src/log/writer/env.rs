@@ -99,6 +99,14 @@ impl Env<'_> {
         Retry::begin(&self.state.retries, self.state.runtime(), doing)
     }
 
+    /// A wait for another writer, which can be seen while it lasts.
+    pub(super) fn waits(&self, doing: &'static str, name: &str, what: &str) -> Retry<'_> {
+        let who = if name.is_empty() { "another writer".to_owned() } else { format!("another writer ({name})") };
+        let retry = self.retry(doing);
+        retry.note(Error::new(ErrorKind::Unavailable, format!("{who} {what}")).with_key(self.id().claim_json_key()));
+        retry
+    }
+
     /// Waits after a failure until it is time for the next try; `None` when the writer gave up meanwhile.
     pub(super) async fn again(&self, retry: &mut Retry<'_>, error: Error) -> Option<()> {
         self.control.unless_aborted(retry.after(error)).await

@@ -120,13 +120,14 @@ impl Chain {
         if !self.owns(env) || mutant!(NeverYield) {
             return Ok(());
         }
-        let Some(_claim) = self.claims.news(env.options.leader_epoch) else { return Ok(()) };
+        let Some(claim) = self.claims.news(env.options.leader_epoch) else { return Ok(()) };
+        let wait = env.waits("leaving the slot to a claim", &claim.name, "claims the partition; waiting up to 5 s");
         let (runtime, clock) = (env.state.runtime(), env.state.runtime().clock());
         let (key, began) = (slot_key(env.id(), self.next), clock.elapsed());
         loop {
             let left = YIELD.saturating_sub(clock.elapsed().saturating_sub(began));
             if left.is_zero() {
-                return Ok(());
+                break;
             }
             env.control.unless_aborted(clock.sleep(STEP.min(left))).await.ok_or_else(|| gave_up(false))?;
             let left = YIELD.saturating_sub(clock.elapsed().saturating_sub(began));
@@ -134,9 +135,11 @@ impl Chain {
             let read = runtime.timeout(left, env.store().head(&key));
             let read = env.control.unless_aborted(read).await.ok_or_else(|| gave_up(false))?;
             if matches!(read, Some(Ok(_))) {
-                return Ok(());
+                break;
             }
         }
+        wait.done();
+        Ok(())
     }
 
     /// A flight leaves: a busy owner looks for a claim beside it, on a task of its own, so that no ack waits for that.

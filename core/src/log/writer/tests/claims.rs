@@ -258,3 +258,19 @@ async fn a_claim_against_writers_that_do_not_yield_ends_contended() {
     let markers = process.faults.count_of(Op::Put, "claim.json");
     assert!((2..=6).contains(&markers), "{markers} markers in {took} s");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_yields_says_to_whom() {
+    let world = World::new();
+    let one = world.slow_process(1);
+    let owner = one.writer(options()).await;
+    let busy = Busy::start(&one, &owner);
+    sleep(&one, Duration::from_secs(2)).await;
+    let marker = ClaimMarker::new("0123456789abcdef0123456789abcdef", "broker-2", None, 0, 0);
+    world.put(CLAIM_JSON, marker.encode()).await;
+    sleep(&one, Duration::from_secs(3)).await;
+    let said = owner.status().last_error().map(ToString::to_string).unwrap_or_default();
+    assert!(said.contains("another writer (broker-2) claims the partition; waiting up to 5 s"), "{said}");
+    sleep(&one, Duration::from_secs(10)).await;
+    assert!(owner.status().last_error().is_none() && busy.is_running());
+}
