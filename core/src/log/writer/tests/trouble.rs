@@ -148,3 +148,32 @@ async fn a_status_tells_what_is_buffered_and_why_the_flush_waits() {
     assert_eq!(status.last_error().unwrap().to_string(), error.to_string());
     first.await.unwrap().unwrap_err();
 }
+
+#[tokio::test(start_paused = true)]
+async fn readers_and_followers_survive_an_outage() {
+    let world = World::new();
+    world.put_segment(0, "a").await;
+    world.put_segment(1, "b").await;
+    let process = world.process(1);
+    process.faults.set_down(Some(Failure::Unavailable));
+    let reader = process.partition().reader(crate::ReaderOptions::default());
+    let mut follower = reader.follow_records(0);
+    let reading = tokio::spawn(async move { reader.fetch(0, 1 << 20).await.unwrap().next_offset });
+    let following = tokio::spawn(async move {
+        let mut offsets = Vec::new();
+        while offsets.len() < 3 {
+            offsets.push(follower.next().await.unwrap().unwrap().offset());
+        }
+        offsets
+    });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!reading.is_finished() && !following.is_finished());
+    process.faults.set_down(None);
+    assert!(reading.await.unwrap() > 0);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    process.faults.set_down(Some(Failure::TimedOut));
+    world.put_segment(2, "c").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    process.faults.set_down(None);
+    assert_eq!(following.await.unwrap(), [0, 1, 2]);
+}
