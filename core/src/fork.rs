@@ -3,7 +3,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Remembers the process in which a handle was made.
+/// Remembers the process in which a handle was made. A check asks the system for the process's number, which
+/// takes up to a microsecond.
 ///
 /// A forked child has a copy of every handle and none of the threads that serve it. Check the guard
 /// before any lock of the handle is taken; in the child, forget the handle instead of dropping it.

@@ -255,7 +255,7 @@ impl Accumulator {
         &mut self,
         batches: Batches,
         permit: &mut Option<Permit>,
-        now: impl FnOnce() -> Duration,
+        now: impl FnOnce() -> Result<Duration>,
         share: bool,
         options: &WriterOptions,
     ) -> Result<Placed> {
@@ -271,7 +271,7 @@ impl Accumulator {
             share && last.open.is_none() && !last.claims && fits && !last.waited_for && self.broken.is_none()
         });
         if !joins {
-            self.start_group(now())?;
+            self.start_group(now()?)?;
         }
         match batches {
             Batches::One(batch) => self.push_closed(std::iter::once(batch)),
@@ -296,7 +296,7 @@ impl Accumulator {
         &mut self,
         records: &[NewRecord<'_>],
         permit: &mut Option<Permit>,
-        now: impl FnOnce() -> Duration,
+        now: impl FnOnce() -> Result<Duration>,
         share: bool,
         options: &WriterOptions,
     ) -> Result<Placed> {
@@ -307,7 +307,7 @@ impl Accumulator {
             && self.join(records)?;
         if !joined {
             let (closed, open) = batch_up(records, options)?;
-            self.start_group(now())?;
+            self.start_group(now()?)?;
             self.push_closed(closed.into_iter());
             if let Some(group) = self.groups.back_mut() {
                 group.open = Some(open);

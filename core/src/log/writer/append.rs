@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::core::WriterCore;
 use super::delivery::Deliveries;
-use crate::error::Result;
+use crate::error::{Result, Stored};
 use crate::log::partition::PartitionState;
 
 /// The offsets that an append got: first and last, both included.
@@ -116,6 +116,9 @@ impl Append {
         let append = self.clone();
         async move {
             if append.fate.get().is_none() {
+                // The parent of a forked child may store it; nobody in the child does.
+                let here = append.core.state().bucket.fork.check();
+                here.map_err(|error| error.with_stored(Stored::Perhaps))?;
                 append.core.somebody_waits(append.group);
             }
             append.fate.wait().await.map(|shift| append.offsets(shift))

@@ -204,10 +204,11 @@ impl WriterCore {
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
         // Read only where a group begins: the others are flushed with theirs.
-        let now = || self.now();
+        // So is the process: a call to the system costs more than an append.
+        let now = || self.state.bucket.fork.check().map(|()| self.now());
         let placed = match content {
             Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, share, &self.options),
-            Content::Claim(batch) => queue.push_claim(batch, &mut permit, now()),
+            Content::Claim(batch) => now().and_then(|now| queue.push_claim(batch, &mut permit, now)),
             Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options),
         };
         let placed = match placed {

@@ -124,7 +124,7 @@ impl Writer {
     /// # Errors
     /// Invalid input for no records, or one that is too large; closed or fenced when the writer is.
     pub fn append_records(&self, records: &[NewRecord<'_>]) -> Admission {
-        let bytes = match self.core().state().bucket.fork.check().and_then(|()| check_records(records)) {
+        let bytes = match check_records(records) {
             Ok(bytes) => bytes,
             Err(error) => return Admission::ready(Err(error)),
         };
@@ -208,7 +208,6 @@ impl Writer {
     }
 
     fn try_room(&self, bytes: usize) -> Result<Permit> {
-        self.core().state().bucket.fork.check().map_err(not_stored)?;
         let account = &self.core().account;
         account.try_acquire(bytes).ok_or_else(|| {
             let (own, all, limit) = account.usage();
@@ -221,13 +220,10 @@ impl Writer {
 
     fn admit(&self, content: Content<'static>, bytes: usize) -> Admission {
         let core = self.core();
-        if let Err(error) = core.state().bucket.fork.check() {
-            return Admission::ready(Err(error));
-        }
         if let Some(permit) = core.account.try_acquire(bytes) {
             return Admission::ready(core.enqueue(content, permit));
         }
-        if let Some(error) = core.refusal() {
+        if let Some(error) = core.state().bucket.fork.check().err().or_else(|| core.refusal()) {
             return Admission::ready(Err(error));
         }
         Admission::waiting(core, bytes, content)
