@@ -20,6 +20,9 @@ use crate::reading::Reading;
 /// The longest that it waits for anything but a close.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// No outage lasts as long, nor what it leaves to be done.
+pub(crate) const PAST_OUTAGES: Duration = Duration::from_secs(24 * 3_600);
+
 /// A writer that is open, and what was appended to it lately.
 struct Held {
     number: usize,
@@ -35,6 +38,8 @@ pub(crate) struct App {
     reading: Reading,
     /// A payload that others append too.
     shared: Option<(usize, Vec<Batch>)>,
+    /// The writer of a partition that refuses every put, and what it was given.
+    stuck: Option<(Writer, Vec<Append>)>,
     /// It opens no writer.
     only_reads: bool,
 }
@@ -43,7 +48,7 @@ impl App {
     /// For a process.
     pub(crate) fn new(host: Arc<Host>, mut prng: Prng, only_reads: bool) -> Self {
         let reading = Reading::new(host.clone(), prng.fork());
-        App { host, prng, writers: Vec::new(), reading, shared: None, only_reads }
+        App { host, prng, writers: Vec::new(), reading, shared: None, stuck: None, only_reads }
     }
 
     fn one_in(&mut self, n: u64) -> bool {
@@ -56,6 +61,9 @@ impl App {
 
     /// Does a number of things, then closes what it holds.
     pub(crate) async fn run(mut self) {
+        if self.host.world.config.stuck && !self.only_reads {
+            self.get_stuck().await;
+        }
         for _ in 0..self.host.world.config.steps {
             self.think().await;
             if self.only_reads || self.one_in(4) {
@@ -82,6 +90,26 @@ impl App {
             self.forget_the_dead();
         }
         self.finish().await;
+    }
+
+    /// Fills a partition that nothing can be written to with as much as it takes, and waits for that.
+    async fn get_stuck(&mut self) {
+        let partition = self.host.bucket.partition("stuck", 0).expect("a good name");
+        let options = WriterOptions::default().on_conflict(OnConflict::Rebase);
+        let Some(Ok(writer)) = self.limited(PATIENCE, partition.writer(options)).await else { return };
+        let mut appends = Vec::new();
+        for _ in 0..100 {
+            let bytes = self.stuck_bytes();
+            match writer.try_append(bytes) {
+                Ok(append) => appends.push(append),
+                Err(_full) => break,
+            }
+        }
+        if let Some(append) = appends.last() {
+            append.on_settled(true, |_| {});
+        }
+        self.note(format_args!("{} appends are stuck", appends.len()));
+        self.stuck = Some((writer, appends));
     }
 
     async fn read(&mut self) {
@@ -153,7 +181,6 @@ impl App {
             .index_interval(pick(prng, &[0, 1, 2, 5, 100]))
             .time_index(prng.one_in(4))
             .stale_after(self.host.stale_after)
-            .most_losses(pick(prng, &[1, 2, 5, 64]))
             // Some are what compaction leaves, which no producer sends.
             .batch_check(BatchCheck::Decode)
             .name(format!("w{number}"));
@@ -170,8 +197,9 @@ impl App {
         let config = &self.host.world.config;
         let policy = pick(&mut self.prng, &config.policies);
         let epoch = config.epochs.then(|| self.prng.below(4) as i32);
-        let number = self.host.world.oracle().open(policy, epoch);
-        let options = self.options(number, policy, epoch);
+        let most_losses = pick(&mut self.prng, &[1, 2, 5, 64]);
+        let number = self.host.world.oracle().open(policy, epoch, most_losses);
+        let options = self.options(number, policy, epoch).most_losses(most_losses);
         self.note(format_args!("opens writer {number}: {policy:?}, epoch {epoch:?}, {options:?}"));
         let partition = self.host.bucket.partition("t", 0).expect("a good name");
         let opened = self.limited(PATIENCE, partition.writer(options)).await;
@@ -191,8 +219,15 @@ impl App {
 
     async fn wait(&mut self, at: usize) {
         let Some((number, append)) = self.writers[at].appends.last().cloned() else { return };
-        let limit = Duration::from_millis(pick(&mut self.prng, &[1, 500, 60_000, 600_000]));
+        let mut limit = Duration::from_millis(pick(&mut self.prng, &[1, 500, 60_000, 600_000]));
+        let patient = self.host.world.config.outage && self.one_in(2);
+        if patient {
+            limit = PAST_OUTAGES;
+        }
         let ended = self.limited(limit, append.durable()).await;
+        if patient && ended.is_none() {
+            self.host.world.fail(format!("append {number} is not settled long after the store recovered"));
+        }
         self.note(format_args!(
             "waited for append {number}: {}",
             if ended.is_some() { "it is settled" } else { "in vain" }
@@ -274,6 +309,11 @@ impl App {
     }
 
     async fn finish(mut self) {
+        if let Some((_, stuck)) = &self.stuck
+            && stuck.iter().any(|append| matches!(append.outcome(), Some(Ok(_))))
+        {
+            self.host.world.fail("an append is durable where nothing can be written".into());
+        }
         if self.one_in(3) {
             let closed = self.limited(2 * PATIENCE, self.host.bucket.close(PATIENCE)).await;
             self.note(format_args!("closed the bucket: {}", said(&closed)));

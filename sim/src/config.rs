@@ -32,6 +32,12 @@ pub struct Config {
     pub merges: bool,
     /// All wall clocks stand still at one time, and equal payloads are appended by several.
     pub twins: bool,
+    /// The first two processes are copies of one: they draw the same random numbers, writer ids among them.
+    pub copies: bool,
+    /// Every process is refused everything for hours, and then is not.
+    pub outage: bool,
+    /// Each process also writes to a partition that refuses every put.
+    pub stuck: bool,
     /// Writers are given leader epochs.
     pub epochs: bool,
     /// Start offsets that writers ask for.
@@ -115,6 +121,9 @@ impl Config {
             large: prng.one_in(5),
             vandal: prng.one_in(3),
             strange_markers: prng.one_in(2),
+            copies: prng.one_in(6),
+            outage: prng.one_in(8),
+            stuck: prng.one_in(8),
         }
     }
 }

@@ -69,7 +69,11 @@ impl Host {
                 world.fail(format!("process {number} panicked: {panic}"));
             }
         });
-        let entropy = Arc::new(SeededEntropy::new(prng.next_u64()));
+        let mut entropy = prng.next_u64();
+        if config.copies && number / 100 < 2 {
+            entropy = config.seed ^ (number % 100) as u64;
+        }
+        let entropy = Arc::new(SeededEntropy::new(entropy));
         let runtime = Runtime::new(clock.clone(), entropy, life.spawner());
         let faults = SeededStore::new(world.store.clone(), world.runtime(), prng.next_u64(), faults);
         let store = if config.sent_once {

@@ -168,6 +168,9 @@ fn start(spawn: &Arc<WorldSpawn>, work: impl Future<Output = ()> + Send + 'stati
 /// One life of one process.
 async fn lifetime(world: &Arc<World>, number: usize, prng: &mut Prng) {
     let host = Host::start(world, number, prng, world.config.faults.clone(), false);
+    if world.config.outage {
+        outage(world, &host, prng.fork());
+    }
     let (done, ended) = oneshot::channel::<()>();
     let only_reads = number / 100 >= world.config.processes;
     let app = App::new(host.clone(), prng.fork(), only_reads);
@@ -179,6 +182,24 @@ async fn lifetime(world: &Arc<World>, number: usize, prng: &mut Prng) {
     let _ = ended.await;
     world.note(format_args!("p{number} ends"));
     host.kill();
+}
+
+/// The store refuses a process everything for hours, once, and then serves it again.
+fn outage(world: &Arc<World>, host: &Arc<Host>, mut prng: Prng) {
+    let (world, host) = (world.clone(), Arc::downgrade(host));
+    world.runtime().spawn(async move {
+        world.sleep(Duration::from_millis(prng.below(120_000))).await;
+        let refusal = |host: Arc<Host>, faults: Faults| {
+            world.note(format_args!("p{} is refused everything: {}", host.number, faults.deny > 500));
+            host.faults.set_faults(faults);
+        };
+        let Some(refused) = host.upgrade() else { return };
+        refusal(refused, Faults::calm().deny(1_000));
+        world.sleep(Duration::from_millis(3_600_000 + prng.below(5 * 3_600_000))).await;
+        if let Some(served) = host.upgrade() {
+            refusal(served, world.config.faults.clone());
+        }
+    });
 }
 
 /// Processes that maintain the log, one after another, until nobody else is left.
@@ -242,7 +263,7 @@ fn planted_batch(world: &World, prng: &mut Prng) -> Batch {
 async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
     let host = Host::start(world, 9_999, prng, Faults::none(), true);
     host.spare();
-    let number = world.oracle().open(OnConflict::Takeover, None);
+    let number = world.oracle().open(OnConflict::Takeover, None, 64);
     let append = {
         let mut oracle = world.oracle();
         oracle.append(number, None, Content::Claim)

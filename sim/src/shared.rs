@@ -47,7 +47,12 @@ pub(crate) enum Change {
     Replaced,
     /// It is gone.
     Deleted,
+    /// It was there already when this writer wanted to create it.
+    Lost(usize),
 }
+
+/// Nothing can be written below this.
+const STUCK: &str = "default/stuck/";
 
 type Watcher = Box<dyn Fn(Change, &str) + Send + Sync>;
 
@@ -119,10 +124,17 @@ impl SharedStore {
     }
 
     fn put(&self, key: &str, bytes: Bytes, attributes: Attributes, mode: &PutMode) -> Result<u64> {
+        if key.starts_with(STUCK) {
+            return Err(Error::PermissionDenied { path: key.to_owned(), source: "nobody may write here".into() });
+        }
         let mut objects = self.lock();
         let current = objects.1.get(key).map(|object| object.e_tag);
         match (mode, current) {
             (PutMode::Create, Some(_)) => {
+                drop(objects);
+                if let Some(writer) = writer_named(&attributes) {
+                    self.tell(Change::Lost(writer), key);
+                }
                 return Err(Error::AlreadyExists { path: key.to_owned(), source: "it exists".into() });
             }
             (PutMode::Update(version), current) if version.e_tag != current.map(quoted) => {
@@ -156,6 +168,12 @@ impl SharedStore {
             .map(|(key, object)| meta(key, object))
             .collect()
     }
+}
+
+/// The writer's number, from the name that it gives itself.
+pub(crate) fn writer_named(attributes: &Attributes) -> Option<usize> {
+    let name = attributes.get(&object_store::Attribute::Metadata("kfsname".into()))?;
+    name.strip_prefix('w')?.parse().ok()
 }
 
 fn quoted(e_tag: u64) -> String {

@@ -9,7 +9,7 @@ use kfs_core::format::{Batch, BatchBuilder, BatchOptions, Codec, NewRecord};
 use kfs_core::runtime::Clock;
 use kfs_core::{Admission, Append, ErrorKind, Offsets, Result};
 
-use super::App;
+use super::{App, PAST_OUTAGES, limited};
 use crate::config::pick;
 use crate::host::Host;
 use crate::oracle::{Content, Image, brief, value};
@@ -156,12 +156,29 @@ impl App {
             return;
         }
         let host = self.host.clone();
+        // Either it gives up after a while, or it gets in at last, whatever else is stuck.
+        let gives_up = self.one_in(3);
+        let limit = if gives_up { Duration::from_millis(self.prng.below(60_000)) } else { PAST_OUTAGES };
         self.host.runtime.spawn(async move {
-            match admission.await {
+            let entered = match limited(&host, limit, &mut admission).await {
+                Some(entered) => entered,
+                None if gives_up => match admission.take_back() {
+                    Some(entered) => entered,
+                    None => return taken_back(&host, number),
+                },
+                None => return host.world.fail(format!("append {number} waits for room for ever")),
+            };
+            match entered {
                 Ok(append) => follow(&host, number, true, &append),
                 Err(error) => settled(&host, number, Err(error)),
             }
         });
+    }
+
+    /// A batch for a partition that takes none.
+    pub(super) fn stuck_bytes(&mut self) -> Bytes {
+        let payload = self.host.world.oracle().payload();
+        self.batches(payload).iter().flat_map(|b| b.bytes().to_vec()).collect::<Vec<u8>>().into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Appends: what was asked for, what was answered, and whether both fit what is stored.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kfs_core::{ErrorKind, Offsets, OnConflict, Result, Stored};
 
@@ -32,6 +33,12 @@ pub(crate) struct WriterFacts {
     pub(super) dead: Option<String>,
     /// It was told that an append is durable.
     pub(super) acked: bool,
+    /// How many slots it may lose in a row.
+    most_losses: u32,
+    /// The slots that it lost since it won one, and when.
+    lost: Vec<(i64, Duration)>,
+    /// The last slot that it won.
+    won: Option<i64>,
     /// The first append in its queue that failed.
     pub(super) failed: Option<usize>,
     /// First offsets of what was acked, by the order of the calls.
@@ -61,9 +68,18 @@ pub(super) struct Payload {
 
 impl Oracle {
     /// The number of a writer that is about to be opened.
-    pub(crate) fn open(&mut self, policy: OnConflict, epoch: Option<i32>) -> usize {
-        let order = BTreeMap::new();
-        self.writers.push(WriterFacts { policy, epoch, dead: None, acked: false, failed: None, order });
+    pub(crate) fn open(&mut self, policy: OnConflict, epoch: Option<i32>, most_losses: u32) -> usize {
+        self.writers.push(WriterFacts {
+            policy,
+            epoch,
+            dead: None,
+            acked: false,
+            most_losses,
+            lost: Vec::new(),
+            won: None,
+            failed: None,
+            order: BTreeMap::new(),
+        });
         self.writers.len() - 1
     }
 
@@ -187,8 +203,35 @@ impl Oracle {
         Ok(())
     }
 
+    /// A writer tried a slot that is taken. It may do so a number of times before it is *contended*. And who lost
+    /// twice in a row has looked for the tail, so what it tries next was free after that.
+    pub(super) fn lost(&mut self, number: usize, base: i64, now: Duration) -> Judged {
+        let (since, own) = (self.there_since(base), self.chain.slot(base).and_then(|slot| slot.writer));
+        let Some(writer) = self.writers.get_mut(number) else { return Ok(()) };
+        // An earlier try of its own, or a late one.
+        let late = writer.won.is_some_and(|won| base <= won) || writer.lost.iter().any(|(lost, _)| *lost >= base);
+        if own == Some(number) || late {
+            return Ok(());
+        }
+        let before = writer.lost.last().map(|(_, at)| *at);
+        writer.lost.push((base, now));
+        if writer.lost.len() > writer.most_losses as usize {
+            return Err(format!("writer {number} lost {} slots in a row, and does not give up", writer.lost.len()));
+        }
+        match (since, before) {
+            (Some(since), Some(before)) if writer.lost.len() > 2 && since < before => Err(format!(
+                "writer {number} walks slot by slot: {base} was taken at {since:?}, before it lost another at {before:?}"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// A segment came in.
     pub(super) fn stored(&mut self, added: &Added) -> Judged {
+        if let Some(writer) = added.writer.and_then(|number| self.writers.get_mut(number)) {
+            writer.lost.clear();
+            writer.won = writer.won.max(Some(added.base));
+        }
         if added.in_chain {
             self.follows(added)?;
         }

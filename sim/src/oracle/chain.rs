@@ -6,7 +6,7 @@ use std::time::Duration;
 use kfs_core::format::{Batch, CrcCheck, LogIdentity, PartitionId, Segment, SparseIndex};
 
 use super::{Image, Judged};
-use crate::shared::SharedStore;
+use crate::shared::{SharedStore, writer_named};
 
 /// A slot of the chain.
 #[derive(Clone, Debug)]
@@ -126,7 +126,7 @@ impl Chain {
         if !dense || batches.first().map(Batch::base_offset) != Some(base) {
             return Err(format!("the offsets in segment {base} are not dense"));
         }
-        let writer = object.metadata("kfsname").and_then(|name| name.strip_prefix('w')?.parse().ok());
+        let writer = writer_named(&object.attributes);
         let unnamed = object.attributes.is_empty();
         let epoch = batches.iter().map(|b| b.header().leader_epoch).max().unwrap_or(-1);
         let expected = match self.expected() {

@@ -55,6 +55,7 @@ impl Oracle {
         let Some(name) = key.strip_prefix(&self.id.prefix()).and_then(ObjectName::parse) else { return Ok(()) };
         match (name, change) {
             (ObjectName::LogJson, Change::Created) => self.chain.identity_created(store, key),
+            (_, Change::Lost(_)) if !matches!(name, ObjectName::Segment(_)) => Ok(()),
             (ObjectName::LogJson, _) => Err(format!("log.json was {change:?}")),
             (ObjectName::LogStart(mark), Change::Created) => self.chain.marked(mark),
             (ObjectName::Index(base), _) => {
@@ -65,6 +66,7 @@ impl Oracle {
                 let added = self.chain.created(&self.id, store, base, now)?;
                 self.stored(&added)
             }
+            (ObjectName::Segment(base), Change::Lost(writer)) => self.lost(writer, base, now),
             (ObjectName::Segment(base), Change::Replaced) => self.chain.replaced(store, key, base),
             (ObjectName::Segment(base), Change::Deleted) => self.chain.deleted(&self.id, store, base),
             _ => Ok(()),
