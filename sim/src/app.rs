@@ -114,7 +114,8 @@ impl App {
 
     async fn read(&mut self) {
         let host = self.host.clone();
-        if limited(&host, 6 * PATIENCE, self.reading.step()).await.is_none() {
+        let patience = if host.world.config.outage { PAST_OUTAGES } else { 6 * PATIENCE };
+        if limited(&host, patience, self.reading.step()).await.is_none() {
             host.world.fail("a read takes for ever".into());
         }
     }
@@ -202,7 +203,8 @@ impl App {
         let options = self.options(number, policy, epoch).most_losses(most_losses);
         self.note(format_args!("opens writer {number}: {policy:?}, epoch {epoch:?}, {options:?}"));
         let partition = self.host.bucket.partition("t", 0).expect("a good name");
-        let opened = self.limited(PATIENCE, partition.writer(options)).await;
+        let patience = if self.host.world.config.outage { PAST_OUTAGES } else { PATIENCE };
+        let opened = self.limited(patience, partition.writer(options)).await;
         match opened {
             Some(Ok(writer)) => {
                 self.note(format_args!("writer {number} is open, marks {:?}", partition.marks()));

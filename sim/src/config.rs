@@ -122,7 +122,7 @@ impl Config {
             vandal: prng.one_in(3),
             strange_markers: prng.one_in(2),
             copies: prng.one_in(6),
-            outage: prng.one_in(8),
+            outage: prng.one_in(16),
             stuck: prng.one_in(8),
         }
     }

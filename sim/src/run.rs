@@ -168,7 +168,8 @@ fn start(spawn: &Arc<WorldSpawn>, work: impl Future<Output = ()> + Send + 'stati
 /// One life of one process.
 async fn lifetime(world: &Arc<World>, number: usize, prng: &mut Prng) {
     let host = Host::start(world, number, prng, world.config.faults.clone(), false);
-    if world.config.outage {
+    // The first life only: hours of retries are many requests.
+    if world.config.outage && number % 100 == 0 {
         outage(world, &host, prng.fork());
     }
     let (done, ended) = oneshot::channel::<()>();
@@ -195,7 +196,7 @@ fn outage(world: &Arc<World>, host: &Arc<Host>, mut prng: Prng) {
         };
         let Some(refused) = host.upgrade() else { return };
         refusal(refused, Faults::calm().deny(1_000));
-        world.sleep(Duration::from_millis(3_600_000 + prng.below(5 * 3_600_000))).await;
+        world.sleep(Duration::from_millis(3_600_000 + prng.below(3_600_000))).await;
         if let Some(served) = host.upgrade() {
             refusal(served, world.config.faults.clone());
         }
