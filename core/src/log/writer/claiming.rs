@@ -11,7 +11,7 @@ use object_store::PutPayload;
 use super::commit::{Chain, Committed};
 use super::env::{Env, Failure, gave_up};
 use super::options::OnConflict;
-use super::yielding::{PATIENCE, STEP, read_marker};
+use super::yielding::{PATIENCE, read_marker};
 use crate::error::Stored;
 use crate::format::ClaimMarker;
 use crate::store::{SyncFailure, Version};
@@ -34,12 +34,15 @@ const LONGEST_TURN: Duration = Duration::from_secs(300);
 #[derive(Debug)]
 pub(super) struct Asking {
     turn: u64,
-    /// When it began to try, when its marker got its id, and when the marker was last read or written.
-    began: Duration,
+    /// When its marker got its id, and when the marker was last read or written.
     fresh: Duration,
     upkeep: Duration,
     /// The id of its marker, if it was written.
     claim_id: Option<String>,
+    /// Whether its marker stands, as far as it knows.
+    stands: bool,
+    /// When its marker stood first.
+    stood: Option<Duration>,
 }
 
 /// What a marker that stands there means to a claimant.
@@ -100,7 +103,7 @@ impl Chain {
             }
         };
         let now = clock.elapsed();
-        let mut asking = Asking { turn, began: now, fresh: now, upkeep: now, claim_id: None };
+        let mut asking = Asking { turn, fresh: now, upkeep: now, claim_id: None, stands: false, stood: None };
         if writes {
             self.write_marker(env, &mut asking).await?;
         }
@@ -108,15 +111,17 @@ impl Chain {
         Ok(())
     }
 
-    /// Whether a slot that a claimant lost does not count as contention.
+    /// Whether a slot that a claimant lost does not count as contention. Without a marker that stands it does, for
+    /// no owner leaves a slot to that claimant.
     pub(super) fn is_spared(&self, env: &Env<'_>) -> bool {
         let now = env.state.runtime().clock().elapsed();
-        self.claims.asking.as_ref().is_some_and(|asking| now.saturating_sub(asking.began) <= SPARED)
+        let spared = |asking: &Asking| asking.stood.is_some_and(|stood| now.saturating_sub(stood) <= SPARED);
+        self.claims.asking.as_ref().is_some_and(|asking| asking.stands && spared(asking))
     }
 
-    /// After a lost slot: keeps the claim alive and waits until the next try is due. A writer that outranks the
-    /// owner begins to claim here. False when this writer makes no claim.
-    pub(super) async fn press_claim(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
+    /// After a lost slot: keeps the claim alive. A writer that outranks the owner begins to claim here. True when
+    /// its marker stands, so that it tries again soon; without one it competes as any other writer does.
+    pub(super) async fn keep_claim(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
         let before = self.previous.as_ref().map_or(-1, |previous| previous.leader_epoch);
         let outranks = env.options.leader_epoch.is_some_and(|ours| ours > before);
         if self.claims.asking.is_none() && outranks {
@@ -126,11 +131,7 @@ impl Chain {
             self.claims.asking = Some(asking);
             kept?;
         }
-        if self.claims.asking.is_none() {
-            return Ok(false);
-        }
-        env.control.unless_aborted(env.state.runtime().clock().sleep(STEP)).await.ok_or_else(|| gave_up(false))?;
-        Ok(true)
+        Ok(self.claims.asking.as_ref().is_some_and(|asking| asking.stands))
     }
 
     /// Once a second: the marker is written again if another's stands there, and under a new id if the owner must
@@ -146,15 +147,18 @@ impl Chain {
         }
         let read = env.control.unless_aborted(read_marker(env.state)).await.ok_or_else(|| gave_up(false))?;
         let marker = read.ok().flatten().map(|found| found.marker);
-        let stands = asking.claim_id.is_some() && marker.as_ref().map(|m| &m.claim_id) == asking.claim_id.as_ref();
+        asking.stands = asking.claim_id.is_some() && marker.as_ref().map(|m| &m.claim_id) == asking.claim_id.as_ref();
+        if asking.stands {
+            asking.stood.get_or_insert(now);
+        }
         let epoch = env.options.leader_epoch.unwrap_or(-1);
-        if !stands && standing(marker.as_ref(), epoch, env.state.now_ms()) != Standing::Respected {
+        if !asking.stands && standing(marker.as_ref(), epoch, env.state.now_ms()) != Standing::Respected {
             self.write_marker(env, asking).await?;
         }
         Ok(())
     }
 
-    /// Writes the marker. A failure means that it may not be there, and no more; but a failed fsync poisons a writer
+    /// Writes the marker. After a failure it may not be there, so this claimant is not spared its losses; and a failed fsync poisons a writer
     /// whichever file it was.
     async fn write_marker(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
         let claim_id = match asking.claim_id.take().map_or_else(|| super::random_id(env.state.runtime()), Ok) {
@@ -168,11 +172,17 @@ impl Chain {
         let marker =
             ClaimMarker::new(&*claim_id, name, env.options.leader_epoch, asking.turn, env.state.now_ms()).encode();
         asking.claim_id = Some(claim_id);
+        asking.stands = false;
         let key = env.id().claim_json_key();
         let write = env.store().overwrite(&key, PutPayload::from_bytes(marker));
         let write = env.state.runtime().timeout(PATIENCE, write);
         match env.control.unless_aborted(write).await.ok_or_else(|| gave_up(false))? {
             Some(Err(error)) if SyncFailure::of(&error).is_some() => Err(Failure::fatal(error, Stored::Not)),
+            Some(Ok(_)) => {
+                asking.stands = true;
+                asking.stood.get_or_insert(env.state.runtime().clock().elapsed());
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

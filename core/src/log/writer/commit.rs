@@ -10,7 +10,7 @@ use super::options::{OnConflict, WriterOptions};
 use super::pace::Pace;
 use super::seen::Seen;
 use super::slot::{Flight, SlotEnd};
-use super::yielding::Claims;
+use super::yielding::{Claims, STEP};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BuiltSegment, Limits, PartitionId, SegmentBuilder};
 use crate::log::locate::newest_from;
@@ -152,6 +152,8 @@ impl Chain {
             return Err(Failure::fatal(lost, Stored::Not));
         }
         let runtime = env.state.runtime();
+        // First, for only while its marker stands are a claimant's losses spared and its pauses short.
+        let presses = self.keep_claim(env).await?;
         if !self.is_spared(env) {
             self.pace.lost(&**runtime.clock());
         }
@@ -159,17 +161,14 @@ impl Chain {
             let error = Error::contended(self.pace.losses()).with_source(lost);
             return Err(Failure::fatal(error, Stored::Not));
         }
-        if self.press_claim(env).await? {
-            return if gone { self.reopen(env).await } else { self.jump(env).await.map(drop) };
-        }
-        let pause = self.pace.pause(runtime);
+        let pause = if presses { STEP } else { self.pace.pause(runtime) };
         if !pause.is_zero() {
             let slept = env.control.unless_aborted(runtime.clock().sleep(pause)).await;
             slept.ok_or_else(|| gave_up(false))?;
         }
         if gone {
             self.reopen(env).await
-        } else if self.pace.jumps() && !mutant!(WalkSlotBySlot) {
+        } else if (presses || self.pace.jumps()) && !mutant!(WalkSlotBySlot) {
             self.jump(env).await.map(drop)
         } else {
             self.follow(env).await

@@ -260,6 +260,41 @@ async fn a_claim_against_writers_that_do_not_yield_ends_contended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claimant_whose_marker_can_not_be_written_pauses_and_ends_contended() {
+    for failure in [Failure::Unavailable, Failure::PermissionDenied] {
+        let world = World::new();
+        let process = world.slow_process(1);
+        let claimant = process.writer(options()).await;
+        super::policies::always_loses(&world, &process);
+        process.faults.always(Op::Put, "claim.json", Action::Fail(failure));
+        let began = elapsed(&process);
+        let error = claimant.claim().await.unwrap_err();
+        assert!(error.is_contended() && error.stored() == Some(Stored::Not), "{error:?}");
+        let (took, tries) = ((elapsed(&process) - began).as_secs(), process.segment_puts());
+        assert!((25..=64).contains(&took), "it pauses as any loser does: {took} s");
+        assert!(tries <= 64, "no loss is spared without a marker: {tries} tries in {took} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claimant_that_loses_its_marker_is_not_spared_any_more() {
+    let world = World::new();
+    let process = world.slow_process(1);
+    let claimant = process.writer(options()).await;
+    super::policies::always_loses(&world, &process);
+    // It writes its marker once, and another's takes its place.
+    process.faults.on(Op::Put, "claim.json", Action::Pass);
+    process.faults.always(Op::Put, "claim.json", Action::Fail(Failure::Unavailable));
+    let claim = tokio::spawn(claimant.claim());
+    sleep(&process, Duration::from_millis(500)).await;
+    world.put(CLAIM_JSON, ClaimMarker::new("0123456789abcdef0123456789abcdef", "other", None, 0, 0).encode()).await;
+    let error = claim.await.unwrap().unwrap_err();
+    assert!(error.is_contended() && error.stored() == Some(Stored::Not), "{error:?}");
+    let tries = process.segment_puts();
+    assert!(tries <= 64 + 8, "losses count from the second on in which the marker was gone: {tries} tries");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_yields_says_to_whom() {
     let world = World::new();
     let one = world.slow_process(1);
