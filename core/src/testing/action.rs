@@ -72,7 +72,7 @@ pub enum Action {
     /// A get answers what this makes of the bytes: a flipped bit, a cut.
     Change(Change),
     /// A get's body breaks off with an error after this many bytes, a listing after this many
-    /// entries.
+    /// entries. What has no more than that is served whole.
     BreakAfter(usize),
 }
 

@@ -171,8 +171,9 @@ impl ObjectStore for FaultStore {
             Action::BreakAfter(length) => {
                 let (meta, range, attributes) = (result.meta.clone(), result.range.clone(), result.attributes.clone());
                 let mut bytes = result.bytes().await?;
+                let broken = (bytes.len() > length).then(|| Err(Failure::Unavailable.error(&key)));
                 bytes.truncate(length);
-                let body: [Result<Bytes>; 2] = [Ok(bytes), Err(Failure::Unavailable.error(&key))];
+                let body: Vec<Result<Bytes>> = std::iter::once(Ok(bytes)).chain(broken).collect();
                 let payload = GetResultPayload::Stream(stream::iter(body).boxed());
                 return Ok(GetResult { payload, meta, range, attributes, extensions: Default::default() });
             }

@@ -169,7 +169,9 @@ impl Player {
             }
             Action::BreakAfter(count) => {
                 outcome = Outcome::ReplyLost;
-                listing.take(count).chain(fail(Failure::Unavailable)).boxed()
+                let cut =
+                    move |(at, entry)| if at < count { entry } else { Err(Failure::Unavailable.error("(a listing)")) };
+                listing.take(count.saturating_add(1)).enumerate().map(cut).boxed()
             }
             Action::Pass | Action::DropMetadata | Action::Change(_) => {
                 outcome = Outcome::Done;

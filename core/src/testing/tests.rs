@@ -115,6 +115,8 @@ async fn a_get_is_changed_or_breaks_off() {
     let parts: Vec<_> = faults.get(&key).await.unwrap().into_stream().collect().await;
     assert_eq!(parts[0].as_ref().unwrap(), &Bytes::from("ab"));
     assert!(parts[1].is_err());
+    faults.on(Op::Get, "abc", Action::BreakAfter(3));
+    assert_eq!(faults.get(&key).await.unwrap().bytes().await.unwrap(), "abc", "what is short is not cut");
     faults.get_range(&key, 1..3).await.unwrap();
     assert_eq!(faults.log().last().unwrap().request.range.as_deref(), Some("1-2"));
 }
@@ -128,6 +130,12 @@ async fn listings_and_deletes_meet_rules_too() {
     faults.on(Op::List, "p", Action::BreakAfter(2));
     let entries: Vec<_> = faults.list(Some(&Path::from("p"))).collect().await;
     assert_eq!(entries.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
+    faults.on(Op::List, "p/a", Action::BreakAfter(1));
+    let entries: Vec<_> = faults.list_with_offset(Some(&Path::from("p")), &Path::from("p/a")).collect().await;
+    assert_eq!(entries.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false], "the cut is after the offset");
+    faults.on(Op::List, "p/a", Action::BreakAfter(2));
+    let entries: Vec<_> = faults.list_with_offset(Some(&Path::from("p")), &Path::from("p/a")).collect().await;
+    assert_eq!(entries.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true], "what is short is not cut");
     faults.on(Op::List, KeyMatcher::any(), Action::Fail(Failure::PermissionDenied));
     assert!(faults.list_with_delimiter(None).await.is_err());
     assert_eq!(faults.list_with_offset(None, &Path::from("p/b")).try_collect::<Vec<_>>().await.unwrap().len(), 1);

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::testing::{Action, FaultStore, KeyMatcher, Op};
 
 #[tokio::test]
 async fn the_end_is_asked_for_by_the_next_key_and_once_a_minute_by_a_listing() {
@@ -117,4 +118,22 @@ async fn a_writer_in_this_process_spares_all_requests_at_the_end() {
     assert_eq!((fetch.next_offset, fetch.batches().count()), (5, 2));
     append.durable().await.unwrap();
     assert_eq!(reader.fetch(3, 1).await.unwrap().next_offset, 5);
+}
+
+#[tokio::test]
+async fn a_listing_that_is_cut_again_and_again_makes_progress() {
+    for keys in [1, 2, 3] {
+        let (whole, model) = log().await;
+        let faults = FaultStore::new(whole.store.clone());
+        faults.always(Op::List, KeyMatcher::any(), Action::BreakAfter(keys));
+        let f = Fixture::over(faults);
+        let reader = f.partition.reader(ReaderOptions::default());
+        let mut offset = 0;
+        while offset < model.end() {
+            let fetch = reader.fetch(offset, usize::MAX).await.unwrap();
+            model.check_part(&fetch, offset, usize::MAX);
+            offset = fetch.next_offset;
+        }
+        assert_eq!(f.partition.refresh().await.unwrap().high_watermark, model.end());
+    }
 }

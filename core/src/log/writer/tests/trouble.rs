@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::log::writer::WriterPhase;
+use crate::testing::KeyMatcher;
 
 /// The texts of an error's causes.
 fn causes(error: &Error) -> Vec<String> {
@@ -176,4 +177,21 @@ async fn readers_and_followers_survive_an_outage() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     process.faults.set_down(None);
     assert_eq!(following.await.unwrap(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_is_cut_again_and_again_makes_progress() {
+    for keys in [1, 2, 3] {
+        let world = World::new();
+        for base in 0..20 {
+            world.put_segment(base, "x").await;
+        }
+        let process = world.process_that_sends_once(1);
+        process.faults.always(Op::List, KeyMatcher::any(), Action::BreakAfter(keys));
+        let writer = process.writer(options()).await;
+        assert_eq!(append(&writer, "y").await.unwrap().0, 20);
+        // Each listing brings it a key further at the least.
+        let listings = process.faults.count(Op::List);
+        assert!(listings <= 40 + 2, "{listings} listings of 40 keys, each cut after {keys}");
+    }
 }
