@@ -254,15 +254,15 @@ pub(crate) fn text(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// Without what object_store says of its own tries: `Error performing GET URL in 3ms, after 2
-/// retries, ...  - REASON`. It differs from try to try, and the reason does not.
+/// retries, ...  - REASON`. It differs from try to try, and the reason does not. For some requests, such as
+/// listings, another `Error performing ...: ` comes first and says less.
 fn without_effort(text: &str) -> String {
-    let effort = text.split_once("Error performing ").map(|(_, rest)| rest);
-    let request = effort.and_then(|rest| rest.split_once(" in "));
-    let reason = effort.and_then(|rest| rest.split_once(" - "));
-    match (request, reason) {
-        (Some((request, _)), Some((_, reason))) => format!("{request}: {reason}"),
-        _ => text.to_string(),
-    }
+    let parted = text.split_once(" - ").and_then(|(effort, reason)| {
+        let (_, effort) = effort.rsplit_once("Error performing ")?;
+        let request = effort.split_once(" in ").map_or(effort, |(request, _)| request);
+        Some(format!("{request}: {reason}"))
+    });
+    parted.unwrap_or_else(|| text.to_string())
 }
 
 /// Writes XML's named and numbered characters out.
@@ -307,6 +307,8 @@ fn entity(name: &str) -> Option<char> {
 fn without_secrets(word: &str) -> String {
     let Some((scheme, rest)) = word.split_once("://") else { return word.to_string() };
     let (rest, query) = match rest.find('?') {
+        // The colon after a request's URL is ours.
+        Some(at) if rest.ends_with(':') => (rest.get(..at).unwrap_or_default(), "?...:"),
         Some(at) => (rest.get(..at).unwrap_or_default(), "?..."),
         None => (rest, ""),
     };
@@ -369,6 +371,17 @@ mod tests {
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let error = object_store::Error::Generic { store: "S3", source: Box::new(Outer(refused)) };
         assert_eq!(text(&error), "GET http://h/b/k: HTTP error: connection refused");
+    }
+
+    #[test]
+    fn a_listing_s_text_names_the_request_without_query_and_tries() {
+        for effort in ["in 1.2ms", "in 1.2ms, after 2 retries, max_retries: 2, retry_timeout: 3s "] {
+            let error = generic(&format!(
+                "Error performing list request: Error performing GET http://h/b?list-type=2&prefix=t%2F0 {effort} - \
+                 Server returned error response: 500: on a - b"
+            ));
+            assert_eq!(text(&error), "GET http://h/b?...: Server returned error response: 500: on a - b");
+        }
     }
 
     #[test]
