@@ -19,7 +19,7 @@ use super::partition::PartitionState;
 use super::progress::Progress;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ObjectName;
-use crate::store::Version;
+use crate::store::{Store, Version};
 
 /// Keys of one page; a listing counts one request per 1,000 keys begun.
 const PAGE_KEYS: usize = 1000;
@@ -66,6 +66,8 @@ impl PartitionState {
 
 struct Look<'a> {
     state: &'a PartitionState,
+    /// The store with the bound of those who look.
+    store: &'a Store,
     newest_before: Option<i64>,
     /// Listings sent.
     spent: u64,
@@ -81,9 +83,10 @@ struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    fn new(state: &'a PartitionState) -> Self {
+    fn new(state: &'a PartitionState, store: &'a Store) -> Self {
         Look {
             state,
+            store,
             newest_before: state.with_catalog(|c| c.newest()),
             spent: 0,
             seen: 0,
@@ -120,7 +123,7 @@ impl<'a> Look<'a> {
         let mut foretold = -1;
         let mut log_json = None;
         while page.segments.is_empty() && !page.to_end {
-            let listed = self.state.list_page(&prefix, Some(&from), PAGE_KEYS).await?;
+            let listed = self.state.list_page_through(self.store, &prefix, Some(&from), PAGE_KEYS).await?;
             self.spent = self.spent.saturating_add(1);
             page.to_end = listed.complete;
             if let Some(last) = listed.objects.last() {
@@ -152,7 +155,7 @@ impl<'a> Look<'a> {
         }
         if let Some(version) = log_json {
             let generation = self.state.generation();
-            saw_log_json(self.state, version).await?;
+            saw_log_json(self.state, self.store, version).await?;
             if self.state.generation() != generation {
                 // What was known before the look was of another log.
                 (self.newest_before, self.found, self.newest) = Default::default();
@@ -316,18 +319,19 @@ impl Aim {
     }
 }
 
-/// A fresh look: lists as few pages as the budget allows.
-pub(crate) async fn find_tail(state: &PartitionState) -> Result<Tail> {
-    let mut look = Look::new(state);
+/// A fresh look, within the bound that this handle of the store keeps: lists as few pages as the budget allows.
+pub(crate) async fn find_tail(state: &PartitionState, store: &Store) -> Result<Tail> {
+    let mut look = Look::new(state, store);
     look.run(&mut Aim::newest()).await?;
     let start = look.start.unwrap_or_default();
     Ok(Tail { newest: look.newest, log_start_mark: start.mark, first: look.first, has_log_json: start.has_log_json })
 }
 
 /// The newest segment, found by listing from one that is known: one request, unless much follows that one.
-/// `None` when it is gone or changed, for then only a look from the log's start tells.
+/// `None` when it is gone or changed, for then only a look from the log's start tells. For commits, whose bound
+/// it keeps.
 pub(crate) async fn newest_from(state: &PartitionState, known: i64, version: &Version) -> Result<Option<SegmentRef>> {
-    let mut look = Look::new(state);
+    let mut look = Look::new(state, state.commits());
     let after = known.saturating_sub(1);
     let page = look.page(after).await?;
     if !page.segments.first().is_some_and(|s| s.base == known && s.version.same_as(version)) {
@@ -347,7 +351,7 @@ pub(crate) async fn newest_from(state: &PartitionState, known: i64, version: &Ve
 pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
     let known = state.with_catalog(|catalog| catalog.newest());
     if let Some(known) = known {
-        let mut look = Look::new(state);
+        let mut look = Look::new(state, state.store());
         let after = known.saturating_sub(1);
         let version = state.with_catalog(|catalog| catalog.get(known)).map(|segment| segment.version);
         let page = look.page(after).await?;
@@ -355,9 +359,9 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
         if first.is_some_and(|s| version.is_some_and(|version| !version.same_as(&s.version))) {
             // Merged, or a segment of another log.
             let generation = state.generation();
-            confirm_log(state).await?;
+            confirm_log(state, state.store()).await?;
             if state.generation() != generation {
-                return find_tail(state).await.map(drop);
+                return find_tail(state, state.store()).await.map(drop);
             }
         }
         if first.is_some() {
@@ -369,7 +373,7 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
             return look.run(&mut aim).await;
         }
     }
-    let tail = find_tail(state).await?;
+    let tail = find_tail(state, state.store()).await?;
     if tail.newest.map(|s| s.base) < known {
         // Deleted and perhaps made again: what was known does not hold.
         state.marks.forget();
@@ -380,7 +384,7 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
 /// A fresh look at both ends of the log: marks, the first segments, and what follows the newest known.
 pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
     let known = state.with_catalog(|catalog| catalog.newest());
-    let mut look = Look::new(state);
+    let mut look = Look::new(state, state.store());
     let mut aim = Aim::newest();
     let page = look.page(-1).await?;
     let last = page.segments.last().map(|s| s.base);
@@ -400,7 +404,7 @@ pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
 /// Asks the store where the offset lies, so that the catalog knows it. With `fresh`, what is known
 /// of the neighbourhood is not believed.
 pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> Result<()> {
-    let mut look = Look::new(state);
+    let mut look = Look::new(state, state.store());
     let mut aim = Aim::at_most(offset);
     let known = state.with_catalog(|catalog| catalog.start().is_some());
     if known && fresh {

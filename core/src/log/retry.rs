@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::partition::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
-use crate::store::{Fetched, ListPage, ReadRange, SyncFailure, Version};
+use crate::store::{Fetched, ListPage, ReadRange, Store, SyncFailure, Version};
 
 /// The first pause between two tries, and the longest. Each is twice the one before it, and of each
 /// a random half is waited.
@@ -231,16 +231,38 @@ impl PartitionState {
     /// # Errors
     /// What asking again can't mend: not found, permission denied, conflict, invalid input.
     pub(crate) async fn get(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
-        let read = || self.store().get(key, range.clone(), if_match);
-        patiently(&self.retries, self.runtime(), "reading", read).await
+        self.get_through(self.store(), key, range, if_match).await
     }
 
-    /// Lists a page of keys, as [`Store::list_page`](crate::store::Store::list_page), until it is answered.
+    /// The same within the bound that this handle of the store keeps: [`commits`](Self::commits) for what an
+    /// ack waits for.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub(crate) async fn list_page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
-        let list = || self.store().list_page(prefix, after, max);
+    pub(crate) async fn get_through(
+        &self,
+        store: &Store,
+        key: &str,
+        range: ReadRange,
+        if_match: Option<&Version>,
+    ) -> Result<Fetched> {
+        let read = || store.get(key, range.clone(), if_match);
+        patiently(&self.retries, self.runtime(), "reading", read).await
+    }
+
+    /// Lists a page of keys, as [`Store::list_page`](crate::store::Store::list_page), until it is answered,
+    /// within the bound that this handle of the store keeps.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) async fn list_page_through(
+        &self,
+        store: &Store,
+        prefix: &str,
+        after: Option<&str>,
+        max: usize,
+    ) -> Result<ListPage> {
+        let list = || store.list_page(prefix, after, max);
         patiently(&self.retries, self.runtime(), "listing", list).await
     }
 

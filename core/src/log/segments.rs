@@ -122,7 +122,7 @@ impl Segments {
             Some(after) => after,
             None => self.start().await?,
         };
-        let listed = self.state.list_page(&prefix, Some(&after), PAGE_KEYS).await?;
+        let listed = self.state.list_page_through(self.state.store(), &prefix, Some(&after), PAGE_KEYS).await?;
         let last_key = listed.objects.last().map(|object| object.key.clone()).unwrap_or(after);
         let ends = listed.complete || last_key > id.segment_key(i64::MAX);
         self.after = Some(last_key);

@@ -41,7 +41,7 @@ async fn the_tail_is_found_within_the_request_budget() {
                 f.put(&f.partition.id().log_json_key(), "{}").await;
             }
             f.put_names(bases.iter().copied()).await;
-            let tail = find_tail(f.partition.state()).await.unwrap();
+            let tail = find_tail(f.partition.state(), f.partition.state().store()).await.unwrap();
             assert_eq!(tail.newest.map(|s| s.base), bases.last().copied(), "{name}");
             assert_eq!(tail.first.map(|s| s.base), bases.first().copied(), "{name}");
             assert_eq!(tail.has_log_json, with_json);
@@ -122,7 +122,7 @@ async fn foreign_keys_fill_pages_and_change_nothing() {
     f.put(&format!("{prefix}segment-18446744073709551615.kfs"), "x").await;
     f.put(&f.partition.id().log_start_key(20), "").await;
     f.put(&f.partition.id().log_start_key(40), "").await;
-    let tail = find_tail(f.partition.state()).await.unwrap();
+    let tail = find_tail(f.partition.state(), f.partition.state().store()).await.unwrap();
     assert_eq!(tail.newest.map(|s| s.base), Some(6_990));
     assert_eq!(tail.log_start_mark, Some(40));
     let cold = f.cold();

@@ -83,7 +83,7 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
 
 /// Reads where an empty log starts.
 pub(crate) async fn read_log_json(state: &PartitionState) -> Result<()> {
-    let (identity, _) = identity::read_log_json(state).await?;
+    let (identity, _) = identity::read_log_json(state, state.store()).await?;
     state.with_catalog(|catalog| catalog.set_log_json_start(identity.start_offset));
     Ok(())
 }

@@ -131,7 +131,7 @@ impl Core {
         }
         // Merging changes segments, and retention takes them away; so does making the log anew.
         let generation = self.state.generation();
-        confirm_log(&self.state).await?;
+        confirm_log(&self.state, self.state.store()).await?;
         if self.state.generation() != generation {
             return Ok(());
         }
@@ -198,7 +198,7 @@ impl Core {
             return Ok(());
         }
         let generation = self.state.generation();
-        confirm_log(&self.state).await?;
+        confirm_log(&self.state, self.state.store()).await?;
         if self.state.generation() != generation {
             return Err(another_log(&self.state.id));
         }

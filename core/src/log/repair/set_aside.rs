@@ -73,7 +73,7 @@ impl Partition {
         let key = state.id.segment_key(base);
         let kept_as = format!("{key}.bad");
         let fetched = state.store().head(&key).await?;
-        let tail = find_tail(state).await?;
+        let tail = find_tail(state, state.store()).await?;
         let mut plan = SetAside {
             kept_as,
             size: fetched.info.size,

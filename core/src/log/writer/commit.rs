@@ -233,7 +233,9 @@ impl Chain {
     async fn adopt(&self, env: &Env<'_>, base: i64) -> Result<Option<Adopted>, Failure> {
         let mends = !mutant!(SkipIndexOfWinner);
         let read = env
-            .patiently("reading the segment to follow", || super::open::adopt(env.state, env.options, base, mends))
+            .patiently("reading the segment to follow", || {
+                super::open::adopt(env.state, env.store(), env.options, base, mends)
+            })
             .await;
         match read.ok_or_else(|| gave_up(false))? {
             Ok(adopted) => Ok(Some(adopted)),
@@ -250,7 +252,7 @@ impl Chain {
     /// The tail has moved in a way that no slot of ours could have caused: find it as an opening does.
     async fn reopen(&mut self, env: &Env<'_>) -> Result<(), Failure> {
         let found = env
-            .patiently("finding the end of the log", || super::open::find(env.state, env.options))
+            .patiently("finding the end of the log", || super::open::find(env.state, env.store(), env.options))
             .await
             .ok_or_else(|| gave_up(false))?
             .map_err(|error| Failure::fatal(error, Stored::Not))?;

@@ -16,7 +16,7 @@ use crate::format::{MAX_SEGMENT_LEN, Segment, SparseIndex};
 use crate::log::locate::{Tail, find_tail};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
-use crate::store::{Fetched, ReadRange, Version};
+use crate::store::{Fetched, ReadRange, Store, Version};
 
 /// Where the log ends, checked.
 pub(super) struct Found {
@@ -29,7 +29,7 @@ pub(super) struct Found {
 
 /// The chain of a writer that is opened now.
 pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Chain> {
-    let found = find(state, options).await?;
+    let found = find(state, state.store(), options).await?;
     let claims = Claims::opened_behind(found.previous.as_ref().and_then(|previous| previous.version.modified_ms()));
     Ok(Chain {
         writer_id: super::random_id(state.runtime())?,
@@ -45,19 +45,20 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
     })
 }
 
-/// Finds the end of the log and checks its newest segment whole.
-pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Found> {
+/// Finds the end of the log and checks its newest segment whole, within the bound that this handle of the store
+/// keeps: an opening is a read, and a commit that lost its place is not.
+pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &WriterOptions) -> Result<Found> {
     let mut tries = 0;
     loop {
         let seen = Seen::now(&**state.runtime().clock());
-        let tail = find_tail(state).await?;
-        let Some(newest) = &tail.newest else { return find_empty(state, options, &tail, seen).await };
+        let tail = find_tail(state, store).await?;
+        let Some(newest) = &tail.newest else { return find_empty(state, store, options, &tail, seen).await };
         if options.start_offset.is_some() {
             let first = tail.first.as_ref().map(|s| s.base);
-            let fixed = fixed_start(state, tail.has_log_json, first).await?;
+            let fixed = fixed_start(state, store, tail.has_log_json, first).await?;
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
-        match adopt(state, options, newest.base, !mutant!(SkipIndexAtOpen)).await {
+        match adopt(state, store, options, newest.base, !mutant!(SkipIndexAtOpen)).await {
             Ok(Adopted { next, version, leader_epoch, .. }) => {
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
@@ -72,8 +73,14 @@ pub(super) async fn find(state: &Arc<PartitionState>, options: &WriterOptions) -
     }
 }
 
-async fn find_empty(state: &PartitionState, options: &WriterOptions, tail: &Tail, seen: Seen) -> Result<Found> {
-    let identity = if tail.has_log_json { read(state).await? } else { None };
+async fn find_empty(
+    state: &PartitionState,
+    store: &Store,
+    options: &WriterOptions,
+    tail: &Tail,
+    seen: Seen,
+) -> Result<Found> {
+    let identity = if tail.has_log_json { read(state, store).await? } else { None };
     let mark = tail.log_start_mark;
     let (start, next, log_json) = match identity {
         Some((identity, version)) => {
@@ -102,11 +109,17 @@ pub(super) struct Adopted {
 
 /// Reads a segment whole, with its index beside it: the CRC, the batches, the key, the footer, for sixteen
 /// unprotected bytes decide the next slot; its leader epoch; and its index, which is made right if `mends`.
-pub(super) async fn adopt(state: &PartitionState, options: &WriterOptions, base: i64, mends: bool) -> Result<Adopted> {
+pub(super) async fn adopt(
+    state: &PartitionState,
+    store: &Store,
+    options: &WriterOptions,
+    base: i64,
+    mends: bool,
+) -> Result<Adopted> {
     let (key, index_key) = (state.id.segment_key(base), state.id.index_key(base));
-    let segment = state.get(&key, ReadRange::AtMost(MAX_SEGMENT_LEN), None);
+    let segment = state.get_through(store, &key, ReadRange::AtMost(MAX_SEGMENT_LEN), None);
     let most = ReadRange::AtMost(SparseIndex::max_len(MAX_SEGMENT_LEN));
-    let index = state.get(&index_key, most, None);
+    let index = state.get_through(store, &index_key, most, None);
     let (fetched, index) = futures_util::future::join(segment, index).await;
     let fetched = fetched?;
     let segment = check_segment(&key, base, &fetched)?;

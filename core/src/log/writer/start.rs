@@ -33,7 +33,7 @@ impl Chain {
                 Created::SyncFailed { error, .. } => return Err(Failure::fatal(error, Stored::Not)),
                 Created::Refused(error) if is_hopeless(&error) => return Err(Failure::fatal(error, Stored::Not)),
                 taken @ (Created::Exists | Created::Unknown(_) | Created::Refused(_)) => {
-                    let read = env.patiently("reading log.json", || read(env.state)).await;
+                    let read = env.patiently("reading log.json", || read(env.state, env.store())).await;
                     match read.ok_or_else(|| gave_up(false))?.map_err(|e| Failure::fatal(e, Stored::Not))? {
                         Some((_, version)) if mutant!(DisobeyLogJson) => (wanted, version),
                         Some((identity, version)) => (identity.start_offset, version),
@@ -78,9 +78,9 @@ async fn create(store: &Store, id: &PartitionId, payload: Bytes) -> Created {
 }
 
 /// `log.json` and its version, if it is there.
-pub(super) async fn read(state: &PartitionState) -> Result<Option<(LogIdentity, Version)>> {
+pub(super) async fn read(state: &PartitionState, store: &Store) -> Result<Option<(LogIdentity, Version)>> {
     let key = state.id.log_json_key();
-    match state.get(&key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await {
+    match state.get_through(store, &key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await {
         Ok(fetched) => {
             let identity = LogIdentity::parse(&fetched.bytes).map_err(|malformed| malformed.into_error(&key))?;
             Ok(Some((identity, fetched.info.version)))
@@ -94,8 +94,8 @@ pub(super) async fn read(state: &PartitionState) -> Result<Option<(LogIdentity, 
 pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Result<()> {
     check_start_offset(start_offset)?;
     let (store, id) = (state.store(), &state.id);
-    let tail = crate::log::locate::find_tail(state).await?;
-    if let Some(fixed) = fixed_start(state, tail.has_log_json, tail.first.map(|s| s.base)).await? {
+    let tail = crate::log::locate::find_tail(state, store).await?;
+    if let Some(fixed) = fixed_start(state, store, tail.has_log_json, tail.first.map(|s| s.base)).await? {
         return obey(id, Some(start_offset), fixed);
     }
     let payload = new_identity(state.runtime(), start_offset)?;
@@ -107,7 +107,7 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
             Created::SyncFailed { error, .. } => return Err(error),
             Created::Refused(error) if !may_pass(&error) => return Err(error),
             taken @ (Created::Exists | Created::Unknown(_) | Created::Refused(_)) => {
-                if let Some((identity, _)) = read(state).await? {
+                if let Some((identity, _)) = read(state, store).await? {
                     obey(id, Some(start_offset), identity.start_offset)?;
                     break;
                 }
@@ -121,8 +121,13 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
 }
 
 /// The start offset that is fixed already: `log.json`'s, else the first segment's of a log that has none.
-pub(super) async fn fixed_start(state: &PartitionState, has_log_json: bool, first: Option<i64>) -> Result<Option<i64>> {
-    if has_log_json && let Some((identity, _)) = read(state).await? {
+pub(super) async fn fixed_start(
+    state: &PartitionState,
+    store: &Store,
+    has_log_json: bool,
+    first: Option<i64>,
+) -> Result<Option<i64>> {
+    if has_log_json && let Some((identity, _)) = read(state, store).await? {
         return Ok(Some(identity.start_offset));
     }
     Ok(first)

@@ -45,6 +45,32 @@ async fn an_ack_does_not_wait_for_reads() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_lost_a_slot_does_not_wait_for_reads() {
+    let world = World::new();
+    let process = with_places(&world, 2);
+    let writer = process.writer(policy(OnConflict::Rebase)).await;
+    append(&writer, "first").await.unwrap();
+    process.faults.always(Op::List, KeyMatcher::containing("/elsewhere/"), Action::Hang);
+    for number in 0..4 {
+        let partition = process.bucket.partition("elsewhere", number).unwrap();
+        tokio::spawn(async move { partition.refresh().await });
+    }
+    let clock = process.bucket.runtime().clock();
+    let in_time = Duration::from_secs(1);
+    // It reads the segment that won the slot.
+    world.put_segment(1, "rival").await;
+    clock.sleep(Duration::from_millis(1)).await;
+    let acked = process.bucket.runtime().timeout(in_time, append(&writer, "second")).await;
+    assert_eq!(acked.expect("in time").unwrap(), (2, 2));
+    // It looks for the end of the log as an opening does, for the segment that it knew is gone.
+    world.put_segment(3, "rival").await;
+    world.delete(&segment_key(2)).await;
+    clock.sleep(Duration::from_secs(1)).await;
+    let acked = process.bucket.runtime().timeout(in_time, append(&writer, "third")).await;
+    assert_eq!(acked.expect("in time").unwrap(), (4, 4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_bucket_over_a_given_store_keeps_the_bound_of_its_options() {
     let faults = FaultStore::new(World::new().store);
     faults.always(Op::List, KeyMatcher::any(), Action::Hang);
