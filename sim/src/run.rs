@@ -169,7 +169,7 @@ fn start(spawn: &Arc<WorldSpawn>, work: impl Future<Output = ()> + Send + 'stati
 async fn lifetime(world: &Arc<World>, number: usize, prng: &mut Prng) {
     let host = Host::start(world, number, prng, world.config.faults.clone(), false);
     // The first life only: hours of retries are many requests.
-    if world.config.outage && number % 100 == 0 {
+    if world.config.outage && number.is_multiple_of(100) {
         outage(world, &host, prng.fork());
     }
     let (done, ended) = oneshot::channel::<()>();

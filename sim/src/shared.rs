@@ -158,15 +158,22 @@ impl SharedStore {
         }
     }
 
-    fn metas(&self, prefix: Option<&Path>, after: Option<&Path>) -> Vec<ObjectMeta> {
+    /// The objects that a listing finds now. Cheap to clone: most listings of the simulation take a few of thousands.
+    fn found(&self, prefix: Option<&Path>, after: Option<&Path>) -> Vec<(String, Object)> {
         let prefix = prefix.filter(|p| !p.is_root()).map(|p| format!("{p}/")).unwrap_or_default();
         let objects = self.lock();
         let from = after.map_or(prefix.as_str(), |after| after.as_ref().max(&prefix));
         let found = objects.1.range(from.to_owned()..).take_while(|(key, _)| key.starts_with(&prefix));
         found
             .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after.as_ref()))
-            .map(|(key, object)| meta(key, object))
+            .map(|(key, object)| (key.clone(), object.clone()))
             .collect()
+    }
+
+    /// A listing that describes an object only when it is asked for.
+    fn listing(&self, prefix: Option<&Path>, after: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let found = self.found(prefix, after);
+        stream::iter(found.into_iter().map(|(key, object)| Ok(meta(&key, &object)))).boxed()
     }
 }
 
@@ -251,22 +258,22 @@ impl ObjectStore for SharedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        stream::iter(self.metas(prefix, None).into_iter().map(Ok)).boxed()
+        self.listing(prefix, None)
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        stream::iter(self.metas(prefix, Some(offset)).into_iter().map(Ok)).boxed()
+        self.listing(prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let cut = prefix.filter(|p| !p.is_root()).map_or(0, |p| p.as_ref().len() + 1);
         let (mut dirs, mut objects) = (BTreeSet::new(), Vec::new());
-        for meta in self.metas(prefix, None) {
-            match meta.location.as_ref()[cut..].split_once('/') {
+        for (key, object) in self.found(prefix, None) {
+            match key[cut..].split_once('/') {
                 Some((dir, _)) => {
-                    dirs.insert(Path::from(&meta.location.as_ref()[..cut + dir.len()]));
+                    dirs.insert(Path::from(&key[..cut + dir.len()]));
                 }
-                None => objects.push(meta),
+                None => objects.push(meta(&key, &object)),
             }
         }
         let common_prefixes = dirs.into_iter().collect();
