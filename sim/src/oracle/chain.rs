@@ -19,6 +19,8 @@ pub(crate) struct Slot {
     pub(crate) unnamed: bool,
     /// The greatest leader epoch in it.
     pub(crate) epoch: i32,
+    /// When it was won.
+    pub(crate) won_at: Duration,
     /// When the next slot was won.
     pub(crate) passed_at: Option<Duration>,
     /// The state of its object when it was won.
@@ -157,7 +159,7 @@ impl Chain {
             added.before = Some(last.get().clone());
         }
         let end = segment.next_offset();
-        let slot = Slot { end, writer, unnamed, epoch, passed_at: None, e_tag: object.e_tag, deleted: false };
+        let slot = Slot { end, writer, unnamed, epoch, won_at: now, passed_at: None, e_tag: object.e_tag, deleted: false };
         self.slots.insert(base, slot);
         for batch in &added.batches {
             self.batches.insert(batch.base_offset(), (batch.clone(), Image::of(batch)?));

@@ -108,9 +108,7 @@ impl Oracle {
 
     /// Since when a segment holds this offset, if one does.
     pub(crate) fn there_since(&self, offset: i64) -> Option<Duration> {
-        let (base, _) = self.chain.slot_of(offset)?;
-        let before = self.slots().take_while(|(other, _)| *other < base).last();
-        before.map_or(Some(Duration::ZERO), |(_, slot)| slot.passed_at)
+        self.chain.slot_of(offset).map(|(_, slot)| slot.won_at)
     }
 
     /// The number of a payload that was there before.
