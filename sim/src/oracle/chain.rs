@@ -159,7 +159,8 @@ impl Chain {
             added.before = Some(last.get().clone());
         }
         let end = segment.next_offset();
-        let slot = Slot { end, writer, unnamed, epoch, won_at: now, passed_at: None, e_tag: object.e_tag, deleted: false };
+        let slot =
+            Slot { end, writer, unnamed, epoch, won_at: now, passed_at: None, e_tag: object.e_tag, deleted: false };
         self.slots.insert(base, slot);
         for batch in &added.batches {
             self.batches.insert(batch.base_offset(), (batch.clone(), Image::of(batch)?));

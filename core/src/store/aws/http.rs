@@ -18,6 +18,9 @@ use crate::store::meter::Attempt;
 
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT: usize = 64 * 1024;
+/// The largest page of a listing that is read, in bytes. A page has up to 1,000 keys of up to 1,024 bytes each, of
+/// which XML may make six times as many.
+const LISTING_LIMIT: usize = 16 << 20;
 /// Headers that hold secrets.
 const SECRET_HEADERS: [&str; 5] = [
     "authorization",
@@ -177,18 +180,35 @@ impl HttpService for Guarded {
             attempt.on_the_wire(u64::try_from(request.body().content_length()).unwrap_or(u64::MAX));
         }
         let sent = secrets_of(&request);
+        let lists = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "list-type=2"));
         let answer = self.client.execute(request).await?;
         if let Some(attempt) = &attempt {
             attempt.answered(answer.status().as_u16());
         }
         if answer.status().is_success() {
-            return Ok(answer);
+            return if lists { bounded(answer, LISTING_LIMIT).await } else { Ok(answer) };
         }
         let (parts, body) = answer.into_parts();
         let said = beginning(body).await?;
         let said = self.secrets.strip(&String::from_utf8_lossy(&said), &sent);
         Ok(HttpResponse::from_parts(parts, said.into()))
     }
+}
+
+/// The same answer, read whole. object_store reads a listing whole too, but makes room for as much as the server
+/// promises: a promise of a terabyte would end the process.
+async fn bounded(answer: HttpResponse, limit: usize) -> Result<HttpResponse, HttpError> {
+    let (parts, body) = answer.into_parts();
+    let mut stream = body.bytes_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if bytes.len() > limit {
+            let message = format!("a page of a listing has more than {limit} bytes: this is no answer of S3");
+            return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
+        }
+    }
+    Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(bytes).into()))
 }
 
 /// The first bytes of a body.
