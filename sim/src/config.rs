@@ -98,7 +98,7 @@ impl Config {
         if drowsy {
             grace = 15 * minute;
         }
-        Config {
+        let config = Config {
             seed,
             processes: if lossy { 1 } else { 1 + usize::from(drowsy) + prng.below(4) as usize },
             readers: prng.below(3) as usize,
@@ -124,7 +124,9 @@ impl Config {
             copies: prng.one_in(6),
             outage: prng.one_in(16),
             stuck: prng.one_in(8),
-        }
+        };
+        // A writer that is stuck for days asks some hundred thousand times: that shows no more than an hour of it.
+        Config { stuck: config.stuck && !config.sleepy, ..config }
     }
 }
 

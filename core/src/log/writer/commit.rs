@@ -154,9 +154,7 @@ impl Chain {
         let runtime = env.state.runtime();
         // First, for only while its marker stands are a claimant's losses spared and its pauses short.
         let presses = self.keep_claim(env).await?;
-        if !self.is_spared(env) {
-            self.pace.lost(&**runtime.clock());
-        }
+        self.pace.lost(self.is_spared(env), &**runtime.clock());
         if self.pace.is_contended(env.options.most_losses, &**runtime.clock()) && !mutant!(LoseForEver) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
             return Err(Failure::fatal(error, Stored::Not));

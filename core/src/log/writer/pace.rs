@@ -32,8 +32,10 @@ const REST: u32 = 4;
 /// The turns of one writer.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Slots lost in a row, by the commit that is under way.
+    /// Slots lost in a row that count, by the commit that is under way.
     losses: u32,
+    /// All of them, with those that a claimant is spared.
+    in_a_row: u32,
     /// When it lost the first of them.
     losing_since: Duration,
     /// The pause after the next loss. Zero: none of late.
@@ -51,15 +53,20 @@ pub(super) struct Pace {
 impl Pace {
     /// A commit begins.
     pub(super) fn begin(&mut self) {
-        self.losses = 0;
+        (self.losses, self.in_a_row) = (0, 0);
     }
 
     pub(super) fn losses(&self) -> u32 {
         self.losses
     }
 
-    /// A slot was lost.
-    pub(super) fn lost(&mut self, clock: &dyn Clock) {
+    /// A slot was lost. One that a claimant is spared does not count against it; it tells all the same that the log
+    /// goes on elsewhere.
+    pub(super) fn lost(&mut self, spared: bool, clock: &dyn Clock) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if spared {
+            return;
+        }
         if self.losses == 0 {
             self.losing_since = clock.elapsed();
         }
@@ -84,7 +91,7 @@ impl Pace {
     /// Whether the tail is looked for after a loss, instead of following the segment that won the slot: that
     /// one is not the newest any more when two slots in a row were lost, or after a pause.
     pub(super) fn jumps(&self) -> bool {
-        self.losses >= FREE_LOSSES || !self.pause.is_zero()
+        self.in_a_row >= FREE_LOSSES || !self.pause.is_zero()
     }
 
     /// Whether the tail is looked for before the first try of a commit: others write too, and had time to.
