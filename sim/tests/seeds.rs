@@ -7,8 +7,8 @@ fn number(name: &str, otherwise: u64) -> u64 {
 }
 
 #[test]
-fn a_thousand_seeds_hold() {
-    let totals = run_many(number("KFS_SIM_FROM", 0), number("KFS_SIM_SEEDS", 1_000), None, false);
+fn two_thousand_seeds_hold() {
+    let totals = run_many(number("KFS_SIM_FROM", 0), number("KFS_SIM_SEEDS", 2_000), None, false);
     for report in &totals.failed {
         eprintln!("{report}\nreplay: {}", report.replay());
     }
@@ -20,7 +20,7 @@ fn a_thousand_seeds_hold() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in (0..1_000).step_by(40) {
+    for seed in (0..2_000).step_by(80) {
         let (first, second) = (run(seed, false), run(seed, false));
         assert_eq!((first.hash, first.lines), (second.hash, second.lines), "seed {seed}");
     }
