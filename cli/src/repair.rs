@@ -126,7 +126,7 @@ fn describe(plan: &SetAside) -> Vec<String> {
     }
     let mut lines = vec![
         format!("copy {} ({}) to {}, read the copy back and compare it", plan.key, show_bytes(plan.size), plan.kept_as),
-        match plan.is_newest {
+        match plan.is_newest && plan.covered_to.is_none() {
             true => format!("then put empty batches in the place of {}, which cover its offsets", plan.key),
             false => format!("then remove {} and its indexes", plan.key),
         },
@@ -135,6 +135,9 @@ fn describe(plan: &SetAside) -> Vec<String> {
             None => format!("offsets from {} on go with it; where they end can't be told", plan.first_offset),
         },
     ];
+    if let Some(last) = plan.covered_to {
+        lines.push(format!("the segment before it holds the offsets up to {last} as well, and they stay readable"));
+    }
     if plan.is_newest {
         lines.push("it is the newest segment: none of its offsets is given again, for they may have been acked".into());
         if !plan.end_is_known {
@@ -142,8 +145,8 @@ fn describe(plan: &SetAside) -> Vec<String> {
                 "where it ended can't be told: 2^40 offsets more than can be seen are passed over, to be safe".into(),
             );
         }
-    } else {
-        lines.push("it is not the newest segment: readers will find a hole there, and go on behind it".into());
+    } else if plan.covered_to.is_none_or(|covered| plan.last_offset.is_none_or(|last| covered < last)) {
+        lines.push("it is not the newest segment: readers find a hole there, and go on after it".into());
     }
     lines.push(match plan.next_offset {
         Some(next) => format!("the next append gets offset {next}"),

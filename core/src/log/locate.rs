@@ -13,7 +13,7 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use super::catalog::{Catalog, Covered, SegmentRef, StartInfo};
+use super::catalog::{Catalog, Covered, Lookup, SegmentRef, StartInfo};
 use super::identity::{confirm_log, saw_log_json};
 use super::partition::PartitionState;
 use super::progress::Progress;
@@ -38,8 +38,8 @@ pub(crate) struct Tail {
     pub(crate) log_start_mark: Option<i64>,
     /// The first segment.
     pub(crate) first: Option<SegmentRef>,
-    /// Whether `log.json` is there.
-    pub(crate) has_log_json: bool,
+    /// The version of `log.json`, if it is there.
+    pub(crate) log_json: Option<Version>,
 }
 
 /// A page, or several where foreign keys fill them: it holds a segment unless it is the last.
@@ -78,6 +78,7 @@ struct Look<'a> {
     /// Everything seen, to count each segment once.
     found: Catalog,
     start: Option<StartInfo>,
+    log_json: Option<Version>,
     first: Option<SegmentRef>,
     newest: Option<SegmentRef>,
 }
@@ -93,6 +94,7 @@ impl<'a> Look<'a> {
             foretold: 0,
             found: Catalog::default(),
             start: None,
+            log_json: None,
             first: None,
             newest: None,
         }
@@ -154,6 +156,7 @@ impl<'a> Look<'a> {
             }
         }
         if let Some(version) = log_json {
+            self.log_json = Some(version.clone());
             let generation = self.state.generation();
             saw_log_json(self.state, self.store, version).await?;
             if self.state.generation() != generation {
@@ -324,7 +327,7 @@ pub(crate) async fn find_tail(state: &PartitionState, store: &Store) -> Result<T
     let mut look = Look::new(state, store);
     look.run(&mut Aim::newest()).await?;
     let start = look.start.unwrap_or_default();
-    Ok(Tail { newest: look.newest, log_start_mark: start.mark, first: look.first, has_log_json: start.has_log_json })
+    Ok(Tail { newest: look.newest, log_start_mark: start.mark, first: look.first, log_json: look.log_json })
 }
 
 /// The newest segment, found by listing from one that is known: one request, unless much follows that one.
@@ -430,6 +433,23 @@ pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> 
         });
     }
     look.run(&mut aim).await
+}
+
+/// The segment directly before the one with this base, which a look has just found: known from the page that showed
+/// it, unless the page begins with it. `None` for the first.
+pub(crate) async fn segment_before(state: &PartitionState, store: &Store, base: i64) -> Result<Option<SegmentRef>> {
+    let Some(below) = base.checked_sub(1).filter(|below| *below >= 0) else { return Ok(None) };
+    let known = |catalog: &Catalog| match catalog.lookup(below) {
+        Lookup::In { base: before, next, .. } if next == Some(base) => Some(catalog.get(before)),
+        Lookup::Below => Some(None),
+        _ => None,
+    };
+    if let Some(before) = state.with_catalog(|catalog| known(catalog)) {
+        return Ok(before);
+    }
+    let mut look = Look::new(state, store);
+    look.run(&mut Aim::at_most(below)).await?;
+    Ok(state.with_catalog(|catalog| known(catalog)).flatten())
 }
 
 #[cfg(test)]

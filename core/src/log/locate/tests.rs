@@ -44,7 +44,7 @@ async fn the_tail_is_found_within_the_request_budget() {
             let tail = find_tail(f.partition.state(), f.partition.state().store()).await.unwrap();
             assert_eq!(tail.newest.map(|s| s.base), bases.last().copied(), "{name}");
             assert_eq!(tail.first.map(|s| s.base), bases.first().copied(), "{name}");
-            assert_eq!(tail.has_log_json, with_json);
+            assert_eq!(tail.log_json.is_some(), with_json);
             let (lists, gets) = f.reads();
             let range = bases.last().unwrap() - bases[0] + 1;
             assert!(lists as f64 <= allowed(bases.len(), range), "{name} of {}: {lists} listings", bases.len());

@@ -10,7 +10,7 @@ use crate::format::{CrcCheck, DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, Segment, 
 use crate::log::locate::{find_tail, locate};
 use crate::log::partition::Partition;
 use crate::log::reader::source::Source;
-use crate::log::writer::bounded;
+use crate::log::writer::{bounded, covered_by};
 use crate::store::{Created, Fetched, Identity, ReadRange, Version};
 
 /// An index is never larger: 12 bytes for each batch of at least 61.
@@ -33,6 +33,9 @@ pub struct SetAside {
     /// Whether it is the newest segment. Then a segment of empty batches takes its place and covers its offsets, so
     /// that none is given again: records at them may have been acknowledged.
     pub is_newest: bool,
+    /// The last offset of the segment before it, if that one holds offsets of this segment as well. Those stay
+    /// readable, and nothing takes this segment's place.
+    pub covered_to: Option<i64>,
     /// Whether the bytes of the newest segment tell where it ends. If not, more is covered than it can have held.
     pub end_is_known: bool,
     /// Whether an earlier try has put the empty batches in place. Then only what stands beside them is made right.
@@ -42,6 +45,13 @@ pub struct SetAside {
     base: i64,
     leader_epoch: i32,
     version: Version,
+}
+
+impl SetAside {
+    /// The first offset that the segment before it does not hold.
+    fn free_from(&self) -> i64 {
+        self.covered_to.map_or(self.base, |last| last.saturating_add(1))
+    }
 }
 
 impl Partition {
@@ -56,7 +66,7 @@ impl Partition {
 
     /// Copies a segment to `KEY.bad`, reads the copy back and compares it, then removes the segment,
     /// its index and its time index. In the place of the newest segment empty batches are left, which cover its
-    /// offsets. No writer may be at work on the partition meanwhile. After an interruption a new plan goes on where it
+    /// offsets, but for those that the segment before it holds as well. No writer may be at work on the partition meanwhile. After an interruption a new plan goes on where it
     /// stopped.
     ///
     /// # Errors
@@ -80,6 +90,7 @@ impl Partition {
             first_offset: base,
             last_offset: None,
             is_newest: tail.newest.as_ref().is_none_or(|newest| newest.base <= base),
+            covered_to: covered_by(state, state.store(), base).await?.map(|(_, last)| last),
             end_is_known: true,
             was_begun: false,
             next_offset: None,
@@ -102,12 +113,12 @@ impl Partition {
     /// Of the newest segment: which offsets the empty batches must cover.
     async fn find_end(&self, plan: &mut SetAside) -> Result<()> {
         let (state, base) = (self.state(), plan.base);
-        let bytes = state.get(&plan.key, ReadRange::Whole, Some(&plan.version)).await?.bytes;
+        let bytes = state.get(&plan.key, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(&plan.version)).await?.bytes;
         let index = if_there(state.get(&state.id.index_key(base), ReadRange::AtMost(MAX_INDEX), None).await)?;
         let time_index = if_there(state.get(&state.id.time_index_key(base), ReadRange::AtMost(4096), None).await)?;
         let End { next, known, leader_epoch } = end_of(base, &bytes, index.as_ref(), time_index.as_ref());
         (plan.end_is_known, plan.leader_epoch) = (known, leader_epoch);
-        (plan.last_offset, plan.next_offset) = (Some(next.saturating_sub(1)), Some(next));
+        (plan.last_offset, plan.next_offset) = (Some(next.saturating_sub(1)), Some(next.max(plan.free_from())));
         plan.was_begun = is_cover(&bytes) && if_there(state.store().head(&plan.kept_as).await)?.is_some();
         Ok(())
     }
@@ -134,7 +145,7 @@ impl Partition {
                 .with_hint("close it first"));
         }
         if plan.was_begun {
-            return self.finish_cover(plan).await;
+            return self.finish_cover(plan.base).await;
         }
         let original = match store.get(&plan.key, ReadRange::Whole, Some(&plan.version)).await {
             Ok(fetched) => fetched.bytes,
@@ -158,29 +169,55 @@ impl Partition {
         if !is_same(store, &plan.key, &plan.version).await? {
             return Err(changed(&plan.key));
         }
-        if plan.is_newest {
+        if plan.is_newest && plan.covered_to.is_none() {
             let next = plan.next_offset.unwrap_or(plan.base);
             let cover = covering(plan.base, next, plan.leader_epoch, state.now_ms(), DEFAULT_INDEX_INTERVAL)?;
             // In one step: a slot that were free for a moment could be won again.
             self.write_over(&plan.key, cover.chunks.concat().into()).await?;
-            return self.finish_cover(plan).await;
+            return self.finish_cover(plan.base).await;
+        }
+        if plan.is_newest {
+            self.cover_the_rest(plan).await?;
         }
         store.delete(&plan.key).await?;
         store.delete(&state.id.index_key(plan.base)).await?;
         store.delete(&state.id.time_index_key(plan.base)).await?;
+        if plan.is_newest {
+            state.marks.forget();
+        }
         locate(state, plan.base, true).await
     }
 
-    /// The empty batches are in place: makes right what stands beside them.
-    async fn finish_cover(&self, plan: &SetAside) -> Result<()> {
+    /// The newest segment begins inside the one before it. What it holds beyond that one is covered by a segment at
+    /// that one's end, for those offsets may have been acknowledged. After that it is the newest no longer.
+    async fn cover_the_rest(&self, plan: &SetAside) -> Result<()> {
         let state = self.state();
-        let cover = state.get(&plan.key, ReadRange::Whole, None).await?.bytes;
-        let segment = Segment::parse(&cover, CrcCheck::Verify).map_err(|malformed| malformed.into_error(&plan.key))?;
-        self.write_over(&state.id.index_key(plan.base), segment.index(DEFAULT_INDEX_INTERVAL).encode()).await?;
-        state.store().delete(&state.id.time_index_key(plan.base)).await?;
+        let (from, next) = (plan.free_from(), plan.next_offset.unwrap_or(plan.base));
+        if next <= from {
+            return Ok(());
+        }
+        let cover = covering(from, next, plan.leader_epoch, state.now_ms(), DEFAULT_INDEX_INTERVAL)?;
+        let key = state.id.segment_key(from);
+        let (payload, nobody) = (PutPayload::from_bytes(cover.chunks.concat().into()), Identity::none());
+        let put = bounded(state.runtime(), cover.size, state.store().create(&key, payload, &nobody)).await;
+        match put.map_err(|late| late.with_key(&*key))? {
+            Created::Yes(_) => self.finish_cover(from).await,
+            Created::Exists => Err(changed(&plan.key)),
+            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => Err(error),
+        }
+    }
+
+    /// The empty batches are in place: makes right what stands beside them.
+    async fn finish_cover(&self, base: i64) -> Result<()> {
+        let state = self.state();
+        let key = state.id.segment_key(base);
+        let cover = state.get(&key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?.bytes;
+        let segment = Segment::parse(&cover, CrcCheck::Verify).map_err(|malformed| malformed.into_error(&key))?;
+        self.write_over(&state.id.index_key(base), segment.index(DEFAULT_INDEX_INTERVAL).encode()).await?;
+        state.store().delete(&state.id.time_index_key(base)).await?;
         // The segment's bytes are others now, and its end may be.
         state.marks.forget();
-        locate(state, plan.base, true).await
+        locate(state, base, true).await
     }
 
     async fn write_over(&self, key: &str, bytes: Bytes) -> Result<()> {

@@ -160,6 +160,28 @@ async fn a_segment_in_the_middle_leaves_a_hole() {
 }
 
 #[tokio::test]
+async fn a_newest_segment_inside_the_one_before_it_is_set_aside_without_a_hole_or_an_offset_given_again() {
+    // It begins at 25, in the segment of 20 to 29, and ends in it or beyond it.
+    for (records, next) in [(2, 30), (8, 33)] {
+        let f = log().await;
+        f.put_segment(25, &[batch(records, 1)], 1).await;
+        let error = f.partition.writer(WriterOptions::default()).await.unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*f.key(25))));
+        let plan = f.partition.plan_set_aside(25).await.unwrap();
+        assert_eq!((plan.is_newest, plan.covered_to, plan.next_offset), (true, Some(29), Some(next)));
+        f.partition.set_aside(&plan).await.unwrap();
+        assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
+        let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+        let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+        assert_eq!(offsets.base, next);
+        let reader = f.cold().partition.reader(ReaderOptions::default());
+        let fetch = reader.fetch(27, usize::MAX).await.unwrap();
+        assert!(fetch.hole.is_none() && fetch.next_offset >= 30, "{fetch:?}");
+        assert_eq!(f.cold().partition.latest().await.unwrap(), next + 1);
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_removed_unless_its_copy_is_right() {
     let f = log().await;
     let plan = f.partition.plan_set_aside(10).await.unwrap();

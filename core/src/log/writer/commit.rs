@@ -33,6 +33,11 @@ pub(super) struct Chain {
     pub(super) log_json: Option<Version>,
     /// The last commit or look.
     pub(super) seen: Seen,
+    /// The version of `log.json`, which tells this log from one that is made after it was deleted. A log of KafScale's
+    /// has none.
+    pub(super) log: Option<Version>,
+    /// When the log was last seen to be the one that this writer opened. A commit proves only that its slot was free.
+    pub(super) confirmed: Seen,
     pub(super) committed: bool,
     /// Its turns among the writers that compete for slots.
     pub(super) pace: Pace,
@@ -71,6 +76,11 @@ pub(super) struct Committed {
 impl Chain {
     pub(super) fn next_slot(&self) -> i64 {
         self.next
+    }
+
+    /// A look that began at this moment found the log as this writer knows it.
+    pub(super) fn saw(&mut self, seen: Seen) {
+        (self.seen, self.confirmed) = (seen, seen);
     }
 
     /// Before its first commit a writer that takes over commits little: one small segment is won
@@ -209,14 +219,16 @@ impl Chain {
         let newest = listed.ok_or_else(|| gave_up(false))?.map_err(|error| Failure::fatal(error, Stored::Not))?;
         match newest {
             Some(newest) if newest.base == previous.base => {
-                self.seen = seen;
+                self.saw(seen);
                 Ok(false)
             }
+            // It begins inside the last segment that is known.
+            Some(newest) if newest.base < self.next => self.reopen(env).await.map(|()| true),
             Some(newest) => {
                 match self.adopt(env, newest.base).await? {
                     Some(adopted) => {
                         self.goes_on_after(newest.base, adopted);
-                        self.seen = seen;
+                        self.saw(seen);
                     }
                     None => self.reopen(env).await?,
                 }
@@ -254,8 +266,9 @@ impl Chain {
             .await
             .ok_or_else(|| gave_up(false))?
             .map_err(|error| Failure::fatal(error, Stored::Not))?;
-        (self.start, self.next, self.seen) = (found.start, found.next, found.seen);
-        (self.previous, self.log_json) = (found.previous, found.log_json);
+        (self.start, self.next) = (found.start, found.next);
+        self.saw(found.seen);
+        (self.previous, self.log_json, self.log) = (found.previous, found.log_json, found.log);
         Ok(())
     }
 }

@@ -35,6 +35,7 @@ pub(crate) use self::core::WriterCore;
 pub(crate) use delivery::shielded;
 pub(crate) use env::bounded;
 pub(crate) use handle::open;
+pub(crate) use open::covered_by;
 pub(crate) use start::create_log as create;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -11,9 +11,9 @@ use super::rival::{check_epoch, check_segment, highest_epoch};
 use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
 use super::yielding::Claims;
-use crate::error::{ErrorKind, Result};
-use crate::format::{MAX_SEGMENT_LEN, Segment, SparseIndex};
-use crate::log::locate::{Tail, find_tail};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{FOOTER_LEN, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
+use crate::log::locate::{Tail, find_tail, segment_before};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Store, Version};
@@ -24,6 +24,8 @@ pub(super) struct Found {
     pub(super) next: i64,
     pub(super) previous: Option<Previous>,
     pub(super) log_json: Option<Version>,
+    /// The version of `log.json`, if there is one.
+    pub(super) log: Option<Version>,
     pub(super) seen: Seen,
 }
 
@@ -39,6 +41,8 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
         previous: found.previous,
         log_json: found.log_json,
         seen: found.seen,
+        log: found.log,
+        confirmed: found.seen,
         committed: false,
         pace: Pace::default(),
         claims,
@@ -55,16 +59,25 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
         let Some(newest) = &tail.newest else { return find_empty(state, store, options, &tail, seen).await };
         if options.start_offset.is_some() {
             let first = tail.first.as_ref().map(|s| s.base);
-            let fixed = fixed_start(state, store, tail.has_log_json, first).await?;
+            let fixed = fixed_start(state, store, tail.log_json.is_some(), first).await?;
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
-        match adopt(state, store, options, newest.base, !mutant!(SkipIndexAtOpen)).await {
+        let adopted = adopt(state, store, options, newest.base, !mutant!(SkipIndexAtOpen));
+        let (adopted, fault) = futures_util::future::join(adopted, refuse_overlap(state, store, newest.base)).await;
+        match adopted.and_then(|adopted| fault.map(|()| adopted)) {
             Ok(Adopted { next, version, leader_epoch, .. }) => {
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(log_start, next, state.now_ms());
                 let previous = Previous { base: newest.base, version, leader_epoch };
-                return Ok(Found { start: Start::Fixed, next, previous: Some(previous), log_json: None, seen });
+                return Ok(Found {
+                    start: Start::Fixed,
+                    next,
+                    previous: Some(previous),
+                    log_json: None,
+                    log: tail.log_json,
+                    seen,
+                });
             }
             // It vanished between the listing and the read: the partition is being deleted or retained.
             Err(error) if error.kind() == ErrorKind::NotFound && tries < 3 => tries += 1,
@@ -80,7 +93,7 @@ async fn find_empty(
     tail: &Tail,
     seen: Seen,
 ) -> Result<Found> {
-    let identity = if tail.has_log_json { read(state, store).await? } else { None };
+    let identity = if tail.log_json.is_some() { read(state, store).await? } else { None };
     let mark = tail.log_start_mark;
     let (start, next, log_json) = match identity {
         Some((identity, version)) => {
@@ -94,7 +107,49 @@ async fn find_empty(
             (Start::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)), None)
         }
     };
-    Ok(Found { start, next, previous: None, log_json, seen })
+    Ok(Found { start, next, previous: None, log: log_json.clone(), log_json, seen })
+}
+
+/// The error for a newest segment that begins inside the one before it. The offsets from there on may have been acked
+/// in the earlier one, and a writer that went on at the end of the newest would give them out again. No writer of
+/// libkfs leaves such a segment as the newest: it was copied there, or comes from a log that was deleted and made again.
+async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64) -> Result<()> {
+    let Some((before, last)) = covered_by(state, store, newest).await? else { return Ok(()) };
+    let key = state.id.segment_key(newest);
+    let message = format!("the newest segment begins inside {before}, which holds the offsets up to {last}");
+    let hint = format!(
+        "nothing is appended while it is there; `kfs verify {}` compares the two, `kfs repair --set-aside {key}` moves \
+         it away",
+        state.id
+    );
+    Err(Error::new(ErrorKind::Corrupt, message).with_key(key).with_hint(hint))
+}
+
+/// The key of the segment before the one with this base, and its last offset, if it reaches beyond that base.
+///
+/// One GET of its footer. A footer has no checksum, so one that says so is believed only if the whole segment agrees.
+/// A segment that can't be read says nothing here: its readers find it.
+pub(crate) async fn covered_by(state: &PartitionState, store: &Store, base: i64) -> Result<Option<(String, i64)>> {
+    let Some(before) = segment_before(state, store, base).await? else { return Ok(None) };
+    let key = state.id.segment_key(before.base);
+    let read = |range| state.get_through(store, &key, range, None);
+    let Some(end) = if_readable(read(ReadRange::Suffix(FOOTER_LEN as u64)).await)? else { return Ok(None) };
+    if !SegmentFooter::parse(&end.bytes).is_ok_and(|footer| footer.last_offset >= base) {
+        return Ok(None);
+    }
+    let Some(whole) = if_readable(read(ReadRange::AtMost(MAX_SEGMENT_LEN)).await)? else { return Ok(None) };
+    let Ok(segment) = check_segment(&key, before.base, &whole) else { return Ok(None) };
+    let last = segment.next_offset().saturating_sub(1);
+    Ok((last >= base).then_some((key, last)))
+}
+
+/// What was read, unless it is gone or is no segment.
+fn if_readable(read: Result<Fetched>) -> Result<Option<Fetched>> {
+    match read {
+        Ok(fetched) => Ok(Some(fetched)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// A segment that is followed: another writer's, or the newest when a writer opens.

@@ -8,7 +8,7 @@ use super::look::Look;
 use super::rival::Rival;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::format::{BuiltSegment, FOOTER_LEN};
+use crate::format::{BuiltSegment, FOOTER_LEN, MAX_SEGMENT_LEN};
 use crate::log::retry::may_pass;
 use crate::mutant::mutant;
 use crate::store::{Created, Fetched, Identity, ReadRange, Store, SyncFailure, Version};
@@ -152,6 +152,11 @@ impl Flight {
         if env.is_stale(chain.seen) {
             sent = self.look_after(chain, env, &version).await?;
         }
+        // A writer that commits all the time never has to look, and its last segment says nothing of what came before
+        // its own.
+        if env.is_stale(chain.confirmed) {
+            self.confirm_log(chain, env).await?;
+        }
         Ok(SlotEnd::Won(self.committed(chain, env, version, sent)))
     }
 
@@ -225,7 +230,7 @@ impl Flight {
     async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Rival>>, SlotEnd> {
         let mut read = self.read(env, ReadRange::Suffix(FOOTER_LEN as u64)).await?;
         if read.as_ref().is_some_and(|end| self.may_be_ours(end)) {
-            read = self.read(env, ReadRange::Whole).await?;
+            read = self.read(env, ReadRange::AtMost(MAX_SEGMENT_LEN)).await?;
         }
         let held = match read {
             Some(fetched) => self.identify(env, fetched)?,
@@ -365,7 +370,7 @@ impl Flight {
     async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
         let before = env.now();
         if mutant!(SkipLookBefore) {
-            chain.seen = before;
+            chain.saw(before);
             return Ok(());
         }
         let look = env.patiently(LOOKING, || super::look::look(env, chain, self.slot)).await;
@@ -382,7 +387,7 @@ impl Flight {
         };
         match gone {
             None => {
-                chain.seen = before;
+                chain.saw(before);
                 Ok(())
             }
             Some(error) if self.may_have_landed => Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))),
@@ -391,7 +396,7 @@ impl Flight {
     }
 
     /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
-    async fn look_after(&self, chain: &Chain, env: &Env<'_>, version: &Version) -> Result<Seen, SlotEnd> {
+    async fn look_after(&self, chain: &mut Chain, env: &Env<'_>, version: &Version) -> Result<Seen, SlotEnd> {
         let before = env.now();
         if mutant!(SkipLookAfter) {
             return Ok(chain.seen);
@@ -400,13 +405,36 @@ impl Flight {
         let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
             // What follows ours already was not there to be seen: the next flight looks again.
             Look::Next { version: found, alone } if found.same_as(version) => {
-                return Ok(if alone { before } else { chain.seen });
+                if alone {
+                    chain.confirmed = before;
+                    return Ok(before);
+                }
+                return Ok(chain.seen);
             }
             Look::Clear => super::look::moved(env.id(), self.slot, "the segment that was just written is not there"),
             Look::Next { .. } => super::look::moved(env.id(), self.slot, "other bytes are in the slot"),
             Look::Moved(error) => error,
         };
         Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
+    }
+
+    /// Whether the partition holds the log that this writer opened, and not one that was made after it was deleted: one
+    /// request, once per bound.
+    async fn confirm_log(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+        let before = env.now();
+        let Some(known) = chain.log.as_ref() else { return Ok(()) };
+        let key = env.id().log_json_key();
+        let found = env.patiently("confirming the log", || env.store().head(&key)).await;
+        let why = match found.ok_or_else(|| self.gave_up())? {
+            Ok(found) if found.info.version.same_as(known) => {
+                chain.confirmed = before;
+                return Ok(());
+            }
+            Ok(_) => "log.json is another",
+            Err(error) if error.kind() == ErrorKind::NotFound => "log.json is gone",
+            Err(error) => return Err(self.failed(error)),
+        };
+        Err(self.failed(super::look::moved(env.id(), self.slot, why)))
     }
 
     fn stored(&self) -> Stored {

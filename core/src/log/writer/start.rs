@@ -48,6 +48,7 @@ impl Chain {
             retry.done();
             obey(env.id(), asked, start).map_err(|e| Failure::fatal(e, Stored::Not))?;
             self.next = start.max(mark.unwrap_or(0));
+            self.log = Some(version.clone());
             (self.start, self.log_json) = (Start::Fixed, Some(version));
             return Ok(());
         }
@@ -95,7 +96,7 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
     check_start_offset(start_offset)?;
     let (store, id) = (state.store(), &state.id);
     let tail = crate::log::locate::find_tail(state, store).await?;
-    if let Some(fixed) = fixed_start(state, store, tail.has_log_json, tail.first.map(|s| s.base)).await? {
+    if let Some(fixed) = fixed_start(state, store, tail.log_json.is_some(), tail.first.map(|s| s.base)).await? {
         return obey(id, Some(start_offset), fixed);
     }
     let payload = new_identity(state.runtime(), start_offset)?;

@@ -101,6 +101,44 @@ async fn a_first_append_after_the_bound_costs_one_look() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_writer_that_commits_all_the_time_confirms_the_log_once_a_bound() {
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    let before = process.requests();
+    for _ in 0..60 {
+        append(&writer, "a").await.unwrap();
+        slept(&process, 10).await;
+    }
+    let sent = process.requests().since(&before);
+    assert!((8..=10).contains(&sent.get), "{} requests in ten minutes", sent.get);
+    assert_eq!((sent.list, sent.put), (0, 2 * 60 + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_1_a_busy_writer_is_fenced_within_the_bound_after_its_partition_was_made_again() {
+    for on_conflict in [OnConflict::Takeover, OnConflict::Fence] {
+        let world = World::new();
+        let (busy, other) = (world.process(1), world.process(2));
+        let writer = busy.writer(policy(on_conflict)).await;
+        for value in ["a", "b"] {
+            append(&writer, value).await.unwrap();
+        }
+        for key in world.keys().await {
+            world.delete(&key).await;
+        }
+        let owner = other.writer(options()).await;
+        append(&owner, "of another log").await.unwrap();
+        for _ in 0..14 {
+            slept(&busy, 5).await;
+            let _ = append(&writer, "of the old log").await;
+        }
+        slept(&busy, 5).await;
+        let error = writer.failure().expect("it is fenced after a minute");
+        assert_eq!(error.kind(), ErrorKind::Fenced, "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_went_back_counts_as_past_the_bound() {
     let process = World::new().process(1);
     let writer = process.writer(options()).await;

@@ -126,6 +126,52 @@ async fn opening_a_partition_of_one_segment_takes_three_requests() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn opening_a_partition_of_several_segments_takes_one_request_more() {
+    let world = World::new();
+    for base in 0..5 {
+        world.put_segment(base, "a").await;
+    }
+    let process = world.process(1);
+    process.writer(options()).await;
+    let sent = process.requests();
+    assert_eq!((sent.list, sent.get, sent.put), (1, 3, 0), "the footer before the newest segment");
+}
+
+/// A log of one segment with five records, and one segment that begins inside it.
+async fn log_with_a_ghost() -> World {
+    let world = World::new();
+    let process = world.process(1);
+    let writer = process.writer(options()).await;
+    writer.append(batch(&["a", "b", "c", "d", "e"])).await.unwrap().durable().await.unwrap();
+    world.put_segment(1, "ghost").await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn invariant_2_no_writer_opens_on_a_newest_segment_that_begins_inside_the_one_before_it() {
+    let world = log_with_a_ghost().await;
+    let process = world.process(2);
+    let error = process.partition().writer(options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*segment_key(1))));
+    assert!(error.to_string().contains("begins inside"), "{error}");
+    assert!(error.hint().unwrap().contains(&segment_key(1)), "{error:?}");
+    assert_eq!(process.requests().put, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_footer_alone_keeps_no_writer_from_opening() {
+    let world = log_with_a_ghost().await;
+    // The two follow each other; then a bit is flipped in the first one's footer, which has no checksum.
+    let (first, _) = rivals_segment(0, "a");
+    let mut flipped = first.to_vec();
+    let at = flipped.len() - 5;
+    flipped[at] ^= 0x10;
+    world.put(&segment_key(0), flipped).await;
+    let writer = world.process(2).writer(options()).await;
+    assert_eq!(append(&writer, "b").await.unwrap(), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_index_repair_that_is_not_answered_does_not_hold_the_partition_for_ever() {
     let world = World::new();
     world.put_segment(0, "a").await;
