@@ -41,7 +41,11 @@ async fn writers_append_take_over_fence_and_claim() {
     // A new owner claims; the old one is fenced, and knows by whom.
     let before = two.requests();
     let second = open(&two, WriterOptions::default().name("second")).await;
-    assert_eq!(two.requests().since(&before).total(), 3, "budget: 1 LIST, the newest segment, its index");
+    assert_eq!(
+        two.requests().since(&before).total(),
+        4,
+        "budget: 1 LIST, the newest segment, its index, the footer before it"
+    );
     assert_eq!(second.claim().await.expect("claimed").base, 12);
     let error = append(&first, "first-2").await.expect_err("fenced");
     assert_eq!((error.kind(), error.stored()), (ErrorKind::Fenced, Some(Stored::Not)));
