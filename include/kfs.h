@@ -155,7 +155,7 @@ typedef struct {
   size_t size;
   // Namespace of the partitions; NULL: "default". Read during the call only.
   const char *name_space;
-  // Bytes of appends buffered over all partitions, those in flight included. One partition gets half of
+  // Bytes of appends buffered over all partitions, those in flight included; at least 64. One partition gets half of
   // it, so that one that can't be flushed leaves room for the others.
   uint64_t buffer_bytes;
   // Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
@@ -164,9 +164,9 @@ typedef struct {
   // Not 0: a directory's large files are mapped into memory to be read. 0: they are copied. Map no
   // directory in which another program may truncate a file: that kills the process (SIGBUS).
   int32_t map;
-  // Permissions of the files that are made in a directory, of which the umask takes away: 0600.
+  // Permissions of the files that are made in a directory, of which the umask takes away: 0600, at least 0400.
   uint32_t file_mode;
-  // Permissions of the directories that are made, likewise: 0700.
+  // Permissions of the directories that are made, likewise: 0700, and at least that.
   uint32_t dir_mode;
 } kfs_bucket_options;
 
@@ -180,15 +180,15 @@ typedef struct {
   int32_t leader_epoch;
   // First offset of an empty partition; -1: 0, or what was fixed before.
   int64_t start_offset;
-  // Buffered bytes that start a flush.
+  // Buffered bytes that start a flush, at least 1.
   uint64_t flush_bytes;
-  // Buffered records that start a flush.
+  // Buffered records that start a flush, at least 1.
   uint64_t flush_records;
-  // Milliseconds since the oldest buffered append that start a flush.
+  // Milliseconds since the oldest buffered append that start a flush; 0 flushes at once.
   uint64_t flush_interval_ms;
   // Milliseconds since the oldest append that somebody waits for that start a flush.
   uint64_t linger_ms;
-  // Messages between entries of the sparse index.
+  // Messages between entries of the sparse index, at least 1.
   int32_t index_interval;
   // Not 0: a `.kfst` time index is written with each segment.
   int32_t time_index;

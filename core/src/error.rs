@@ -5,7 +5,7 @@ pub(crate) mod causes;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::text::{into_printable, printable};
+use crate::text::{counted, into_printable, offset_range, printable};
 
 /// What went wrong, as far as a caller must know to act on it.
 ///
@@ -101,6 +101,7 @@ struct Inner {
     winner: Option<String>,
     stored: Option<Stored>,
     contended: bool,
+    from_store: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -122,13 +123,14 @@ impl Error {
             winner: None,
             stored: None,
             contended: false,
+            from_store: false,
             source: None,
         }))
     }
 
     /// A writer lost so many slots in a row that it gives up.
     pub(crate) fn contended(losses: u32) -> Self {
-        let message = format!("contended: other writers of this partition won {losses} slots in a row");
+        let message = format!("contended: other writers of this partition won {} in a row", counted(losses, "slot"));
         Error::new(ErrorKind::Unavailable, message)
             .with_hint(
                 "stop the other writer, or take the partition over from it: open a new writer with a higher leader \
@@ -193,6 +195,12 @@ impl Error {
         self.0.contended
     }
 
+    /// Whether a store refused a request so. Of an invalid input that means that the store does not take what
+    /// libkfs sends, or was asked at the wrong address; of an unsupported one, that this store lacks what is needed.
+    pub fn is_from_store(&self) -> bool {
+        self.0.from_store
+    }
+
     /// Whether the same call may succeed later without a change by the caller.
     pub fn is_retriable(&self) -> bool {
         self.0.kind.is_retriable()
@@ -207,6 +215,12 @@ impl Error {
     #[must_use]
     pub fn with_kind(self, kind: ErrorKind) -> Self {
         self.edit(|e| e.kind = kind)
+    }
+
+    /// A store refused a request so.
+    #[must_use]
+    pub(crate) fn of_the_store(self) -> Self {
+        self.edit(|e| e.from_store = true)
     }
 
     /// Adds what to do.
@@ -264,6 +278,7 @@ impl Error {
         self.edit(|e| {
             e.message = format!("{}: {cause:#}", e.message);
             e.hint = cause.hint().map(str::to_owned).or(e.hint.take());
+            e.from_store |= cause.is_from_store();
             e.source = Some(Arc::new(cause));
         })
     }
@@ -327,7 +342,7 @@ impl fmt::Display for Error {
             write!(f, "]")?;
         }
         if let Some((first, last)) = e.offsets {
-            write!(f, " (offsets {first} to {last})")?;
+            write!(f, " ({})", offset_range(first, last))?;
         }
         if let Some((start, end)) = e.log_range {
             write!(f, " (the log starts at {start} and ends before {end})")?;

@@ -44,9 +44,34 @@ pub fn acts_on_a_terminal(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// How many there are of something, in words: `1 offset`, `2 batches`.
+pub fn counted(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    if number == 1 {
+        return format!("1 {what}");
+    }
+    match what.strip_suffix('y') {
+        Some(stem) => format!("{number} {stem}ies"),
+        None if what.ends_with(['h', 'x']) => format!("{number} {what}es"),
+        None => format!("{number} {what}s"),
+    }
+}
+
+/// The offsets from the first to the last, in words: `offset 5`, `offsets 5 to 9`.
+pub fn offset_range(first: i64, last: i64) -> String {
+    if first == last { format!("offset {first}") } else { format!("offsets {first} to {last}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_counted_in_the_singular() {
+        let shown = [counted(1_u32, "offset"), counted(0_usize, "batch"), counted(2_u64, "index"), counted(3, "entry")];
+        assert_eq!(shown, ["1 offset", "0 batches", "2 indexes", "3 entries"]);
+        assert_eq!([offset_range(5, 5), offset_range(5, 9)], ["offset 5", "offsets 5 to 9"]);
+    }
 
     #[test]
     fn what_a_terminal_acts_on_is_escaped_and_all_else_is_kept() {

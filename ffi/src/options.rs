@@ -44,7 +44,7 @@ pub struct kfs_bucket_options {
     pub size: usize,
     /// Namespace of the partitions; NULL: "default". Read during the call only.
     pub name_space: *const c_char,
-    /// Bytes of appends buffered over all partitions, those in flight included. One partition gets half of
+    /// Bytes of appends buffered over all partitions, those in flight included; at least 64. One partition gets half of
     /// it, so that one that can't be flushed leaves room for the others.
     pub buffer_bytes: u64,
     /// Bytes of segments' blocks, indexes and catalogs held for reading over all partitions. Chunks that
@@ -53,9 +53,9 @@ pub struct kfs_bucket_options {
     /// Not 0: a directory's large files are mapped into memory to be read. 0: they are copied. Map no
     /// directory in which another program may truncate a file: that kills the process (SIGBUS).
     pub map: i32,
-    /// Permissions of the files that are made in a directory, of which the umask takes away: 0600.
+    /// Permissions of the files that are made in a directory, of which the umask takes away: 0600, at least 0400.
     pub file_mode: u32,
-    /// Permissions of the directories that are made, likewise: 0700.
+    /// Permissions of the directories that are made, likewise: 0700, and at least that.
     pub dir_mode: u32,
 }
 
@@ -71,15 +71,15 @@ pub struct kfs_writer_options {
     pub leader_epoch: i32,
     /// First offset of an empty partition; -1: 0, or what was fixed before.
     pub start_offset: i64,
-    /// Buffered bytes that start a flush.
+    /// Buffered bytes that start a flush, at least 1.
     pub flush_bytes: u64,
-    /// Buffered records that start a flush.
+    /// Buffered records that start a flush, at least 1.
     pub flush_records: u64,
-    /// Milliseconds since the oldest buffered append that start a flush.
+    /// Milliseconds since the oldest buffered append that start a flush; 0 flushes at once.
     pub flush_interval_ms: u64,
     /// Milliseconds since the oldest append that somebody waits for that start a flush.
     pub linger_ms: u64,
-    /// Messages between entries of the sparse index.
+    /// Messages between entries of the sparse index, at least 1.
     pub index_interval: i32,
     /// Not 0: a `.kfst` time index is written with each segment.
     pub time_index: i32,

@@ -297,6 +297,11 @@ class Errors(unittest.TestCase):
                 lambda: bucket.partition("orders", 0).writer(check="none"),
                 lambda: bucket.partition("orders", 0).writer(preset="kafka"),
                 lambda: bucket.partition("orders", 0).writer(timeout=-1),
+                lambda: bucket.partition("orders", 0).writer(flush_bytes=0),
+                lambda: bucket.partition("orders", 0).writer(start_offset=-1),
+                lambda: bucket.partition("orders", 0).writer(leader_epoch=-1),
+                lambda: kfs.open("memory:", buffer_bytes=0),
+                lambda: kfs.open("memory:", dir_mode=0),
                 lambda: bucket.partition("orders", 0).writer(timeout=float("nan")),
                 lambda: bucket.partition("orders", 0).reader().fetch(-1),
             ]:

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::batch_header::{BATCH_HEADER_LEN, BatchHeader};
 use super::varint::Cursor;
 use super::{Codec, Limits, Malformed, compression};
+use crate::text::counted;
 
 /// The records of one batch, decompressed if need be.
 ///
@@ -336,7 +337,7 @@ impl Start {
         };
         let index = self.count - left;
         let found = match fault {
-            Fault::Trailing => format!("{what}, the last of {index} records"),
+            Fault::Trailing => format!("{what}, the last of {}", counted(index, "record")),
             _ => format!("{what} in record {index} of {}", self.count),
         };
         self.place(at, found, expected)

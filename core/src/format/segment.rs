@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::batch_header::{BatchHeader, CRC_FROM};
 use super::fields::{array, be_i32, be_i64, be_u16, be_u32};
 use super::{Batch, CrcCheck, IndexBuilder, Limits, MAX_OFFSET, Malformed, SparseIndex, TimeIndex, crc};
+use crate::text::counted;
 
 /// Bytes before the first batch.
 pub const HEADER_LEN: usize = 32;
@@ -95,7 +96,7 @@ impl SegmentFooter {
         let (Some(crc), Some(last_offset), Some(magic)) =
             (be_u32(bytes, 0), be_i64(bytes, 4), array::<4>(bytes, 12).filter(|_| bytes.len() == FOOTER_LEN))
         else {
-            let found = format!("{} bytes", bytes.len());
+            let found = counted(bytes.len(), "byte");
             return Err(Malformed::new(0, found, "a segment footer of 16 bytes"));
         };
         if magic != FOOTER_MAGIC {

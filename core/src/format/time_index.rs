@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Malformed;
 use super::fields::{array, be_i64, be_u32};
+use crate::text::counted;
 
 /// Bytes of a time index object.
 pub const TIME_INDEX_LEN: usize = 40;
@@ -62,7 +63,7 @@ impl TimeIndex {
             return Err(Malformed::unsupported(4, format!("time index version {version}"), "version 1"));
         }
         if bytes.len() != TIME_INDEX_LEN {
-            let found = format!("a time index of {} bytes", bytes.len());
+            let found = format!("a time index of {}", counted(bytes.len(), "byte"));
             return Err(Malformed::new(TIME_INDEX_LEN as u64, found, "40 bytes"));
         }
         if min_ts > max_ts {

@@ -22,6 +22,7 @@ use crate::fork::ForkGuard;
 use crate::format::{Namespace, PartitionId, Topic};
 use crate::runtime::Runtime;
 use crate::store::{RequestCounts, Store, StoreOptions};
+use crate::text::counted;
 
 /// How many partitions a failed close names.
 const MOST_NAMED: usize = 100;
@@ -34,7 +35,8 @@ pub struct BucketOptions {
     pub runtime: Option<Runtime>,
     /// Namespace of the partitions that are named without one.
     pub namespace: Namespace,
-    /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB). One
+    /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB, at least
+    /// [`LEAST_BUFFER_BYTES`](Self::LEAST_BUFFER_BYTES)). One
     /// partition alone gets half of it, two that are busy get a third each, and so on: what one holds that
     /// can't be flushed leaves room for the others. An append of more than half counts as half.
     pub buffer_bytes: usize,
@@ -42,7 +44,8 @@ pub struct BucketOptions {
     /// rest indexes and what is known of segments. Chunks that a fetch gave count until they are dropped;
     /// what callers hold beyond the bound takes the place of everything else. Mapped segments don't
     /// count: the system's page cache holds them. With less than a few times
-    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes) each fetch asks the store.
+    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes) each fetch asks the store; with 0
+    /// nothing is held.
     pub cache_bytes: usize,
     /// Options of the store.
     pub store: StoreOptions,
@@ -61,6 +64,19 @@ impl Default for BucketOptions {
 }
 
 impl BucketOptions {
+    /// The least [`buffer_bytes`](Self::buffer_bytes). Of less, half (which is what one partition gets) could be 0.
+    pub const LEAST_BUFFER_BYTES: usize = 64;
+
+    fn check(&self) -> Result<()> {
+        self.store.check()?;
+        let (given, least) = (self.buffer_bytes, Self::LEAST_BUFFER_BYTES);
+        if given < least {
+            let message = format!("buffer_bytes is {given}, at least {least} is allowed");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
     /// Sets [`runtime`](Self::runtime).
     #[must_use]
     pub fn runtime(mut self, runtime: Runtime) -> Self {
@@ -161,7 +177,7 @@ impl Bucket {
     /// (options from the environment). Sends no request.
     ///
     /// # Errors
-    /// Invalid input for a URL that can't be understood, unsupported for a scheme that is unknown or
+    /// Invalid input for a URL that can't be understood and for options that make no sense, unsupported for a scheme that is unknown or
     /// not built in, and what makes a directory unusable.
     pub fn open(url: &str) -> Result<Self> {
         Self::open_with(url, BucketOptions::default())
@@ -179,7 +195,7 @@ impl Bucket {
     /// (`PutMode::Create`) atomically, and give user metadata back.
     ///
     /// # Errors
-    /// When a runtime is needed and can't be started.
+    /// Invalid input for options that make no sense; when a runtime is needed and can't be started.
     pub fn from_object_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Self> {
         Self::from_store(Store::from_object_store_with(store, &options.store), options)
     }
@@ -187,8 +203,9 @@ impl Bucket {
     /// A bucket over an opened [`Store`].
     ///
     /// # Errors
-    /// When a runtime is needed and can't be started.
+    /// Invalid input for options that make no sense; when a runtime is needed and can't be started.
     pub fn from_store(store: Store, options: BucketOptions) -> Result<Self> {
+        options.check()?;
         let runtime = match &options.runtime {
             Some(runtime) => runtime.clone(),
             None => Runtime::current_or_own()?,
@@ -374,7 +391,9 @@ fn not_durable(failed: &[(&Arc<WriterCore>, Error)], deadline: Duration) -> Opti
     let named = named.collect::<Vec<_>>().join("; ");
     let more = failed.len().saturating_sub(MOST_NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let message = format!("{} partitions are not all durable{within}: {named}{more}", failed.len());
+    let partitions = counted(failed.len(), "partition");
+    let are = if failed.len() == 1 { "is" } else { "are" };
+    let message = format!("{partitions} {are} not all durable{within}: {named}{more}");
     let error = Error::new(kind, message).with_source(first.clone());
     let stored = failed.iter().filter_map(|(_, error)| error.stored());
     let perhaps = stored.clone().find(|stored| *stored == Stored::Perhaps);

@@ -8,12 +8,26 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::{Bucket, BucketOptions, Partition};
-use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord, SegmentBuilder};
+use crate::format::{Batch, BatchBuilder, BatchOptions, CrcCheck, NewRecord, SegmentBuilder};
 use crate::runtime::{Runtime, SystemEntropy};
 use crate::testing::{LocalSpawn, ManualClock};
 
 /// Unix milliseconds at which the tests' clocks start.
 pub(crate) const NOW: i64 = 1_767_225_600_000;
+
+/// The batch with its bytes changed, and the CRC over them made right, as a client's mistake would leave it.
+pub(crate) fn changed(batch: &Batch, change: impl FnOnce(&mut [u8])) -> Batch {
+    let mut bytes = batch.bytes().to_vec();
+    change(&mut bytes);
+    let crc = crate::format::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
+}
+
+/// The batch with another `max_timestamp` in its header.
+pub(crate) fn told(batch: &Batch, max_timestamp: i64) -> Batch {
+    changed(batch, |bytes| bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes()))
+}
 
 /// A store, and one process that reads it.
 pub(crate) struct Fixture {

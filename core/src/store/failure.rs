@@ -104,24 +104,37 @@ impl Failure {
 /// Maps an error of a request for `key`. `status` is the HTTP status, where it is known.
 pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
     if let Some(failure) = Failure::find(error) {
-        let ours = failure.error.clone();
+        let ours = failure.error.clone().of_the_store();
         return if ours.key().is_some() || key.is_empty() { ours } else { ours.with_key(key) };
     }
     let said = error.to_string();
     let code = code(&said);
     let mapped = by_kind(error, key, status, code);
-    let mapped = match hint::of(error, code, status) {
+    let (mapped, of_kind) = match is_of_the_caller(error) {
+        true => (mapped, None),
+        false => {
+            let kind = mapped.kind();
+            (mapped.of_the_store(), hint::of_kind(kind))
+        }
+    };
+    let mapped = match hint::of(error, code, status).or(of_kind) {
         Some(hint) if mapped.hint().is_none() => mapped.with_hint(hint),
         _ => mapped,
     };
     if key.is_empty() { mapped } else { mapped.with_key(key) }
 }
 
+/// Whether the client refused what it was given, before anything was sent.
+fn is_of_the_caller(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    matches!(error, E::InvalidPath { .. } | E::UnknownConfigurationKey { .. })
+}
+
 fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Option<&str>) -> Error {
     use object_store::Error as E;
     let text = text(error);
     match error {
-        E::NotFound { .. } => absent(code),
+        E::NotFound { .. } => absent(code, &text),
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => denied(&text),
         E::Precondition { .. } | E::NotModified { .. } => changed(key),
         E::AlreadyExists { .. } => Error::new(ErrorKind::Conflict, "the object exists already"),
@@ -147,11 +160,21 @@ pub(crate) fn met(error: &object_store::Error, key: &str) -> Error {
         .with_key(key)
 }
 
-fn absent(code: Option<&str>) -> Error {
+/// The meaning of a 404. One whose code is of something else, such as the user, says nothing of the object: it may
+/// be there.
+fn absent(code: Option<&str>, text: &str) -> Error {
     match code {
-        Some("NoSuchBucket") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
-        _ => Error::new(ErrorKind::NotFound, "no such object"),
+        Some("NoSuchBucket" | "ContainerNotFound") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
+        None | Some("NoSuchKey" | "NoSuchVersion" | "NoSuchObject" | "BlobNotFound" | "NotFound") => {
+            Error::new(ErrorKind::NotFound, "no such object")
+        }
+        Some(_) => refused(404, text),
     }
+}
+
+/// The store does not take the request.
+fn refused(status: u16, text: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, format!("the store answered {status}: {text}"))
 }
 
 fn denied(text: &str) -> Error {
@@ -173,7 +196,7 @@ fn by_transport(error: &object_store::Error, status: Option<u16>, code: Option<&
         }
         // Where object_store has no path to say it of, as for listings.
         (Some(401 | 403), _) => return denied(text),
-        (Some(404), _) => return absent(code),
+        (Some(404), _) => return absent(code, text),
         (Some(status @ (301 | 302 | 303 | 307 | 308)), _) => {
             let message = format!("the store answered {status}, a redirect, which is not followed: {text}");
             return Error::new(ErrorKind::InvalidInput, message).with_hint(
@@ -183,7 +206,7 @@ fn by_transport(error: &object_store::Error, status: Option<u16>, code: Option<&
         }
         (Some(501), _) | (Some(400), Some("NotImplemented")) => return unsupported(text),
         (Some(status), _) if (400..500).contains(&status) && status != 429 => {
-            return Error::new(ErrorKind::InvalidInput, format!("the store answered {status}: {text}"));
+            return refused(status, text);
         }
         _ => {}
     }

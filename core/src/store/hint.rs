@@ -4,17 +4,23 @@ use std::error::Error as StdError;
 
 use rustix::io::Errno;
 
-use crate::error::causes;
+use crate::error::{ErrorKind, causes};
 
 const CREDENTIALS: &str = "check the credentials, and what they are allowed to do in this bucket";
 const REGION: &str = "the bucket is in another region, or not on this server: set AWS_REGION to the bucket's region";
+const NOT_TAKEN: &str = "the server does not take what libkfs sends it: is AWS_ENDPOINT_URL the address of an S3 server, \
+                         and do its log or its manual say more?";
+const LACKING: &str = "a log needs a store that creates an object only if its name is free (If-None-Match: * on S3): \
+                       use another store, or a newer version of this one";
 const OPEN_FILES: &str = "this process has too many open files: raise the limit (ulimit -n)";
 
 /// By the `<Code>` of an answer in XML.
 fn by_code(code: &str) -> Option<&'static str> {
     Some(match code {
         "RequestTimeTooSkewed" => "the clock of this machine differs too much from the store's: set it, by NTP for one",
-        "InvalidAccessKeyId" => "the store does not know this access key: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL",
+        "InvalidAccessKeyId" | "XAdminUserNotFound" => {
+            "the store does not know this access key: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+        }
         "SignatureDoesNotMatch" => "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "renew the credentials",
         "AuthorizationHeaderMalformed"
@@ -41,6 +47,15 @@ pub(super) fn of(error: &object_store::Error, code: Option<&str>, status: Option
         return Some(CREDENTIALS);
     }
     causes::chain(Some(error)).find_map(by_system)
+}
+
+/// What to do about a store that refused a request with this kind of error.
+pub(super) fn of_kind(kind: ErrorKind) -> Option<&'static str> {
+    match kind {
+        ErrorKind::InvalidInput => Some(NOT_TAKEN),
+        ErrorKind::Unsupported => Some(LACKING),
+        _ => None,
+    }
 }
 
 /// By what the system says of a connection that could not be made.

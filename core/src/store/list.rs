@@ -263,7 +263,8 @@ impl Page<'_> {
                 ErrorKind::Unsupported,
                 format!("the store lists out of order: {full} came after {last}"),
             )
-            .with_hint("the log needs listings in ascending order of keys"));
+            .with_hint("the log needs listings in ascending order of keys")
+            .of_the_store());
         }
         self.last = Some(full.to_string());
         if !full.starts_with(self.prefix) {

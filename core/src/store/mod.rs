@@ -108,10 +108,11 @@ impl Store {
     /// feature `aws` `s3://bucket/prefix` with its settings from the environment. Sends no request.
     ///
     /// # Errors
-    /// `Unsupported` for another scheme or a feature that is not built in, `InvalidInput` for a URL
+    /// `Unsupported` for another scheme or a feature that is not built in, `InvalidInput` for a URL, options
     /// or settings that can't be right, and what the directory answers: `NotFound` when its parent
     /// does not exist, `InvalidInput` when a file is in its place, `PermissionDenied`.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+        options.check()?;
         match location::parse(url)? {
             Location::Directory(path) => {
                 let local = LocalStore::open(path, options)?;

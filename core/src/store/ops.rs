@@ -15,6 +15,7 @@ use super::types::{Created, Fetched, Identity, ObjectInfo, ReadRange, Version};
 use super::{KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
+use crate::text::counted;
 
 impl Store {
     /// Reads an object, or a part of it. With `if_match`, only if it is that version still.
@@ -233,8 +234,11 @@ impl Store {
         let _permit = self.permit().await?;
         self.0.meter.count(Op::Delete, 1);
         match self.0.reads.delete(&path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(failure::map(&error, key, None)),
+            Ok(()) => Ok(()),
+            Err(error) => match failure::map(&error, key, None) {
+                absent if absent.kind() == ErrorKind::NotFound => Ok(()),
+                failed => Err(failed),
+            },
         }
     }
 
@@ -268,8 +272,11 @@ fn check_size(key: &str, size: u64, most: u64) -> Result<()> {
     if size <= most {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Corrupt, format!("found an object of {size} bytes, expected at most {most}"))
-        .with_key(key))
+    Err(Error::new(
+        ErrorKind::Corrupt,
+        format!("found an object of {}, expected at most {most}", counted(size, "byte")),
+    )
+    .with_key(key))
 }
 
 fn check_version(key: &str, info: &ObjectInfo, if_match: Option<&Version>) -> Result<()> {
@@ -315,7 +322,7 @@ async fn collect(key: &str, payload: GetResultPayload, expected: &Range<u64>) ->
         length = wanted;
     }
     if length != wanted {
-        let message = format!("the body had {length} bytes, {wanted} were promised");
+        let message = format!("the body had {}, {wanted} were promised", counted(length, "byte"));
         return Err(Error::new(ErrorKind::Unavailable, message).with_key(key));
     }
     if chunks.len() <= 1 {

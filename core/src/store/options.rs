@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::local::DiskHook;
+use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Entropy, SystemEntropy};
 
 /// Options of [`Store::open`](super::Store::open).
@@ -61,16 +62,16 @@ impl StoreOptions {
     }
 
     /// On a directory, the permissions of the files that are made, of which the process's umask takes away:
-    /// 0600 by default, because they hold records. Bits beyond 0777 are ignored. A mode without 0400 makes files that
-    /// can't be read back.
+    /// 0600 by default, because they hold records. Bits beyond 0777 are ignored. At least 0400, for files that
+    /// can't be read back are of no use.
     #[must_use]
     pub fn file_mode(mut self, mode: u32) -> Self {
         self.file_mode = mode;
         self
     }
 
-    /// Likewise of the directories that are made, the bucket's own among them: 0700 by default. A mode without 0700
-    /// makes directories that can't be used.
+    /// Likewise of the directories that are made, the bucket's own among them: 0700 by default, and
+    /// at least.
     #[must_use]
     pub fn dir_mode(mut self, mode: u32) -> Self {
         self.dir_mode = mode;
@@ -114,6 +115,23 @@ impl StoreOptions {
     pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.push((name.into(), value.into()));
         self
+    }
+}
+
+impl StoreOptions {
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
+        if self.max_in_flight == 0 {
+            return refuse("max_in_flight is 0, at least 1 is allowed".into());
+        }
+        // What is made must be of use to whoever made it.
+        for (name, mode, least) in [("file_mode", self.file_mode, 0o400), ("dir_mode", self.dir_mode, 0o700)] {
+            if mode & least != least {
+                return refuse(format!("{name} is 0{mode:o}, at least 0{least:o} is needed to use what is made"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -21,8 +21,8 @@ const NAMES: [&str; 8] = [
 /// For text whose secrets are not known, such as that of a client that a caller brought.
 pub(super) fn strip_by_pattern(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    // What a word is decided by: whether a secret's name ended right before it.
-    let mut expected = false;
+    // What a word is decided by: whether a secret's name ended right before it, and whether as in prose.
+    let (mut expected, mut prose) = (false, false);
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !is_of_a_value(c)).unwrap_or(rest.len());
@@ -30,7 +30,8 @@ pub(super) fn strip_by_pattern(text: &str) -> String {
         let lower = word.to_ascii_lowercase();
         let name_ends = NAMES.iter().any(|name| lower.ends_with(name));
         let scheme = matches!(lower.as_str(), "bearer" | "basic" | "aws4-hmac-sha256");
-        if (expected && !name_ends && !scheme && word.len() >= PART) || is_key_id(word) || is_signature(word) {
+        let named = expected && !name_ends && !scheme && word.len() >= PART && !(prose && is_plain(word));
+        if named || is_key_id(word) || is_signature(word) {
             kept.push_str(REMOVED);
         } else {
             kept.push_str(word);
@@ -38,13 +39,24 @@ pub(super) fn strip_by_pattern(text: &str) -> String {
         let gap = after.find(is_of_a_value).unwrap_or(after.len());
         let (between, next) = after.split_at(gap);
         if !word.is_empty() {
-            // `name=value`, `name: value`, `"name":"value"`, `<name>value`.
+            // `name=value`, `name: value`, `"name":"value"`, `<name>value`. After `InvalidSignature: ` comes a
+            // message as a rule.
             expected = (name_ends && between.contains(['=', ':', '>'])) || (expected && scheme);
+            prose = between == ": " && !scheme;
         }
         kept.push_str(between);
         rest = next;
     }
     kept
+}
+
+/// Whether the text is words, such as an error's code, rather than random characters: letters, few of them capital.
+pub(super) fn is_plain(text: &str) -> bool {
+    text.split(['-', '_', '/', '.']).all(|word| {
+        let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
+        let one_case = capitals.saturating_mul(3) <= word.len() || capitals == word.len();
+        word.bytes().all(|b| b.is_ascii_alphabetic()) && one_case
+    })
 }
 
 /// Whether a character may be part of a key id, a token or a signature. (`=` ends a name.)
@@ -84,6 +96,11 @@ mod tests {
                 "SignatureDoesNotMatch: The request signature we calculated does not match the signature you provided",
                 "SignatureDoesNotMatch: The request signature we calculated does not match the signature you provided",
             ),
+            (
+                "InvalidAccessKeyId: Malformed access key; InvalidSignature: mismatched, Authorization: AccessDenied.",
+                "InvalidAccessKeyId: Malformed access key; InvalidSignature: mismatched, Authorization: AccessDenied.",
+            ),
+            ("AccessKeyId: minio2admin, signature=wordsonly", "AccessKeyId: [removed], signature=[removed]"),
             ("ünïcode: nothing = here", "ünïcode: nothing = here"),
             ("", ""),
         ] {

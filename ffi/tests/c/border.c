@@ -5,45 +5,16 @@
  *
  * Built and run by ../border.rs; exits 0 when all is as it must be. What hangs is ended by alarm().
  */
-#include "kfs.h"
+#include "check.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS 30000
 #define HUNG_AFTER_SECONDS 120
-
-static uint8_t *batch;
-static size_t batch_length;
-
-#define CHECK(condition)                                                          \
-  do {                                                                            \
-    if (!(condition)) {                                                           \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);     \
-      exit(1);                                                                    \
-    }                                                                             \
-  } while (0)
-
-static void well(kfs_error *error, const char *what) {
-  if (error == NULL) return;
-  fprintf(stderr, "%s: %s\n", what, kfs_error_message(error));
-  exit(1);
-}
-
-static void fails(kfs_error *error, int32_t code, const char *what) {
-  if (kfs_error_code(error) != code) {
-    fprintf(stderr, "%s: code %d wanted, but: %d %s\n", what, (int)code, (int)kfs_error_code(error),
-            kfs_error_message(error));
-    exit(1);
-  }
-  kfs_error_free(error);
-}
 
 static void pause_ms(long ms) {
   struct timespec time = {ms / 1000, (ms % 1000) * 1000000};
@@ -232,11 +203,7 @@ static void a_forked_child_gets_errors_and_frees_without_waiting(const char *url
 int main(int count, char **arguments) {
   CHECK(count == 3);
   alarm(HUNG_AFTER_SECONDS);
-  FILE *file = fopen(arguments[2], "rb");
-  CHECK(file != NULL);
-  batch = malloc(1 << 20);
-  batch_length = fread(batch, 1, 1 << 20, file);
-  fclose(file);
+  read_batch(arguments[2]);
   kfs_bucket *bucket = NULL;
   well(kfs_bucket_open("memory:", NULL, &bucket), "open a bucket");
   free_waits_for_the_callbacks_of_another_writer(bucket);

@@ -6,45 +6,12 @@
  *
  * Built and run by ../roundtrip.rs; exits 0 when all is as it must be.
  */
-#include "kfs.h"
+#include "check.h"
 
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define TIMEOUT_MS 30000
-
 static int64_t records;
-static uint8_t *batch;
-static size_t batch_length;
-
-#define CHECK(condition)                                                          \
-  do {                                                                            \
-    if (!(condition)) {                                                           \
-      fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);     \
-      exit(1);                                                                    \
-    }                                                                             \
-  } while (0)
-
-/* Ends the program unless all is well. */
-static void well(kfs_error *error, const char *what) {
-  if (error == NULL) return;
-  const char *hint = kfs_error_hint(error);
-  fprintf(stderr, "%s: %s%s%s\n", what, kfs_error_message(error), hint ? "; " : "", hint ? hint : "");
-  kfs_error_free(error);
-  exit(1);
-}
-
-/* Ends the program unless this failed with that code. */
-static void fails(kfs_error *error, int32_t code, const char *what) {
-  if (kfs_error_code(error) != code) {
-    fprintf(stderr, "%s: code %d wanted, but: %d %s\n", what, (int)code, (int)kfs_error_code(error),
-            kfs_error_message(error));
-    exit(1);
-  }
-  kfs_error_free(error);
-}
 
 /* Fetches the whole log from `from` on in answers of one batch each, and compares what was appended. */
 static void fetch_all(const kfs_bucket *bucket, int32_t partition, int64_t from, int64_t end) {
@@ -247,6 +214,12 @@ static void be_refused(void) {
 
   kfs_bucket_options plain;
   kfs_bucket_options_init(&plain, sizeof plain);
+  plain.buffer_bytes = 0;
+  fails(kfs_bucket_open("memory:", &plain, &bucket), KFS_INVALID_INPUT, "no room for an append");
+  kfs_bucket_options_init(&plain, sizeof plain);
+  plain.dir_mode = 0;
+  fails(kfs_bucket_open("memory:", &plain, &bucket), KFS_INVALID_INPUT, "directories that nobody may use");
+  kfs_bucket_options_init(&plain, sizeof plain);
   plain.name_space = "not/a/namespace";
   fails(kfs_bucket_open("memory:", &plain, &bucket), KFS_INVALID_INPUT, "a bad namespace");
   plain.name_space = "mine";
@@ -254,6 +227,12 @@ static void be_refused(void) {
   fails(kfs_writer_open(bucket, "a/b", 0, NULL, 0, NULL, &writer), KFS_INVALID_INPUT, "a bad topic");
   fails(kfs_writer_open(bucket, "orders", -1, NULL, 0, NULL, &writer), KFS_INVALID_INPUT, "a bad partition");
   kfs_writer_options patient;
+  kfs_writer_options_init(&patient, sizeof patient);
+  patient.flush_bytes = 0;
+  fails(kfs_writer_open(bucket, "orders", 0, &patient, TIMEOUT_MS, NULL, &writer), KFS_INVALID_INPUT, "flushes of nothing");
+  kfs_writer_options_init(&patient, sizeof patient);
+  patient.index_interval = 0;
+  fails(kfs_writer_open(bucket, "orders", 0, &patient, TIMEOUT_MS, NULL, &writer), KFS_INVALID_INPUT, "an index interval of 0");
   kfs_writer_options_init(&patient, sizeof patient);
   patient.flush_interval_ms = patient.linger_ms = 3600 * 1000;
   well(kfs_writer_open(bucket, "orders", 0, &patient, TIMEOUT_MS, NULL, &writer), "open a writer");
@@ -302,16 +281,6 @@ static void be_refused(void) {
   CHECK(strcmp(kfs_error_name(NULL), "ok") == 0 && kfs_error_key(NULL) == NULL && kfs_error_winner(NULL) == NULL);
   int64_t offset = 7;
   CHECK(!kfs_error_log_range(NULL, &offset, &offset) && !kfs_error_offsets(NULL, &offset, NULL) && offset == 7);
-}
-
-static void read_batch(const char *path) {
-  FILE *file = fopen(path, "rb");
-  CHECK(file != NULL && fseek(file, 0, SEEK_END) == 0);
-  batch_length = (size_t)ftell(file);
-  rewind(file);
-  batch = malloc(batch_length);
-  CHECK(batch != NULL && fread(batch, 1, batch_length, file) == batch_length);
-  fclose(file);
 }
 
 int main(int argc, char **argv) {

@@ -26,7 +26,8 @@ def open(
 
     For a directory: with `map=False` large files are copied when they are read instead of mapped into
     memory. Choose that where another program may truncate a file, which kills a process that has it
-    mapped. `file_mode` and `dir_mode` are the permissions of what is made, of which the umask takes away.
+    mapped. `file_mode` and `dir_mode` are the permissions of what is made, of which the umask takes away; they
+    include 0o400 and 0o700. `buffer_bytes` is at least 64.
     """
 
 @final
@@ -78,6 +79,8 @@ class Partition:
         timeout: Optional[float] = None,
     ) -> Writer:
         """Opens a writer: finds the end of the log and checks its newest segment.
+
+        flush_bytes is at least 1. A flush_interval of 0 flushes at once.
 
         check says what is asked of appended batches besides a right header and CRC. "produce" is what a
         Kafka broker asks of a producer; a wrong max_timestamp is set right. log_append_time allows batches

@@ -12,6 +12,7 @@ use super::spare::Spare;
 use super::{Codec, Malformed, beyond_limit, codec_failed};
 use crate::error::Result;
 use crate::format::varint::Cursor;
+use crate::text::counted;
 
 const MAGIC: u32 = 0x184d_2204;
 /// Skippable frames have these 28 bits, then any 4.
@@ -64,7 +65,11 @@ impl<'a> Reader<'a> {
     fn take(&mut self, len: usize, what: &'static str) -> Result<&'a [u8], Malformed> {
         let at = self.position();
         self.cursor.take(len).ok_or_else(|| {
-            Malformed::new(at as u64, format!("{} bytes", self.cursor.rest().len()), format!("{what} of {len} bytes"))
+            Malformed::new(
+                at as u64,
+                counted(self.cursor.rest().len(), "byte"),
+                format!("{what} of {}", counted(len, "byte")),
+            )
         })
     }
 
@@ -152,7 +157,7 @@ impl<'a> Reader<'a> {
         }
         let data = self.take((size & !STORED) as usize, "an LZ4 block")?;
         if data.len() > frame.block_max {
-            let found = format!("an LZ4 block of {} bytes", data.len());
+            let found = format!("an LZ4 block of {}", counted(data.len(), "byte"));
             return Err(Malformed::new(at as u64, found, format!("at most {}", frame.block_max)));
         }
         if frame.block_checksums {

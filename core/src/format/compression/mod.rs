@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use super::{Limits, Malformed};
 use crate::error::{Error, ErrorKind, Result};
+use crate::text::counted;
 
 /// How the records part of a batch is compressed; the numbers are the attributes' bits 0 to 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -168,7 +169,7 @@ pub(super) fn compress(compression: Compression, records: &[u8], out: &mut Vec<u
 fn beyond_limit(position: usize, limit: usize) -> Malformed {
     Malformed::beyond_limit(
         position as u64,
-        format!("records that decompress to more than {limit} bytes"),
+        format!("records that decompress to more than {}", counted(limit, "byte")),
         format!("at most {limit}, the reader's limit"),
     )
 }

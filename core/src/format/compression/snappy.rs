@@ -6,6 +6,7 @@
 use super::{Codec, Malformed, beyond_limit, codec_failed};
 use crate::error::Result;
 use crate::format::varint::Cursor;
+use crate::text::counted;
 
 const MAGIC: &[u8] = b"\x82SNAPPY\0";
 const HEADER_LEN: usize = 16;
@@ -46,7 +47,7 @@ fn block(data: &[u8], at: usize, limit: usize, out: &mut Vec<u8>) -> Result<(), 
     if len > data.len().saturating_mul(22) {
         return Err(Malformed::new(
             at as u64,
-            format!("a snappy block of {} bytes that promises {len}", data.len()),
+            format!("a snappy block of {} that promises {len}", counted(data.len(), "byte")),
             "at most 22 times as many",
         ));
     }

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed};
 use crate::mutant::mutant;
 use crate::store::Version;
+use crate::text::counted;
 
 /// Blocks that follow each other, of one version of one segment.
 #[derive(Clone, Debug)]
@@ -194,7 +195,7 @@ impl Piece {
         }
         if !self.has_body() && !mutant!(TakeNoBatchForTheEnd) {
             // A footer says where a segment ends; of one without a batch nothing does.
-            let found = format!("a segment of {} bytes", self.size());
+            let found = format!("a segment of {}", counted(self.size(), "byte"));
             let malformed = Malformed::new(0, found, "a header, at least one batch, and a footer");
             return Served::Fault(Fault { malformed, place: Place::first(self.base()), resume: None, whole: true });
         }

@@ -15,16 +15,16 @@ pub(super) fn told(header: &BatchHeader) -> Option<i64> {
 }
 
 /// The greatest timestamp of the records of the batch that begins `bytes` and is wholly there.
-pub(super) fn greatest(bytes: &Bytes, header: &BatchHeader) -> Option<i64> {
+pub(super) fn greatest(bytes: &Bytes, header: &BatchHeader, limits: &Limits) -> Option<i64> {
     if header.record_count == 0 || header.attributes.is_log_append_time() {
         return told(header);
     }
-    Batch::parse(bytes, 0, CrcCheck::Verify).and_then(|batch| decoded(&batch)).unwrap_or_else(|_| told(header))
+    Batch::parse(bytes, 0, CrcCheck::Verify).and_then(|batch| decoded(&batch, limits)).unwrap_or_else(|_| told(header))
 }
 
-fn decoded(batch: &Batch) -> Result<Option<i64>, Malformed> {
+fn decoded(batch: &Batch, limits: &Limits) -> Result<Option<i64>, Malformed> {
     let mut greatest = None;
-    for record in &batch.records(&Limits::default())? {
+    for record in &batch.records(limits)? {
         greatest = greatest.max(Some(record?.timestamp));
     }
     Ok(greatest)
@@ -33,14 +33,19 @@ fn decoded(batch: &Batch) -> Result<Option<i64>, Malformed> {
 /// The first record from an offset on that is at or after a time.
 ///
 /// # Errors
-/// Records that can't be decoded, unless the header says that they are all before that time.
-pub(super) fn first_at_or_after(batch: &Batch, time: i64, from: i64) -> Result<Option<TimedOffset>, Malformed> {
+/// Records that can't be decoded within the limits, unless the header says that they are all before that time.
+pub(super) fn first_at_or_after(
+    batch: &Batch,
+    time: i64,
+    from: i64,
+    limits: &Limits,
+) -> Result<Option<TimedOffset>, Malformed> {
     let header = batch.header();
     if header.record_count == 0 || (header.attributes.is_log_append_time() && header.max_timestamp < time) {
         return Ok(None);
     }
     let first = || -> Result<Option<TimedOffset>, Malformed> {
-        for record in &batch.records(&Limits::default())? {
+        for record in &batch.records(limits)? {
             let record = record?;
             if record.offset >= from && record.timestamp >= time {
                 return Ok(Some(TimedOffset::of(record.offset, record.timestamp, header)));
@@ -58,13 +63,13 @@ pub(super) fn first_at_or_after(batch: &Batch, time: i64, from: i64) -> Result<O
 ///
 /// # Errors
 /// Records that can't be decoded.
-pub(super) fn latest(batch: &Batch, from: i64) -> Result<Option<TimedOffset>, Malformed> {
+pub(super) fn latest(batch: &Batch, from: i64, limits: &Limits) -> Result<Option<TimedOffset>, Malformed> {
     let header = batch.header();
     let mut latest: Option<TimedOffset> = None;
     if header.record_count == 0 {
         return Ok(latest);
     }
-    for record in &batch.records(&Limits::default())? {
+    for record in &batch.records(limits)? {
         let record = record?;
         if record.offset >= from && latest.is_none_or(|latest| record.timestamp > latest.timestamp) {
             latest = Some(TimedOffset::of(record.offset, record.timestamp, header));

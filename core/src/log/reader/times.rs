@@ -7,7 +7,9 @@ use bytes::Bytes;
 use super::refresh::refresh;
 use super::{BatchStream, Reader, ReaderOptions, stamps};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BATCH_HEADER_LEN, BatchHeader, FOOTER_LEN, HEADER_LEN, TIME_INDEX_LEN, TimeIndex};
+use crate::format::{
+    BATCH_HEADER_LEN, BatchHeader, FOOTER_LEN, HEADER_LEN, MAX_DECOMPRESSED_BATCH, TIME_INDEX_LEN, TimeIndex,
+};
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
 use crate::log::partition::{Partition, PartitionState};
@@ -48,11 +50,7 @@ impl Partition {
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
-        let partition = self.clone();
-        self.state()
-            .runtime()
-            .ask(async move { Search::new(partition).await?.first_at_or_after(timestamp_ms).await })
-            .await
+        self.reader(ReaderOptions::default()).offset_for_timestamp(timestamp_ms).await
     }
 
     /// The record with the greatest timestamp: the first such in the newest segment that holds a record. It is the
@@ -62,8 +60,31 @@ impl Partition {
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
-        let partition = self.clone();
-        self.state().runtime().ask(async move { Search::new(partition).await?.greatest().await }).await
+        self.reader(ReaderOptions::default()).max_timestamp().await
+    }
+}
+
+impl Reader {
+    /// Like [`Partition::offset_for_timestamp`], within this reader's [`limits`](ReaderOptions::limits).
+    ///
+    /// # Errors
+    /// As [`Partition::offset_for_timestamp`]; unsupported where a batch that may hold the record is beyond the
+    /// limits.
+    pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
+        let reader = self.clone();
+        self.state()
+            .runtime()
+            .ask(async move { Search::new(&reader).await?.first_at_or_after(timestamp_ms).await })
+            .await
+    }
+
+    /// Like [`Partition::max_timestamp`], within this reader's [`limits`](ReaderOptions::limits).
+    ///
+    /// # Errors
+    /// As [`Partition::max_timestamp`]; unsupported where a batch that may hold the record is beyond the limits.
+    pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
+        let reader = self.clone();
+        self.state().runtime().ask(async move { Search::new(&reader).await?.greatest().await }).await
     }
 }
 
@@ -87,8 +108,8 @@ struct Search {
 }
 
 impl Search {
-    async fn new(partition: Partition) -> Result<Self> {
-        let state = partition.state().clone();
+    async fn new(asked: &Reader) -> Result<Self> {
+        let state = asked.state().clone();
         let (marks, broken_end) = match refresh(&state).await {
             Ok(marks) => ((marks.log_start, marks.high_watermark), None),
             // What is sound before the newest segment is searched all the same.
@@ -102,7 +123,7 @@ impl Search {
         Ok(Search {
             state,
             // A fetch of more goes on into segments that may not be needed.
-            reader: partition.reader(ReaderOptions::default().fetch_bytes(1)),
+            reader: asked.partition().reader(ReaderOptions::default().fetch_bytes(1).limits(asked.options().limits)),
             log_start,
             end,
             time_indexes: true,
@@ -114,7 +135,7 @@ impl Search {
         let Some(from) = self.bisect(timestamp).await? else { return self.nothing() };
         let mut batches = self.batches(from);
         while let Some(batch) = batches.next().await? {
-            let found = stamps::first_at_or_after(&batch, timestamp, self.log_start);
+            let found = stamps::first_at_or_after(&batch, timestamp, self.log_start, &self.reader.options().limits);
             let found = found.map_err(|malformed| batches.place().undecodable(batch.header(), malformed))?;
             if found.is_some() {
                 return Ok(found);
@@ -149,7 +170,7 @@ impl Search {
                     if batch.base_offset() >= below {
                         break;
                     }
-                    let found = stamps::latest(&batch, self.log_start);
+                    let found = stamps::latest(&batch, self.log_start, &self.reader.options().limits);
                     let found = found.map_err(|malformed| batches.place().undecodable(batch.header(), malformed))?;
                     best = found.filter(|found| best.is_none_or(|best| found.timestamp > best.timestamp)).or(best);
                 }
@@ -274,6 +295,10 @@ impl Search {
                 Err(error) => return Err(error),
             },
         };
+        if self.reader.options().limits.max_decompressed_batch < MAX_DECOMPRESSED_BATCH {
+            // A search that may decompress more finds out more.
+            return Ok(greatest);
+        }
         self.state.with_catalog(|catalog| {
             // Merged meanwhile: this is of the version before.
             let same = |held: &SegmentRef, now: &SegmentRef| held.version.same_as(&now.version);
@@ -323,7 +348,7 @@ impl Search {
             let read = held.0 == position;
             match header {
                 Some(header) if header.total_len() <= rest.len() => {
-                    greatest = greatest.max(stamps::greatest(&rest, &header));
+                    greatest = greatest.max(stamps::greatest(&rest, &header, &self.reader.options().limits));
                     position = position.saturating_add(header.total_len() as u64);
                 }
                 Some(header) if read || header.total_len() as u64 > STEP => {

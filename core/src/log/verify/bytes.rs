@@ -8,6 +8,7 @@ use crate::format::{
     SparseIndex, TimeIndex,
 };
 use crate::log::segments::check_base;
+use crate::text::counted;
 
 /// The bytes of a segment, and of its sidecars where they are there.
 #[derive(Clone, Debug, Default)]
@@ -189,10 +190,10 @@ fn check_index(bytes: &SegmentBytes, segment: &Segment, report: &mut SegmentRepo
     if right != *stored {
         let same = right.iter().zip(stored).take_while(|(a, b)| a == b).count();
         let message = format!(
-            "the index of {} entries is not what the segment gives with interval {}: {} entries",
-            parsed.len(),
+            "the index of {} is not what the segment gives with interval {}: {}",
+            counted(parsed.len(), "entry"),
             parsed.interval(),
-            segment.index(parsed.interval()).len()
+            counted(segment.index(parsed.interval()).len(), "entry")
         );
         let finding = Finding::new(Severity::Warning, FindingKind::IndexWrong, &key, message);
         report.findings.push(finding.at(u64::try_from(same).unwrap_or(u64::MAX)));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::format::Malformed;
-use crate::text::{into_printable, printable};
+use crate::text::{into_printable, offset_range, printable};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,7 +117,7 @@ impl fmt::Display for Finding {
             write!(f, " at byte {position}")?;
         }
         if let Some((first, last)) = self.offsets {
-            write!(f, ", offsets {first} to {last}")?;
+            write!(f, ", {}", offset_range(first, last))?;
         }
         write!(f, ": {}", self.message)
     }

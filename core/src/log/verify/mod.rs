@@ -16,6 +16,7 @@ use super::segments::{SegmentInfo, Segments};
 use crate::error::{ErrorKind, Result};
 use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
 use crate::store::ReadRange;
+use crate::text::offset_range;
 
 pub use self::bytes::{SegmentBytes, SegmentReport, verify_segment};
 pub use self::finding::{Finding, FindingKind, Severity};
@@ -373,7 +374,7 @@ impl Work {
             return;
         }
         if info.base > expected {
-            let message = format!("no segment holds offsets {expected} to {}", info.base.saturating_sub(1));
+            let message = format!("no segment holds {}", offset_range(expected, info.base.saturating_sub(1)));
             let hole = Finding::new(Severity::Warning, FindingKind::Hole, &info.key, message);
             self.found(hole.offsets(expected, info.base.saturating_sub(1)));
         }

@@ -19,6 +19,7 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::log::budget::Permit;
 use crate::log::partition::PartitionState;
+use crate::text::counted;
 
 /// How long a writer that was dropped goes on trying to flush.
 const DROP_DEADLINE: Duration = Duration::from_secs(30);
@@ -211,7 +212,10 @@ impl Writer {
         let account = &self.core().account;
         account.try_acquire(bytes).ok_or_else(|| {
             let (own, all, limit) = account.usage();
-            let full = format!("no room for {bytes} bytes: this partition holds {own}, all hold {all} of {limit}");
+            let full = format!(
+                "no room for {}: this partition holds {own}, all hold {all} of {limit}",
+                counted(bytes, "byte")
+            );
             Error::new(ErrorKind::Full, full)
                 .with_hint("wait for an earlier append to be durable, or raise buffer_bytes")
                 .with_stored(Stored::Not)

@@ -36,19 +36,19 @@ pub struct WriterOptions {
     /// First offset of an empty partition (migrations keep offsets). Default: what `log.json` or the
     /// log start mark says, else 0.
     pub start_offset: Option<i64>,
-    /// Stamped into each batch's `partition_leader_epoch`; a higher one in the log fences. Default: as sent.
+    /// Stamped into each batch's `partition_leader_epoch`, at least 0; a higher one in the log fences. Default: as sent.
     pub leader_epoch: Option<i32>,
-    /// Buffered bytes that start a flush (default 8 MiB).
+    /// Buffered bytes that start a flush, at least 1 (default 8 MiB).
     pub flush_bytes: usize,
-    /// Buffered records that start a flush (default: no bound).
+    /// Buffered records that start a flush, at least 1 (default: no bound).
     pub flush_records: u64,
-    /// Buffered batches that start a flush (default: no bound).
+    /// Buffered batches that start a flush, at least 1 (default: no bound).
     pub flush_batches: usize,
-    /// Time since the oldest buffered append that starts a flush (default 250 ms).
+    /// Time since the oldest buffered append that starts a flush (default 250 ms); 0 flushes at once.
     pub flush_interval: Duration,
     /// Time since the oldest append that somebody waits for that starts a flush (default 0).
     pub linger: Duration,
-    /// Bytes up to which records of successive appends share a batch (default 64 KiB).
+    /// Bytes up to which records of successive appends share a batch, at least 1 (default 64 KiB).
     pub batch_bytes: usize,
     /// Compression of batches built from records (default none, which KafScale's own readers need).
     pub compression: Compression,
@@ -56,7 +56,7 @@ pub struct WriterOptions {
     /// append that would need more is invalid input. Segments are smaller as a rule, for
     /// [`flush_bytes`](Self::flush_bytes) bounds those of several appends too.
     pub segment_bytes: usize,
-    /// Messages between entries of the sparse index (default 100, KafScale's).
+    /// Messages between entries of the sparse index, at least 1 (default 100, KafScale's).
     pub index_interval: i32,
     /// Whether a `.kfst` time index is written with each segment (default no: one PUT more, which the ack waits for).
     pub time_index: bool,
@@ -217,6 +217,19 @@ impl WriterOptions {
         if let Some(start) = self.start_offset {
             check_start_offset(start)?;
         }
+        let wide = |number: usize| i128::try_from(number).unwrap_or(i128::MAX);
+        for (name, number, least) in [
+            ("flush_bytes", wide(self.flush_bytes), 1),
+            ("flush_records", i128::from(self.flush_records), 1),
+            ("flush_batches", wide(self.flush_batches), 1),
+            ("batch_bytes", wide(self.batch_bytes), 1),
+            ("index_interval", i128::from(self.index_interval), 1),
+            ("leader_epoch", i128::from(self.leader_epoch.unwrap_or(0)), 0),
+        ] {
+            if number < least {
+                return refuse(format!("{name} is {number}, at least {least} is allowed"));
+            }
+        }
         if !(4096..=MAX_SEGMENT_LEN as usize).contains(&self.segment_bytes) {
             return refuse(format!("segment_bytes is {}, 4096 to {MAX_SEGMENT_LEN} are allowed", self.segment_bytes));
         }
@@ -226,9 +239,6 @@ impl WriterOptions {
         if self.name.as_ref().is_some_and(|name| name.len() > 256 || !name.bytes().all(|b| (0x20..0x7f).contains(&b))) {
             return refuse("the writer's name must be at most 256 printable ASCII characters".into());
         }
-        if self.leader_epoch.is_some_and(|epoch| epoch < 0) {
-            return refuse("a leader epoch can't be negative".into());
-        }
         Ok(())
     }
 }
@@ -237,5 +247,5 @@ pub(crate) fn check_start_offset(start: i64) -> Result<()> {
     if (0..i64::MAX - 1).contains(&start) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::InvalidInput, format!("start offset {start} is not between 0 and 2^63-3")))
+    Err(Error::new(ErrorKind::InvalidInput, format!("start_offset is {start}, 0 to 2^63-3 are allowed")))
 }

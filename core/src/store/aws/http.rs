@@ -233,15 +233,24 @@ pub(super) async fn short(answer: HttpResponse) -> Result<String, HttpError> {
 
 /// What a request tells a server that no message may repeat.
 fn secrets_of(request: &HttpRequest) -> Vec<String> {
-    let mut secrets = Vec::new();
-    for value in SECRET_HEADERS.iter().filter_map(|name| request.headers().get(*name)?.to_str().ok()) {
-        secrets.push(value.to_string());
-        // `AWS4-HMAC-SHA256 Credential=<key id>/<date>/..., SignedHeaders=..., Signature=<hex>`
-        for (name, end) in [("Credential=", '/'), ("Signature=", ',')] {
-            if let Some((_, rest)) = value.split_once(name) {
-                secrets.extend(rest.split(end).next().map(str::to_string));
-            }
-        }
+    let values = SECRET_HEADERS.iter().filter_map(|name| Some((*name, request.headers().get(*name)?.to_str().ok()?)));
+    values
+        .flat_map(|(name, value)| match name {
+            "authorization" => secrets_of_authorization(value),
+            _ => vec![value],
+        })
+        .map(str::to_string)
+        .collect()
+}
+
+/// The key id and the signature of `AWS4-HMAC-SHA256 Credential=<key id>/<date>/..., SignedHeaders=..., Signature=<hex>`;
+/// of another scheme all that comes after its name. The other words are no secrets, and stand in other messages too.
+fn secrets_of_authorization(value: &str) -> Vec<&str> {
+    let of_name = |(name, end)| value.split_once(name).and_then(|(_, rest): (&str, &str)| rest.split(end).next());
+    let named: Vec<&str> = [("Credential=", '/'), ("Signature=", ',')].into_iter().filter_map(of_name).collect();
+    match value.split_once(' ') {
+        _ if !named.is_empty() => named,
+        Some((_, rest)) => vec![rest],
+        None => vec![value],
     }
-    secrets
 }

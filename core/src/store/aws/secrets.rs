@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock};
 
-use crate::store::secrets::{PART, REMOVED};
+use crate::store::secrets::{PART, REMOVED, is_plain};
 
 /// How many values are remembered. Temporary credentials are renewed for as long as a process lives.
 const REMEMBERED: usize = 32;
@@ -45,7 +45,7 @@ impl Secrets {
             text = remove(&text, value);
         }
         for part in values.iter().filter(|value| value.len() >= IN_PARTS).flat_map(|value| parts(value)) {
-            text = text.replace(part, REMOVED);
+            text = remove(&text, part);
         }
         text
     }
@@ -56,14 +56,16 @@ fn parts(value: &str) -> impl Iterator<Item = &str> {
     value.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| part.len() >= PART)
 }
 
-/// Removes a value, encoded or not: a short one where it stands as a word of its own, a long one anywhere.
+/// Removes a value, encoded or not: one that is short, or a plain word, where it stands as a word of its own; any
+/// other anywhere.
 fn remove(text: &str, value: &str) -> String {
+    let anywhere = value.len() >= PART && !is_plain(value);
     let word = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
         let after = without(rest, value)
-            .filter(|after| value.len() >= PART || !(word(kept.chars().next_back()) || word(after.chars().next())));
+            .filter(|after| anywhere || !(word(kept.chars().next_back()) || word(after.chars().next())));
         rest = match after {
             Some(after) => {
                 kept.push_str(REMOVED);
@@ -113,6 +115,18 @@ mod tests {
                     cut: wJalrXUtnFEMI/K7 tok";
         let stripped = secrets.strip(text, &["tok".into()]);
         assert_eq!(stripped, "[removed] taken [removed] [removed] cut: [removed]/K7 [removed]");
+    }
+
+    #[test]
+    fn a_secret_of_plain_words_is_removed_and_words_that_hold_one_are_kept() {
+        let secrets = Secrets::default();
+        secrets.add("Development-Signature-2x");
+        secrets.add("password");
+        let text = "SignatureDoesNotMatch, PasswordExpired: passwordless. Development-Signature-2x password! \
+                    cut: Development-Sig";
+        let stripped = secrets.strip(text, &[]);
+        let expected = "SignatureDoesNotMatch, PasswordExpired: passwordless. [removed] [removed]! cut: [removed]-Sig";
+        assert_eq!(stripped, expected);
     }
 
     #[test]

@@ -329,6 +329,41 @@ async fn a_refused_listing_is_typed() {
     }
 }
 
+/// Such as versitygw's of an access key that was removed. Nothing is known of the object.
+#[tokio::test]
+async fn a_404_that_is_not_of_an_object_or_a_bucket_is_a_refusal_in_the_servers_words() {
+    let body = "<Error><Code>XAdminUserNotFound</Code><Message>no such account</Message></Error>";
+    let (errors, _) = with(
+        |_: &Request| reply(404, body),
+        async |store| {
+            let created = store.create("a", PutPayload::new(), &Identity::none()).await;
+            let Created::Refused(created) = created else { panic!("{created:?}") };
+            vec![
+                created,
+                store.get("a", ReadRange::Whole, None).await.unwrap_err(),
+                store.list_page("t/", None, 5).await.unwrap_err(),
+                store.overwrite("a", PutPayload::new()).await.unwrap_err(),
+                store.delete("a").await.unwrap_err(),
+            ]
+        },
+    )
+    .await;
+    for error in errors {
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.message().contains("404: XAdminUserNotFound: no such account"), "{error}");
+        assert!(error.is_from_store(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_404_without_a_code_is_of_the_object() {
+    for body in ["", "<html>not found</html>", "<Error><Code>NoSuchKey</Code></Error>"] {
+        let script = |_: &Request| reply(404, body);
+        let (error, _) = with(script, async |store| store.get("a", ReadRange::Whole, None).await.unwrap_err()).await;
+        assert_eq!((error.kind(), error.message()), (ErrorKind::NotFound, "no such object"));
+    }
+}
+
 #[tokio::test]
 async fn one_object_is_deleted_by_one_request_and_none_is_no_error() {
     for status in [204, 404] {

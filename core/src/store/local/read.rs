@@ -19,6 +19,7 @@ use super::{LocalStore, check};
 use crate::error::{Error, ErrorKind};
 use crate::format::ObjectName;
 use crate::store::failure::{Effect, Failure};
+use crate::text::counted;
 
 /// Up to this many bytes are copied, though maps are on. To make a map, touch each page once and
 /// give it back costs 5 microseconds for 4 KiB and 11 for 64 KiB, a copy 0.4 and 2.8 (measured, hot,
@@ -98,7 +99,7 @@ impl LocalStore {
         if !holds {
             return Err(object_store::Error::Generic {
                 store: "kfs directory",
-                source: format!("the range begins at {}, the object has {size} bytes", range.start).into(),
+                source: format!("the range begins at {}, the object has {}", range.start, counted(size, "byte")).into(),
             });
         }
         Ok((opened, range))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::error::ErrorKind;
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
-use crate::log::fixtures::spawn;
+use crate::log::fixtures::{changed, spawn, told};
 
 /// Two sound segments, and a newest one that is broken in one of many ways.
 async fn broken(f: &Fixture, model: &mut Model, bytes: Bytes) -> String {
@@ -143,22 +143,8 @@ fn undecodable(records: i32) -> Batch {
     for n in 0..records {
         builder.push(&NewRecord::new(i64::from(n)).value(b"v")).unwrap();
     }
-    let batch = builder.finish(0).unwrap();
-    let mut bytes = batch.bytes().to_vec();
-    // The first record's length, then the CRC over it.
-    bytes[61] = 0x7e;
-    let crc = crate::format::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
-}
-
-/// The same batch with another greatest time.
-fn batch_with_time(batch: Batch, max_timestamp: i64) -> Batch {
-    let mut bytes = batch.bytes().to_vec();
-    bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
-    let crc = crate::format::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
+    // The first record's length.
+    changed(&builder.finish(0).unwrap(), |bytes| bytes[61] = 0x7e)
 }
 
 #[tokio::test]
@@ -195,7 +181,7 @@ async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets(
     }
     // The time search decodes too.
     let late = crate::log::fixtures::NOW + 1_000_000;
-    let bad = batch_with_time(undecodable(2), late);
+    let bad = told(&undecodable(2), late);
     let other = Fixture::new();
     other.put_segment(0, &[batch(3, 10), bad, batch(3, 10)], 1).await;
     check(&other.partition.offset_for_timestamp(late).await.unwrap_err());

@@ -1,6 +1,6 @@
 use super::*;
 use crate::format::{Limits, SegmentBuilder};
-use crate::log::fixtures::batch_at;
+use crate::log::fixtures::{batch_at, changed, told};
 
 /// One segment for each list of (records, first timestamp), 1 ms apart; dense from 0.
 async fn timed(segments: &[Vec<(usize, i64)>], time_index: bool) -> Fixture {
@@ -184,15 +184,6 @@ async fn a_greatest_time_learned_beside_what_merging_replaced_is_forgotten_with_
     }
 }
 
-/// The batch with another `max_timestamp` in its header, as a client's mistake would leave it.
-fn told(batch: &Batch, max_timestamp: i64) -> Batch {
-    let mut bytes = batch.bytes().to_vec();
-    bytes[35..43].copy_from_slice(&max_timestamp.to_be_bytes());
-    let crc = crate::format::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap()
-}
-
 #[tokio::test]
 async fn records_are_found_by_time_whatever_the_headers_say_of_it() {
     const SEGMENTS: i64 = 100;
@@ -244,15 +235,38 @@ async fn a_batch_that_a_step_of_reading_cuts_is_found_by_its_records_too() {
 #[tokio::test]
 async fn records_that_can_not_be_decoded_stop_no_search_beyond_their_time() {
     let f = Fixture::new();
-    let mut bytes = batch_at(2, 10, 100).bytes().to_vec();
-    bytes[61] = 0x7f;
-    let crc = crate::format::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    let broken = Batch::parse(&bytes.into(), 0, CrcCheck::Verify).unwrap();
+    let broken = changed(&batch_at(2, 10, 100), |bytes| bytes[61] = 0x7f);
     let next = f.put_segment(0, &[broken, batch_at(2, 10, 200)], 1).await;
     f.put_segment(next, &[batch_at(2, 10, 300)], 1).await;
     assert_eq!(find(&f, 200).await, Some((2, 200)));
     assert_eq!(find(&f, 301).await, Some((5, 301)));
     let error = f.partition.offset_for_timestamp(101).await.unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_search_by_time_decompresses_no_more_than_its_reader_allows() {
+    let f = Fixture::new();
+    let options = crate::format::BatchOptions { compression: "gzip".parse().unwrap(), ..Default::default() };
+    let mut builder = crate::format::BatchBuilder::new(options);
+    for time in [100, 200] {
+        assert!(builder.push(&crate::format::NewRecord::new(time).value(&[0; 100_000])).unwrap());
+    }
+    let next = f.put_segment(0, &[builder.finish(0).unwrap()], 1).await;
+    f.put_segment(next, &[batch_at(1, 10, 1_000)], 1).await;
+    let reader = |limit| f.cold().partition.reader(ReaderOptions::default().max_decompressed(limit));
+    let found = reader(200_100).offset_for_timestamp(150).await.unwrap();
+    assert_eq!(found.map(|found| found.offset), Some(1));
+    for error in [
+        reader(100_000).offset_for_timestamp(150).await.unwrap_err(),
+        reader(100_000).offset_for_timestamp(50).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), crate::ErrorKind::Unsupported);
+        assert!(error.message().contains("more than 100000 bytes"), "{error}");
+    }
+    // What comes later needs none of it.
+    let found = reader(100_000).offset_for_timestamp(201).await.unwrap();
+    assert_eq!(found.map(|found| found.offset), Some(2));
+    // The greatest is of the newest segment.
+    assert_eq!(reader(100_000).max_timestamp().await.unwrap().map(|found| found.offset), Some(2));
 }

@@ -173,3 +173,45 @@ async fn records_that_can_not_be_compressed_are_not_acked_and_end_the_writer() {
         assert_eq!(process.bucket.buffered_bytes(), 0);
     }
 }
+
+#[tokio::test]
+async fn options_without_sense_are_refused_by_name_with_what_is_allowed() {
+    let process = World::new().process(1);
+    for (options, named) in [
+        (options().flush_bytes(0), "flush_bytes is 0, at least 1"),
+        (options().flush_records(0), "flush_records is 0, at least 1"),
+        (options().flush_batches(0), "flush_batches is 0, at least 1"),
+        (options().batch_bytes(0), "batch_bytes is 0, at least 1"),
+        (options().index_interval(0), "index_interval is 0, at least 1"),
+        (options().index_interval(-5), "index_interval is -5, at least 1"),
+        (options().segment_bytes(0), "segment_bytes is 0, 4096 to 2147483647"),
+        (options().leader_epoch(-2), "leader_epoch is -2, at least 0"),
+        (options().start_offset(-1), "start_offset is -1, 0 to 2^63-3"),
+        (options().stale_after(Duration::ZERO), "stale_after is 0ns, 1 s to 5 minutes"),
+    ] {
+        let error = process.partition().writer(options).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().starts_with(named), "{named}: {error}");
+    }
+}
+
+#[test]
+fn a_bucket_s_options_without_sense_are_refused_by_name_with_what_is_allowed() {
+    let store = |options| BucketOptions::default().store(options);
+    for (options, named) in [
+        (BucketOptions::default().buffer_bytes(0), "buffer_bytes is 0, at least 64"),
+        (BucketOptions::default().buffer_bytes(63), "buffer_bytes is 63, at least 64"),
+        (store(StoreOptions::new().max_in_flight(0)), "max_in_flight is 0, at least 1"),
+        (store(StoreOptions::new().file_mode(0o040)), "file_mode is 040, at least 0400"),
+        (store(StoreOptions::new().dir_mode(0o600)), "dir_mode is 0600, at least 0700"),
+    ] {
+        let errors = [
+            Bucket::open_with("memory:", options.clone()).unwrap_err(),
+            Bucket::from_object_store(Arc::new(InMemory::new()), options).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.message().starts_with(named), "{named}: {error}");
+        }
+    }
+}

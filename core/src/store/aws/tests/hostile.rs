@@ -60,6 +60,16 @@ async fn what_a_server_echoes_of_our_credentials_is_removed() {
 }
 
 #[tokio::test]
+async fn words_that_a_request_has_too_stay_in_what_a_server_says() {
+    const WORDS: &str = "Credential, SignedHeaders, Signature, security and aws4_request of us-east-1";
+    let body = format!("<Error><Code>SignatureDoesNotMatch</Code><Message>{WORDS}</Message></Error>");
+    let (created, _) =
+        served(|_: &Request| reply(403, &body), async |endpoint: &str| open_and_create(endpoint).await).await;
+    let Created::Refused(error) = created else { panic!("{created:?}") };
+    assert!(error.message().ends_with(&format!("SignatureDoesNotMatch: {WORDS}")), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_server_says_reaches_no_terminal_raw() {
     let body = "<Error><Code>Access\u{1b}[2J\u{1b}]0;pwned\u{7}Denied</Code><Message>hi \u{1b}[31mred \u{9b}</Message></Error>";
     let (created, _) =
