@@ -36,7 +36,15 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
     let id = PartitionId::parse(&args.partition, context.namespace().clone())?;
     let bucket = context.bucket(BucketOptions::default().buffer_bytes(args.buffer_bytes()))?;
     let partition = bucket.partition_of(id);
-    let writer = context.within(partition.writer(args.writer_options())).await??;
+    let mut signals = Signals::listen();
+    let writer = tokio::select! {
+        writer = context.within(partition.writer(args.writer_options())) => writer??,
+        Asked::ToEnd(signal) | Asked::AtOnce(signal) = signals.next() => {
+            let name = signals::name(signal);
+            output::note(&format!("{name}: ended before the partition was open: nothing was read, and no record is stored"));
+            return Err(Failure::Cut(signal));
+        }
+    };
     let mut job = Job {
         context,
         writer,
@@ -48,7 +56,6 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
         },
         writer_ended: Cell::new(true),
     };
-    let mut signals = Signals::listen();
     let mut found = Found::default();
     let fed = job.feed(&args, &mut signals, &mut found).await;
     let ended = job.close(fed, &mut signals).await;

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use kfs_core::text::offset_range;
 use kfs_core::{BucketOptions, Notice, OnCorrupt, ReaderOptions};
 
 use self::printer::{Flow, Printer};
@@ -49,14 +50,14 @@ async fn partition(
     printer: &mut Printer,
 ) -> Outcome {
     let made_later = if args.follow { bounds::wait_until_made(context, partition).await? } else { None };
-    let from = bounds::start(context, args, partition, made_later, printer).await?;
+    let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
+    let options = ReaderOptions::default().on_corrupt(on_corrupt).max_decompressed(args.max_decompressed);
+    let reader = partition.reader(options);
+    let from = bounds::start(context, args, &reader, made_later, printer).await?;
     printer.start_at(from);
     if let Some(to) = args.to {
         printer.stop_at(bounds::offset_of(context, to, partition).await?);
     }
-    let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
-    let options = ReaderOptions::default().on_corrupt(on_corrupt).max_decompressed(args.max_decompressed);
-    let reader = partition.reader(options);
     let mut batches = if args.follow { reader.follow(from) } else { reader.batches(from) };
     while printer.wants(batches.position()) {
         batches.read_ahead_to(printer.needs_until(batches.position()));
@@ -75,9 +76,8 @@ async fn partition(
         for notice in batches.take_notices() {
             match notice {
                 Notice::Hole(hole) => output::note(&format!(
-                    "offsets {} to {} are not in the log; going on behind them",
-                    hole.from,
-                    hole.to.saturating_sub(1)
+                    "not in the log: {}; going on after that",
+                    offset_range(hole.from, hole.to.saturating_sub(1))
                 )),
                 Notice::Skipped(error) => printer.skipped(&error),
                 _ => {}

@@ -10,8 +10,8 @@ use kfs_core::store::StoreOptions;
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
 
 use crate::args::Common;
-use crate::failure::{Outcome, usage};
-use crate::notices;
+use crate::failure::{Failure, Outcome, usage};
+use crate::notices::Watch;
 
 /// How often is looked whether bytes came in.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -22,8 +22,8 @@ pub(crate) struct Context {
     common: Common,
     tokio: tokio::runtime::Runtime,
     runtime: Runtime,
-    /// The bucket that was opened, to ask it why nothing comes.
-    bucket: OnceLock<Bucket>,
+    /// The bucket that was opened, to ask it why nothing comes, and what was said of that.
+    bucket: OnceLock<(Bucket, Watch)>,
 }
 
 impl Context {
@@ -42,7 +42,12 @@ impl Context {
     }
 
     /// Ends the runtime without waiting for what blocks.
-    pub(crate) fn end(self) {
+    pub(crate) fn end(self, ended: &Outcome) {
+        // What was given up is under way no more, and the store may be away all the same.
+        let gave_up = ended.as_ref().is_err_and(Failure::is_of_the_store);
+        if let (Some((bucket, watch)), false) = (self.bucket.get(), gave_up) {
+            watch.last(&self.runtime, bucket);
+        }
         self.tokio.shutdown_background();
     }
 
@@ -56,6 +61,21 @@ impl Context {
 
     pub(crate) fn namespace(&self) -> &Namespace {
         &self.common.namespace
+    }
+
+    /// Whether a bucket was opened.
+    pub(crate) fn opened_a_bucket(&self) -> bool {
+        self.bucket.get().is_some()
+    }
+
+    /// A command line of this program on the same bucket, to be pasted into the same shell.
+    pub(crate) fn command(&self, arguments: &str) -> String {
+        match &self.common.bucket {
+            Some(url) if std::env::var("KFS_BUCKET").ok().as_ref() != Some(url) => {
+                format!("kfs --bucket {} {arguments}", quoted(url))
+            }
+            _ => format!("kfs {arguments}"),
+        }
     }
 
     pub(crate) fn has_bucket(&self) -> bool {
@@ -73,8 +93,8 @@ impl Context {
             .dir_mode(self.common.dir_mode);
         let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone()).store(store);
         let bucket = Bucket::open_with(url, options)?;
-        notices::watch(&self.runtime, &bucket);
-        let _ = self.bucket.set(bucket.clone());
+        let watch = Watch::begin(&self.runtime, &bucket);
+        let _ = self.bucket.set((bucket.clone(), watch));
         Ok(bucket)
     }
 
@@ -93,7 +113,7 @@ impl Context {
     }
 
     fn no_progress(&self, limit: Duration) -> Error {
-        no_progress(limit, self.bucket.get().and_then(Bucket::trouble))
+        no_progress(limit, self.bucket.get().and_then(|(bucket, _)| bucket.trouble()))
     }
 
     /// The same for work of many requests: it may take its time as long as bytes come in.
@@ -124,6 +144,15 @@ pub(crate) fn no_progress(limit: Duration, trouble: Option<Trouble>) -> Error {
     match trouble {
         Some(trouble) => trouble.explain(error),
         None => error,
+    }
+}
+
+/// The text as a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "/:._-+=@%,".contains(c);
+    match !text.is_empty() && text.chars().all(is_safe) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
     }
 }
 

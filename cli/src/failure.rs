@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use kfs_core::format::{ObjectName, PartitionId};
 use kfs_core::{Error, ErrorKind};
 
+use crate::context::Context;
 use crate::output;
 
 /// What `--help` says of exit codes; [`exit_code`] keeps to it.
@@ -14,7 +16,7 @@ Exit codes:
   2    wrong usage, or input that can't be understood
   3    not found, or an offset outside the log
   4    another writer has the partition: conflict, fenced or contended
-  5    the store can't be reached, refused, or made no progress within --timeout
+  5    the store can't be reached, refused, lacks what is needed, or made no progress within --timeout
   6    a fault of this program, or output that can't be written
   130  append was interrupted (Ctrl-C), 143 terminated, 129 hung up: what it had read by then is durable,
        unless it says on stderr that it ended at once
@@ -49,6 +51,40 @@ impl From<Error> for Failure {
     }
 }
 
+impl Failure {
+    /// Whether it may be that the store does not answer.
+    pub(crate) fn is_of_the_store(&self) -> bool {
+        match self {
+            Failure::Error(error) | Failure::Told(error) => exit_code(error) == 5,
+            Failure::Cut(_) => true,
+            Failure::Findings | Failure::BrokenPipe | Failure::Unwritten(_) | Failure::Signal(_) => false,
+        }
+    }
+
+    /// The same failure with a hint that names a command, where that is what helps.
+    pub(crate) fn with_hint_on(self, context: &Context) -> Self {
+        match self {
+            Failure::Error(error) if context.opened_a_bucket() => Failure::Error(with_set_aside(error, context)),
+            other => other,
+        }
+    }
+}
+
+/// Of a segment that is broken: what sets it aside. Its core's own hint does not know the bucket's name.
+fn with_set_aside(error: Error, context: &Context) -> Error {
+    let is_segment = |key| matches!(PartitionId::parse_key(key), Some((_, ObjectName::Segment(_))));
+    let names_no_other_way = error.hint().is_none_or(|hint| hint.contains("kfs repair"));
+    match error.key().filter(|key| is_segment(key)).map(str::to_string) {
+        Some(key) if error.kind() == ErrorKind::Corrupt && names_no_other_way => {
+            let command = context.command(&format!("repair --set-aside {key}"));
+            error.with_hint(format!(
+                "`{command}` says what it means to go on without that segment, and does it with --yes"
+            ))
+        }
+        _ => error,
+    }
+}
+
 /// Wrong usage that clap can't see.
 pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
     Failure::Error(Error::new(ErrorKind::InvalidInput, message).with_hint(hint))
@@ -74,10 +110,11 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
         Err(Failure::Told(error)) => exit_code(&error),
         Err(Failure::Signal(signal) | Failure::Cut(signal)) => signal.saturating_add(128),
         Err(Failure::Unwritten(what)) => {
-            output::complain(
-                &format!("the output can't be written: {what}"),
-                "check whether the disk that it goes to is full",
-            );
+            let hint = match what == output::CLOSED {
+                true => "leave it open: redirect it to /dev/null where nobody reads it",
+                false => "check whether the disk that it goes to is full",
+            };
+            output::complain(&format!("the output can't be written: {what}"), hint);
             6
         }
         Err(Failure::Error(error)) => {
@@ -90,6 +127,7 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
 fn exit_code(error: &Error) -> u8 {
     match error.kind() {
         ErrorKind::Unavailable if error.is_contended() => 4,
+        ErrorKind::InvalidInput | ErrorKind::Unsupported if error.is_from_store() => 5,
         ErrorKind::Corrupt => 1,
         ErrorKind::InvalidInput | ErrorKind::Unsupported => 2,
         ErrorKind::NotFound | ErrorKind::OutOfRange => 3,

@@ -5,7 +5,7 @@ use kfs_core::format::{PartitionId, Topic};
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Partition, SegmentInfo};
 use serde_json::{Value, json};
 
-use crate::args::LsArgs;
+use crate::args::{LsArgs, check_range};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output::{self, Out, Table};
@@ -34,6 +34,7 @@ struct List {
 
 impl List {
     async fn run(&mut self, context: &Context, args: &LsArgs) -> Outcome {
+        check_range(args.from, args.to)?;
         let ranged = args.from.is_some() || args.to.is_some();
         let target = match &args.target {
             Some(name) if name.contains('/') || name.ends_with(".kfs") => Target::parse(name, context.namespace())?,
@@ -111,15 +112,21 @@ impl List {
         let to = args.to.map_or(i64::MAX, |to| to.saturating_sub(1));
         let mut pages = partition.segments(args.from.unwrap_or(0)..=to);
         let mut table = segment_table();
-        let mut any = false;
+        let (mut any, mut endless) = (false, false);
         while let Some(page) = context.within(pages.next_page()).await?? {
             any = true;
             let rows: Vec<_> = page.iter().map(Row::of).collect();
+            endless |= rows.iter().any(|row| row.last.is_none());
             self.segments(&rows, &mut table)?;
         }
         if !any {
             // Empty, or not there?
             context.within(partition.refresh()).await??;
+        } else if endless {
+            // The newest segment's end can't be read. This says why, unless it is gone or replaced by now.
+            if let Err(error) = context.within(partition.refresh()).await? {
+                self.unreadable(&format!("partition {}", partition.id()), error);
+            }
         }
         Ok(())
     }

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         // Help, or the version.
+        Err(_) if output::is_closed() => return failure::report(Err(Failure::Unwritten(output::CLOSED.into()))),
         Err(error) => error.exit(),
     };
     let ended = run(cli);
@@ -72,6 +73,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Verify(args) => verify::run(&context, args).await,
         }
     });
-    context.end();
+    let ended = ended.map_err(|failure| failure.with_hint_on(&context));
+    context.end(&ended);
     ended
 }

@@ -1,5 +1,6 @@
 //! Says on stderr that the store is asked again and again, and why.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kfs_core::runtime::Runtime;
@@ -46,18 +47,37 @@ impl From<Trouble> for Seen {
     }
 }
 
-/// Watches the bucket for as long as the runtime lives.
-pub(crate) fn watch(runtime: &Runtime, bucket: &Bucket) {
-    let (bucket, clock) = (bucket.clone(), runtime.clock().clone());
-    runtime.spawn(async move {
-        let mut notices = Notices::default();
-        loop {
-            clock.sleep(EVERY).await;
-            if let Some(notice) = notices.next(bucket.trouble().map(Seen::from), clock.elapsed()) {
-                output::note(&notice);
+/// Watches a bucket for as long as the runtime lives.
+#[derive(Debug, Default)]
+pub(crate) struct Watch(Arc<Mutex<Notices>>);
+
+impl Watch {
+    pub(crate) fn begin(runtime: &Runtime, bucket: &Bucket) -> Self {
+        let watch = Watch::default();
+        let (notices, bucket, clock) = (watch.0.clone(), bucket.clone(), runtime.clock().clone());
+        runtime.spawn(async move {
+            loop {
+                clock.sleep(EVERY).await;
+                say(&notices, bucket.trouble().map(Seen::from), clock.elapsed());
             }
+        });
+        watch
+    }
+
+    /// Says before the end of a command that did what it should that what was told has ended.
+    pub(crate) fn last(&self, runtime: &Runtime, bucket: &Bucket) {
+        if bucket.trouble().is_none() {
+            say(&self.0, None, runtime.clock().elapsed());
         }
-    });
+    }
+}
+
+/// Says what is to be said, in the order in which it was seen.
+fn say(notices: &Mutex<Notices>, seen: Option<Seen>, now: Duration) {
+    let mut notices = notices.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(notice) = notices.next(seen, now) {
+        output::note(&notice);
+    }
 }
 
 impl Notices {

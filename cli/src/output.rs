@@ -1,5 +1,6 @@
 //! The one place that prints.
 
+mod closed;
 mod table;
 
 use std::borrow::Cow;
@@ -11,7 +12,11 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
 
+pub(crate) use self::closed::is_closed;
 pub(crate) use self::table::Table;
+
+/// What is said of a standard output that was closed when the process started.
+pub(crate) const CLOSED: &str = "standard output is closed";
 
 /// Standard output, buffered.
 pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
@@ -23,6 +28,9 @@ impl Out {
 
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Outcome {
+        if is_closed() {
+            return Err(Failure::Unwritten(CLOSED.to_string()));
+        }
         self.0.write_all(bytes).map_err(unwritten)
     }
 

@@ -1,6 +1,7 @@
 //! `kfs repair`: builds indexes anew, sets a broken segment aside. Says first what it will do.
 
 use kfs_core::format::{ObjectName, PartitionId};
+use kfs_core::text::{counted, offset_range};
 use kfs_core::{Bucket, BucketOptions, ErrorKind, Partition, SetAside};
 
 use crate::args::RepairArgs;
@@ -81,7 +82,7 @@ impl Job<'_> {
             self.out.line(&format!("not to be repaired: {finding}"))?;
         }
         if let Some(finding) = plan.beyond_repair.first() {
-            let command = format!("kfs repair --set-aside {}", finding.key);
+            let command = context.command(&format!("repair --set-aside {}", finding.key));
             self.out.line(&format!("`{command}` says what it means to go on without that segment"))?;
         }
         if !plan.indexes.is_empty() {
@@ -89,7 +90,7 @@ impl Job<'_> {
                 return self.only_said();
             }
             let written = context.within_moving(self.bucket, partition.repair(&plan)).await??;
-            self.out.line(&format!("rebuilt {written} of {} indexes", plan.indexes.len()))?;
+            self.out.line(&format!("rebuilt {written} of {}", counted(plan.indexes.len(), "index")))?;
             if written < plan.indexes.len() {
                 self.out.line("the others' segments changed meanwhile; run again")?;
                 return Err(Failure::Findings);
@@ -131,7 +132,10 @@ fn describe(plan: &SetAside) -> Vec<String> {
             false => format!("then remove {} and its indexes", plan.key),
         },
         match plan.last_offset {
-            Some(last) => format!("offsets {} to {last} go with it", plan.first_offset),
+            Some(last) => {
+                let go = if last == plan.first_offset { "goes" } else { "go" };
+                format!("{} {go} with it", offset_range(plan.first_offset, last))
+            }
             None => format!("offsets from {} on go with it; where they end can't be told", plan.first_offset),
         },
     ];

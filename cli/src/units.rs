@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest time that an option takes. Beyond it is a slip of the pen, or a wish for no bound.
+const LONGEST: Duration = Duration::from_secs(1000 * 24 * 3600);
+
 /// `250ms`, `1.5s`, `2m`, `1h`; a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
@@ -13,7 +16,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("{unit:?} is no unit of time: write ms, s, m or h")),
     };
     let number: f64 = number.parse().map_err(|_| "write a number and a unit, as in 250ms".to_string())?;
-    Duration::try_from_secs_f64(number * seconds_per).map_err(|e| e.to_string())
+    match Duration::try_from_secs_f64(number * seconds_per) {
+        Ok(time) if time <= LONGEST => Ok(time),
+        _ => Err("it is at most 1000 days".to_string()),
+    }
 }
 
 /// `8MiB`, `64k`, `1G`; a bare number is bytes. All units are powers of 1,024.
@@ -30,10 +36,18 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(scale).ok_or_else(|| "that is too large".to_string())
 }
 
-/// `640`, `0640`: permissions in octal.
-pub(crate) fn mode(text: &str) -> Result<u32, String> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o777 => Ok(mode),
+/// As [`bytes`], and not less than this.
+pub(crate) fn bytes_from(least: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text| {
+        bytes(text).and_then(|bytes| if bytes < least { Err(format!("it is at least {least}")) } else { Ok(bytes) })
+    }
+}
+
+/// `640`, `0640`: permissions in octal, which include these.
+pub(crate) fn mode_with(least: u32) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o777 && mode & least == least => Ok(mode),
+        Ok(mode) if mode <= 0o777 => Err(format!("it is at least {least:o}, to use what is made")),
         _ => Err("write permissions in octal, up to 777, as in 640".into()),
     }
 }
@@ -64,8 +78,9 @@ mod tests {
 
     #[test]
     fn permissions_are_octal() {
+        let mode = mode_with(0o400);
         assert_eq!((mode("640"), mode("0750")), (Ok(0o640), Ok(0o750)));
-        for wrong in ["", "680", "u=rw", "1777", "-1"] {
+        for wrong in ["", "680", "u=rw", "1777", "-1", "0", "377"] {
             assert!(mode(wrong).is_err(), "{wrong}");
         }
     }
@@ -76,7 +91,7 @@ mod tests {
         assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
-        for wrong in ["", "ms", "-1s", "1 fortnight", "1e400s"] {
+        for wrong in ["", "ms", "-1s", "1 fortnight", "1e400s", "24001h"] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }
     }

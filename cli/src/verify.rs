@@ -4,13 +4,14 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 use kfs_core::format::{Limits, ObjectName};
+use kfs_core::text::{counted, offset_range};
 use kfs_core::{
     Bucket, BucketOptions, Finding, FindingKind, Partition, SegmentBytes, Severity, VerifyOptions, VerifyProgress,
     verify_segment,
 };
 use serde_json::json;
 
-use crate::args::VerifyArgs;
+use crate::args::{VerifyArgs, check_range};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Out};
@@ -19,6 +20,7 @@ use crate::target::Target;
 use crate::units::show_bytes;
 
 pub(crate) async fn run(context: &Context, args: VerifyArgs) -> Outcome {
+    check_range(args.from, args.to)?;
     // All names are understood before the first takes its time.
     let targets: Vec<_> =
         args.targets.iter().map(|name| Target::parse(name, context.namespace())).collect::<Outcome<_>>()?;
@@ -124,56 +126,48 @@ impl Job<'_> {
         self.out.line(&finding.to_string())
     }
 
-    fn summary(&mut self, name: &str, counted: &VerifyProgress) -> Outcome {
-        self.sound &= counted.is_clean();
-        let last = counted.next_offset.map(|next| next.saturating_sub(1));
+    fn summary(&mut self, name: &str, progress: &VerifyProgress) -> Outcome {
+        self.sound &= progress.is_clean();
+        let last = progress.next_offset.map(|next| next.saturating_sub(1));
         if self.args.json {
             self.out.json(&json!({
                 "verified": name,
-                "segments": counted.segments,
-                "bytes": counted.bytes,
-                "batches": counted.batches,
-                "records": counted.records,
-                "first_offset": counted.first_offset,
+                "segments": progress.segments,
+                "bytes": progress.bytes,
+                "batches": progress.batches,
+                "records": progress.records,
+                "first_offset": progress.first_offset,
                 "last_offset": last,
-                "errors": counted.errors,
-                "warnings": counted.warnings,
+                "errors": progress.errors,
+                "warnings": progress.warnings,
             }))?;
         } else {
-            let offsets = match (counted.first_offset, last) {
-                (Some(first), Some(last)) => format!(", offsets {first} to {last}"),
+            let offsets = match (progress.first_offset, last) {
+                (Some(first), Some(last)) => format!(", {}", offset_range(first, last)),
                 _ => String::new(),
             };
-            let verdict = match counted.is_clean() {
+            let verdict = match progress.is_clean() {
                 true => "sound".to_string(),
-                false => format!("{}, {}", count(counted.errors, "error"), count(counted.warnings, "warning")),
+                false => format!("{}, {}", counted(progress.errors, "error"), counted(progress.warnings, "warning")),
             };
             self.out.line(&format!(
                 "{name}: {}, {}, {}, {}{offsets}: {verdict}",
-                count(counted.segments, "segment"),
-                show_bytes(counted.bytes),
-                count(counted.batches, "batch"),
-                count(counted.records, "record"),
+                counted(progress.segments, "segment"),
+                show_bytes(progress.bytes),
+                counted(progress.batches, "batch"),
+                counted(progress.records, "record"),
             ))?;
         }
         self.out.flush()
     }
 }
 
-fn count(number: u64, what: &str) -> String {
-    match (number, what) {
-        (1, _) => format!("1 {what}"),
-        (_, "batch") => format!("{number} batches"),
-        _ => format!("{number} {what}s"),
-    }
-}
-
 fn draw(bar: &ProgressBar, progress: &VerifyProgress) {
     bar.set_message(format!(
         "{}, {}, {}",
-        count(progress.segments, "segment"),
+        counted(progress.segments, "segment"),
         show_bytes(progress.bytes),
-        count(progress.errors.saturating_add(progress.warnings), "finding")
+        counted(progress.errors.saturating_add(progress.warnings), "finding")
     ));
 }
 

@@ -100,7 +100,7 @@ fn wrong_input_is_named_by_its_line_and_what_came_before_is_kept() {
     let message = bucket.run_with("append t/0", input).failed(2);
     assert!(message.contains("line 3 of the input: unknown field `vlaue`"), "{message}");
     assert!(message.contains("\nhint: "), "{message}");
-    assert!(message.contains("durable before that: 1 offsets, the last is 0"), "{message}");
+    assert!(message.contains("durable before that: 1 offset, the last is 0"), "{message}");
     assert_eq!(bucket.run("cat t/0").ok(), "good\n");
 }
 

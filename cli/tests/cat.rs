@@ -5,24 +5,8 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::Stdio;
 
-use common::{Bucket, Killed, cases, file_of, run};
+use common::{Bucket, Killed, cases, file_of, filled, numbers, run};
 use serde_json::Value;
-
-/// Ten records a segment, `segments` of them; the value of each is its offset.
-fn filled(segments: usize) -> Bucket {
-    let bucket = Bucket::new();
-    for segment in 0..segments {
-        let lines: String = (segment * 10..segment * 10 + 10)
-            .map(|n| format!("{{\"value\": \"{n}\", \"timestamp_ms\": {}}}\n", 1_000_000 + n * 100))
-            .collect();
-        bucket.run_with("append t/0", lines.as_bytes()).ok();
-    }
-    bucket
-}
-
-fn numbers(range: std::ops::Range<usize>) -> String {
-    range.map(|n| format!("{n}\n")).collect()
-}
 
 #[test]
 fn ranges_are_exact_across_segments() {

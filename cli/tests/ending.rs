@@ -60,6 +60,26 @@ fn each_signal_ends_the_reading_and_what_was_read_is_flushed() {
     }
 }
 
+#[cfg(feature = "aws")]
+#[test]
+fn a_signal_ends_an_append_at_once_whose_partition_is_not_open_yet() {
+    let store = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", store.local_addr().unwrap());
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let mut child = spawn(common::on_s3(&address, "append --lines --report t/0 --timeout 0"));
+        // It asks, and gets no answer.
+        let _asked = store.accept().unwrap();
+        send(signal, &child.0);
+        let mut message = String::new();
+        child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+        assert_eq!(child.0.wait().unwrap().code(), Some(code), "{signal}: {message}");
+        let expected = format!(
+            "kfs: SIG{signal}: ended before the partition was open: nothing was read, and no record is stored\n"
+        );
+        assert_eq!(message, expected);
+    }
+}
+
 #[test]
 fn a_signal_that_is_ignored_when_it_starts_stays_ignored() {
     let bucket = Bucket::new();
@@ -160,6 +180,51 @@ fn an_append_whose_report_is_not_read_on_ends_at_the_second_signal() {
     assert!(message.contains("the report was not written to its end"), "{message}");
     assert!(message.contains("durable before that: 2 offsets, the last is 1"), "{message}");
     drop(reader);
+}
+
+#[test]
+fn what_is_one_is_counted_as_one() {
+    let bucket = Bucket::new();
+    let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else { return };
+    let mut command = bucket.kfs("append --lines --report t/0");
+    command.stdout(full);
+    let message = common::finish(command, b"1\n").failed(6);
+    assert!(message.contains("durable before that: 1 offset, the last is 0"), "{message}");
+}
+
+#[test]
+fn a_closed_standard_output_is_no_success() {
+    let bucket = Bucket::new();
+    bucket.run_with("append --lines t/0", b"a\n").ok();
+    let with = |redirected: &str, arguments: &str| {
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$0\" {arguments} {redirected}");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_kfs")]).env("KFS_BUCKET", bucket.url());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        common::finish(command, b"b\n")
+    };
+    for arguments in [
+        "cat t/0",
+        "cat t/0 --format raw",
+        "ls",
+        "ls t/0",
+        "inspect t/0 --offset 0",
+        "verify t/0",
+        "repair t/0",
+        "append --lines --report t/0",
+        "--help",
+        "cat --help",
+    ] {
+        let message = with(">&-", arguments).failed(6);
+        assert!(message.contains("kfs: the output can't be written: standard output is closed\nhint: "), "{message}");
+        assert!(!message.contains("disk"), "{message}");
+        assert_eq!(with(">&- 2>&-", arguments).failed(6), "");
+        // Where it goes nowhere, but is open in each direction, as some programs open it for their children.
+        assert_eq!(with("1<>/dev/null", arguments).failed(0), "", "{arguments}");
+    }
+    // Nothing is written.
+    with(">&-", "append --lines t/0").failed(0);
+    with(">&-", "create t/0").failed(0);
 }
 
 /// Fills a pipe, so that the next write to it blocks.

@@ -81,7 +81,10 @@ fn zeros_after_the_last_batch_are_taken_for_the_end_and_named() {
     for (partition, zeros) in [("t/0", 1), ("t/1", 16), ("t/2", 4096), ("t/3", 1 << 20)] {
         let input = [&batch[..], &vec![0; zeros]].concat();
         let message = said(bucket.run_with(&format!("append --raw {partition}"), &input));
-        let expected = format!("kfs: the input ends with {zeros} zeros, from byte {len} on: a preallocated file; ");
+        let expected = format!(
+            "kfs: the input ends with {}, from byte {len} on: a preallocated file; ",
+            if zeros == 1 { "1 zero".to_string() } else { format!("{zeros} zeros") }
+        );
         assert!(message.starts_with(&expected), "{message}");
         assert_eq!(bucket.run(&format!("cat {partition}")).ok(), "x\n");
     }

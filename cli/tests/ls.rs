@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Bucket, cases, file_of, member, run};
+use common::{Bucket, broken_newest, cases, file_of, member, run};
 use serde_json::{Value, json};
 
 fn lines(text: &str) -> Vec<Value> {
@@ -70,6 +70,27 @@ fn segments_are_listed_with_offsets_sizes_and_times() {
     assert_eq!(lines(&bucket.run("ls orders/0 --json --from 6 --to 8").ok()).len(), 2);
     assert_eq!(bucket.run("ls payments/0").ok(), "", "it is empty, and it is there");
     bucket.run("ls orders --from 7").failed(2);
+}
+
+#[test]
+fn a_newest_segment_whose_end_can_not_be_read_is_named() {
+    for (what, bytes) in broken_newest() {
+        let bucket = filled();
+        let newest = bucket.files("orders/0", "kfs").remove(1);
+        std::fs::write(newest, bytes).unwrap();
+        for arguments in ["ls orders/0", "ls orders/0 --json", "ls orders/0 --from 7"] {
+            let ended = bucket.run(arguments);
+            let shown = String::from_utf8_lossy(&ended.stdout).into_owned();
+            let last = shown.lines().last().unwrap();
+            assert!(last.contains('7') && (last.contains(" - ") || last.contains("\"last_offset\":null")), "{shown}");
+            let message = ended.failed(1);
+            assert!(message.starts_with("kfs: partition orders/0: corrupt: found "), "{what}: {message}");
+            assert!(message.contains("expected") && message.contains("segment-00000000000000000007.kfs"), "{message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+        // What is not listed is not looked at.
+        assert_eq!(lines(&bucket.run("ls orders/0 --json --to 7").ok()).len(), 1);
+    }
 }
 
 #[test]

@@ -4,23 +4,7 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read};
 
-use common::{Bucket, Killed};
-
-/// Ten records a segment, `segments` of them; the value of each is its offset.
-fn filled(segments: usize) -> Bucket {
-    let bucket = Bucket::new();
-    for segment in 0..segments {
-        let lines: String = (segment * 10..segment * 10 + 10)
-            .map(|n| format!("{{\"value\": \"{n}\", \"timestamp_ms\": {}}}\n", 1_000_000 + n * 100))
-            .collect();
-        bucket.run_with("append t/0", lines.as_bytes()).ok();
-    }
-    bucket
-}
-
-fn numbers(range: std::ops::Range<usize>) -> String {
-    range.map(|n| format!("{n}\n")).collect()
-}
+use common::{Bucket, Killed, filled, numbers};
 
 #[test]
 fn the_end_of_a_range_is_given_as_its_start_is() {

@@ -7,7 +7,7 @@ mod common;
 use std::net::TcpListener;
 use std::process::Command;
 
-use common::{Ended, cases, file_of, finish, kfs, member, run};
+use common::{Ended, cases, file_of, finish, kfs, member, on_s3, run};
 use kfs_tests::S3Server;
 use serde_json::Value;
 
@@ -74,14 +74,7 @@ fn a_store_that_never_answers_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", silent.local_addr().unwrap());
     for arguments in ["ls", "cat t/0", "verify t/0", "append --lines t/0", "create t/0"] {
-        let mut command = kfs();
-        command.args(arguments.split_whitespace()).args(["--bucket", "s3://b", "--timeout", "300ms"]).envs([
-            ("AWS_ACCESS_KEY_ID", "id"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ENDPOINT_URL", &address),
-            ("AWS_ALLOW_HTTP", "true"),
-        ]);
+        let command = on_s3(&address, &format!("{arguments} --timeout 300ms"));
         let message = finish(command, b"x\n").failed(5);
         assert!(message.contains("timed out: the store made no progress for 300ms"), "{arguments}: {message}");
         assert!(message.contains("\nhint: ") && message.contains("--timeout"), "{message}");
@@ -107,7 +100,7 @@ fn a_store_that_goes_away_while_appends_are_pending_is_given_up() {
     child.0.stderr.take().unwrap().read_to_string(&mut message).unwrap();
     assert_eq!(child.0.wait().unwrap().code(), Some(5), "{message}");
     assert!(message.contains("no progress") && message.contains("stored"), "{message}");
-    assert!(message.contains("durable before that: 1 offsets, the last is 0"), "{message}");
+    assert!(message.contains("durable before that: 1 offset, the last is 0"), "{message}");
     drop(stdin);
     server.restart();
     assert!(run_on(&server, "cat t/0", b"").ok().starts_with("kept\n"));
@@ -166,7 +159,7 @@ fn a_second_signal_ends_an_append_while_the_store_is_away() {
         let mut message = String::new();
         stderr.read_to_string(&mut message).unwrap();
         assert_eq!(child.0.wait().unwrap().code(), Some(143), "{partition}: {message}");
-        assert!(message.contains("durable before that: 1 offsets, the last is"), "{partition}: {message}");
+        assert!(message.contains("durable before that: 1 offset, the last is"), "{partition}: {message}");
         assert!(message.contains("not durable: ") && message.contains("stored"), "{partition}: {message}");
         drop(stdin);
         server.restart();

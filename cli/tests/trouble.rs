@@ -6,7 +6,7 @@ mod common;
 
 use common::Bucket;
 #[cfg(feature = "aws")]
-use common::{Ended, finish, kfs};
+use common::{Ended, finish, kfs, on_s3};
 
 /// A store that never lets anything be, for as long as a test needs.
 const TIMEOUT: &str = "3s";
@@ -60,26 +60,42 @@ fn a_limit_of_the_file_s_size_is_named() {
 mod s3 {
     use std::io::{BufRead, BufReader, Read, Write};
     use std::net::{TcpListener, TcpStream};
+    use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::common::Killed;
 
     const LIST: &str = "<ListBucketResult><Name>b</Name><Prefix></Prefix><KeyCount>0</KeyCount>\
         <MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated></ListBucketResult>";
 
-    /// An S3 server that lists nothing and answers every PUT like this. It ends with the test.
+    /// What a server refuses, and how.
+    #[derive(Clone, Copy)]
+    struct Refusal {
+        /// How the requests begin.
+        of: &'static str,
+        status: u16,
+        code: &'static str,
+    }
+
+    fn puts(status: u16, code: &'static str) -> Arc<Mutex<Option<Refusal>>> {
+        Arc::new(Mutex::new(Some(Refusal { of: "PUT", status, code })))
+    }
+
+    /// An S3 server that holds nothing, takes every PUT, and refuses what it is told to. It ends with the test.
     #[allow(clippy::disallowed_methods, reason = "a server of the test's own")]
-    fn stub(status: u16, code: &'static str) -> String {
+    fn stub(refusal: Arc<Mutex<Option<Refusal>>>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(stream, status, code));
+                let refusal = refusal.clone();
+                std::thread::spawn(move || serve(stream, &refusal));
             }
         });
         address
     }
 
-    fn serve(stream: TcpStream, status: u16, code: &str) -> Option<()> {
+    fn serve(stream: TcpStream, refusal: &Mutex<Option<Refusal>>) -> Option<()> {
         let mut stream = BufReader::new(stream);
         loop {
             let (mut line, mut length) = (String::new(), 0);
@@ -94,36 +110,32 @@ mod s3 {
                 }
             }
             stream.read_exact(&mut vec![0; length]).ok()?;
-            let error = format!("<Error><Code>{code}</Code><Message>this is &quot;the cause&quot;</Message></Error>");
-            let (status, body) = match () {
-                () if line.starts_with("PUT") => (status, error.as_str()),
-                () if line.contains("list-type=2") => (200, LIST),
-                () => (404, "<Error><Code>NoSuchKey</Code><Message>none</Message></Error>"),
+            let refused = refusal.lock().unwrap().filter(|refusal| line.starts_with(refusal.of));
+            let error =
+                |code| format!("<Error><Code>{code}</Code><Message>this is &quot;the cause&quot;</Message></Error>");
+            let (status, body) = match refused {
+                Some(refusal) => (refusal.status, error(refusal.code)),
+                None if line.starts_with("PUT") => (200, String::new()),
+                None if line.contains("list-type=2") => (200, LIST.to_string()),
+                None => (404, error("NoSuchKey")),
             };
-            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            let answer = format!("HTTP/1.1 {status} X\r\nETag: \"a\"\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             stream.get_mut().write_all(answer.as_bytes()).ok()?;
         }
     }
 
     fn on(address: &str, arguments: &str, input: &[u8]) -> Ended {
-        let mut command = kfs();
-        command.args(arguments.split_whitespace()).args(["--bucket", "s3://b", "--timeout", TIMEOUT]).envs([
-            ("AWS_ENDPOINT_URL", address),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_ACCESS_KEY_ID", "id"),
-            ("AWS_SECRET_ACCESS_KEY", "hunter2hunter2"),
-        ]);
-        finish(command, input)
+        finish(on_s3(address, &format!("{arguments} --timeout {TIMEOUT}")), input)
     }
 
     #[test]
     fn a_refused_put_is_named_while_it_is_tried_again_and_at_the_end() {
         for (status, code, hint) in [
             (403, "AccessDenied", "policies"),
-            (400, "InvalidArgument", "--timeout"),
+            (400, "InvalidArgument", "AWS_ENDPOINT_URL"),
             (403, "RequestTimeTooSkewed", "clock"),
         ] {
-            let message = on(&stub(status, code), "append --lines t/0", b"1\n").failed(5);
+            let message = on(&stub(puts(status, code)), "append --lines t/0", b"1\n").failed(5);
             let cause = format!("{code}: this is \"the cause\"");
             let lines: Vec<&str> = message.lines().collect();
             assert!(lines[0].contains("fails, and is tried again") && lines[0].contains(&cause), "{message}");
@@ -145,11 +157,59 @@ mod s3 {
 
     #[test]
     fn a_put_that_is_not_implemented_ends_an_append_at_once() {
-        let message = on(&stub(501, "NotImplemented"), "append --lines t/0", b"1\n").failed(2);
+        let message = on(&stub(puts(501, "NotImplemented")), "append --lines t/0", b"1\n").failed(5);
         for word in ["unsupported", "NotImplemented: this is \"the cause\"", "not stored"] {
             assert!(message.contains(word), "{word}: {message}");
         }
         assert!(!message.contains("tried again"), "{message}");
+    }
+
+    #[test]
+    fn what_a_server_refuses_or_lacks_is_no_usage_error() {
+        for (status, code, hint) in [
+            (400, "InvalidArgument", "AWS_ENDPOINT_URL"),
+            (404, "XAdminUserNotFound", "AWS_ENDPOINT_URL"),
+            (405, "MethodNotAllowed", "AWS_ENDPOINT_URL"),
+            (307, "TemporaryRedirect", "AWS_REGION"),
+            (501, "NotImplemented", "another store"),
+        ] {
+            for (of, arguments) in [("GET", "ls"), ("GET", "cat t/0"), ("", "append --lines t/0")] {
+                let refusal = Arc::new(Mutex::new(Some(Refusal { of, status, code })));
+                let message = on(&stub(refusal), arguments, b"1\n").failed(5);
+                // Of a redirect the client keeps the status alone.
+                let cause = if status == 307 { "307" } else { &format!("{code}: this is \"the cause\"") };
+                assert!(message.contains(cause), "{arguments}: {message}");
+                let last = message.lines().last().unwrap();
+                assert!(last.contains(hint) && !last.contains("--help"), "{arguments}, {status}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_outage_that_was_told_ends_with_a_word_however_soon_the_command_ends() {
+        for status in [503, 403] {
+            let refusal = puts(status, "SlowDown");
+            let address = stub(refusal.clone());
+            let mut command = on_s3(&address, "append --lines t/0");
+            let mut child = Killed(command.stdin(std::process::Stdio::piped()).spawn().unwrap());
+            child.0.stdin.take().unwrap().write_all(b"1\n").unwrap();
+            let mut stderr = BufReader::new(child.0.stderr.take().unwrap());
+            let mut message = String::new();
+            while !message.contains("is tried again") {
+                assert_ne!(stderr.read_line(&mut message).unwrap(), 0, "{message}");
+            }
+            *refusal.lock().unwrap() = None;
+            stderr.read_to_string(&mut message).unwrap();
+            assert_eq!(child.0.wait().unwrap().code(), Some(0), "{message}");
+            assert!(message.lines().last().unwrap().starts_with("kfs: the store answers again, after "), "{message}");
+            assert_eq!(message.matches("answers again").count(), 1, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_outage_that_does_not_end_is_not_said_to() {
+        let message = on(&stub(puts(503, "SlowDown")), "append --lines t/0", b"1\n").failed(5);
+        assert!(message.contains("is tried again") && !message.contains("answers again"), "{message}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 
-use common::{Ended, finish, kfs};
+use common::{Ended, finish, on_s3};
 use serde_json::{Value, json};
 
 /// An S3 server with the topics `open`, `other` and `secret`, each of two partitions; it refuses all that
@@ -77,14 +77,7 @@ fn list(entries: impl Iterator<Item = String>) -> String {
 }
 
 fn on(address: &str, arguments: &str) -> Ended {
-    let mut command = kfs();
-    command.args(arguments.split_whitespace()).args(["--bucket", "s3://b", "--timeout", "20s"]).envs([
-        ("AWS_ENDPOINT_URL", address),
-        ("AWS_ALLOW_HTTP", "true"),
-        ("AWS_ACCESS_KEY_ID", "id"),
-        ("AWS_SECRET_ACCESS_KEY", "secret"),
-    ]);
-    finish(command, b"")
+    finish(on_s3(address, &format!("{arguments} --timeout 20s")), b"")
 }
 
 fn lines(text: &[u8]) -> Vec<Value> {

@@ -210,7 +210,7 @@ fn a_broken_segment_in_the_middle_is_set_aside() {
     assert_eq!((found.len(), &found[0]["kind"]), (1, &"hole".into()));
     let printed = bucket.run("cat t/0");
     assert_eq!(printed.code, Some(0));
-    assert!(printed.stderr.contains("offsets 10 to 19 are not in the log"), "{}", printed.stderr);
+    assert!(printed.stderr.contains("not in the log: offsets 10 to 19;"), "{}", printed.stderr);
     assert_eq!(printed.text().lines().count(), 20);
     let report = bucket.run_with("append --lines --report t/0", b"next\n").ok();
     assert_eq!(report, "{\"base_offset\": 30, \"last_offset\": 30}\n");

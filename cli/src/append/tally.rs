@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use kfs_core::text::counted;
 use kfs_core::{Error, Offsets, Stored};
 use tokio::sync::Notify;
 
@@ -65,7 +66,7 @@ impl Tally {
         let state = self.lock();
         let durable = state.last_offset.map_or_else(
             || "nothing".to_string(),
-            |last| format!("{} offsets, the last is {last}", state.durable_offsets),
+            |last| format!("{}, the last is {last}", counted(state.durable_offsets, "offset")),
         );
         output::note(&format!("durable before that: {durable}"));
         let unsettled = |counted| if counted { state.pending_records } else { 0 };
@@ -74,7 +75,8 @@ impl Tally {
         let parts = [(not_stored, "not stored"), (perhaps_stored, "perhaps stored")];
         let parts: Vec<_> = parts.iter().filter(|(count, _)| *count > 0).collect();
         if !parts.is_empty() {
-            let parts: Vec<_> = parts.iter().map(|(count, what)| format!("{} {what}", records(*count))).collect();
+            let parts: Vec<_> =
+                parts.iter().map(|(count, what)| format!("{} {what}", counted(*count, "record"))).collect();
             output::note(&format!("not durable: {}", parts.join(", ")));
         }
     }
@@ -89,8 +91,4 @@ impl Tally {
             failed.await;
         }
     }
-}
-
-fn records(count: u64) -> String {
-    if count == 1 { "1 record".to_string() } else { format!("{count} records") }
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use kfs_core::format::{BatchCheck, Compression};
-use kfs_core::{OnConflict, WriterOptions};
+use kfs_core::{BucketOptions, OnConflict, WriterOptions};
 
+use super::common::offsets;
 use crate::append::Portion;
 use crate::encoding::Encoding;
 use crate::input::{Form, Origin};
@@ -85,10 +87,10 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
     on_conflict: Policy,
     /// The first offset, if the partition is empty; another one than the log has is a conflict.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_parser = offsets(), allow_negative_numbers = true, value_name = "OFFSET")]
     start_offset: Option<i64>,
     /// Stamp batches with this leader epoch; a higher one in the log fences.
-    #[arg(long, value_name = "EPOCH")]
+    #[arg(long, value_parser = clap::value_parser!(i32).range(0..), allow_negative_numbers = true, value_name = "EPOCH")]
     leader_epoch: Option<i32>,
     /// A name for people, kept with each segment.
     #[arg(long)]
@@ -103,28 +105,28 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_parser = str::parse::<Compression>, default_value = "none", value_name = "CODEC", help_heading = "Batches and segments")]
     codec: Compression,
     /// Bytes up to which records share a batch.
-    #[arg(long, value_parser = units::bytes, default_value = "64KiB", value_name = "SIZE", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = units::bytes_from(1), default_value = "64KiB", value_name = "SIZE", help_heading = "Batches and segments")]
     batch_bytes: usize,
     /// Buffered bytes that start a flush: about the size of a segment.
-    #[arg(long, value_parser = units::bytes, default_value = "8MiB", value_name = "SIZE", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = units::bytes_from(1), default_value = "8MiB", value_name = "SIZE", help_heading = "Batches and segments")]
     flush_bytes: usize,
     /// Buffered records that start a flush. It takes along all that came in during the flush before.
-    #[arg(long, value_name = "N", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     flush_records: Option<u64>,
     /// Buffered batches that start a flush; as --flush-records.
-    #[arg(long, value_name = "N", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     flush_batches: Option<usize>,
-    /// Time since the oldest buffered record that starts a flush.
-    #[arg(long, value_parser = units::duration, default_value = "250ms", value_name = "TIME", help_heading = "Batches and segments")]
+    /// Time since the oldest buffered record that starts a flush; 0 flushes at once.
+    #[arg(long, value_parser = units::duration, allow_negative_numbers = true, default_value = "250ms", value_name = "TIME", help_heading = "Batches and segments")]
     flush_interval: Duration,
-    /// With --acks durable, wait so long for more before a flush.
-    #[arg(long, value_parser = units::duration, default_value = "0", value_name = "TIME", help_heading = "Batches and segments")]
+    /// With --acks durable, wait so long for more before a flush; the end of the input ends the wait.
+    #[arg(long, value_parser = units::duration, allow_negative_numbers = true, default_value = "0", value_name = "TIME", help_heading = "Batches and segments")]
     linger: Duration,
     /// Bytes buffered at most, in flight included [default: four times --flush-bytes, at least 32MiB]
-    #[arg(long, value_parser = units::bytes, value_name = "SIZE", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = units::bytes_from(BucketOptions::LEAST_BUFFER_BYTES), value_name = "SIZE", help_heading = "Batches and segments")]
     buffer_bytes: Option<usize>,
     /// Messages between entries of the sparse index.
-    #[arg(long, default_value_t = 100, value_name = "N", help_heading = "Batches and segments")]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     index_interval: i32,
     /// Write a time index (.kfst) with each segment.
     #[arg(long, help_heading = "Batches and segments")]

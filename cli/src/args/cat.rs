@@ -47,7 +47,7 @@ pub(crate) struct CatArgs {
     #[arg(long, allow_hyphen_values = true, value_name = "OFFSET")]
     pub(crate) to: Option<From>,
     /// Stop after so many records.
-    #[arg(long, short = 'n', value_name = "N")]
+    #[arg(long, short = 'n', allow_negative_numbers = true, value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Start at the first record of this time or later: RFC 3339, or Unix milliseconds.
     #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
@@ -71,7 +71,7 @@ pub(crate) struct CatArgs {
     #[arg(long)]
     pub(crate) skip_corrupt: bool,
     /// Take batches that decompress to at most so much. What writers accept by default is never larger.
-    #[arg(long, default_value = "128MiB", value_parser = units::bytes, value_name = "SIZE")]
+    #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
 }
 

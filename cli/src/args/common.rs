@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::RangedI64ValueParser;
 use kfs_core::format::Namespace;
 
 use crate::encoding::Encoding;
+use crate::failure::{Outcome, usage};
 use crate::units;
 
 /// Options that stand before or after the subcommand.
@@ -19,17 +21,32 @@ pub(crate) struct Common {
     #[arg(long, global = true, default_value_t, value_name = "NAME")]
     pub(crate) namespace: Namespace,
     /// Give up when the store makes no progress for so long; 0 waits for ever.
-    #[arg(long, global = true, default_value = "60s", value_parser = units::duration, value_name = "TIME")]
+    #[arg(long, global = true, default_value = "60s", value_parser = units::duration, allow_negative_numbers = true, value_name = "TIME")]
     pub(crate) timeout: Duration,
     /// Copy a directory's files to read them instead of mapping them: for where another program may truncate one.
     #[arg(long, global = true)]
     pub(crate) no_map: bool,
     /// Permissions of the files that are made in a directory, in octal; the umask takes away from them.
-    #[arg(long, global = true, default_value = "600", value_parser = units::mode, value_name = "MODE")]
+    #[arg(long, global = true, default_value = "600", value_parser = units::mode_with(0o400), value_name = "MODE")]
     pub(crate) file_mode: u32,
     /// Permissions of the directories that are made, likewise.
-    #[arg(long, global = true, default_value = "700", value_parser = units::mode, value_name = "MODE")]
+    #[arg(long, global = true, default_value = "700", value_parser = units::mode_with(0o700), value_name = "MODE")]
     pub(crate) dir_mode: u32,
+}
+
+/// The offsets at which a log may start.
+pub(super) fn offsets() -> RangedI64ValueParser {
+    RangedI64ValueParser::new().range(0..=i64::MAX - 2)
+}
+
+/// Refuses a range of segments that ends before it starts.
+pub(crate) fn check_range(from: Option<i64>, to: Option<i64>) -> Outcome {
+    match from.zip(to) {
+        Some((from, to)) if from > to => {
+            Err(usage(format!("--from {from} must be at most --to {to}"), "exchange the two, or leave one out"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Create a partition's log without an append, so that it can be read and keeps its start offset.
@@ -41,7 +58,7 @@ pub(crate) struct CreateArgs {
     /// The partition, as topic/partition.
     pub(crate) partition: String,
     /// The first offset of the log.
-    #[arg(long, default_value_t = 0, value_name = "OFFSET")]
+    #[arg(long, default_value_t = 0, value_parser = offsets(), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) start_offset: i64,
 }
 
@@ -59,7 +76,7 @@ pub(crate) struct InspectArgs {
     /// A file, a key of the bucket, or with --offset a partition.
     pub(crate) object: String,
     /// Show the batch that holds this offset, field by field, and its records.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) offset: Option<i64>,
     /// Show every batch field by field, and every entry of an index.
     #[arg(long)]
@@ -71,7 +88,7 @@ pub(crate) struct InspectArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Take batches that decompress to at most so much. What writers accept by default is never larger.
-    #[arg(long, default_value = "128MiB", value_parser = units::bytes, value_name = "SIZE")]
+    #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
 }
 
@@ -86,17 +103,17 @@ pub(crate) struct InspectArgs {
 
 A segment's last offset is the next one's first less one; the newest one's is read from its footer.
 
-A topic or a partition that can't be read is named on stderr and stands on the list with dashes (null in JSON);
-the list goes on, and the exit code says what was wrong with the first such.")]
+What can't be read of a topic, a partition or a newest segment is named on stderr and stands on the list as a dash (null in
+JSON); the list goes on, and the exit code says what was wrong with the first such.")]
 pub(crate) struct LsArgs {
     /// A topic, a partition as topic/partition, or the path of a .kfs file; topics when left out.
     #[arg(value_name = "TOPIC|PARTITION|FILE")]
     pub(crate) target: Option<String>,
     /// Only segments that hold this offset or later ones.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) from: Option<i64>,
     /// Only segments that hold an offset before this.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) to: Option<i64>,
     /// Print a JSON object a line.
     #[arg(long)]
@@ -122,16 +139,16 @@ pub(crate) struct VerifyArgs {
     #[arg(value_name = "PARTITION|FILE", required = true)]
     pub(crate) targets: Vec<String>,
     /// Only segments that hold this offset or later ones.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) from: Option<i64>,
     /// Only segments that hold an offset before this.
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) to: Option<i64>,
     /// Leave records undecoded: CRCs, batches and indexes only.
     #[arg(long)]
     pub(crate) no_records: bool,
     /// Take batches that decompress to at most so much. What writers accept by default is never larger.
-    #[arg(long, default_value = "128MiB", value_parser = units::bytes, value_name = "SIZE")]
+    #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
     /// Print a JSON object a line: findings, then a summary with the member verified.
     #[arg(long)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kfs_core::{ErrorKind, Partition};
+use kfs_core::{ErrorKind, Partition, Reader};
 
 use super::printer::Printer;
 use crate::args::{CatArgs, From};
@@ -38,16 +38,17 @@ pub(super) async fn wait_until_made(context: &Context, partition: &Partition) ->
 pub(super) async fn start(
     context: &Context,
     args: &CatArgs,
-    partition: &Partition,
+    reader: &Reader,
     made_later: Option<i64>,
     printer: &mut Printer,
 ) -> Outcome<i64> {
+    let partition = &reader.partition();
     match (args.from_time, made_later) {
         (Some(time), Some(log_start)) => {
             printer.start_at_time(time);
             Ok(log_start)
         }
-        (Some(time), None) => match context.within(partition.offset_for_timestamp(time)).await?? {
+        (Some(time), None) => match context.within(reader.offset_for_timestamp(time)).await?? {
             Some(found) => Ok(found.offset),
             None => offset_of(context, From::Latest, partition).await,
         },

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use kfs_core::format::{BATCH_HEADER_LEN, Batch, BatchCheck, BatchHeader, CrcCheck, Malformed};
+use kfs_core::text::counted;
 use kfs_core::{Error, ErrorKind};
 
 use super::chunks::Buffer;
@@ -62,7 +63,9 @@ pub(super) fn read(input: impl Read, check: BatchCheck, send: &Sender) -> Result
         if reading.buffer.ended() {
             return match reading.buffer.bytes().len() {
                 0 => Ok(()),
-                left => Err(refuse(reading.position, &format!("the input ends {left} bytes into a batch"))),
+                left => {
+                    Err(refuse(reading.position, &format!("the input ends {} into a batch", counted(left, "byte"))))
+                }
             };
         }
     }
@@ -94,7 +97,7 @@ impl<R: Read> Reading<R> {
             let bytes = self.buffer.bytes().len();
             if let Some(at) = self.buffer.bytes().iter().position(|b| *b != 0) {
                 let zeros = zeros.saturating_add(at as u64);
-                return Err(refuse(self.position, &format!("found {zeros} zeros and then other bytes")));
+                return Err(refuse(self.position, &format!("found {} and then other bytes", counted(zeros, "zero"))));
             }
             zeros = zeros.saturating_add(bytes as u64);
             drop(self.buffer.take(bytes));

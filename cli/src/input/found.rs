@@ -1,5 +1,7 @@
 //! What is to be said of an input beside its records.
 
+use kfs_core::text::counted;
+
 use crate::output;
 
 /// What was passed over or changed on the way.
@@ -26,20 +28,23 @@ impl Found {
 
     /// Says it on stderr.
     pub(crate) fn say(&self) {
+        let were = |number| if number == 1 { "was" } else { "were" };
         if self.control_skipped > 0 {
-            output::note(&format!("{} control records were passed over; --raw keeps them", self.control_skipped));
+            let (records, were) = (counted(self.control_skipped, "control record"), were(self.control_skipped));
+            output::note(&format!("{records} {were} passed over; --raw keeps them"));
         }
         if self.holes > 0 {
-            let (holes, were) = if self.holes == 1 { ("hole", "was") } else { ("holes", "were") };
             output::note(&format!(
-                "{} {holes} in the input's offsets {were} closed, {} offsets in all: records after them have other \
-                 offsets now",
-                self.holes, self.hole_offsets
+                "{} in the input's offsets {} closed, {} in all: records after them have other offsets now",
+                counted(self.holes, "hole"),
+                were(self.holes),
+                counted(self.hole_offsets, "offset")
             ));
         }
         if let Some((from, count)) = self.zeros {
             output::note(&format!(
-                "the input ends with {count} zeros, from byte {from} on: a preallocated file; they were taken for its end"
+                "the input ends with {}, from byte {from} on: a preallocated file; it is taken to end there",
+                counted(count, "zero")
             ));
         }
     }

@@ -11,6 +11,7 @@ use std::path::Path;
 use bytes::Bytes;
 use kfs_core::format::{Limits, MAX_SEGMENT_LEN, Malformed, PartitionId, RecordIter, Records};
 use kfs_core::store::ReadRange;
+use kfs_core::text::counted;
 use kfs_core::{BucketOptions, Error, ErrorKind, ReaderOptions};
 use serde_json::{Value, json};
 
@@ -53,7 +54,7 @@ pub(crate) async fn run(context: &Context, args: InspectArgs) -> Outcome {
     let kind = kind(&object)?;
     let mut out = Out::new();
     if !args.json && args.offset.is_none() {
-        out.line(&format!("{} {} ({} bytes)", label(kind), object.name, object.bytes.len()))?;
+        out.line(&format!("{} {} ({})", label(kind), object.name, counted(object.bytes.len(), "byte")))?;
     }
     let sound = match kind {
         Kind::Segment => anatomy(&args, &object, kind, &segment::segment(&object.bytes), &mut out)?,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use kfs_core::format::{CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed, Segment, crc32c};
+use kfs_core::text::counted;
 use serde_json::json;
 
 use super::Wanted;
@@ -148,7 +149,7 @@ impl Anatomy {
                 batch::fields(&found, format!("batch {i}")).print(out)?;
             }
         } else {
-            out.line(&format!("{} batches", self.count))?;
+            out.line(&counted(self.count, "batch"))?;
             out.line(&format!(
                 "{:>12}  {:>10}  {:>14}  {:>14}  {:>8}  {:>24}  attributes",
                 "position", "bytes", "base offset", "last offset", "records", "max timestamp"
@@ -162,7 +163,7 @@ impl Anatomy {
         }
         if let Some(zeros) = &self.zeros {
             let count = zeros.end.saturating_sub(zeros.start);
-            out.line(&format!("{count} zeros from byte {} to the end: a preallocated file", zeros.start))?;
+            out.line(&format!("{} from byte {} to the end: a preallocated file", counted(count, "zero"), zeros.start))?;
         }
         if let Some(problem) = &self.problem {
             out.line(&format!("problem: {problem}"))?;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use kfs_core::format::{LogIdentity, Malformed, SparseIndex, TimeIndex};
+use kfs_core::text::counted;
 use serde_json::{Value, json};
 
 use super::fields::Cursor;
@@ -111,7 +112,7 @@ impl Sidecar {
 }
 
 fn entries(index: &SparseIndex, shown: usize, out: &mut Out) -> Outcome {
-    out.line(&format!("{} entries", index.len()))?;
+    out.line(&counted(index.len(), "entry"))?;
     out.line(&format!("{:>20}  {:>12}", "offset", "position"))?;
     for entry in index.entries().take(shown) {
         out.line(&format!("{:>20}  {:>12}", entry.offset, entry.position))?;

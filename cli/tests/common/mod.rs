@@ -125,6 +125,42 @@ impl Bucket {
     }
 }
 
+/// Ten records a segment, `segments` of them, in t/0; the value of each is its offset.
+pub(crate) fn filled(segments: usize) -> Bucket {
+    let bucket = Bucket::new();
+    for segment in 0..segments {
+        let lines: String = (segment * 10..segment * 10 + 10)
+            .map(|n| format!("{{\"value\": \"{n}\", \"timestamp_ms\": {}}}\n", 1_000_000 + n * 100))
+            .collect();
+        bucket.run_with("append t/0", lines.as_bytes()).ok();
+    }
+    bucket
+}
+
+/// What `kfs cat` prints of these records.
+pub(crate) fn numbers(range: std::ops::Range<usize>) -> String {
+    range.map(|n| format!("{n}\n")).collect()
+}
+
+/// What a crash or a careless tool leaves of a newest segment.
+pub(crate) fn broken_newest() -> [(&'static str, Vec<u8>); 3] {
+    let whole = std::fs::read(&filled(1).files("t/0", "kfs")[0]).expect("read the segment");
+    let (cut, zeros) = (whole[..70].to_vec(), vec![0; whole.len()]);
+    [("empty", Vec::new()), ("cut", cut), ("filled with zeros", zeros)]
+}
+
+/// The command on a bucket of the S3 server at this address.
+pub(crate) fn on_s3(address: &str, arguments: &str) -> Command {
+    let mut command = kfs();
+    command.args(arguments.split_whitespace()).args(["--bucket", "s3://b"]).envs([
+        ("AWS_ENDPOINT_URL", address),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "id"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2hunter2"),
+    ]);
+    command
+}
+
 /// Stops a child when the test fails.
 pub(crate) struct Killed(pub(crate) Child);
 
