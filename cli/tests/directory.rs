@@ -60,3 +60,60 @@ fn a_segment_that_was_replaced_by_a_link_is_named() {
         }
     }
 }
+
+#[test]
+fn a_linked_topic_or_partition_is_named_at_once_by_every_command() {
+    for linked in ["default/t", "default/t/0"] {
+        let bucket = Bucket::new();
+        bucket.run_with("append t/0 --lines", b"a\n").ok();
+        bucket.run_with("append u/0 --lines", b"b\n").ok();
+        bucket.run_with("append t/1 --lines", b"c\n").ok();
+        let (path, moved) = (bucket.path().join(linked), tempfile::tempdir().unwrap());
+        for target in [moved.path().join("moved"), Path::new("/nowhere").to_path_buf()] {
+            if !target.starts_with("/nowhere") {
+                std::fs::rename(&path, &target).unwrap();
+            } else {
+                std::fs::remove_file(&path).unwrap();
+            }
+            std::os::unix::fs::symlink(&target, &path).unwrap();
+            for arguments in ["cat t/0", "cat t/0 --follow", "verify t/0", "ls t/0", "create t/0"] {
+                let told = bucket.run(&format!("{arguments} --timeout 60s")).failed(2);
+                assert!(told.contains(&format!("{linked} is a symbolic link")), "{arguments}: {told}");
+                assert!(told.contains("put what it leads to in its place"), "{arguments}: {told}");
+            }
+            let ended = bucket.run_with("append t/0 --lines --report --timeout 60s", b"d\n");
+            assert_eq!(ended.stdout, b"");
+            let told = ended.failed(2);
+            assert!(told.contains(&format!("{linked} is a symbolic link")), "{told}");
+            assert!(!told.contains("tried again"), "{told}");
+            // What is beside it is listed.
+            let list = if linked == "default/t" { "ls --json" } else { "ls t --json" };
+            let ended = bucket.run(list);
+            let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(ended.failed(2).contains(&format!("{linked} is a symbolic link")));
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_does_not_exist_is_not_found_and_an_append_makes_it() {
+    let bucket = Bucket::new();
+    let url = format!("{}/typo", bucket.url());
+    let run = |arguments: &str| {
+        let mut command = kfs();
+        command.env("KFS_BUCKET", &url).args(arguments.split_whitespace());
+        finish(command, b"a\n")
+    };
+    for arguments in ["ls", "ls t", "ls t/0", "cat t/0", "verify t/0"] {
+        let told = run(arguments).failed(3);
+        assert!(told.contains("not found"), "{arguments}: {told}");
+        if !arguments.contains('/') {
+            assert!(told.contains("typo does not exist") && told.contains("hint: check its path"), "{told}");
+        }
+    }
+    assert!(!bucket.path().join("typo").exists());
+    run("append t/0 --lines").ok();
+    assert_eq!(run("cat t/0 --follow -n 1").ok(), "a\n");
+    assert_eq!(bucket.run("ls").ok(), "", "an empty directory is an empty bucket");
+}

@@ -36,9 +36,10 @@ use std::sync::{Arc, OnceLock};
 
 use object_store::ObjectMeta;
 use rustix::fs::{Mode, RawMode};
+use rustix::io::Errno;
 
 use self::busy::Busy;
-use self::disk::{Disk, fault};
+use self::disk::{Disk, fault, is};
 use self::own::Own;
 use self::root::Root;
 use self::walk::Walk;
@@ -150,7 +151,7 @@ impl LocalStore {
         let key = prefix.to_string();
         blocking(move || {
             store.may_list(&key)?;
-            let mut found = walk.next(store.root(), one_more).map_err(|error| not_listed(&key, &error))?;
+            let mut found = walk.next(store.root(), one_more).map_err(|error| store.not_listed(&key, &error))?;
             let complete = found.len() <= max;
             found.truncate(max);
             Ok((found, complete))
@@ -168,14 +169,27 @@ impl LocalStore {
         self.root().in_place("", None).map_err(refused)
     }
 
-    /// The directories directly in one that hold a file at any depth.
+    /// The directories directly in one that hold a file at any depth. `NotFound` where the root is not there.
     pub(crate) async fn dirs(&self, path: &str) -> Result<Vec<String>, object_store::Error> {
         let (store, path) = (self.clone(), path.to_string());
         blocking(move || {
             store.may_list(&path)?;
-            walk::children(store.root(), &path).map(|(_, dirs)| dirs).map_err(|error| not_listed(&path, &error))
+            if let Some(missing) = store.root().missing() {
+                return Err(Failure::new(Effect::None, missing).into_object_store(&path));
+            }
+            walk::children(store.root(), &path).map(|(_, dirs)| dirs).map_err(|error| store.not_listed(&path, &error))
         })
         .await
+    }
+
+    fn not_listed(&self, key: &str, error: &io::Error) -> object_store::Error {
+        Failure::new(Effect::None, self.fault("the directory can't be listed", key, error)).into_object_store(key)
+    }
+
+    /// The error of a call for what is at a path below the root.
+    fn fault(&self, what: &str, key: &str, error: &io::Error) -> Error {
+        let link = Some(error).filter(|error| is(error, Errno::LOOP)).and_then(|_| self.root().through_a_link(key));
+        link.map_or_else(|| fault(what, key, error), |link| link.with_key(key))
     }
 }
 
@@ -193,10 +207,6 @@ impl fmt::Display for LocalStore {
 
 fn mode(bits: u32) -> Mode {
     Mode::from_raw_mode((bits & 0o777) as RawMode)
-}
-
-fn not_listed(key: &str, error: &io::Error) -> object_store::Error {
-    Failure::new(Effect::None, fault("the directory can't be listed", key, error)).into_object_store(key)
 }
 
 /// Refuses keys that are not ours to use: those that leave the root above all.

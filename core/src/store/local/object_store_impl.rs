@@ -16,7 +16,7 @@ use object_store::{
 use super::own::FileId;
 use super::put::PutError;
 use super::walk::{Walk, children};
-use super::{LocalStore, blocking, not_listed};
+use super::{LocalStore, blocking};
 use crate::store::failure::{Effect, Failure};
 use crate::store::{KFSID, KFSMERGED, KFSNAME};
 use crate::{Error, ErrorKind};
@@ -158,7 +158,7 @@ impl ObjectStore for LocalStore {
         blocking(move || {
             store.may_list(prefix.as_ref())?;
             let found = children(store.root(), prefix.as_ref());
-            let (objects, dirs) = found.map_err(|error| not_listed(prefix.as_ref(), &error))?;
+            let (objects, dirs) = found.map_err(|error| store.not_listed(prefix.as_ref(), &error))?;
             let dirs = dirs.into_iter().filter_map(|name| {
                 let path = if prefix.is_root() { name } else { format!("{prefix}/{name}") };
                 Path::parse(path).ok()
@@ -201,7 +201,7 @@ impl LocalStore {
             let Some((store, mut walk)) = state else { return Ok(None) };
             blocking(move || {
                 store.may_list("")?;
-                let found = walk.next(store.root(), GO).map_err(|error| not_listed("", &error))?;
+                let found = walk.next(store.root(), GO).map_err(|error| store.not_listed("", &error))?;
                 let more = (found.len() == GO).then_some((store, walk));
                 Ok(Some((stream::iter(found.into_iter().map(Ok)), more)))
             })

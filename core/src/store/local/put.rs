@@ -231,12 +231,11 @@ impl LocalStore {
         self.root().make_dir(self.disk(), path).map_err(|error| self.dir_failed(key, error))
     }
 
-    #[allow(clippy::unused_self, reason = "reads as the others")]
     fn dir_failed(&self, key: &str, error: DirError) -> PutError {
         match error {
             DirError::NotSynced(error) => not_synced(false, "a directory", key, &error).into(),
             DirError::NotMade(error) => {
-                let mapped = fault("the directory can't be made", key, &error);
+                let mapped = self.fault("the directory can't be made", key, &error);
                 let mapped = match Errno::from_io_error(&error) {
                     Some(Errno::NOTDIR) => {
                         mapped.with_kind(ErrorKind::InvalidInput).with_hint("a file has the name of a directory")

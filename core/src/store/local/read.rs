@@ -56,7 +56,7 @@ impl LocalStore {
             Ok(fd) => fd,
             Err(error) if is(&error, Errno::NXIO) => return Err(missing()),
             Err(error) => {
-                let mapped = self.oddity(key).unwrap_or_else(|| fault("the file can't be opened", key, &error));
+                let mapped = self.oddity(key).unwrap_or_else(|| self.fault("the file can't be opened", key, &error));
                 // What is not there may be where the path led before.
                 let moved = Some(&mapped).filter(|mapped| mapped.kind() == ErrorKind::NotFound);
                 let moved = moved.and_then(|_| self.root().in_place("", None).err());

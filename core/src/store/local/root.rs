@@ -180,6 +180,28 @@ impl Root {
         ))
     }
 
+    /// The error of a path below the root that leads through a symbolic link, with the link that is met first.
+    pub(super) fn through_a_link(&self, path: &str) -> Option<Error> {
+        let root = self.fd().ok()?;
+        let is_link = |path: &str| {
+            let found = rustix::fs::statat(root, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW);
+            found.is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
+        };
+        let link = components(path).filter_map(|(end, _)| path.get(..end)).find(|path| is_link(path))?;
+        let message = format!("{} is a symbolic link, expected a directory or a file", self.path.join(link).display());
+        Some(Error::new(ErrorKind::Unsupported, message).with_hint(
+            "links below the bucket's directory are not followed: put what it leads to in its place (or mount it \
+             there), or open the bucket at the directory that holds it",
+        ))
+    }
+
+    /// The error for a root that is not there.
+    pub(super) fn missing(&self) -> Option<Error> {
+        let error = self.fd().err().filter(|error| is(error, Errno::NOENT))?;
+        let message = format!("the bucket's directory {} does not exist: {error}", self.path.display());
+        Some(Error::new(ErrorKind::NotFound, message).with_hint("check its path; the first append makes it"))
+    }
+
     /// Opens a path that may not leave the directory, by `..` or by a link.
     fn beneath(&self, dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         if path.split('/').any(|name| name == "..") {

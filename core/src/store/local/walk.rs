@@ -118,13 +118,12 @@ fn open<'a>(current: &'a mut Option<(String, OwnedFd)>, root: &Root, path: &str)
 }
 
 /// Opens a directory. `None` when there is none: a prefix that is no directory has no files, one may vanish while we
-/// walk, and a path that is too long for the system holds no key of ours.
+/// walk, and a path that is too long for the system holds no key of ours. A symbolic link is an error: what it leads to
+/// may be a log, and must not look like none.
 fn open_dir(root: &Root, path: &str) -> io::Result<Option<OwnedFd>> {
     match root.open_dir(path.trim_end_matches('/')) {
         Ok(dir) => Ok(Some(dir)),
-        Err(error) if [Errno::NOENT, Errno::NOTDIR, Errno::LOOP, Errno::NAMETOOLONG].iter().any(|e| is(&error, *e)) => {
-            Ok(None)
-        }
+        Err(error) if [Errno::NOENT, Errno::NOTDIR, Errno::NAMETOOLONG].iter().any(|e| is(&error, *e)) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -162,7 +161,12 @@ fn read(
     };
     let after = entries_after.map_or(after, |last| last.max(after));
     let mut with_slash = String::new();
-    each(dir, path, |name, directory| {
+    each(dir, path, |name, kind| {
+        let directory = match kind {
+            Kind::File => false,
+            Kind::Directory => true,
+            Kind::Link => return ControlFlow::Continue(()),
+        };
         let entry = if directory {
             with_slash.clear();
             with_slash.push_str(name);
@@ -196,9 +200,18 @@ fn read(
     Ok((entries, more_after))
 }
 
-/// Calls `visit` with each object's and directory's name, and whether it is a directory, until it
-/// breaks off.
-fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, bool) -> ControlFlow<()>) -> io::Result<()> {
+/// What a directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A file, or what has the name of a log's object instead of one.
+    File,
+    Directory,
+    /// A symbolic link to a directory, or to nothing: a directory that is not there now.
+    Link,
+}
+
+/// Calls `visit` with each name and what it is, until it breaks off.
+fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, Kind) -> ControlFlow<()>) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else { continue };
@@ -213,9 +226,10 @@ fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, bool) -> ControlF
             known => known,
         };
         let flow = match kind {
-            FileType::RegularFile => visit(name, false),
-            _ if ObjectName::parse(name).is_some() => visit(name, false),
-            FileType::Directory => visit(name, true),
+            FileType::RegularFile => visit(name, Kind::File),
+            _ if ObjectName::parse(name).is_some() => visit(name, Kind::File),
+            FileType::Directory => visit(name, Kind::Directory),
+            FileType::Symlink if may_lead_to_a_directory(dir, name) => visit(name, Kind::Link),
             _ => ControlFlow::Continue(()),
         };
         if flow.is_break() {
@@ -225,8 +239,15 @@ fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, bool) -> ControlF
     Ok(())
 }
 
+fn may_lead_to_a_directory(dir: &OwnedFd, name: &str) -> bool {
+    match rustix::fs::statat(dir, name, AtFlags::empty()) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode).is_dir(),
+        Err(_) => true,
+    }
+}
+
 /// The files and the directories directly in a directory. A directory is named only if there is a
-/// file somewhere beneath it.
+/// file somewhere beneath it. A symbolic link is named too, so that whoever asks for what is in it learns what it is.
 pub(super) fn children(root: &Root, path: &str) -> io::Result<(Vec<ObjectMeta>, Vec<String>)> {
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     let mut walk = Walk::new("", None, usize::MAX);
@@ -245,6 +266,12 @@ pub(super) fn children(root: &Root, path: &str) -> io::Result<(Vec<ObjectMeta>, 
             files.push(meta(location, &id));
         }
     }
+    each(dir, &frame.path, |name, kind| {
+        if kind == Kind::Link {
+            dirs.push(name.to_string());
+        }
+        ControlFlow::Continue(())
+    })?;
     Ok((files, dirs))
 }
 
@@ -254,13 +281,15 @@ fn holds_a_file(root: &Root, path: &str) -> io::Result<bool> {
         let Some(dir) = open_dir(root, &path)? else { continue };
         let path = format!("{path}/");
         let mut found = false;
-        each(&dir, &path, |name, directory| {
-            if !directory {
+        each(&dir, &path, |name, kind| match kind {
+            Kind::File | Kind::Link => {
                 found = true;
-                return ControlFlow::Break(());
+                ControlFlow::Break(())
             }
-            paths.push(format!("{path}{name}"));
-            ControlFlow::Continue(())
+            Kind::Directory => {
+                paths.push(format!("{path}{name}"));
+                ControlFlow::Continue(())
+            }
         })?;
         if found {
             return Ok(true);

@@ -146,14 +146,20 @@ async fn symbolic_links_below_the_root_are_not_followed() {
     let store = open(&root, &StoreOptions::new());
     for key in ["away/file", "link", "alias/x"] {
         let error = store.get(key, ReadRange::Whole, None).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{key}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{key}");
         let created = store.create(key, payload("x"), &Identity::none()).await;
         assert!(matches!(created, Created::Refused(_)), "{key} {created:?}");
     }
     store.overwrite("real/x", payload("x")).await.unwrap();
     let page = store.list_page("", None, 10).await.unwrap();
     assert_eq!(page.objects.iter().map(|o| o.key.as_str()).collect::<Vec<_>>(), ["real/x"]);
-    assert_eq!(store.list_dirs("").await.unwrap(), ["real"]);
+    // A link that may lead to a directory is named, and looking into it is an error that names it.
+    assert_eq!(store.list_dirs("").await.unwrap(), ["alias", "away", "real"]);
+    for listed in [store.list_page("alias/x/", None, 10).await.map(drop), store.list_dirs("alias").await.map(drop)] {
+        let error = listed.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("root/alias is a symbolic link"), "{error}");
+    }
     assert_eq!(std::fs::read(dir.path().join("out/file")).unwrap(), b"secret");
     // The root itself may be one.
     std::os::unix::fs::symlink("root", dir.path().join("by-link")).unwrap();
@@ -172,6 +178,19 @@ fn directories_that_cant_be_used_are_typed() {
     assert_eq!(kind("file"), ErrorKind::InvalidInput);
     assert_eq!(kind("file/below"), ErrorKind::InvalidInput);
     assert_eq!(kind("missing/below"), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn names_below_a_directory_that_does_not_exist_are_not_found_and_a_log_there_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("typo"), &StoreOptions::new());
+    let error = store.list_dirs("ns").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("typo") && error.message().contains("does not exist"), "{error}");
+    assert!(store.list_page("ns/t/0/", None, 10).await.unwrap().complete);
+    assert!(!dir.path().join("typo").exists());
+    store.overwrite("ns/t/0/a", payload("x")).await.unwrap();
+    assert_eq!(store.list_dirs("ns").await.unwrap(), ["t"]);
 }
 
 #[tokio::test]
