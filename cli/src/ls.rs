@@ -61,10 +61,12 @@ impl List {
         tokio::pin!(counts);
         while let Some(counted) = context.within(counts.next()).await? {
             let (topic, partitions) = counted;
+            // A server was sent secrets, and can name a topic by one.
+            let topic = bucket.store().redact(topic.as_str());
             let partitions = partitions.map_err(|error| self.unreadable(&format!("topic {topic}"), error)).ok();
             match self.json {
-                true => self.out.json(&json!({ "topic": topic.as_str(), "partitions": partitions }))?,
-                false => table.row(&mut self.out, [topic.to_string(), or_dash(partitions)])?,
+                true => self.out.json(&json!({ "topic": topic, "partitions": partitions }))?,
+                false => table.row(&mut self.out, [topic, or_dash(partitions)])?,
             }
         }
         table.end(&mut self.out)
@@ -73,10 +75,8 @@ impl List {
     async fn partitions(&mut self, context: &Context, topic: &Topic) -> Outcome {
         let bucket = context.bucket(BucketOptions::default())?;
         let ids = context.within(bucket.partitions(topic)).await??;
-        if ids.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, format!("topic {topic} has no partition")).into());
-        }
         let mut table = Table::new(&["<partition", ">log start", ">high watermark"]);
+        let mut any = false;
         let ranges = stream::iter(ids).map(|id| range(&bucket, id)).buffered(AT_ONCE);
         tokio::pin!(ranges);
         while let Some((id, range)) = context.within(ranges.next()).await? {
@@ -89,6 +89,7 @@ impl List {
                     None
                 }
             };
+            any = true;
             let (start, end) = range.unzip();
             if self.json {
                 let number = id.partition();
@@ -98,6 +99,9 @@ impl List {
             } else {
                 table.row(&mut self.out, [id.to_string(), or_dash(start), or_dash(end)])?;
             }
+        }
+        if !any {
+            return Err(Error::new(ErrorKind::NotFound, format!("topic {topic} has no partition")).into());
         }
         table.end(&mut self.out)
     }

@@ -223,6 +223,12 @@ impl Error {
         self.edit(|e| e.from_store = true)
     }
 
+    /// The same error with another message.
+    #[must_use]
+    pub fn with_message(self, message: impl Into<String>) -> Self {
+        self.edit(|e| e.message = into_printable(message.into()))
+    }
+
     /// Adds what to do.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {

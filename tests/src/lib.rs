@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 pub use kfs_core::testing::*;
 
 pub mod contest;
+pub mod fake_s3;
 pub mod s3;
 
+pub use fake_s3::FakeS3;
 pub use s3::S3Server;
 
 /// The root of the checkout.

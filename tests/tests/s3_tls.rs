@@ -50,5 +50,10 @@ async fn the_certificates_of_aws_ca_bundle_are_trusted_and_no_others() {
     for options in [bundle(&["other.pem"]), server.store_options()] {
         let error = ask(options).await;
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        // That is neither an unknown host nor a refused connection, and is told apart.
+        let shown = format!("{error:#}");
+        assert!(shown.contains("certificate"), "{shown}");
+        assert!(!shown.contains("dns error") && !shown.contains("refused"), "{shown}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("certificate is not trusted")), "{error:?}");
     }
 }

@@ -132,7 +132,7 @@ impl<'a> Look<'a> {
                 page.to_end |= last.key > last_key;
                 if last.key <= from {
                     let message = "a listing gave keys that come before those asked for";
-                    return Err(Error::new(ErrorKind::Internal, message).with_key(last.key.clone()));
+                    return Err(Error::new(ErrorKind::Internal, message).with_key(self.store.redact(&last.key)));
                 }
                 from.clone_from(&last.key);
                 let segments = format!("{prefix}segment-");

@@ -1,7 +1,9 @@
 //! S3, by object_store's client: one for reads that tries again, one for commits that does not.
 
+mod answer;
 mod credentials;
 mod http;
+mod listing;
 mod secrets;
 mod settings;
 
@@ -47,7 +49,7 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
-    let builder = builder.with_credentials(Arc::new(Noted { inner, secrets }));
+    let builder = builder.with_credentials(Arc::new(Noted { inner, secrets: secrets.clone() }));
 
     let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
     let mut reads = builder.clone().with_retry(RetryConfig {
@@ -67,7 +69,8 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     let commits = Arc::new(commits.build().map_err(failed)?);
 
     let kind = Kind { single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
-    Ok(Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), kind, options))
+    let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), kind, options);
+    Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }
 
 fn unusable(error: &object_store::Error) -> Error {

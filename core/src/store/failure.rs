@@ -147,6 +147,11 @@ fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Op
     }
 }
 
+/// Whether the store says that there is no such bucket.
+pub(crate) fn is_bucket_missing(error: &object_store::Error) -> bool {
+    Failure::find(error).is_none() && matches!(code(&error.to_string()), Some("NoSuchBucket" | "ContainerNotFound"))
+}
+
 /// The object is there, and is not the version that was asked for.
 pub(crate) fn changed(key: &str) -> Error {
     Error::new(ErrorKind::Conflict, "changed: the object is another version than the one asked for").with_key(key)
@@ -309,7 +314,7 @@ fn without_entities(text: &str) -> String {
     plain
 }
 
-fn entity(name: &str) -> Option<char> {
+pub(super) fn entity(name: &str) -> Option<char> {
     Some(match name {
         "amp" => '&',
         "lt" => '<',

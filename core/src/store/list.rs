@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use object_store::ObjectMeta;
-use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 
 use super::Store;
@@ -12,12 +12,10 @@ use super::failure;
 use super::local::LocalStore;
 use super::meter::{Attempt, Op};
 use super::ops::info;
+use super::page_size::KEYS_A_REQUEST;
 use super::types::{ListPage, ObjectInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
-
-/// The most keys that one listing request answers, on S3 and by our way of counting.
-const KEYS_A_REQUEST: usize = 1000;
 
 /// How a store lists.
 pub(super) enum Lister {
@@ -108,41 +106,38 @@ impl Store {
     async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut Page<'_>) -> Result<bool> {
         let mut offset = page.after.map(str::to_string);
         let mut token: Option<String> = None;
-        let mut at_most = KEYS_A_REQUEST;
+        let (mut least, mut most) = (1usize, KEYS_A_REQUEST);
         loop {
-            let wanted = page.max.saturating_sub(page.objects.len()).clamp(1, at_most);
-            let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
+            let found = page.objects.len();
+            let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.0.page_size.now());
             let options = PaginatedListOptions {
                 offset: offset.clone(),
                 max_keys: Some(wanted),
                 page_token: token.clone(),
-                extensions: attempt.extensions(),
                 ..PaginatedListOptions::default()
             };
-            let prefix = Some(page.prefix).filter(|prefix| !prefix.is_empty());
-            let answer = match pages.list_paginated(prefix, options).await {
+            let answer = match self.ask_page(pages, page.prefix, options, wanted).await {
                 Ok(answer) => answer,
-                Err(error) => {
+                Err((error, mapped)) => {
                     // object_store answers no page with a key that it takes for none (`a//b`). Such
                     // junk is somebody else's: pages are asked for by halves up to it, then what is
-                    // after it.
-                    let Some(junk) = unusable_key(&error) else {
-                        return Err(failure::map(&error, page.prefix, attempt.status()));
-                    };
+                    // after it. (Our own client for S3 leaves it out.)
+                    let Some(junk) = unusable_key(&error) else { return Err(mapped) };
                     if token.take().is_some() {
                         offset = page.last.clone().or(offset);
                     }
                     if wanted > 1 {
-                        at_most = wanted.div_ceil(2);
+                        most = wanted.div_ceil(2);
                     } else if offset.as_deref().is_none_or(|offset| offset < junk) {
                         offset = Some(junk.to_string());
-                        at_most = KEYS_A_REQUEST;
+                        most = KEYS_A_REQUEST;
                     } else {
-                        return Err(failure::map(&error, page.prefix, attempt.status()));
+                        return Err(mapped);
                     }
                     continue;
                 }
             };
+            self.0.page_size.arrived(wanted);
             for meta in &answer.result.objects {
                 if let Taken::Full = page.take(meta)? {
                     return Ok(false);
@@ -152,8 +147,40 @@ impl Store {
             if token.is_none() {
                 return Ok(true);
             }
-            if page.is_full() {
+            if page.objects.len() == found {
+                // All that this page had was left out: what is left out must not cost a request for each key.
+                least = wanted.saturating_mul(2);
+            } else if page.is_full() || answer.result.objects.len() < wanted {
+                // To fill up for the keys that were left out would cost another request.
                 return Ok(false);
+            }
+        }
+    }
+
+    /// Sends one request for a page of so many keys. A failure comes in object_store's words and in ours.
+    async fn ask_page(
+        &self,
+        pages: &dyn PaginatedListStore,
+        prefix: &str,
+        mut options: PaginatedListOptions,
+        wanted: usize,
+    ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
+        let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
+        options.extensions = attempt.extensions();
+        let asked = self.0.page_size.ask(wanted, &attempt);
+        match pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options).await {
+            Ok(answer) => {
+                asked.arrived();
+                Ok(answer)
+            }
+            Err(error) => {
+                let mapped = self.failed(&error, prefix, attempt.status());
+                if unusable_key(&error).is_some() {
+                    asked.arrived();
+                } else if mapped.kind() == ErrorKind::TimedOut {
+                    asked.timed_out();
+                }
+                Err((error, mapped))
             }
         }
     }
@@ -195,19 +222,20 @@ impl Store {
         let raw = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let mut names = Vec::new();
         let mut token = None;
+        // The same for all pages, for one that fails is the end of all: the next try asks for smaller ones.
+        let wanted = self.0.page_size.now();
         loop {
-            let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
             let options = PaginatedListOptions {
                 delimiter: Some("/".into()),
+                max_keys: Some(wanted).filter(|wanted| *wanted < KEYS_A_REQUEST),
                 page_token: token,
-                extensions: attempt.extensions(),
                 ..PaginatedListOptions::default()
             };
-            let answer = pages.list_paginated(Some(raw.as_str()).filter(|raw| !raw.is_empty()), options).await;
-            let answer = answer.map_err(|error| failure::map(&error, prefix, attempt.status()))?;
+            let answer = self.ask_page(pages, &raw, options, wanted).await.map_err(|(_, mapped)| mapped)?;
             names.extend(answer.result.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)));
             token = answer.page_token;
             if token.is_none() {
+                self.0.page_size.arrived(wanted);
                 return Ok(names);
             }
         }
@@ -261,7 +289,7 @@ impl Page<'_> {
             }
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the store lists out of order: {full} came after {last}"),
+                self.store.redact(&format!("the store lists out of order: {full} came after {last}")),
             )
             .with_hint("the log needs listings in ascending order of keys")
             .of_the_store());

@@ -19,6 +19,7 @@ mod location;
 mod meter;
 mod ops;
 mod options;
+mod page_size;
 mod secrets;
 mod types;
 
@@ -37,6 +38,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::list::Lister;
 use self::location::Location;
 use self::meter::Meter;
+use self::page_size::PageSize;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The names of an object's user metadata (docs/format.md, "Segment metadata").
@@ -90,7 +92,12 @@ struct Inner {
     meter: Arc<Meter>,
     read_places: Semaphore,
     commit_places: Semaphore,
+    page_size: PageSize,
+    redact: Option<Redact>,
 }
+
+/// Removes the secrets that a client knows from a text.
+type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What is known of a store beyond the trait.
 #[derive(Clone, Copy, Debug, Default)]
@@ -185,8 +192,44 @@ impl Store {
             read_places: Semaphore::new(most),
             // A segment and its index go together.
             commit_places: Semaphore::new(most.max(2)),
+            page_size: PageSize::default(),
+            redact: None,
         };
         Store(Arc::new(inner), Lane::Reads)
+    }
+
+    /// The same store, which takes its client's secrets out of what a server says. For a store that has just been
+    /// built.
+    #[cfg(feature = "aws")]
+    fn redacting(mut self, redact: Redact) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.redact = Some(redact);
+        }
+        self
+    }
+
+    /// The text without the secrets of the store's client of 16 characters and more. A server was sent them, and can
+    /// return them in the name of an object or in its metadata: whoever prints a name that a listing gave removes them
+    /// first.
+    pub fn redact(&self, text: &str) -> String {
+        self.0.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
+    }
+
+    /// The error of a request for `key`. `status` is the HTTP status, where it is known.
+    fn failed(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
+        if failure::is_bucket_missing(error) {
+            let message = format!("the bucket of {} does not exist", self.0.url);
+            return failure::map(error, key, status).with_kind(ErrorKind::NotFound).with_message(message);
+        }
+        let mapped = failure::map(error, key, status);
+        match status {
+            // What is said of another answer was cleaned where it came in.
+            Some(200..300) => {
+                let message = self.redact(mapped.message());
+                mapped.with_message(message)
+            }
+            _ => mapped,
+        }
     }
 
     /// The URL that the store was opened with. It holds no secret: URLs with a user, a password or

@@ -48,9 +48,9 @@ impl Store {
             // ever: one HEAD tells.
             Err(error) => match asked {
                 Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
-                    self.beyond_the_end(key, &path, &asked, failure::map(&error, key, attempt.status())).await?
+                    self.beyond_the_end(key, &path, &asked, self.failed(&error, key, attempt.status())).await?
                 }
-                _ => return Err(failure::map(&error, key, attempt.status())),
+                _ => return Err(self.failed(&error, key, attempt.status())),
             },
         };
         check_size(key, fetched.info.size, most)?;
@@ -72,9 +72,9 @@ impl Store {
         let attempt = self.attempt(Op::Get);
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
         let answer = self.0.reads.get_opts(path, options).await;
-        let answer = answer.map_err(|error| failure::map(&error, key, attempt.status()))?;
+        let answer = answer.map_err(|error| self.failed(&error, key, attempt.status()))?;
         let info = info(key.to_string(), &answer.meta);
-        Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: identity(&answer.attributes) })
+        Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: self.identity(&answer.attributes) })
     }
 
     async fn beyond_the_end(
@@ -110,7 +110,7 @@ impl Store {
         // What was declared is what is wanted, and the body is no more than was declared.
         check_size(key, info.size, most)?;
         check_version(key, &info, if_match)?;
-        let identity = identity(&answer.attributes);
+        let identity = self.identity(&answer.attributes);
         let size = info.size;
         let expected = match asked {
             None => 0..size,
@@ -167,7 +167,7 @@ impl Store {
 
     fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
         use object_store::Error as E;
-        let mapped = failure::map(error, key, status);
+        let mapped = self.failed(error, key, status);
         if let Some(failure) = Failure::find(error) {
             return match failure.effect {
                 Effect::None => Created::Refused(mapped),
@@ -207,7 +207,7 @@ impl Store {
         match self.0.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Ok(version_put(&answer, size)),
             Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
-            Err(error) => Err(failure::map(&error, key, attempt.status())),
+            Err(error) => Err(self.failed(&error, key, attempt.status())),
         }
     }
 
@@ -254,6 +254,19 @@ impl Store {
         local.settle_durably(path.as_ref()).await.map_err(|error| failure::map(&error, key, None))
     }
 
+    /// Who made an object. What the server was sent in secret is taken out: both names end up in messages.
+    fn identity(&self, attributes: &Attributes) -> Identity {
+        let field =
+            |name: &'static str| attributes.get(&Attribute::Metadata(name.into())).map(|value| value.to_string());
+        let kfsid = field(KFSID).map(|kfsid| match kfsid.split_once('.') {
+            // The number is ours to compare, and short enough to be like any secret.
+            Some((writer, flush)) if flush.parse::<u64>().is_ok() => format!("{}.{flush}", self.redact(writer)),
+            _ => self.redact(&kfsid),
+        });
+        let kfsname = field(KFSNAME).map(|name| self.redact(&name));
+        Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED) }
+    }
+
     fn attempt(&self, op: Op) -> Attempt {
         Attempt::begin(&self.0.meter, op, self.0.kind.counted_on_the_wire)
     }
@@ -287,10 +300,14 @@ fn check_version(key: &str, info: &ObjectInfo, if_match: Option<&Version>) -> Re
 }
 
 fn may_be_out_of_range(error: &object_store::Error, status: Option<u16>) -> bool {
+    // What we found wrong with an answer ourselves is certain.
+    if Failure::find(error).is_some() {
+        return false;
+    }
     match status {
         // To a range of an empty object some servers answer 200 or 206, and object_store takes that amiss.
         Some(status) => matches!(status, 200 | 206 | 416),
-        None => matches!(error, object_store::Error::Generic { .. }) && Failure::find(error).is_none(),
+        None => matches!(error, object_store::Error::Generic { .. }),
     }
 }
 
@@ -355,9 +372,4 @@ fn attributes(identity: &Identity) -> Attributes {
         }
     }
     attributes
-}
-
-fn identity(attributes: &Attributes) -> Identity {
-    let field = |name: &'static str| attributes.get(&Attribute::Metadata(name.into())).map(|value| value.to_string());
-    Identity { kfsid: field(KFSID), kfsname: field(KFSNAME), kfsmerged: field(KFSMERGED) }
 }

@@ -10,11 +10,16 @@ use object_store::client::{
     ClientConfigKey, ClientOptions, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
     HttpResponseBody, HttpService,
 };
+use reqwest::Method;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::secrets::Secrets;
+use super::{answer, listing};
+use crate::error::Error;
 use crate::runtime::{Entropy, SystemEntropy};
+use crate::store::failure::{Effect, Failure};
 use crate::store::meter::Attempt;
+use crate::store::secrets::strip_by_pattern;
 
 /// How much of a refusal is read, in bytes.
 const REFUSAL_LIMIT: usize = 64 * 1024;
@@ -180,35 +185,84 @@ impl HttpService for Guarded {
             attempt.on_the_wire(u64::try_from(request.body().content_length()).unwrap_or(u64::MAX));
         }
         let sent = secrets_of(&request);
+        let method = request.method().clone();
         let lists = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "list-type=2"));
-        let answer = self.client.execute(request).await?;
+        let answered = self.client.execute(request).await?;
+        let status = answered.status();
         if let Some(attempt) = &attempt {
-            attempt.answered(answer.status().as_u16());
+            attempt.answered(status.as_u16());
         }
-        if answer.status().is_success() {
-            return if lists { bounded(answer, LISTING_LIMIT).await } else { Ok(answer) };
+        // object_store lets no attempt travel with a DELETE.
+        let is_ours = attempt.is_some() || method == Method::DELETE;
+        if is_ours && !(lists && status.is_success()) && answer::is_a_page(status, answered.headers()) {
+            let what = if lists { "a listing".to_string() } else { format!("a {method}") };
+            return Err(self.foreign(&what, answered, &sent).await);
         }
-        let (parts, body) = answer.into_parts();
-        let said = beginning(body).await?;
-        let said = self.secrets.strip(&String::from_utf8_lossy(&said), &sent);
+        if status.is_success() {
+            return match lists {
+                true => self.listed(answered, &sent).await,
+                false if attempt.is_some() && answer::has_no_body(&method) => self.done(&method, answered, &sent).await,
+                false => Ok(answered),
+            };
+        }
+        let (parts, body) = answered.into_parts();
+        let said = self.secrets.strip(&String::from_utf8_lossy(&beginning(body).await?), &sent);
         Ok(HttpResponse::from_parts(parts, said.into()))
     }
 }
 
-/// The same answer, read whole. object_store reads a listing whole too, but makes room for as much as the server
-/// promises: a promise of a terabyte would end the process.
-async fn bounded(answer: HttpResponse, limit: usize) -> Result<HttpResponse, HttpError> {
-    let (parts, body) = answer.into_parts();
-    let mut stream = body.bytes_stream();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
-        bytes.extend_from_slice(&chunk?);
-        if bytes.len() > limit {
-            let message = format!("a page of a listing has more than {limit} bytes: this is no answer of S3");
-            return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
+impl Guarded {
+    /// A page of a listing: read whole, checked, and without keys that no log can use. object_store reads a listing
+    /// whole too, but makes room for as much as the server promises: a promise of a terabyte would end the process.
+    async fn listed(&self, answered: HttpResponse, sent: &[String]) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = answered.into_parts();
+        let mut stream = body.bytes_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() > LISTING_LIMIT {
+                let message =
+                    format!("a page of a listing has more than {LISTING_LIMIT} bytes: this is no answer of S3");
+                return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
+            }
+        }
+        match listing::sift(&bytes) {
+            Ok(page) => Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(page).into())),
+            Err(unfit) => {
+                let said = self.said(&bytes, sent);
+                Err(failed(Effect::None, answer::no_listing(unfit, &parts.headers, &said)))
+            }
         }
     }
-    Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(bytes).into()))
+
+    /// The answer to a request that an S3 store answers without a body. One with a body was given by something
+    /// else, and proves nothing, even with an ETag.
+    async fn done(&self, method: &Method, answered: HttpResponse, sent: &[String]) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = answered.into_parts();
+        let bytes = beginning(body).await?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(HttpResponse::from_parts(parts, bytes::Bytes::new().into()));
+        }
+        let what = format!("a {method}");
+        Err(failed(Effect::Unknown, answer::foreign(&what, &parts.headers, &self.said(&bytes, sent))))
+    }
+
+    async fn foreign(&self, what: &str, answered: HttpResponse, sent: &[String]) -> HttpError {
+        let (parts, body) = answered.into_parts();
+        let bytes = beginning(body).await.unwrap_or_default();
+        failed(Effect::Unknown, answer::foreign(what, &parts.headers, &self.said(&bytes, sent)))
+    }
+
+    /// The beginning of a body for a message.
+    fn said(&self, body: &[u8], sent: &[String]) -> String {
+        let body = body.get(..body.len().min(REFUSAL_LIMIT)).unwrap_or_default();
+        strip_by_pattern(&self.secrets.strip(&String::from_utf8_lossy(body), sent))
+    }
+}
+
+/// An error of ours that passes through object_store.
+fn failed(effect: Effect, error: Error) -> HttpError {
+    HttpError::new(HttpErrorKind::Decode, Failure::new(effect, error))
 }
 
 /// The first bytes of a body.

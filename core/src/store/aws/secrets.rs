@@ -36,19 +36,29 @@ impl Secrets {
     /// Removes the remembered values, and `more` of them.
     pub(super) fn strip(&self, text: &str, more: &[String]) -> String {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let mut values: Vec<&str> = known.iter().chain(more).map(String::as_str).collect();
-        values.retain(|value| !value.is_empty());
-        // A value may be a part of another.
-        values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
-        let mut text = text.to_string();
-        for value in &values {
-            text = remove(&text, value);
-        }
-        for part in values.iter().filter(|value| value.len() >= IN_PARTS).flat_map(|value| parts(value)) {
-            text = remove(&text, part);
-        }
-        text
+        strip(text, known.iter().chain(more).map(String::as_str).collect())
     }
+
+    /// Removes the remembered values from a name. Short ones stay: real secrets are long, and what a test server takes
+    /// for one, such as `test`, is somebody's topic too.
+    pub(super) fn strip_from_name(&self, text: &str) -> String {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        strip(text, known.iter().map(String::as_str).filter(|value| value.len() >= IN_PARTS).collect())
+    }
+}
+
+fn strip(text: &str, mut values: Vec<&str>) -> String {
+    values.retain(|value| !value.is_empty());
+    // A value may be a part of another.
+    values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
+    let mut text = text.to_string();
+    for value in &values {
+        text = remove(&text, value);
+    }
+    for part in values.iter().filter(|value| value.len() >= IN_PARTS).flat_map(|value| parts(value)) {
+        text = remove(&text, part);
+    }
+    text
 }
 
 /// The runs of letters and digits in a value.
@@ -115,6 +125,7 @@ mod tests {
                     cut: wJalrXUtnFEMI/K7 tok";
         let stripped = secrets.strip(text, &["tok".into()]);
         assert_eq!(stripped, "[removed] taken [removed] [removed] cut: [removed]/K7 [removed]");
+        assert_eq!(secrets.strip_from_name("ak-wJalrXUtnFEMI"), "ak-[removed]");
     }
 
     #[test]

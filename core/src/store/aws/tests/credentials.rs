@@ -79,7 +79,7 @@ async fn a_container_token_file_may_end_in_a_newline_and_is_read_again_for_each_
             let year = if given == 1 { "2001" } else { "2999" };
             return reply(200, &document(&format!("ak{given}"), &format!("{year}-01-01T00:00:00Z")));
         }
-        object("hello")
+        object(if request.line.starts_with("PUT") { "" } else { "hello" })
     };
     let (_, requests) = served(script, async |endpoint: &str| {
         let store = Store::open("s3://logs", &container(endpoint, &format!("{endpoint}/creds"), &file)).unwrap();
