@@ -328,7 +328,7 @@ impl Bucket {
     /// Topics of the default namespace, by name. One LIST per 1,000 topics.
     ///
     /// # Errors
-    /// What the store answers.
+    /// Not found when the bucket, or its directory, does not exist; what the store answers.
     pub async fn topics(&self) -> Result<Vec<Topic>> {
         let inner = self.0.clone();
         self.0
@@ -341,10 +341,11 @@ impl Bucket {
             .await
     }
 
-    /// Partitions of a topic, by number. One LIST per 1,000 partitions.
+    /// Partitions of a topic, by number. One LIST per 1,000 partitions. A folder with a partition's name counts as one
+    /// whatever it holds, a claim marker alone too.
     ///
     /// # Errors
-    /// What the store answers.
+    /// As [`topics`](Self::topics).
     pub async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionId>> {
         let (inner, topic) = (self.0.clone(), topic.clone());
         self.0

@@ -186,10 +186,12 @@ impl Store {
     }
 
     /// The names directly under `prefix` under which there are objects, as directories of a tree:
-    /// without prefix and slash, ascending. The prefix is whole path segments.
+    /// without prefix and slash, ascending. The prefix is whole path segments. In a directory a symbolic link that may
+    /// lead to one is named too; what is in it is not listed.
     ///
     /// # Errors
-    /// What a request answers.
+    /// `NotFound` when the bucket, or its directory, does not exist; `Unsupported` when the prefix leads through a
+    /// symbolic link; what a request answers.
     pub async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
         let prefix = format!("{}{}", self.0.prefix, prefix.trim_end_matches('/'));
         let prefix = prefix.trim_end_matches('/');
