@@ -165,7 +165,8 @@ impl Chain {
         // First, for only while its marker stands are a claimant's losses spared and its pauses short.
         let presses = self.keep_claim(env).await?;
         self.pace.lost(self.is_spared(env), &**runtime.clock());
-        if self.pace.is_contended(env.options.most_losses, &**runtime.clock()) && !mutant!(LoseForEver) {
+        let shares = env.options.on_conflict == OnConflict::Rebase;
+        if self.pace.is_contended(env.options.most_losses, shares, &**runtime.clock()) && !mutant!(LoseForEver) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
             return Err(Failure::fatal(error, Stored::Not));
         }

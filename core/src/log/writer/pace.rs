@@ -17,7 +17,8 @@ const FREE_LOSSES: u32 = 2;
 const SHORTEST: Duration = Duration::from_millis(50);
 /// No pause is longer.
 const LONGEST: Duration = Duration::from_secs(1);
-/// How long a writer loses before it is *contended*, if it also lost [`LEAST_LOSSES`] slots.
+/// How long a writer that shares the partition with nobody loses before it is *contended*, if it also lost
+/// [`LEAST_LOSSES`] slots.
 const LONGEST_CONTENTION: Duration = Duration::from_secs(30);
 /// Fewer losses say that the store is slow rather than that others are busy.
 const LEAST_LOSSES: u32 = 32;
@@ -77,10 +78,12 @@ impl Pace {
         }
     }
 
-    /// Whether the writer lost so often, or for so long, that it gives up.
-    pub(super) fn is_contended(&self, most_losses: u32, clock: &dyn Clock) -> bool {
+    /// Whether the writer lost so often, or for so long, that it gives up. The time does not count for one that
+    /// `shares` the partition: beside a writer that never pauses about one try in ten meets a rest of that writer,
+    /// so many tries are needed, and they take time.
+    pub(super) fn is_contended(&self, most_losses: u32, shares: bool, clock: &dyn Clock) -> bool {
         let losing = clock.elapsed().saturating_sub(self.losing_since);
-        self.losses >= most_losses || (self.losses >= LEAST_LOSSES && losing > LONGEST_CONTENTION)
+        self.losses >= most_losses || (!shares && self.losses >= LEAST_LOSSES && losing > LONGEST_CONTENTION)
     }
 
     /// How long to wait after a loss.

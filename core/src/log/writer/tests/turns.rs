@@ -107,6 +107,8 @@ async fn a_writer_that_shares_a_partition_gets_on_beside_one_that_never_pauses()
         let a = one.writer(policy(OnConflict::Rebase)).await;
         append(&a, "first").await.unwrap();
         let b = two.writer(policy(OnConflict::Rebase)).await;
+        // From here on only a rest of the busy one lets the other in: it knows each next slot first.
+        append(&a, "second").await.unwrap();
         slow(&one, Duration::from_millis(10));
         slow(&two, Duration::from_millis(10));
         let busy = tokio::spawn(async move { while append(&a, "busy").await.is_ok() {} });
@@ -117,7 +119,7 @@ async fn a_writer_that_shares_a_partition_gets_on_beside_one_that_never_pauses()
         }
         let took = clock.elapsed() - began;
         busy.abort();
-        assert!(took < Duration::from_secs(30), "seed {seed}: {took:?}");
+        assert!(took < Duration::from_secs(120), "seed {seed}: {took:?} for 20 appends");
     }
 }
 
