@@ -175,3 +175,14 @@ async fn an_empty_partition_is_known_to_be_empty() {
     });
     assert_eq!(f.reads(), (1, 0));
 }
+
+#[tokio::test]
+async fn a_panic_while_the_catalog_is_held_stops_nobody_else() {
+    use crate::log::writer::shielded;
+    let f = Fixture::new();
+    f.put_names([0, 10]).await;
+    let state = f.partition.state();
+    shielded(|| state.with_catalog(|_| panic!("on purpose")));
+    locate(state, 10, false).await.unwrap();
+    assert_eq!(find_tail(state, state.store()).await.unwrap().newest.map(|s| s.base), Some(10));
+}

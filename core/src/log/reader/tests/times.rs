@@ -86,6 +86,16 @@ async fn a_log_start_hides_earlier_records_from_times_too() {
 }
 
 #[tokio::test]
+async fn a_newest_segment_without_a_readable_end_hides_no_time_before_it() {
+    let f = timed(&[vec![(1, 100)], vec![(1, 200)]], false).await;
+    let key = f.key(2);
+    f.put(&key, "").await;
+    assert_eq!(find(&f, 150).await, Some((1, 200)));
+    let beyond = f.partition.offset_for_timestamp(300).await.unwrap_err();
+    assert_eq!((beyond.kind(), beyond.key()), (crate::error::ErrorKind::Corrupt, Some(&*key)));
+}
+
+#[tokio::test]
 async fn a_time_is_found_by_2_log_n_gets() {
     for (count, skewed, time_index) in [
         (1, false, false),

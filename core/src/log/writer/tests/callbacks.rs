@@ -59,17 +59,17 @@ async fn a_fenced_callback_may_open_the_partition_again() {
     let (partition, state) = (one.partition(), one.partition().state().clone());
     let (send, opened) = tokio::sync::oneshot::channel();
     pending.on_settled(true, move |outcome| {
+        // What comes after the callback must not be what frees the place. (A panic in here would be caught.)
+        let reserved = (old.failure().is_some(), state.reserve(true).map(drop));
         tokio::spawn(async move {
             let kind = outcome.unwrap_err().kind();
-            let _ = send.send((kind, partition.writer(options()).await.map(drop)));
+            let _ = send.send((kind, reserved, partition.writer(options()).await.map(drop)));
         });
-        // What comes after the callback must not be what frees the place.
-        assert!(old.failure().is_some());
-        let reserved = state.reserve(true);
-        assert!(reserved.is_ok(), "{:?}", reserved.err());
     });
-    let (kind, opened) = opened.await.unwrap();
+    let (kind, (failed, reserved), opened) = opened.await.unwrap();
     assert_eq!(kind, ErrorKind::Fenced);
+    assert!(failed);
+    reserved.unwrap();
     opened.unwrap();
 }
 

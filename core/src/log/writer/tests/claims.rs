@@ -260,6 +260,23 @@ async fn a_claim_against_writers_that_do_not_yield_ends_contended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_claimant_loses_before_the_owner_can_have_seen_its_marker_does_not_count() {
+    let mut tries = 0;
+    for seed in 0..4 {
+        let world = World::new();
+        let (one, two) = (world.slow_process(10 + seed), world.slow_process(20 + seed));
+        let owner = one.writer(options()).await;
+        let busy = Busy::start(&one, &owner);
+        sleep(&one, Duration::from_secs(3)).await;
+        let claimant = two.writer(options().most_losses(1)).await;
+        claimant.claim().await.unwrap();
+        tries += two.segment_puts();
+        assert_eq!(busy.end().await.2.kind(), ErrorKind::Fenced);
+    }
+    assert!(tries > 4, "no slot was lost, so no loss was spared");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claimant_whose_marker_can_not_be_written_pauses_and_ends_contended() {
     for failure in [Failure::Unavailable, Failure::PermissionDenied] {
         let world = World::new();

@@ -366,6 +366,25 @@ async fn refusals_of_a_disk_have_their_kinds_and_hints() {
 }
 
 #[tokio::test]
+async fn a_disk_without_an_inode_left_says_so() {
+    use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+    let dir = tempfile::tempdir().unwrap();
+    if let Err(error) = mount("tmpfs", dir.path(), "tmpfs", MountFlags::empty(), c"nr_inodes=20") {
+        eprintln!("SKIPPED a_disk_without_an_inode_left_says_so: mount: {error}");
+        return;
+    }
+    let store = open(dir.path(), &StoreOptions::new());
+    let first = store.create(KEY, payload("x"), &Identity::of("aa.0")).await;
+    let full = (0..20).find_map(|n| std::fs::File::create(dir.path().join(n.to_string())).err());
+    let second = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
+    drop(store);
+    unmount(dir.path(), UnmountFlags::DETACH).unwrap();
+    assert!(matches!(first, Created::Yes(_)) && full.is_some(), "{first:?}");
+    let Created::Refused(error) = second else { panic!("{second:?}") };
+    assert!(error.message().contains("no inode is left") && error.hint().is_some(), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_file_system_without_hard_links_is_unsupported() {
     // EPERM as FAT and exFAT say, EOPNOTSUPP, ENOSYS, EMLINK.
     for errno in [1, 95, 38, 31] {
@@ -387,39 +406,43 @@ async fn a_file_system_without_hard_links_is_unsupported() {
     }
 }
 
-#[tokio::test]
-#[allow(clippy::disallowed_methods, reason = "the test's own task is no part of the library")]
-async fn tries_behind_one_that_hangs_in_the_disk_take_no_further_thread() {
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the test's own runtime and task are no part of the library")]
+fn tries_behind_one_that_hangs_in_the_disk_take_no_further_thread() {
     use std::sync::mpsc;
     let dir = tempfile::tempdir().unwrap();
     let (release, released) = mpsc::channel::<()>();
     let (entered, released) = (Arc::new(AtomicUsize::new(0)), Mutex::new(released));
     let count = entered.clone();
     let hook = hook(move |op| {
-        if matches!(op, DiskOp::SyncFile { .. }) && count.fetch_add(1, Ordering::SeqCst) == 0 {
+        if matches!(op, DiskOp::SyncFile { key } if *key == KEY) && count.fetch_add(1, Ordering::SeqCst) == 0 {
             let _ = released.lock().unwrap().recv();
         }
         DiskVerdict::Proceed
     });
     let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
-    let hung = {
-        let store = store.clone();
-        tokio::spawn(async move { store.create(KEY, payload("x"), &Identity::of("aa.0")).await })
-    };
-    while entered.load(Ordering::SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
-    // Its waiter gives up, as after 30 s. The work still runs.
-    hung.abort();
-    let _ = hung.await;
-    let threads = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    for _ in 0..8 {
-        let identity = Identity::of("aa.0");
-        let again = store.create(KEY, payload("x"), &identity);
-        assert!(futures_util::FutureExt::now_or_never(again).is_none());
-    }
-    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), threads);
-    assert!(matches!(store.create("ns/t/0/other", payload("y"), &Identity::of("aa.1")).await, Created::Yes(_)));
-    release.send(()).unwrap();
-    assert!(matches!(store.create(KEY, payload("x"), &Identity::of("aa.0")).await, Created::Yes(_)));
+    // One thread hangs, and one is left. It takes work in the order in which that was given.
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).build().unwrap();
+    // The sender is moved in, so that the thread is released when an assertion fails.
+    runtime.block_on(async move {
+        let hung = {
+            let store = store.clone();
+            tokio::spawn(async move { store.create(KEY, payload("x"), &Identity::of("aa.0")).await })
+        };
+        while entered.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        // Its waiter gives up, as after 30 s. The work still runs.
+        hung.abort();
+        let _ = hung.await;
+        for _ in 0..8 {
+            let identity = Identity::of("aa.0");
+            let again = store.create(KEY, payload("x"), &identity);
+            assert!(futures_util::FutureExt::now_or_never(again).is_none());
+        }
+        assert!(matches!(store.create("ns/t/0/other", payload("y"), &Identity::of("aa.1")).await, Created::Yes(_)));
+        assert_eq!(entered.load(Ordering::SeqCst), 1, "tries that wait have no thread");
+        release.send(()).unwrap();
+        assert!(matches!(store.create(KEY, payload("x"), &Identity::of("aa.0")).await, Created::Yes(_)));
+    });
 }
