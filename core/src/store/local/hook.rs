@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// Asked before each call that changes the disk.
+/// Asked before each call that changes the disk, and before files and directories are read.
 pub trait DiskHook: fmt::Debug + Send + Sync + 'static {
     /// Says what is to become of the call. It may come from any thread.
     fn before(&self, op: &DiskOp<'_>) -> DiskVerdict;
 }
 
-/// A call that changes the disk. Paths are relative to the store's root, with `/` between; the
+/// A call that changes the disk, or reads from it. Paths are relative to the store's root, with `/` between; the
 /// root itself is the empty path. A nameless staging file is named by the key it is staged for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -56,6 +56,16 @@ pub enum DiskOp<'a> {
     Unlink {
         /// Its path.
         path: &'a str,
+    },
+    /// A file's bytes are read, or mapped.
+    Read {
+        /// The key.
+        key: &'a str,
+    },
+    /// Directories are read for a listing.
+    List {
+        /// What the keys begin with.
+        prefix: &'a str,
     },
 }
 

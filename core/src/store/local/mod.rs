@@ -11,7 +11,8 @@
 //!
 //! Small reads, and maps, are made where they are asked for: they take a few microseconds, less
 //! than the way to another thread and back. Whatever writes, lists or copies much runs on tokio's
-//! threads for that, or in place where there is no tokio.
+//! threads for that, or in place where there is no tokio. A disk that hangs holds a bounded number of
+//! those: one for each key that is written, and for reads and listings as many as requests may be under way.
 
 mod busy;
 mod disk;
@@ -37,6 +38,7 @@ use std::sync::{Arc, OnceLock};
 use object_store::ObjectMeta;
 use rustix::fs::{Mode, RawMode};
 use rustix::io::Errno;
+use tokio::sync::Semaphore;
 
 use self::busy::Busy;
 use self::disk::{Disk, fault, is};
@@ -61,6 +63,8 @@ struct Shared {
     disk: Disk,
     own: Own,
     busy: Busy,
+    /// Places for reads and listings that take a thread.
+    reads: Arc<Semaphore>,
     options: StoreOptions,
     swept: OnceLock<()>,
     /// The file system or the system has no nameless files.
@@ -84,6 +88,7 @@ impl LocalStore {
             },
             own: Own::default(),
             busy: Busy::default(),
+            reads: Arc::new(Semaphore::new(options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS))),
             options: options.clone(),
             swept: OnceLock::new(),
             no_nameless: AtomicBool::new(false),
@@ -147,9 +152,9 @@ impl LocalStore {
         max: usize,
     ) -> Result<(Vec<ObjectMeta>, bool), object_store::Error> {
         let one_more = max.saturating_add(1);
-        let (store, mut walk) = (self.clone(), Walk::new(prefix, after, one_more));
+        let mut walk = Walk::new(prefix, after, one_more);
         let key = prefix.to_string();
-        blocking(move || {
+        self.reading(move |store| {
             store.may_list(&key)?;
             let mut found = walk.next(store.root(), one_more).map_err(|error| store.not_listed(&key, &error))?;
             let complete = found.len() <= max;
@@ -166,13 +171,32 @@ impl LocalStore {
             let error = Error::new(ErrorKind::InvalidInput, "not a usable prefix: `.`, `..` or a zero byte is in it");
             return Err(refused(error.with_key(prefix)));
         }
-        self.root().in_place("", None).map_err(refused)
+        self.root().in_place("", None).map_err(refused)?;
+        self.disk().may_read(DiskOp::List { prefix }).map_err(|error| self.not_listed(prefix, &error))
+    }
+
+    /// Runs a read or a listing where it may wait for the disk. One that hangs there keeps its place, though nobody may
+    /// wait for it any more. So there are no more of them than requests may be under way, and what comes after them
+    /// waits for a place without a thread.
+    async fn reading<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LocalStore) -> Result<T, object_store::Error> + Send + 'static,
+    ) -> Result<T, object_store::Error> {
+        let store = self.clone();
+        // The semaphore is never closed.
+        let place = self.0.reads.clone().acquire_owned().await.ok();
+        blocking(move || {
+            let done = work(&store);
+            drop(place);
+            done
+        })
+        .await
     }
 
     /// The directories directly in one that hold a file at any depth. `NotFound` where the root is not there.
     pub(crate) async fn dirs(&self, path: &str) -> Result<Vec<String>, object_store::Error> {
-        let (store, path) = (self.clone(), path.to_string());
-        blocking(move || {
+        let path = path.to_string();
+        self.reading(move |store| {
             store.may_list(&path)?;
             if let Some(missing) = store.root().missing() {
                 return Err(Failure::new(Effect::None, missing).into_object_store(&path));

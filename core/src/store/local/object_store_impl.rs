@@ -112,8 +112,8 @@ impl ObjectStore for LocalStore {
         } else if self.maps(&range) || range.end.saturating_sub(range.start) <= super::read::COPIED {
             self.read(&opened, range.clone(), location)?
         } else {
-            let (store, path, range) = (self.clone(), location.clone(), range.clone());
-            blocking(move || store.read(&opened, range, &path)).await?
+            let (path, range) = (location.clone(), range.clone());
+            self.reading(move |store| store.read(&opened, range, &path)).await?
         };
         let payload = GetResultPayload::Stream(stream::once(async move { Ok(bytes) }).boxed());
         Ok(GetResult { payload, meta, range, attributes, extensions: Default::default() })
@@ -134,13 +134,22 @@ impl ObjectStore for LocalStore {
         locations
             .and_then(move |path| {
                 let store = store.clone();
-                blocking(move || match store.remove(path.as_ref()) {
-                    Ok(true) => Ok(path),
-                    Ok(false) => {
-                        Err(StoreError::NotFound { path: path.to_string(), source: "there is no such file".into() })
-                    }
-                    Err(failure) => Err(failure.into_object_store(path.as_ref())),
-                })
+                async move {
+                    let turn = store.busy().turn(path.as_ref()).await;
+                    blocking(move || {
+                        let removed = store.remove(path.as_ref());
+                        drop(turn);
+                        match removed {
+                            Ok(true) => Ok(path),
+                            Ok(false) => {
+                                let source = "there is no such file".into();
+                                Err(StoreError::NotFound { path: path.to_string(), source })
+                            }
+                            Err(failure) => Err(failure.into_object_store(path.as_ref())),
+                        }
+                    })
+                    .await
+                }
             })
             .boxed()
     }
@@ -154,8 +163,8 @@ impl ObjectStore for LocalStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        let (store, prefix) = (self.clone(), prefix.cloned().unwrap_or_default());
-        blocking(move || {
+        let prefix = prefix.cloned().unwrap_or_default();
+        self.reading(move |store| {
             store.may_list(prefix.as_ref())?;
             let found = children(store.root(), prefix.as_ref());
             let (objects, dirs) = found.map_err(|error| store.not_listed(prefix.as_ref(), &error))?;
@@ -169,8 +178,10 @@ impl ObjectStore for LocalStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        let turn = self.busy().turn(to.as_ref()).await;
         let (store, from, to) = (self.clone(), from.clone(), to.clone());
         blocking(move || {
+            let _turn = turn;
             let (opened, range) = store.locate(&from, &GetOptions::new())?;
             let payload = PutPayload::from(store.read(&opened, range, &from)?);
             let mode = match options.mode {
@@ -183,9 +194,11 @@ impl ObjectStore for LocalStore {
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
+        let turn = self.busy().turn(to.as_ref()).await;
         let (store, from, to) = (self.clone(), from.clone(), to.clone());
         let replace = options.target_mode == RenameTargetMode::Overwrite;
         blocking(move || {
+            let _turn = turn;
             let renamed = store.rename(from.as_ref(), to.as_ref(), replace);
             renamed.map_err(|error| error.into_object_store(to.as_ref()))
         })
@@ -198,14 +211,16 @@ impl LocalStore {
         let prefix = prefix.filter(|prefix| !prefix.is_root()).map(|prefix| format!("{prefix}/")).unwrap_or_default();
         let walk = Walk::new(&prefix, after.map(Path::as_ref), STRETCH);
         stream::try_unfold(Some((self.clone(), walk)), |state| async move {
-            let Some((store, mut walk)) = state else { return Ok(None) };
-            blocking(move || {
-                store.may_list("")?;
-                let found = walk.next(store.root(), GO).map_err(|error| store.not_listed("", &error))?;
-                let more = (found.len() == GO).then_some((store, walk));
-                Ok(Some((stream::iter(found.into_iter().map(Ok)), more)))
-            })
-            .await
+            let Some((store, mut walk)): Option<(LocalStore, Walk)> = state else { return Ok::<_, StoreError>(None) };
+            let (found, walk) = store
+                .reading(move |store| {
+                    store.may_list("")?;
+                    let found = walk.next(store.root(), GO).map_err(|error| store.not_listed("", &error))?;
+                    Ok((found, walk))
+                })
+                .await?;
+            let more = (found.len() == GO).then_some((store, walk));
+            Ok(Some((stream::iter(found.into_iter().map(Ok::<_, StoreError>)), more)))
         })
         .try_flatten()
         .boxed()

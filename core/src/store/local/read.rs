@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
 use super::disk::{fault, is, not_a_file};
+use super::hook::DiskOp;
 use super::map::map;
 use super::own::FileId;
 use super::put::split;
@@ -111,6 +112,7 @@ impl LocalStore {
         let key = path.as_ref();
         let cant = |error: &io::Error| ours(fault("the file can't be read", key, error), path);
         let length = usize::try_from(length).map_err(|_| cant(&io::ErrorKind::OutOfMemory.into()))?;
+        self.disk().may_read(DiskOp::Read { key }).map_err(|e| cant(&e))?;
         if self.maps(&range) {
             match map(&opened.file, range.start, length) {
                 // No place for another map: a copy does too.

@@ -446,3 +446,52 @@ fn tries_behind_one_that_hangs_in_the_disk_take_no_further_thread() {
         assert!(matches!(store.create(KEY, payload("x"), &Identity::of("aa.0")).await, Created::Yes(_)));
     });
 }
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the test's own tasks are no part of the library")]
+async fn reads_and_listings_that_hang_in_the_disk_take_no_more_threads_than_requests_may_be_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let large = vec![7; 100 << 10];
+    let unmapped = StoreOptions::new().map(false).max_in_flight(2);
+    let store = open(dir.path(), &unmapped);
+    store.overwrite(KEY, PutPayload::from(large.clone())).await.unwrap();
+    for lists in [false, true] {
+        let hangs = Arc::new((Mutex::new(true), std::sync::Condvar::new()));
+        let (entered, gate) = (Arc::new(AtomicUsize::new(0)), hangs.clone());
+        let count = entered.clone();
+        let hook = hook(move |op| {
+            if matches!(op, DiskOp::Read { .. } | DiskOp::List { .. }) {
+                count.fetch_add(1, Ordering::SeqCst);
+                drop(gate.1.wait_while(gate.0.lock().unwrap(), |hangs| *hangs).unwrap());
+            }
+            DiskVerdict::Proceed
+        });
+        let store = open(dir.path(), &unmapped.clone().disk_hook(hook));
+        let ask = |store: Store| async move {
+            match lists {
+                true => store.list_page("ns/", None, 5).await.map(|page| page.objects.len()),
+                false => store.get(KEY, ReadRange::Whole, None).await.map(|fetched| fetched.bytes.len()),
+            }
+        };
+        // Each is given up, as after a time limit. What hangs goes on hanging.
+        for number in 0..2 {
+            let hung = tokio::spawn(ask(store.clone()));
+            while entered.load(Ordering::SeqCst) <= number {
+                tokio::task::yield_now().await;
+            }
+            hung.abort();
+            let _ = hung.await;
+        }
+        let threads = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        for _ in 0..8 {
+            assert!(futures_util::FutureExt::now_or_never(ask(store.clone())).is_none());
+        }
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), threads);
+        assert_eq!(entered.load(Ordering::SeqCst), 2);
+        // Writes do not wait for them, and reads go on when the disk does.
+        store.overwrite("ns/t/0/other", payload("y")).await.unwrap();
+        *hangs.0.lock().unwrap() = false;
+        hangs.1.notify_all();
+        assert_eq!(ask(store.clone()).await.unwrap(), if lists { 2 } else { large.len() });
+    }
+}
