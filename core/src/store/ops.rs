@@ -14,6 +14,7 @@ use super::meter::{Attempt, Op};
 use super::types::{Created, Fetched, Identity, ObjectInfo, ReadRange, Version};
 use super::{KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::MAX_SEGMENT_LEN;
 use crate::mutant::mutant;
 use crate::text::counted;
 
@@ -214,10 +215,10 @@ impl Store {
     /// Copies an object under a name that is free, with its bytes and without its identity.
     ///
     /// # Errors
-    /// `NotFound`; `Conflict` when the name is taken; what the requests answer. After any other than
-    /// `NotFound` the copy may be there.
+    /// `NotFound`; `Corrupt` for an object larger than a segment can be; `Conflict` when the name is taken; what the
+    /// requests answer. After any other than these the copy may be there.
     pub async fn copy(&self, from: &str, to: &str) -> Result<Version> {
-        let whole = self.get(from, ReadRange::Whole, None).await?;
+        let whole = self.get(from, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?;
         match self.create(to, whole.bytes.into(), &Identity::none()).await {
             Created::Yes(version) => Ok(version),
             Created::Exists => Err(Error::new(ErrorKind::Conflict, "the object exists already").with_key(to)),

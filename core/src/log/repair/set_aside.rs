@@ -147,7 +147,7 @@ impl Partition {
         if plan.was_begun {
             return self.finish_cover(plan.base).await;
         }
-        let original = match store.get(&plan.key, ReadRange::Whole, Some(&plan.version)).await {
+        let original = match store.get(&plan.key, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(&plan.version)).await {
             Ok(fetched) => fetched.bytes,
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(changed(&plan.key)),
             Err(error) => return Err(error),
@@ -160,7 +160,7 @@ impl Partition {
             Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => return Err(error),
         }
         store.settle(&plan.kept_as).await?;
-        let copy = store.get(&plan.kept_as, ReadRange::Whole, None).await?;
+        let copy = store.get(&plan.kept_as, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?;
         if copy.bytes != original {
             return Err(Error::new(ErrorKind::Conflict, "other bytes are kept under this name already")
                 .with_key(&plan.kept_as)

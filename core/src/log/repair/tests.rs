@@ -200,3 +200,26 @@ async fn nothing_is_removed_unless_its_copy_is_right() {
     f.partition.set_aside(&plan).await.unwrap();
     assert_eq!(f.partition.plan_set_aside(10).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn what_is_larger_than_a_segment_is_not_read_to_set_it_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = url::Url::from_directory_path(dir.path()).unwrap();
+    let store = crate::store::Store::open(url.as_str(), &crate::store::StoreOptions::new()).unwrap();
+    let bucket = Bucket::from_store(store.clone(), BucketOptions::default()).unwrap();
+    let partition = bucket.partition("orders", 0).unwrap();
+    let keys = [0, 7].map(|base| partition.id().segment_key(base));
+    for key in &keys {
+        let path = dir.path().join(key);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Sparse: it takes no room on the disk.
+        std::fs::File::create(path).unwrap().set_len(3 << 30).unwrap();
+    }
+    let newest = partition.plan_set_aside(7).await.unwrap_err();
+    let copied = store.copy(&keys[0], "copy").await.unwrap_err();
+    for (error, key) in [(newest, &keys[1]), (copied, &keys[0])] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(key.as_str())), "{error}");
+        assert!(error.message().contains("3221225472 bytes"), "{error}");
+    }
+    assert!(!dir.path().join("copy").exists());
+}
