@@ -20,6 +20,7 @@ mod meter;
 mod ops;
 mod options;
 mod page_size;
+mod places;
 mod secrets;
 mod types;
 
@@ -51,6 +52,7 @@ pub use self::failure::SyncFailure;
 pub(crate) use self::failure::{Effect, Failure as StoreFailure};
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
+pub(crate) use self::places::Sent;
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, RequestCounts, Version};
 
 /// An object store with what the log needs of it. Cheap to clone; clones share counters and bounds.
@@ -293,7 +295,7 @@ impl Store {
             Lane::Commits => &self.0.commit_places,
             Lane::Held => return Ok(None),
         };
-        places.acquire().await.map(Some).map_err(|_| closed())
+        places::waiting(places.acquire()).await.map(Some).map_err(|_| closed())
     }
 
     /// The store's path of a key.

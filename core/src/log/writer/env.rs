@@ -1,8 +1,11 @@
 //! What one commit works with: the store, the clock, the options, and how it retries.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
+
+use futures_util::FutureExt;
 
 use super::control::Control;
 use super::options::WriterOptions;
@@ -12,7 +15,7 @@ use crate::format::PartitionId;
 use crate::log::partition::PartitionState;
 use crate::log::retry::{Retry, may_pass_for_a_commit};
 use crate::runtime::Runtime;
-use crate::store::{Created, Held, Store};
+use crate::store::{Created, Held, Sent, Store};
 
 pub(super) struct Env<'a> {
     pub(super) state: &'a Arc<PartitionState>,
@@ -113,11 +116,32 @@ impl Env<'_> {
     }
 }
 
-/// Waits for a request at most 30 s and a second for each MiB. When it took longer it may still be applied.
+/// Waits for a request at most 30 s and a second for each MiB. When it took longer it may still be applied. The
+/// time does not run while the request waits for its place among those under way.
 pub(crate) async fn bounded<T>(runtime: &Runtime, size: u64, request: impl Future<Output = T>) -> Result<T> {
     let limit = Duration::from_secs(30).saturating_add(Duration::from_secs(size >> 20));
-    let answer = runtime.timeout(limit, request).await;
-    answer.ok_or_else(|| Error::new(ErrorKind::TimedOut, format!("the store did not answer within {limit:?}")))
+    futures_util::pin_mut!(request);
+    let mut request = Sent(request);
+    let clock = runtime.clock();
+    // Of the limit, what is left when the request was sent; and the sleep that ends with it.
+    let (mut left, mut running) = (limit, None);
+    poll_fn(|context| {
+        let (polled, waits) = request.poll(context);
+        if let Poll::Ready(answer) = polled {
+            return Poll::Ready(Ok(answer));
+        }
+        if waits {
+            if let Some((since, _)) = running.take() {
+                left = left.saturating_sub(clock.elapsed().saturating_sub(since));
+            }
+            return Poll::Pending;
+        }
+        let (_, sleep) = running.get_or_insert_with(|| (clock.elapsed(), clock.sleep(left)));
+        sleep
+            .poll_unpin(context)
+            .map(|()| Err(Error::new(ErrorKind::TimedOut, format!("the store did not answer within {limit:?}"))))
+    })
+    .await
 }
 
 /// Whether no try can create an object that was refused so: the store lacks what is needed, or what is

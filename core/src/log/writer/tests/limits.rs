@@ -30,6 +30,30 @@ async fn what_waits_for_its_turn_was_not_sent_and_is_not_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_of_a_request_does_not_run_while_it_waits_for_its_place() {
+    let process = with_places(&World::new(), 2);
+    // Opened before the places are taken.
+    let writer = process.writer(options().time_index(true)).await;
+    let mut hogs = Vec::new();
+    for number in 0..2 {
+        let partition = process.bucket.partition("hog", number).unwrap();
+        let hog = partition.writer(options()).await.unwrap();
+        append(&hog, "before").await.unwrap();
+        hogs.push(hog);
+    }
+    process.faults.always(Op::Put, KeyMatcher::containing("/hog/"), Action::Hang);
+    for hog in &hogs {
+        let pending = hog.append(batch(&["x"])).await.unwrap();
+        tokio::spawn(pending.durable());
+    }
+    process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
+    // It waits for `log.json`, behind two flushes of 30 s each.
+    append(&writer, "first").await.unwrap();
+    let of_log_json = process.faults.count_of(Op::Get, KeyMatcher::containing("/orders/0/log.json"));
+    assert_eq!(of_log_json, 0, "what was not sent was not given up, so nobody asked what became of it");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ack_does_not_wait_for_reads() {
     let process = with_places(&World::new(), 2);
     let writer = process.writer(options()).await;
