@@ -71,6 +71,11 @@ impl<'a> NewRecord<'a> {
             sum.saturating_add(10).saturating_add(name.len()).saturating_add(len(*value))
         })
     }
+
+    /// The same for all of them.
+    pub(crate) fn encoded_bounds(records: &[Self]) -> usize {
+        records.iter().map(NewRecord::encoded_bound).fold(0, usize::saturating_add)
+    }
 }
 
 /// How batches are made. The default is what KafScale's readers take: uncompressed, no producer.

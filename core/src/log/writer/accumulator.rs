@@ -19,6 +19,8 @@ pub(super) struct Group {
     batches: usize,
     /// The batch that further records may join; only in the last group.
     open: Option<Box<BatchBuilder>>,
+    /// Bytes of its last batch while that is closed and not yet sealed; 0 if there is none.
+    unsealed: usize,
     /// Encoded bytes of the closed batches.
     bytes: usize,
     records: u64,
@@ -33,12 +35,21 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Whether a segment still holds the group with so much more.
-    fn has_room_for(&self, bytes: usize, records: u64, options: &WriterOptions) -> bool {
+    /// Whether a segment and a flush still hold the group with so much more.
+    fn has_room_for(&self, bytes: usize, records: u64, batches: usize, options: &WriterOptions) -> bool {
         let open = self.open.as_ref().map_or(0, |open| open.encoded_len());
         let bytes = self.bytes.saturating_add(open).saturating_add(bytes);
-        bytes <= options.max_append() && i32::try_from(self.records.saturating_add(records)).is_ok()
+        let batches = self.batches.saturating_add(usize::from(self.open.is_some())).saturating_add(batches);
+        bytes <= options.max_append() && options.one_flush_takes(self.records.saturating_add(records), batches)
     }
+}
+
+/// A batch that takes no more records, to be compressed and checksummed without the writer's lock. Whoever closed it
+/// must do that and tell [`Accumulator::sealed`]: no flush takes its group or a later one before.
+#[must_use = "no flush goes past a batch that is not sealed"]
+pub(super) struct Unsealed {
+    pub(super) group: u64,
+    pub(super) builder: Box<BatchBuilder>,
 }
 
 /// What one flush takes: groups, and the batches of all of them in their order.
@@ -84,6 +95,8 @@ pub(super) struct Placed {
     pub(super) count: i64,
     /// In a new group.
     pub(super) starts: bool,
+    /// The batch that was closed for it.
+    pub(super) unsealed: Option<Unsealed>,
 }
 
 /// The queue of groups.
@@ -101,14 +114,14 @@ pub(super) struct Accumulator {
     next: i64,
     bytes: usize,
     records: u64,
+    /// Batches that are closed and not yet sealed, and their bytes.
+    unsealed: (usize, usize),
     /// Groups that somebody waits for.
     waited_for: usize,
     /// When the oldest append that somebody waits for came in.
     waited_since: Option<Duration>,
     /// Why records were lost.
     broken: Option<Error>,
-    #[cfg(test)]
-    pub(super) fails_to_finish: bool,
 }
 
 impl Accumulator {
@@ -116,9 +129,9 @@ impl Accumulator {
         self.groups.is_empty()
     }
 
-    /// Bytes that wait, with those of the open batch.
+    /// Bytes that wait, with those of the batches that are open or not yet sealed.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.saturating_add(self.open().map_or(0, |b| b.encoded_len()))
+        self.bytes.saturating_add(self.unsealed.1).saturating_add(self.open().map_or(0, |b| b.encoded_len()))
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -126,7 +139,7 @@ impl Accumulator {
     }
 
     pub(super) fn batches(&self) -> usize {
-        self.batches.len().saturating_add(usize::from(self.open().is_some()))
+        self.batches.len().saturating_add(self.unsealed.0).saturating_add(usize::from(self.open().is_some()))
     }
 
     /// One past the last relative offset.
@@ -149,9 +162,24 @@ impl Accumulator {
         self.waited_since
     }
 
-    /// The closed batches, and the first one's offset relative to the writer's count.
-    pub(super) fn closed(&self) -> (i64, impl Iterator<Item = &Batch>) {
-        (self.groups.front().map_or(self.next, |g| g.first), self.batches.iter())
+    /// The batches before the first that is open or not yet sealed, and the first one's offset relative to the
+    /// writer's count.
+    pub(super) fn sealed_batches(&self) -> (i64, impl Iterator<Item = &Batch>) {
+        let first = self.groups.front().map_or(self.next, |g| g.first);
+        let count = match self.unsealed.0 {
+            0 if self.broken.is_none() => self.batches.len(),
+            _ => {
+                let sealed = self.groups.iter().position(|g| g.unsealed > 0);
+                let groups = sealed.map_or(self.groups.len(), |at| at.saturating_add(1));
+                self.groups.iter().take(groups).map(|g| g.batches).sum()
+            }
+        };
+        (first, self.batches.iter().take(count))
+    }
+
+    /// Whether a batch is being sealed.
+    pub(super) fn is_sealing(&self) -> bool {
+        self.unsealed.0 > 0
     }
 
     pub(super) fn last_group(&self) -> Option<&Group> {
@@ -162,28 +190,30 @@ impl Accumulator {
         self.groups.back().and_then(|g| g.open.as_deref())
     }
 
-    /// Marks that somebody waits for a group; false when it has left the queue.
-    pub(super) fn wait_for(&mut self, id: u64) -> bool {
-        let Some(front) = self.groups.front().map(|g| g.id) else { return false };
-        let index = id.checked_sub(front).and_then(|i| usize::try_from(i).ok());
-        match index.and_then(|i| self.groups.get_mut(i)) {
-            Some(group) => {
-                self.waited_for = self.waited_for.saturating_add(usize::from(!group.waited_for));
-                group.waited_for = true;
-                let since = group.since;
-                self.waited_since = Some(self.waited_since.map_or(since, |oldest| oldest.min(since)));
-                true
-            }
-            None => false,
-        }
+    /// Where a group is in the queue, unless it has left it.
+    fn index_of(&self, id: u64) -> Option<usize> {
+        let front = self.groups.front()?.id;
+        let index = usize::try_from(id.checked_sub(front)?).ok()?;
+        (index < self.groups.len()).then_some(index)
     }
 
-    fn start_group(&mut self, since: Duration) -> Result<()> {
-        self.close_open()?;
+    /// Marks that somebody waits for a group; false when it has left the queue.
+    pub(super) fn wait_for(&mut self, id: u64) -> bool {
+        let Some(group) = self.index_of(id).and_then(|index| self.groups.get_mut(index)) else { return false };
+        self.waited_for = self.waited_for.saturating_add(usize::from(!group.waited_for));
+        group.waited_for = true;
+        let since = group.since;
+        self.waited_since = Some(self.waited_since.map_or(since, |oldest| oldest.min(since)));
+        true
+    }
+
+    fn start_group(&mut self, since: Duration) -> Option<Unsealed> {
+        let unsealed = self.close_open();
         self.groups.push_back(Group {
             id: self.next_group,
             batches: 0,
             open: None,
+            unsealed: 0,
             bytes: 0,
             records: 0,
             first: self.next,
@@ -194,43 +224,51 @@ impl Accumulator {
             permit: None,
         });
         self.next_group = self.next_group.wrapping_add(1);
+        unsealed
+    }
+
+    /// Closes the batch that records may join.
+    pub(super) fn close_open(&mut self) -> Option<Unsealed> {
+        let group = self.groups.back_mut()?;
+        let builder = group.open.take()?;
+        group.unsealed = builder.encoded_len();
+        self.unsealed.0 = self.unsealed.0.saturating_add(1);
+        self.unsealed.1 = self.unsealed.1.saturating_add(group.unsealed);
+        Some(Unsealed { group: group.id, builder })
+    }
+
+    /// Puts what became of a group's closed batch into its place.
+    ///
+    /// # Errors
+    /// Why it could not be made. Its records are lost then: the queue is broken from then on, gives nothing more to a
+    /// flush, and its writer ends.
+    pub(super) fn sealed(&mut self, group: u64, batch: Result<Batch>) -> Result<()> {
+        // A writer that ended meanwhile has settled the group.
+        let Some(index) = self.index_of(group) else { return batch.map(drop) };
+        let Some(group) = self.groups.get_mut(index) else { return batch.map(drop) };
+        self.unsealed.0 = self.unsealed.0.saturating_sub(1);
+        self.unsealed.1 = self.unsealed.1.saturating_sub(group.unsealed);
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.broken.get_or_insert_with(|| error.clone());
+                return Err(error);
+            }
+        };
+        let bytes = batch.bytes().len();
+        group.unsealed = 0;
+        group.bytes = group.bytes.saturating_add(bytes);
+        group.batches = group.batches.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        // It is the last of its group, and later groups may have batches already.
+        let later: usize = self.groups.range(index.saturating_add(1)..).map(|g| g.batches).sum();
+        self.batches.insert(self.batches.len().saturating_sub(later), batch);
         Ok(())
     }
 
-    /// Closes the batch that records may join. When that fails its records are lost: the queue is broken from
-    /// then on, gives nothing to a flush any more, and its writer ends.
-    pub(super) fn close_open(&mut self) -> Result<()> {
-        if let Some(error) = &self.broken {
-            return Err(error.clone());
-        }
-        let Some(mut open) = self.groups.back_mut().and_then(|group| group.open.take()) else { return Ok(()) };
-        if open.is_empty() {
-            return Ok(());
-        }
-        match self.finish(&mut open) {
-            Ok(batch) => {
-                self.push_closed(std::iter::once(batch));
-                Ok(())
-            }
-            Err(error) => {
-                self.broken = Some(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    #[allow(clippy::unused_self, reason = "a test makes it fail")]
-    fn finish(&self, open: &mut BatchBuilder) -> Result<Batch> {
-        #[cfg(test)]
-        if self.fails_to_finish {
-            return Err(Error::new(crate::ErrorKind::Internal, "compressing failed, on purpose"));
-        }
-        open.finish(0)
-    }
-
-    /// Whether records were lost: nothing that waits may be written.
-    pub(super) fn is_broken(&self) -> bool {
-        self.broken.is_some()
+    /// Why records were lost, if they were: nothing that waits may be written.
+    pub(super) fn broken(&self) -> Option<&Error> {
+        self.broken.as_ref()
     }
 
     /// Puts closed batches into the last group.
@@ -267,31 +305,31 @@ impl Accumulator {
         }
         let small = options.batch_bytes.min(options.max_flush());
         let joins = self.groups.back().is_some_and(|last| {
-            let fits = last.bytes.saturating_add(bytes) <= small && last.has_room_for(0, records, options);
-            share && last.open.is_none() && !last.claims && fits && !last.waited_for && self.broken.is_none()
+            let fits = last.bytes.saturating_add(bytes) <= small;
+            let fits = fits && last.has_room_for(0, records, batches.as_slice().len(), options);
+            let closed = last.open.is_none() && last.unsealed == 0;
+            share && closed && !last.claims && fits && !last.waited_for
         });
-        if !joins {
-            self.start_group(now()?)?;
-        }
+        let unsealed = if joins { None } else { self.start_group(now()?) };
         match batches {
             Batches::One(batch) => self.push_closed(std::iter::once(batch)),
             Batches::Many(batches) => self.push_closed(batches.into_iter()),
         }
-        self.place(permit, count, records, !joins)
+        self.place(permit, count, records, !joins, unsealed)
     }
 
     /// A claim's batch: a segment of its own.
     pub(super) fn push_claim(&mut self, batch: Batch, permit: &mut Option<Permit>, now: Duration) -> Result<Placed> {
-        self.start_group(now)?;
+        let unsealed = self.start_group(now);
         self.push_closed(std::iter::once(batch));
         if let Some(group) = self.groups.back_mut() {
             group.claims = true;
         }
-        self.place(permit, 1, 0, true)
+        self.place(permit, 1, 0, true, unsealed)
     }
 
-    /// An append of records: joins the open batch if it fits whole, else starts a group. `share` is
-    /// false while groups must stay small.
+    /// An append of few records: joins the open batch if it fits whole, else starts a group. `share` is
+    /// false while groups must stay small. `None` when the records need more than one batch.
     pub(super) fn push_records(
         &mut self,
         records: &[NewRecord<'_>],
@@ -299,22 +337,36 @@ impl Accumulator {
         now: impl FnOnce() -> Result<Duration>,
         share: bool,
         options: &WriterOptions,
-    ) -> Result<Placed> {
-        let size: usize = records.iter().map(NewRecord::encoded_bound).sum();
+    ) -> Result<Option<Placed>> {
+        let (size, count) = (NewRecord::encoded_bounds(records), records.len() as u64);
         let joined = share
             && self.open().is_some_and(|open| open.encoded_len().saturating_add(size) <= options.max_batch())
-            && self.last_group().is_some_and(|group| group.has_room_for(size, records.len() as u64, options))
+            && self.last_group().is_some_and(|group| group.has_room_for(size, count, 0, options))
             && self.join(records)?;
-        if !joined {
-            let (closed, open) = batch_up(records, options)?;
-            self.start_group(now()?)?;
-            self.push_closed(closed.into_iter());
-            if let Some(group) = self.groups.back_mut() {
-                group.open = Some(open);
-            }
+        if joined {
+            return self.place(permit, records.len() as i64, count, false, None).map(Some);
         }
-        let count = records.len();
-        self.place(permit, i64::try_from(count).unwrap_or(i64::MAX), count as u64, !joined)
+        let mut open = new_batch(options);
+        if !open.push_all(records)? {
+            return Ok(None);
+        }
+        check_len(open.finished_bound(), options)?;
+        self.push_built(Built { closed: Vec::new(), open, records: records.len() }, permit, now).map(Some)
+    }
+
+    /// An append of records that are in batches already; starts a group.
+    pub(super) fn push_built(
+        &mut self,
+        built: Built,
+        permit: &mut Option<Permit>,
+        now: impl FnOnce() -> Result<Duration>,
+    ) -> Result<Placed> {
+        let unsealed = self.start_group(now()?);
+        self.push_closed(built.closed.into_iter());
+        if let Some(group) = self.groups.back_mut() {
+            group.open = Some(built.open);
+        }
+        self.place(permit, built.records as i64, built.records as u64, true, unsealed)
     }
 
     fn join(&mut self, records: &[NewRecord<'_>]) -> Result<bool> {
@@ -323,11 +375,18 @@ impl Accumulator {
     }
 
     /// Counts an append that the last group holds.
-    fn place(&mut self, permit: &mut Option<Permit>, count: i64, records: u64, starts: bool) -> Result<Placed> {
+    fn place(
+        &mut self,
+        permit: &mut Option<Permit>,
+        count: i64,
+        records: u64,
+        starts: bool,
+        unsealed: Option<Unsealed>,
+    ) -> Result<Placed> {
         let Some(group) = self.groups.back_mut() else {
             return Err(Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
         };
-        let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count, starts };
+        let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count, starts, unsealed };
         group.records = group.records.saturating_add(records);
         if let Some(permit) = permit.take() {
             match &mut group.permit {
@@ -340,21 +399,24 @@ impl Accumulator {
         Ok(placed)
     }
 
-    /// The groups of the next segment: as many as fit `max_bytes` (the first always), one if `small`.
-    pub(super) fn drain(&mut self, max_bytes: usize, small: bool) -> Result<Drained> {
-        self.close_open()?;
+    /// The groups of the next segment: as many as fit a flush (the first always), one if `small`. None when the
+    /// first is not yet sealed.
+    pub(super) fn drain(&mut self, options: &WriterOptions, small: bool) -> Drained {
         let mut groups: Vec<Group> = Vec::new();
         let (mut bytes, mut records, mut batches) = (0_usize, 0_u64, 0_usize);
         while let Some(group) = self.groups.front() {
             let first = groups.is_empty();
             bytes = bytes.saturating_add(group.bytes);
             records = records.saturating_add(group.records);
-            let fits = bytes <= max_bytes && i32::try_from(records).is_ok();
-            if !first && (small || group.claims || !fits) {
+            let with_its_own = batches.saturating_add(group.batches);
+            let fits = bytes <= options.max_flush() && options.one_flush_takes(records, with_its_own);
+            // Appends are flushed in call order, so none passes one that is not ready.
+            let ready = group.open.is_none() && group.unsealed == 0;
+            if !ready || (!first && (small || group.claims || !fits)) {
                 break;
             }
             let claims = group.claims;
-            batches = batches.saturating_add(group.batches);
+            batches = with_its_own;
             self.waited_for = self.waited_for.saturating_sub(usize::from(group.waited_for));
             self.bytes = self.bytes.saturating_sub(group.bytes);
             self.records = self.records.saturating_sub(group.records);
@@ -373,25 +435,41 @@ impl Accumulator {
             self.usual = std::mem::take(&mut self.peak);
             std::mem::take(&mut self.batches).into()
         };
-        Ok(Drained { groups, batches: Arc::new(batches) })
+        Drained { groups, batches: Arc::new(batches) }
     }
 
     /// Everything that waits, to be failed.
     pub(super) fn take_all(&mut self) -> Drained {
         (self.bytes, self.records, self.waited_for, self.waited_since) = (0, 0, 0, None);
+        self.unsealed = (0, 0);
         let batches = Arc::new(std::mem::take(&mut self.batches).into());
         Drained { groups: std::mem::take(&mut self.groups).into(), batches }
     }
 }
 
+/// Records of one append in batches.
+pub(super) struct Built {
+    pub(super) closed: Vec<Batch>,
+    pub(super) open: Box<BatchBuilder>,
+    records: usize,
+}
+
+fn new_batch(options: &WriterOptions) -> Box<BatchBuilder> {
+    Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)))
+}
+
 /// Records in batches of up to `batch_bytes`; the last is left open. All of them fit one segment.
-pub(super) fn batch_up(records: &[NewRecord<'_>], options: &WriterOptions) -> Result<(Vec<Batch>, Box<BatchBuilder>)> {
-    let mut open = Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)));
+pub(super) fn batch_up(
+    records: &[NewRecord<'_>],
+    options: &WriterOptions,
+    finish: impl Fn(&mut BatchBuilder) -> Result<Batch>,
+) -> Result<Built> {
+    let mut open = new_batch(options);
     let (mut closed, mut bytes) = (Vec::new(), 0_usize);
     for record in records {
         let full = open.encoded_len().saturating_add(record.encoded_bound()) > options.max_batch();
         if (full && !open.is_empty()) || !open.push(record)? {
-            let batch = open.finish(0)?;
+            let batch = finish(&mut open)?;
             bytes = bytes.saturating_add(batch.bytes().len());
             closed.push(batch);
             if !open.push(record)? {
@@ -400,5 +478,5 @@ pub(super) fn batch_up(records: &[NewRecord<'_>], options: &WriterOptions) -> Re
         }
         check_len(bytes.saturating_add(open.finished_bound()), options)?;
     }
-    Ok((closed, open))
+    Ok(Built { closed, open, records: records.len() })
 }

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::accumulator::batch_up;
 use super::options::WriterOptions;
 use super::too_large;
 use crate::error::{Error, ErrorKind, Result};
@@ -84,15 +83,9 @@ pub(super) fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
     if records.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one record"));
     }
-    let bytes = records.iter().map(NewRecord::encoded_bound).fold(0_usize, usize::saturating_add);
+    let bytes = NewRecord::encoded_bounds(records);
     if bytes as u64 > MAX_SEGMENT_LEN {
         return Err(too_large(&format!("{bytes} bytes of records in one append, no segment holds them")));
     }
     Ok(bytes)
-}
-
-pub(super) fn build_batches(records: &[NewRecord<'_>], options: &WriterOptions) -> Result<Batches> {
-    let (mut closed, mut open) = batch_up(records, options)?;
-    closed.push(open.finish(0)?);
-    Ok(Batches::Many(closed))
 }

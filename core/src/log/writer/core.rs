@@ -1,17 +1,18 @@
 //! The writer's shared state: the accumulator and its triggers.
 
 mod flush_task;
+mod intake;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::accumulator::{Accumulator, Drained, Placed};
-use super::append::{Append, Fate};
-use super::checked::Batches;
+pub(super) use self::intake::Content;
+use super::accumulator::{Accumulator, Drained};
+use super::append::Fate;
 use super::commit::Chain;
 use super::control::Control;
 use super::delivery::{Deliveries, shielded};
@@ -19,8 +20,8 @@ use super::options::WriterOptions;
 use super::seen::Seen;
 use super::status::{WriterPhase, WriterStatus};
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::format::{Batch, NewRecord, PartitionId};
-use crate::log::budget::{Account, Flushable, Permit};
+use crate::format::PartitionId;
+use crate::log::budget::{Account, Flushable};
 use crate::log::partition::{PartitionState, Reservation};
 
 /// Whether a writer takes appends.
@@ -46,6 +47,8 @@ struct Inner {
     offsets_final: bool,
     /// Flush without waiting for a trigger.
     flush_now: bool,
+    /// The flush task waits for a batch that another thread seals.
+    stalled: bool,
     /// When the tail was last seen to be this writer's own; `None` before its first commit.
     owned: Option<Seen>,
     /// While no task runs.
@@ -62,6 +65,9 @@ impl Inner {
     }
 }
 
+#[cfg(test)]
+type SealingHook = Arc<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// What handles of one writer share.
 pub(crate) struct WriterCore {
     state: Arc<PartitionState>,
@@ -70,6 +76,10 @@ pub(crate) struct WriterCore {
     wake: Notify,
     /// Wakes `close` when all is settled.
     idle: Notify,
+    /// Tells threads that a batch was sealed.
+    sealed: Condvar,
+    #[cfg(test)]
+    before_sealing: Mutex<Option<SealingHook>>,
     pub(super) control: Arc<Control>,
     pub(super) deliveries: Arc<Deliveries>,
     /// Its share of the bucket's buffer.
@@ -89,6 +99,7 @@ impl WriterCore {
             shift: chain.next_slot(),
             offsets_final: chain.offsets_final(&options),
             flush_now: false,
+            stalled: false,
             owned: None,
             chain: Some(chain),
             reservation: Some(reservation),
@@ -100,6 +111,9 @@ impl WriterCore {
             inner: Mutex::new(inner),
             wake: Notify::new(),
             idle: Notify::new(),
+            sealed: Condvar::new(),
+            #[cfg(test)]
+            before_sealing: Mutex::default(),
             control: Arc::default(),
             deliveries: Arc::default(),
             writer_id,
@@ -192,64 +206,6 @@ impl WriterCore {
         status
     }
 
-    /// Puts an append into the queue: the one place where appends enter, in call order.
-    pub(super) fn enqueue(self: &Arc<Self>, content: Content<'_>, permit: Permit) -> Result<Append> {
-        // Outlives the lock: dropping it lets other appends in.
-        let mut permit = Some(permit);
-        let mut inner = self.lock();
-        if let Some(error) = refusal(&inner.phase) {
-            return Err(error);
-        }
-        // Before its first commit a writer that takes over commits one small group (design: contention).
-        let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
-        let queue = &mut inner.queue;
-        // Read only where a group begins: the others are flushed with theirs.
-        // So is the process: a call to the system costs more than an append.
-        let now = || self.state.bucket.fork.check().map(|()| self.now());
-        let placed = match content {
-            Content::Batches(batches) => queue.push_batches(batches, &mut permit, now, share, &self.options),
-            Content::Claim(batch) => now().and_then(|now| queue.push_claim(batch, &mut permit, now)),
-            Content::Records(records) => queue.push_records(records, &mut permit, now, share, &self.options),
-        };
-        let placed = match placed {
-            Ok(placed) => placed,
-            Err(error) => {
-                self.end_if_broken(inner);
-                return Err(error.with_stored(Stored::Not));
-            }
-        };
-        if inner.offsets_final {
-            let log_end = inner.shift.saturating_add(inner.queue.end());
-            self.state.marks.set_log_end(Some(log_end));
-        }
-        let task = self.task(&mut inner);
-        let wake = self.is_due(&inner, placed.starts);
-        drop(inner);
-        if let Some(task) = task {
-            task.start();
-        }
-        if wake {
-            self.wake.notify_one();
-        }
-        let Placed { fate, group, first, count, .. } = placed;
-        Ok(Append { core: self.clone(), fate, group, first, count })
-    }
-
-    /// Has the flush task end the writer when records of earlier appends were lost: what comes after them must
-    /// not be acked either.
-    fn end_if_broken(&self, mut inner: MutexGuard<'_, Inner>) {
-        if inner.queue.is_broken() {
-            inner.flush_now = true;
-            drop(inner);
-            self.wake.notify_one();
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn fail_to_finish(&self) {
-        self.lock().queue.fails_to_finish = true;
-    }
-
     /// Somebody waits for a group: it is flushed after `linger`.
     pub(super) fn somebody_waits(&self, group: u64) {
         if self.lock().queue.wait_for(group) {
@@ -332,17 +288,35 @@ impl WriterCore {
     /// on: whole batches, at least one if there is one, `max_bytes` at most.
     pub(crate) fn buffered(&self, offset: i64, max_bytes: usize) -> Vec<Bytes> {
         let mut inner = self.lock();
-        if !inner.offsets_final {
-            return Vec::new();
+        loop {
+            if !inner.offsets_final {
+                return Vec::new();
+            }
+            let found = self.sealed_from(&inner, offset, max_bytes);
+            let end = inner.shift.saturating_add(inner.queue.end());
+            if !found.is_empty() || offset >= end || inner.queue.broken().is_some() {
+                return found;
+            }
+            // What holds the offset is open, or another thread is about to have sealed it.
+            if let Some(unsealed) = inner.queue.close_open() {
+                drop(inner);
+                if self.seal(unsealed).is_err() {
+                    return Vec::new();
+                }
+                inner = self.lock();
+            } else if inner.queue.is_sealing() {
+                inner = self.sealed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                return found;
+            }
         }
-        if inner.queue.close_open().is_err() {
-            self.end_if_broken(inner);
-            return Vec::new();
-        }
+    }
+
+    fn sealed_from(&self, inner: &Inner, offset: i64, max_bytes: usize) -> Vec<Bytes> {
         let (shift, epoch) = (inner.shift, self.options.leader_epoch);
         let mut found = Vec::new();
         let mut bytes = 0_usize;
-        let (queued_from, queued) = inner.queue.closed();
+        let (queued_from, queued) = inner.queue.sealed_batches();
         // What is in flight comes directly before what waits.
         let first = inner.in_flight.groups.first().map_or(queued_from, |group| group.first);
         let mut base = shift.saturating_add(first);
@@ -397,16 +371,6 @@ fn refusal(phase: &Phase) -> Option<Error> {
             Some(Error::new(ErrorKind::Closed, "the writer was closed").with_stored(Stored::Not))
         }
     }
-}
-
-/// What an append brings.
-pub(super) enum Content<'a> {
-    /// Checked batches.
-    Batches(Batches),
-    /// The empty batch of a claim.
-    Claim(Batch),
-    /// Records to be put into batches.
-    Records(&'a [NewRecord<'a>]),
 }
 
 impl Flushable for WriterCore {

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 
 use super::admission::{Admission, not_stored};
 use super::append::{Append, Offsets};
-use super::checked::{Batches, build_batches, check_batches, check_records, take_batches};
+use super::checked::{Batches, check_batches, check_records, take_batches};
 use super::core::{Content, WriterCore};
 use super::open::open_chain;
 use super::options::WriterOptions;
@@ -133,7 +133,7 @@ impl Writer {
             return Admission::ready(self.core().enqueue(Content::Records(records), permit));
         }
         // While it waits for room it must own its bytes: as batches.
-        match build_batches(records, self.options()) {
+        match self.core().build_batches(records) {
             Ok(built) => self.admit(Content::Batches(built), bytes),
             Err(error) => Admission::ready(Err(error)),
         }

@@ -40,15 +40,18 @@ pub struct WriterOptions {
     pub leader_epoch: Option<i32>,
     /// Buffered bytes that start a flush, at least 1 (default 8 MiB).
     pub flush_bytes: usize,
-    /// Buffered records that start a flush, at least 1 (default: no bound).
+    /// Buffered records that start a flush, at least 1 (default: no bound). It takes no more of them unless one append
+    /// brings more.
     pub flush_records: u64,
-    /// Buffered batches that start a flush, at least 1 (default: no bound).
+    /// Buffered batches that start a flush, at least 1 (default: no bound). It takes no more of them unless one append
+    /// brings more.
     pub flush_batches: usize,
     /// Time since the oldest buffered append that starts a flush (default 250 ms); 0 flushes at once.
     pub flush_interval: Duration,
     /// Time since the oldest append that somebody waits for that starts a flush (default 0).
     pub linger: Duration,
-    /// Bytes up to which records of successive appends share a batch, at least 1 (default 64 KiB).
+    /// Bytes up to which records of successive appends share a batch, at least 1 (default 64 KiB). An append of more
+    /// than 64 KiB of records begins a batch of its own, whatever this says.
     pub batch_bytes: usize,
     /// Compression of batches built from records (default none, which KafScale's own readers need).
     pub compression: Compression,
@@ -176,6 +179,11 @@ impl WriterOptions {
     /// Bytes of batches up to which a flush takes several appends.
     pub(super) fn max_flush(&self) -> usize {
         self.flush_bytes.min(self.max_append())
+    }
+
+    /// Whether one flush takes so many records and batches of several appends.
+    pub(super) fn one_flush_takes(&self, records: u64, batches: usize) -> bool {
+        records <= self.flush_records && batches <= self.flush_batches && i32::try_from(records).is_ok()
     }
 
     /// Bytes up to which successive appends share a batch.

@@ -7,7 +7,7 @@ use super::{Inner, Phase, WriterCore};
 use crate::error::{Error, ErrorKind, Stored};
 use crate::format::Batch;
 use crate::log::catalog::SegmentRef;
-use crate::log::writer::accumulator::Drained;
+use crate::log::writer::accumulator::{Drained, Group};
 use crate::log::writer::commit::{Chain, Committed, Failure};
 use crate::mutant::mutant;
 
@@ -116,28 +116,38 @@ impl WriterCore {
         if at > now {
             return Next::Wait(Some(at.saturating_sub(now)));
         }
-        let small = chain.wants_small(&self.options);
-        match inner.queue.drain(self.options.max_flush(), small) {
-            Ok(drained) => {
-                if inner.queue.is_empty() {
-                    inner.flush_now = false;
-                }
-                let first = drained.groups.first().map_or(0, |g| g.first);
-                let claims = drained.groups.first().is_some_and(|g| g.claims);
-                let batches = drained.batches.clone();
-                inner.in_flight = drained;
-                inner.flushing_since = Some(now);
-                drop(inner);
-                self.account.flush_began();
-                Next::Flush { batches, first, claims }
-            }
-            Err(error) => {
-                // Compressing the open batch failed: what waits can't be written.
-                drop(inner);
-                self.die(error, Drained::default());
-                Next::Rest
-            }
+        // What has joined the open batch until now goes with this flush. Appends need the lock meanwhile.
+        if let Some(unsealed) = inner.queue.close_open() {
+            drop(inner);
+            // The queue keeps the error.
+            let _ = self.seal(unsealed);
+            inner = self.lock();
         }
+        if !matches!(inner.phase, Phase::Open | Phase::Closing) {
+            return Next::Rest;
+        }
+        if let Some(error) = inner.queue.broken().cloned() {
+            // What waits can't be written.
+            drop(inner);
+            self.die(error, Drained::default());
+            return Next::Rest;
+        }
+        let drained = inner.queue.drain(&self.options, chain.wants_small(&self.options));
+        let Some(Group { first, claims, .. }) = drained.groups.first() else {
+            // Another thread seals the first batch, and then wakes this task.
+            inner.stalled = true;
+            return Next::Wait(None);
+        };
+        let (first, claims) = (*first, *claims);
+        if inner.queue.is_empty() {
+            inner.flush_now = false;
+        }
+        let batches = drained.batches.clone();
+        inner.in_flight = drained;
+        inner.flushing_since = Some(now);
+        drop(inner);
+        self.account.flush_began();
+        Next::Flush { batches, first, claims }
     }
 
     fn settle(self: &Arc<Self>, chain: &Chain, first: i64, result: Result<Committed, Failure>) {

@@ -290,3 +290,37 @@ async fn who_waits_behind_a_flush_that_had_no_room_does_not_wait_for_the_interva
     assert_eq!(process.segment_puts(), 2);
     assert!(clock.elapsed().saturating_sub(begun) < Duration::from_secs(60));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_takes_no_more_records_and_batches_than_asked_unless_one_append_brings_more() {
+    let long = policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600));
+    for by_records in [true, false] {
+        let asked = if by_records { long.clone().flush_records(2) } else { long.clone().flush_batches(2) };
+        let world = World::new();
+        let process = world.process(1);
+        let writer = process.writer(asked).await;
+        let gate = Gate::new();
+        process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
+        let first = writer.append(batch(&["first"])).await.unwrap();
+        writer.core().flush_all();
+        gate.arrived(1).await;
+        let three = batch(&["a"]).repeat(3);
+        drop(writer.append(three).await.unwrap());
+        for n in 0..5 {
+            drop(writer.append(batch(&[&format!("batch {n}")])).await.unwrap());
+        }
+        for n in 0..5 {
+            drop(writer.append_records(&[record(&format!("record {n}"))]).await.unwrap());
+        }
+        gate.open();
+        first.durable().await.unwrap();
+        writer.flush().await.unwrap();
+        assert_eq!(world.records().await.len(), 14);
+        for (base, segment) in world.segments().await {
+            let (records, batches) = (segment.header().message_count, segment.batch_count());
+            let taken = if by_records { usize::try_from(records).unwrap() } else { batches };
+            // An append is not split.
+            assert!(taken <= 2 || (base == 1 && batches == 3), "{records} records in {batches} batches at {base}");
+        }
+    }
+}

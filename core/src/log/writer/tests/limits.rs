@@ -182,7 +182,8 @@ async fn records_that_can_not_be_compressed_are_not_acked_and_end_the_writer() {
         let writer = process.writer(options().flush_interval(Duration::from_secs(3_600))).await;
         append(&writer, "before").await.unwrap();
         let lost = writer.append_records(&[record("lost")]).await.unwrap();
-        writer.core().fail_to_finish();
+        let failure = || Err(Error::new(ErrorKind::Internal, "compressing failed, on purpose"));
+        writer.core().before_sealing(failure);
         if read {
             let reader = process.partition().reader(crate::ReaderOptions::default());
             let fetched = reader.fetch_with(1, crate::FetchOptions::new(1).include_buffered(true)).await.unwrap();
@@ -238,4 +239,81 @@ fn a_bucket_s_options_without_sense_are_refused_by_name_with_what_is_allowed() {
             assert!(error.message().starts_with(named), "{named}: {error}");
         }
     }
+}
+
+/// Holds whoever seals a batch until the test lets it go on.
+struct Stop {
+    arrived: std::sync::mpsc::Receiver<()>,
+    go_on: std::sync::mpsc::Sender<()>,
+}
+
+/// Stops the first thread that seals a batch of the writer.
+fn stop_first_sealing(writer: &Writer) -> Stop {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let (arrive, arrived) = std::sync::mpsc::channel();
+    let (go_on, wait) = std::sync::mpsc::channel();
+    let (wait, first) = (std::sync::Mutex::new(wait), AtomicBool::new(true));
+    writer.core().before_sealing(move || {
+        if first.swap(false, Ordering::SeqCst) {
+            arrive.send(()).unwrap();
+            wait.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    Stop { arrived, go_on }
+}
+
+#[tokio::test]
+async fn a_flush_and_other_appends_pass_a_thread_that_compresses() {
+    let world = World::new();
+    let process = world.process(1);
+    let long = policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600)).batch_bytes(200);
+    let writer = process.writer(long).await;
+    let value = "x".repeat(80);
+    let earlier = writer.append(batch(&["earlier"])).await.unwrap();
+    writer.append_records(&[record(&value)]).await.unwrap();
+    let stop = stop_first_sealing(&writer);
+    // Its records do not fit the open batch, which it closes and compresses.
+    let other = writer.clone();
+    let closes = std::thread::spawn(move || {
+        let value = "y".repeat(80);
+        other.append_records(&[record(&value)]).now_or_never().unwrap().map(drop)
+    });
+    stop.arrived.recv().unwrap();
+    let later = writer.append_records(&[record("later")]).await.unwrap();
+    assert_eq!(writer.status().buffered_records, 4);
+    earlier.durable().await.unwrap();
+    assert_eq!(world.records().await, [(0, "earlier".into())], "nothing passes what is not compressed");
+    assert!(later.outcome().is_none());
+    stop.go_on.send(()).unwrap();
+    closes.join().unwrap().unwrap();
+    assert_eq!(later.durable().await.unwrap().base, 3);
+    let values: Vec<_> = world.records().await.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(values, ["earlier", &value, &"y".repeat(80), "later"]);
+    assert_eq!(process.bucket.buffered_bytes(), 0);
+}
+
+#[tokio::test]
+async fn a_flush_passes_a_thread_that_makes_many_batches_of_one_append() {
+    let world = World::new();
+    let process = world.process(1);
+    let long = policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600)).batch_bytes(200);
+    let writer = process.writer(long).await;
+    let earlier = writer.append_records(&[record("earlier")]).await.unwrap();
+    let stop = stop_first_sealing(&writer);
+    let other = writer.clone();
+    let tokio = tokio::runtime::Handle::current();
+    let makes = std::thread::spawn(move || {
+        let _within = tokio.enter();
+        let value = "y".repeat(80);
+        other.append_records(&[record(&value); 5]).now_or_never().unwrap().unwrap().outcome()
+    });
+    stop.arrived.recv().unwrap();
+    earlier.durable().await.unwrap();
+    assert_eq!(world.records().await, [(0, "earlier".into())]);
+    stop.go_on.send(()).unwrap();
+    assert!(makes.join().unwrap().is_none());
+    writer.flush().await.unwrap();
+    assert_eq!(world.records().await.len(), 6);
+    assert!(world.segments().await.iter().any(|(_, segment)| segment.batch_count() >= 3));
 }

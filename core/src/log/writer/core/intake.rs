@@ -1,0 +1,144 @@
+//! How appends enter the queue. What takes long (encoding many records, compressing, checksumming) is done on the
+//! caller's thread without the writer's lock, which a flush and other appends need.
+
+use std::sync::Arc;
+#[cfg(test)]
+use std::sync::PoisonError;
+
+use super::{WriterCore, refusal};
+use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::format::{BATCH_HEADER_LEN, Batch, BatchBuilder, NewRecord};
+use crate::log::budget::Permit;
+use crate::log::writer::accumulator::{Built, Placed, Unsealed, batch_up};
+use crate::log::writer::append::Append;
+use crate::log::writer::checked::Batches;
+use crate::log::writer::delivery::shielded;
+
+/// The most bytes that one append copies under the writer's lock; that takes about 10 microseconds.
+const MOST_COPIED: usize = 64 << 10;
+
+/// What an append brings.
+pub(in crate::log::writer) enum Content<'a> {
+    /// Checked batches.
+    Batches(Batches),
+    /// The empty batch of a claim.
+    Claim(Batch),
+    /// Records to be put into batches.
+    Records(&'a [NewRecord<'a>]),
+    /// Records that are in batches.
+    Built(Built),
+}
+
+impl WriterCore {
+    /// Puts an append into the queue. Its records are made into batches before it takes the lock, which a flush and
+    /// other appends need; but a few, which share a batch with those of other appends, are copied into that under the lock:
+    /// what a record's bytes are depends on its place in the batch.
+    pub(in crate::log::writer) fn enqueue(self: &Arc<Self>, content: Content<'_>, permit: Permit) -> Result<Append> {
+        // Outlives the lock: dropping it lets other appends in.
+        let mut permit = Some(permit);
+        let Content::Records(records) = content else {
+            return self.enter(content, &mut permit)?.ok_or_else(not_placed);
+        };
+        let size = NewRecord::encoded_bounds(records).saturating_add(BATCH_HEADER_LEN);
+        if size <= self.options.max_batch().min(MOST_COPIED)
+            && let Some(append) = self.enter(content, &mut permit)?
+        {
+            return Ok(append);
+        }
+        if let Some(error) = self.refusal() {
+            return Err(error);
+        }
+        let built = self.batch_up(records).map_err(|error| error.with_stored(Stored::Not))?;
+        self.enter(Content::Built(built), &mut permit)?.ok_or_else(not_placed)
+    }
+
+    /// The one place where appends enter the queue, in call order. `None`: records that need more than one batch.
+    fn enter(self: &Arc<Self>, content: Content<'_>, permit: &mut Option<Permit>) -> Result<Option<Append>> {
+        let mut inner = self.lock();
+        if let Some(error) = refusal(&inner.phase).or_else(|| inner.queue.broken().cloned()) {
+            return Err(error.with_stored(Stored::Not));
+        }
+        // Before its first commit a writer that takes over commits one small group (design: contention).
+        let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
+        let queue = &mut inner.queue;
+        // Read only where a group begins: the others are flushed with theirs.
+        // So is the process: a call to the system costs more than an append.
+        let now = || self.state.bucket.fork.check().map(|()| self.now());
+        let placed = match content {
+            Content::Batches(batches) => queue.push_batches(batches, permit, now, share, &self.options).map(Some),
+            Content::Claim(batch) => now().and_then(|now| queue.push_claim(batch, permit, now)).map(Some),
+            Content::Records(records) => queue.push_records(records, permit, now, share, &self.options),
+            Content::Built(built) => queue.push_built(built, permit, now).map(Some),
+        };
+        let placed = placed.map_err(|error| error.with_stored(Stored::Not))?;
+        let Some(Placed { fate, group, first, count, starts, unsealed }) = placed else { return Ok(None) };
+        if inner.offsets_final {
+            let log_end = inner.shift.saturating_add(inner.queue.end());
+            self.state.marks.set_log_end(Some(log_end));
+        }
+        let task = self.task(&mut inner);
+        let wake = self.is_due(&inner, starts);
+        drop(inner);
+        if let Some(task) = task {
+            task.start();
+        }
+        if wake {
+            self.wake.notify_one();
+        }
+        if let Some(unsealed) = unsealed {
+            // This append is behind that batch, so when that failed it never leaves the queue.
+            self.seal(unsealed).map_err(|error| error.with_stored(Stored::Not))?;
+        }
+        Ok(Some(Append { core: self.clone(), fate, group, first, count }))
+    }
+
+    /// Compresses a batch that was closed, without the lock, and puts it into its place. When that fails, has the
+    /// flush task end the writer: records of earlier appends are lost, and what comes after them must not be acked
+    /// either.
+    pub(super) fn seal(&self, unsealed: Unsealed) -> Result<()> {
+        let Unsealed { group, mut builder } = unsealed;
+        let mut batch = Err(Error::new(ErrorKind::Internal, "compressing panicked").with_hint("please report it"));
+        // Else nobody would learn of it, and no flush would go past it.
+        shielded(|| batch = self.finish(&mut builder));
+        let mut inner = self.lock();
+        let sealed = inner.queue.sealed(group, batch);
+        inner.flush_now |= sealed.is_err();
+        let wake = std::mem::take(&mut inner.stalled) || sealed.is_err();
+        drop(inner);
+        self.sealed.notify_all();
+        if wake {
+            self.wake.notify_one();
+        }
+        sealed
+    }
+
+    fn batch_up(&self, records: &[NewRecord<'_>]) -> Result<Built> {
+        batch_up(records, &self.options, |builder| self.finish(builder))
+    }
+
+    /// Records in batches that no others join.
+    pub(in crate::log::writer) fn build_batches(&self, records: &[NewRecord<'_>]) -> Result<Batches> {
+        let Built { mut closed, mut open, .. } = self.batch_up(records)?;
+        closed.push(self.finish(&mut open)?);
+        Ok(Batches::Many(closed))
+    }
+
+    fn finish(&self, builder: &mut BatchBuilder) -> Result<Batch> {
+        #[cfg(test)]
+        {
+            let hook = self.before_sealing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            hook.map_or(Ok(()), |hook| hook())?;
+        }
+        builder.finish(0)
+    }
+
+    /// Has a test's own code run before each batch is compressed.
+    #[cfg(test)]
+    pub(in crate::log::writer) fn before_sealing(&self, hook: impl Fn() -> Result<()> + Send + Sync + 'static) {
+        *self.before_sealing.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
+    }
+}
+
+fn not_placed() -> Error {
+    Error::new(ErrorKind::Internal, "an append found no place in the queue").with_stored(Stored::Not)
+}
