@@ -83,6 +83,8 @@ mutants! {
     KeepLeftoverIndex,
     /// After a flush that failed the next one is committed: what follows a failed append is acked (invariant 4).
     GoOnAfterFailedFlush,
+    /// Of outcomes that are decided together only the first is told: a close ends, and appends wait for ever.
+    LoseOutcomes,
     /// A writer that loses every slot never says so.
     LoseForEver,
     /// A writer that is behind goes on slot by slot, and loses each of them.

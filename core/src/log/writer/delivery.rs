@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::append::{Callback, Fate};
+use crate::mutant::mutant;
 use crate::runtime::Runtime;
 
 thread_local! {
@@ -134,6 +135,9 @@ impl Deliveries {
             drop(state);
             delivery.tell(self.id());
             state = self.lock();
+            if mutant!(LoseOutcomes) {
+                state.queue.clear();
+            }
         }
         state.telling = false;
         drop(state);
