@@ -125,9 +125,13 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
 }
 
 fn exit_code(error: &Error) -> u8 {
-    match error.kind() {
-        ErrorKind::Unavailable if error.is_contended() => 4,
-        ErrorKind::InvalidInput | ErrorKind::Unsupported if error.is_from_store() => 5,
+    code(error.kind(), error.is_contended(), error.is_from_store())
+}
+
+fn code(kind: ErrorKind, contended: bool, from_store: bool) -> u8 {
+    match kind {
+        ErrorKind::Unavailable if contended => 4,
+        ErrorKind::InvalidInput | ErrorKind::Unsupported if from_store => 5,
         ErrorKind::Corrupt => 1,
         ErrorKind::InvalidInput | ErrorKind::Unsupported => 2,
         ErrorKind::NotFound | ErrorKind::OutOfRange => 3,
@@ -151,5 +155,19 @@ fn hint(kind: ErrorKind) -> &'static str {
         }
         ErrorKind::Unavailable | ErrorKind::TimedOut | ErrorKind::Full => "try again; --timeout waits longer",
         _ => "please report this",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_writer_that_others_keep_out_ends_otherwise_than_one_whose_store_is_away() {
+        assert_eq!(code(ErrorKind::Unavailable, true, false), 4, "contended");
+        assert_eq!(code(ErrorKind::Fenced, false, false), 4);
+        assert_eq!(code(ErrorKind::Conflict, false, false), 4);
+        assert_eq!(code(ErrorKind::Unavailable, false, false), 5);
+        assert_eq!(code(ErrorKind::TimedOut, false, false), 5);
     }
 }
