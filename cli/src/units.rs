@@ -36,7 +36,7 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(scale).ok_or_else(|| "that is too large".to_string())
 }
 
-/// As [`bytes`], and not less than this.
+/// As [`bytes()`], and not less than this.
 pub(crate) fn bytes_from(least: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text| {
         bytes(text).and_then(|bytes| if bytes < least { Err(format!("it is at least {least}")) } else { Ok(bytes) })

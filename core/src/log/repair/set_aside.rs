@@ -90,7 +90,7 @@ impl Partition {
             first_offset: base,
             last_offset: None,
             is_newest: tail.newest.as_ref().is_none_or(|newest| newest.base <= base),
-            covered_to: covered_by(state, state.store(), base).await?.map(|(_, last)| last),
+            covered_to: covered_by(state, state.store(), base, tail.log_start_mark).await?.map(|(_, last)| last),
             end_is_known: true,
             was_begun: false,
             next_offset: None,

@@ -18,6 +18,9 @@ use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Store, Version};
 
+/// The most segments that begin inside one another and are followed back; more of them are no accident.
+const MOST_GHOSTS: usize = 16;
+
 /// Where the log ends, checked.
 pub(super) struct Found {
     pub(super) start: Start,
@@ -63,7 +66,8 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
         let adopted = adopt(state, store, options, newest.base, !mutant!(SkipIndexAtOpen));
-        let (adopted, fault) = futures_util::future::join(adopted, refuse_overlap(state, store, newest.base)).await;
+        let (adopted, fault) =
+            futures_util::future::join(adopted, refuse_overlap(state, store, newest.base, tail.log_start_mark)).await;
         match adopted.and_then(|adopted| fault.map(|()| adopted)) {
             Ok(Adopted { next, version, leader_epoch, .. }) => {
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
@@ -110,11 +114,11 @@ async fn find_empty(
     Ok(Found { start, next, previous: None, log: log_json.clone(), log_json, seen })
 }
 
-/// The error for a newest segment that begins inside the one before it. The offsets from there on may have been acked
-/// in the earlier one, and a writer that went on at the end of the newest would give them out again. No writer of
-/// libkfs leaves such a segment as the newest: it was copied there, or comes from a log that was deleted and made again.
-async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64) -> Result<()> {
-    let Some((before, last)) = covered_by(state, store, newest).await? else { return Ok(()) };
+/// The error for a newest segment that begins inside one before it. The offsets from there on may have been acked in
+/// the earlier one, and a writer that went on at the end of the newest would give them out again. Such a segment was
+/// copied there, or comes from a log that was deleted and made again.
+async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64, mark: Option<i64>) -> Result<()> {
+    let Some((before, last)) = covered_by(state, store, newest, mark).await? else { return Ok(()) };
     let key = state.id.segment_key(newest);
     let message = format!("the newest segment begins inside {before}, which holds the offsets up to {last}");
     let hint = format!(
@@ -125,22 +129,41 @@ async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64) -> R
     Err(Error::new(ErrorKind::Corrupt, message).with_key(key).with_hint(hint))
 }
 
-/// The key of the segment before the one with this base, and its last offset, if it reaches beyond that base.
+/// The key and the last offset of an earlier segment that holds the offset `base` too, at which a segment begins.
 ///
-/// One GET of its footer. A footer has no checksum, so one that says so is believed only if the whole segment agrees.
-/// A segment that can't be read says nothing here: its readers find it.
-pub(crate) async fn covered_by(state: &PartitionState, store: &Store, base: i64) -> Result<Option<(String, i64)>> {
-    let Some(before) = segment_before(state, store, base).await? else { return Ok(None) };
-    let key = state.id.segment_key(before.base);
+/// One GET of the footer before it, where there is none. Where there is one, which of the two is in its place? A writer
+/// that slept leaves ghosts only in slots that were taken before. So the earlier one is a ghost if it lies below the log
+/// start mark, where retention frees slots, or if it begins inside one before it, where merging does: then that one is
+/// looked at.
+pub(crate) async fn covered_by(
+    state: &PartitionState,
+    store: &Store,
+    base: i64,
+    mark: Option<i64>,
+) -> Result<Option<(String, i64)>> {
+    let (mut at, mut covers) = (base, None);
+    for _ in 0..MOST_GHOSTS {
+        let before = segment_before(state, store, at).await?;
+        let Some(before) = before.filter(|before| mark.is_none_or(|mark| before.base >= mark)) else { break };
+        let Some(last) = last_beyond(state, store, before.base, at).await? else { break };
+        covers = (last >= base).then(|| (state.id.segment_key(before.base), last));
+        at = before.base;
+    }
+    Ok(covers)
+}
+
+/// The last offset of a segment, if it is `next` or beyond it. A footer has no checksum, so one that says so is believed
+/// only if the whole segment agrees. A segment that can't be read says nothing here: its readers find it.
+async fn last_beyond(state: &PartitionState, store: &Store, base: i64, next: i64) -> Result<Option<i64>> {
+    let key = state.id.segment_key(base);
     let read = |range| state.get_through(store, &key, range, None);
     let Some(end) = if_readable(read(ReadRange::Suffix(FOOTER_LEN as u64)).await)? else { return Ok(None) };
-    if !SegmentFooter::parse(&end.bytes).is_ok_and(|footer| footer.last_offset >= base) {
+    if !SegmentFooter::parse(&end.bytes).is_ok_and(|footer| footer.last_offset >= next) {
         return Ok(None);
     }
     let Some(whole) = if_readable(read(ReadRange::AtMost(MAX_SEGMENT_LEN)).await)? else { return Ok(None) };
-    let Ok(segment) = check_segment(&key, before.base, &whole) else { return Ok(None) };
-    let last = segment.next_offset().saturating_sub(1);
-    Ok((last >= base).then_some((key, last)))
+    let last = check_segment(&key, base, &whole).map(|segment| segment.next_offset().saturating_sub(1));
+    Ok(last.ok().filter(|last| *last >= next))
 }
 
 /// What was read, unless it is gone or is no segment.

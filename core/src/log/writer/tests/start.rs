@@ -158,6 +158,34 @@ async fn invariant_2_no_writer_opens_on_a_newest_segment_that_begins_inside_the_
     assert_eq!(process.requests().put, 0);
 }
 
+/// Another writer's segment of so many records, with its index.
+async fn put_records(world: &World, base: i64, count: usize) {
+    let mut builder = SegmentBuilder::new(base, 5, 100).unwrap();
+    let batch = crate::format::Batch::parse(&batch(&vec!["x"; count]), 0, CrcCheck::Verify).unwrap();
+    builder.push(&batch, None).unwrap();
+    let built = builder.finish().unwrap();
+    world.put(&segment_key(base), built.chunks.concat()).await;
+    world.put(&index_key(base), built.index).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ghost_that_reaches_beyond_the_newest_segment_keeps_no_writer_from_opening() {
+    // Retention moved the log's start to 56 and removed slot 55; a writer that slept won it again.
+    let world = World::new();
+    world.put(&format!("{PREFIX}log-start-{:020}", 56), "").await;
+    put_records(&world, 55, 3).await;
+    put_records(&world, 56, 1).await;
+    let writer = world.process(1).writer(options()).await;
+    assert_eq!(append(&writer, "a").await.unwrap(), (57, 57));
+    // Merging made one segment of 0 to 9 and removed slot 5.
+    let world = World::new();
+    for (base, count) in [(0, 10), (5, 8), (10, 1)] {
+        put_records(&world, base, count).await;
+    }
+    let writer = world.process(2).writer(options()).await;
+    assert_eq!(append(&writer, "a").await.unwrap(), (11, 11));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_footer_alone_keeps_no_writer_from_opening() {
     let world = log_with_a_ghost().await;
