@@ -179,7 +179,7 @@ impl App {
             .linger(Duration::from_millis(pick(prng, &[0, 0, 5, 100])))
             .batch_bytes(pick(prng, &[100, 400, 64 << 10]))
             .compression(Compression::from(codec))
-            .index_interval(pick(prng, &[0, 1, 2, 5, 100]))
+            .index_interval(pick(prng, &[1, 2, 3, 5, 100]))
             .time_index(prng.one_in(4))
             .stale_after(self.host.stale_after)
             // Some are what compaction leaves, which no producer sends.

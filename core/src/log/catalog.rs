@@ -245,12 +245,12 @@ impl Catalog {
 
     /// The next key was asked for.
     pub(crate) fn set_asked(&mut self, now: Duration) {
-        self.asked = Some(now);
+        self.asked = self.asked.max(Some(now));
     }
 
     /// The log goes on as the keys foretell, so a later 404 is as good as new.
     pub(crate) fn set_looked(&mut self, now: Duration) {
-        self.looked = Some(now);
+        self.looked = self.looked.max(Some(now));
     }
 
     /// The end of the newest known segment, if it was learned.

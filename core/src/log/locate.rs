@@ -113,6 +113,8 @@ impl<'a> Look<'a> {
 
     /// Lists the segments above base `after` (-1: from the log's start) up to a page's end.
     async fn page(&mut self, after: i64) -> Result<Page> {
+        // What is listed is as old as the request: the answer may be taken in much later, by a machine that slept.
+        let now = self.now();
         let id = &self.state.id;
         let prefix = id.prefix();
         // No name of a segment sorts after this one.
@@ -166,7 +168,6 @@ impl<'a> Look<'a> {
         }
         let covered = Covered { after, segments: &page.segments, to_end: page.to_end };
         let known = self.found.len();
-        let now = self.now();
         self.found.learn(&covered, None, now);
         self.seen = self.seen.saturating_add(self.found.len().saturating_sub(known) as u64);
         if from_start {

@@ -58,8 +58,8 @@ impl Catalog {
         });
         self.held.splice(low..high, fresh);
         if covered.to_end {
-            self.looked = Some(now);
-            self.asked = Some(now);
+            self.looked = self.looked.max(Some(now));
+            self.asked = self.asked.max(Some(now));
             let reached = found_last.is_some() || covered.after < 0 || self.newest() >= Some(covered.after);
             if reached {
                 self.tail = Tail::Newest;

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::testing::{Action, FaultStore, KeyMatcher, Op};
+use object_store::memory::InMemory;
+
+use crate::log::fixtures::spawn;
+use crate::testing::{Action, FaultStore, Gate, KeyMatcher, Op};
 
 #[tokio::test]
 async fn the_end_is_asked_for_by_the_next_key_and_once_a_minute_by_a_listing() {
@@ -118,6 +121,26 @@ async fn a_writer_in_this_process_spares_all_requests_at_the_end() {
     assert_eq!((fetch.next_offset, fetch.batches().count()), (5, 2));
     append.durable().await.unwrap();
     assert_eq!(reader.fetch(3, 1).await.unwrap().next_offset, 5);
+}
+
+#[tokio::test]
+async fn a_listing_is_as_old_as_its_request_and_not_as_its_answer() {
+    let faults = FaultStore::new(Arc::new(InMemory::new()));
+    let f = Fixture::over(faults.clone());
+    let writer = f.partition.writer(Default::default()).await.unwrap();
+    writer.append(batch(3, 30).bytes().clone()).await.unwrap().durable().await.unwrap();
+    let gate = Gate::new();
+    faults.on(Op::List, KeyMatcher::any(), Action::ActThenHold(gate.clone()));
+    let partition = f.partition.clone();
+    let refresh = spawn(async move { partition.refresh().await });
+    gate.arrived(1).await;
+    // The machine sleeps before the answer is taken in, and another writer goes on.
+    f.clock.advance(Duration::from_secs(3_600));
+    f.put_segment(3, &[batch(2, 20)], 1).await;
+    gate.open();
+    assert_eq!(refresh.await.unwrap().unwrap().high_watermark, 3);
+    let fetch = f.partition.reader(ReaderOptions::default()).fetch(3, 1).await.unwrap();
+    assert_eq!(fetch.next_offset, 5);
 }
 
 #[tokio::test]
