@@ -8,7 +8,7 @@ SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check advisories cargo-deny doc bench torture nightly mutants fuzz miri servers clean
+.PHONY: help demo test examples check advisories cargo-deny doc bench torture nightly mutants fuzz miri servers clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -16,11 +16,20 @@ help: ## Shows this list
 demo: ## Appends, kills a writer, reads back and verifies, in a temporary directory
 	@sh demo.sh
 
-test: servers ## Runs every test; those on S3 need Go once, for `make servers`
+test: servers ## Runs every test and example; tests on S3 need Go once, for `make servers`
 	$(CARGO) test --workspace --locked
 	cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/target" $(CARGO) test --locked --no-default-features
+	$(MAKE) --no-print-directory examples
 	@test -x $(SERVERS)/versitygw || test -n "$$KFS_VERSITYGW" || \
 	  echo "SKIPPED: the tests on a real S3 server; see \`make servers\`"
+
+EXAMPLES := $(patsubst core/examples/%.rs,%,$(wildcard core/examples/*.rs))
+
+examples: ## Runs each program of core/examples
+	@set -e; for example in $(EXAMPLES); do \
+	  echo "=== example $$example"; \
+	  $(CARGO) run --quiet --locked -p kfs-core --example $$example; \
+	done
 
 check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	$(CARGO) fmt --all --check
