@@ -30,7 +30,7 @@ const _: () = assert!(!mutant!(AnyName), "a build without the feature has no mut
 macro_rules! mutants {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
         /// A fault that can be switched on. Each says what is left out and what that breaks:
-        /// the invariants are those of docs/durability.md.
+        /// the invariants are those of docs/design.md.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutant {
             $($(#[doc = $doc])+ $name,)+

@@ -3,7 +3,7 @@
 //! The model follows `core/src/log/writer` request by request, in its words: an [`Action`] is called what
 //! the code calls the step (`put`, `inspect`, `look_before`, `finish_index`, `follow`, `reopen` ...), a
 //! writer's state has the fields of `Chain` and `Flight`. [stateright] visits every state that any order
-//! of actions leads to, and checks each against the invariants of the design ([`Rule`]). Each run also
+//! of actions leads to, and checks each against the invariants of `docs/design.md` ([`Rule`]). Each run also
 //! names what it must come by ([`Event`]), so that no rule holds for want of anything happening. And each
 //! known way to get the protocol wrong is a [`Mutation`], which must break a rule.
 //!

@@ -1,4 +1,4 @@
-//! Time, and what maintenance does by the rules of the design.
+//! Time, and what maintenance does by its rules (docs/design.md, "Maintenance").
 
 use crate::model::Run;
 use crate::reached::Event;

@@ -1,4 +1,4 @@
-//! The invariants, as properties.
+//! The invariants (docs/design.md), as properties.
 
 use stateright::Property;
 
@@ -9,7 +9,7 @@ use crate::reached::Event;
 use crate::state::{Fate, State};
 use crate::store::{Content, Store};
 
-/// What must always hold. Numbers are those of the invariants in the design.
+/// What must always hold. Numbers are those of the invariants in docs/design.md; words are its headings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// 1: what was acked is read at its offset, by the names of the segments, unless retained.
@@ -30,9 +30,9 @@ pub enum Rule {
     NoAckAfterFailure,
     /// Errors: what was reported as *not stored* is not in the log, then or ever after.
     NotStoredStaysOut,
-    /// Commit: no segment gets behind one whose index is missing or another's.
+    /// Commit: no segment follows one whose index is missing or another's.
     IndexBeforeNext,
-    /// Commit: behind a higher leader epoch no lower one writes.
+    /// Leader epoch: after a higher leader epoch no lower one writes.
     EpochsNeverFall,
 }
 

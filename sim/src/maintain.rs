@@ -1,4 +1,4 @@
-//! Maintenance by design.md's rules, as small as can be: log start marks, retention, merging.
+//! Maintenance by its rules (docs/design.md, "Maintenance"), as small as can be: log start marks, retention, merging.
 //!
 //! It runs in a process that fails and is killed as all do. Its clock is right: ages are told by the
 //! store's own last-modified.

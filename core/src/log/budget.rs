@@ -1,5 +1,5 @@
 //! Bytes buffered by all writers of a bucket: bounded, and shared so that one writer that can't flush
-//! holds up no other.
+//! holds up no other (docs/design.md, "Memory budgets").
 //!
 //! An append is charged to its writer's account before it enters the writer's queue, and the charge is
 //! released when its flush is settled. An account that holds nothing gets in whenever there is room. One

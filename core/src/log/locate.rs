@@ -4,7 +4,7 @@
 //! at the log's start; then keys are probed at growing offset distances, and the stretch in which
 //! the answer lies is cut in half until one page covers it.
 //!
-//! Two bounds hold together (design.md, "Request budget"): listings <= 1 + 2 N/500, and listings
+//! Two bounds hold together (docs/design.md, "Request budget"): listings <= 1 + 2 N/500, and listings
 //! <= 1 + 2 log2(next offset - log start). The second comes from doubling and halving. For the first,
 //! a probe is sent only while the segments seen so far have paid for it: a page that is not the last
 //! proves some 500 more segments and pays for two listings, an empty probe proves nothing. Who can't

@@ -1,4 +1,4 @@
-//! Asking the store again: one policy for all that a log asks of it.
+//! Asking the store again: one policy for all that a log asks of it (docs/design.md, "Retries and time limits").
 //!
 //! What fails in a way that may pass is asked for again, until it is answered or nobody wants the
 //! answer any more: readers, followers and openings as well as commits. While that goes on it can be

@@ -42,7 +42,7 @@ use self::meter::Meter;
 use self::page_size::PageSize;
 use crate::error::{Error, ErrorKind, Result};
 
-/// The names of an object's user metadata (docs/format.md, "Segment metadata").
+/// The names of an object's user metadata (docs/format.md, "Metadata of segments").
 const KFSID: &str = "kfsid";
 const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";

@@ -105,7 +105,7 @@ pub struct ObjectInfo {
 /// How the `kfsid` begins that a directory answers for a file that this process did not make.
 pub(super) const STAND_IN: &str = "inode-";
 
-/// Who made an object: user metadata that rides with it (docs/format.md, "Segment metadata").
+/// Who made an object: user metadata that rides with it (docs/format.md, "Metadata of segments").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Identity {

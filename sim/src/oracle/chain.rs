@@ -151,7 +151,7 @@ impl Chain {
             return Ok(added);
         }
         if let Some((before, slot)) = self.slots.last_key_value() {
-            // Invariant: no segment is put before its predecessor's index is there.
+            // No segment is put before its predecessor's index is there (docs/design.md, "Commit").
             self.index_is_right(id, store, *before, slot)?;
         }
         if let Some(mut last) = self.slots.last_entry() {

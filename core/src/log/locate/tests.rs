@@ -2,7 +2,7 @@ use super::*;
 use crate::log::catalog::Lookup;
 use crate::log::fixtures::Fixture;
 
-/// Listings that design.md's budget leaves when index and segment take one GET each.
+/// The most listings of a look by the budget (docs/design.md, "Request budget").
 fn allowed(segments: usize, range: i64) -> f64 {
     1.0 + 2.0 * (segments as f64 / 500.0).min((range as f64).log2())
 }

@@ -17,7 +17,7 @@ use crate::mutant::mutant;
 use crate::store::Version;
 
 /// How long a 404 of the next key is believed before a listing says whether the log goes on
-/// elsewhere (design.md, "Reading").
+/// elsewhere (docs/design.md, "Reading").
 pub(super) const BELIEVE_404: Duration = Duration::from_secs(60);
 
 impl Core {

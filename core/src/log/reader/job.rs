@@ -117,7 +117,7 @@ impl Job {
         self.gather.position()
     }
 
-    /// Whether it has used up the requests of a cold fetch (design.md).
+    /// Whether it has used up the requests of a cold fetch (docs/design.md, "Request budget").
     fn is_spent(&self) -> bool {
         self.listed && self.gets >= 2
     }

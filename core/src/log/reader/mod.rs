@@ -217,7 +217,7 @@ impl Reader {
     /// Small segments that follow each other are read at the same time.
     ///
     /// Nothing is asked of the store when the bytes are held; a cold fetch takes what locating takes
-    /// and two GETs (docs: request budget).
+    /// and two GETs (docs/design.md, "Request budget").
     ///
     /// # Errors
     /// Out of range with the log's range; not found for a partition that was never made; corrupt with

@@ -1,4 +1,4 @@
-//! The claimant's side of a claim: it writes `claim.json`, so that a busy owner leaves it a slot (design.md,
+//! The claimant's side of a claim: it writes `claim.json`, so that a busy owner leaves it a slot (docs/design.md,
 //! "Yielding").
 //!
 //! `claim()` writes it before its first try; a writer with a higher leader epoch than the owner's when it lost a
@@ -158,8 +158,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Writes the marker. After a failure it may not be there, so this claimant is not spared its losses; and a failed fsync poisons a writer
-    /// whichever file it was.
+    /// Writes the marker. After a failure it may not be there, so this claimant is not spared its losses. A failed
+    /// fsync poisons the writer, whichever file it was.
     async fn write_marker(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
         let claim_id = match asking.claim_id.take().map_or_else(|| super::random_id(env.state.runtime()), Ok) {
             Ok(claim_id) => claim_id,

@@ -1,4 +1,4 @@
-//! The commit: batches into a segment, the segment into its slot (design.md, "Commit").
+//! The commit: batches into a segment, the segment into its slot (docs/design.md, "Commit").
 
 use std::sync::Arc;
 

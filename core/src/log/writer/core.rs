@@ -31,7 +31,8 @@ enum Phase {
     /// `close` was called: what is buffered is flushed, nothing more comes in.
     Closing,
     Closed,
-    /// A flush failed (fenced, contended, poisoned): what was in flight got this error, every later append gets it as *not stored*.
+    /// A flush failed (fenced, contended, poisoned). What was in flight got this error, and every later append gets it
+    /// as *not stored*.
     Dead(Error),
 }
 

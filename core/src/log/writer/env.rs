@@ -23,7 +23,8 @@ pub(super) struct Env<'a> {
     pub(super) control: &'a Control,
 }
 
-/// A flush that ended without being durable. It ends its writer (invariant 4).
+/// A flush that ended without being durable. It ends its writer (invariant 4; docs/design.md, "Acks, order and failed
+/// flushes").
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) error: Error,

@@ -1,5 +1,5 @@
 //! The look at the tail: one LIST from the last segment that this writer knows, or from the start of
-//! a log that had none.
+//! a log that had none (docs/design.md, "The stale writer").
 
 use super::commit::Chain;
 use super::env::Env;

@@ -1,4 +1,4 @@
-//! Opening to write: find the tail, check it, make its index right.
+//! Opening to write: find the tail, check it, make its index right (docs/design.md, "Opening").
 
 use std::sync::Arc;
 

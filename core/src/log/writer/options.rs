@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BatchCheck, Compression, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, MAX_SEGMENT_LEN};
 
-/// What losing a segment slot to another writer means (design: "What losing a slot means").
+/// What losing a segment slot to another writer means (docs/design.md, "What losing a slot means").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnConflict {

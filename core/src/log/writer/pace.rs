@@ -1,5 +1,5 @@
 //! How writers that compete for the slots of one partition take turns, so that each of them gets on and
-//! few requests are wasted on lost slots.
+//! few requests are wasted on lost slots (docs/design.md, "Contention").
 //!
 //! A loser pauses, longer with each loss. A writer under `Rebase`, which shares the partition, also rests
 //! after a number of flights in a row: a writer that flies without a pause always knows the next slot

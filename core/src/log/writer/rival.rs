@@ -76,7 +76,7 @@ pub(super) fn highest_epoch(segment: &Segment) -> i32 {
     segment.batches().map(|b| b.batch.header().leader_epoch).max().unwrap_or(-1)
 }
 
-/// A higher leader epoch in the newest segment fences, whatever the policy.
+/// A higher leader epoch in the newest segment fences, whatever the policy (docs/design.md, "Leader epoch").
 pub(super) fn check_epoch(key: &str, highest: i32, by: &Identity, options: &WriterOptions) -> Result<()> {
     let Some(ours) = options.leader_epoch else { return Ok(()) };
     if highest <= ours || mutant!(IgnoreLeaderEpoch) {

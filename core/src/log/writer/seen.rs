@@ -1,4 +1,4 @@
-//! When the tail was last seen, by clocks that may stand still or go back.
+//! When the tail was last seen, by clocks that may stand still or go back (docs/design.md, "The stale writer").
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One flight: a built segment on its way into one slot, over as many tries as it takes.
+//! One flight: a built segment on its way into one slot, over as many tries as it takes (docs/design.md, "States").
 
 use object_store::PutPayload;
 

@@ -1,4 +1,4 @@
-//! `log.json`: how all writers of an empty partition agree on the first slot.
+//! `log.json`: how all writers of an empty partition agree on the first slot (docs/design.md, "Where a log starts").
 
 use bytes::Bytes;
 use object_store::PutPayload;

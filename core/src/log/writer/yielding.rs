@@ -1,5 +1,5 @@
 //! The owner's side of a claim: it looks for `claim.json` beside its flights, and pauses for a claim that it does
-//! not know (design.md, "Yielding").
+//! not know (docs/design.md, "Yielding").
 //!
 //! An owner knows its next slot before anybody else does, so one that flushes without a pause would win for ever.
 //! The marker decides nothing: whoever creates the next segment owns the partition, whatever the marker says.

@@ -31,8 +31,8 @@ pub(in crate::log::writer) enum Content<'a> {
 
 impl WriterCore {
     /// Puts an append into the queue. Its records are made into batches before it takes the lock, which a flush and
-    /// other appends need; but a few, which share a batch with those of other appends, are copied into that under the lock:
-    /// what a record's bytes are depends on its place in the batch.
+    /// other appends need. A few records, which share a batch with those of other appends, are copied into that batch
+    /// under the lock: what a record's bytes are depends on its place in the batch.
     pub(in crate::log::writer) fn enqueue(self: &Arc<Self>, content: Content<'_>, permit: Permit) -> Result<Append> {
         // Outlives the lock: dropping it lets other appends in.
         let mut permit = Some(permit);
@@ -58,7 +58,8 @@ impl WriterCore {
         if let Some(error) = refusal(&inner.phase).or_else(|| inner.queue.broken().cloned()) {
             return Err(error.with_stored(Stored::Not));
         }
-        // Before its first commit a writer that takes over commits one small group (design: contention).
+        // Before its first commit a writer that takes over commits one small group (docs/design.md, "What losing a
+        // slot means").
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
         // Read only where a group begins: the others are flushed with theirs.
