@@ -105,6 +105,8 @@ pub(crate) struct Catalog {
     bases: Vec<i64>,
     held: Vec<Held>,
     start: Option<StartInfo>,
+    /// When the listing was sent that told it.
+    start_asked: Duration,
     tail: Tail,
     /// The end of the segment with this base, once its last batch or footer was read.
     end: Option<(i64, i64)>,
@@ -270,8 +272,14 @@ impl Catalog {
         }
     }
 
-    /// A listing from the log's start told this.
-    pub(crate) fn set_start(&mut self, mut start: StartInfo) {
+    /// A listing from the log's start, sent at this time, told this. One that was sent earlier than what is known
+    /// and comes later tells nothing but marks: the log may have been made since.
+    pub(crate) fn set_start(&mut self, mut start: StartInfo, asked: Duration) {
+        if let Some(old) = self.start.as_mut().filter(|_| asked < self.start_asked) {
+            old.mark = old.mark.max(start.mark);
+            return;
+        }
+        self.start_asked = asked;
         if let Some(old) = self.start {
             // Marks are only ever created, and `log.json` does not change while it is there.
             start.mark = start.mark.max(old.mark);

@@ -182,7 +182,7 @@ impl<'a> Look<'a> {
         self.state.with_catalog(|catalog| {
             catalog.learn(&covered, self.newest_before, now);
             if from_start {
-                catalog.set_start(start);
+                catalog.set_start(start, now);
             }
         });
         if self.state.with_catalog(|catalog| catalog.is_over()) {

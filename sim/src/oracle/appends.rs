@@ -210,7 +210,12 @@ impl Oracle {
     /// A writer tried a slot that is taken. It may do so a number of times before it is *contended*. And who lost
     /// twice in a row has looked for the tail, so what it tries next was free after that.
     pub(super) fn lost(&mut self, number: usize, base: i64, now: Duration) -> Judged {
-        let (since, own) = (self.there_since(base), self.chain.slot(base).and_then(|slot| slot.writer));
+        let slot = self.chain.slot(base);
+        if slot.is_some_and(|slot| slot.unnamed) {
+            // Its name was lost on the way: it may be the writer's own.
+            return Ok(());
+        }
+        let (since, own) = (self.there_since(base), slot.and_then(|slot| slot.writer));
         let Some(writer) = self.writers.get_mut(number) else { return Ok(()) };
         // An earlier try of its own, or a late one.
         let late = writer.won.is_some_and(|won| base <= won) || writer.lost.iter().any(|(lost, _)| *lost >= base);

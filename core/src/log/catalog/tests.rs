@@ -138,3 +138,16 @@ fn a_greatest_time_is_forgotten_when_the_next_segment_is_another() {
     learn(&mut c, -1, &[0, 20], true, None);
     assert_eq!((c.greatest(0), c.greatest(20)), (None, Some(Some(300))));
 }
+
+#[test]
+fn a_listing_that_comes_late_does_not_take_back_what_a_later_one_told() {
+    let mut catalog = Catalog::default();
+    let told = |mark, has_log_json| StartInfo { mark, has_log_json, ..StartInfo::default() };
+    catalog.set_start(told(None, true), Duration::from_secs(2));
+    catalog.set_start(told(Some(5), false), Duration::from_secs(1));
+    let start = catalog.start().unwrap();
+    assert!(start.has_log_json, "log.json was made between the two");
+    assert_eq!(start.mark, Some(5), "marks are only ever created");
+    catalog.set_start(told(None, false), Duration::from_secs(3));
+    assert!(!catalog.start().unwrap().has_log_json, "it was deleted since");
+}
