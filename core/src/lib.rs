@@ -18,8 +18,8 @@
 //!
 //! let writer = partition.writer(WriterOptions::default()).await?;
 //! let record = NewRecord::new(1_767_225_600_000).key(b"user-1").value(b"paid");
-//! let append = writer.append_records(&[record]).await?; // in the buffer, in its place
-//! let offsets = append.durable().await?; // in the store, for good
+//! let append = writer.append_records(&[record]).await?; // it has its place in the buffer
+//! let offsets = append.durable().await?; // it is in the store, for good
 //! assert_eq!((offsets.base, offsets.last), (0, 0));
 //!
 //! let mut records = partition.reader(ReaderOptions::default()).records(0);
@@ -32,41 +32,43 @@
 //!
 //! # Appending
 //!
-//! [`Writer::append`] takes record batches as bytes, as a Kafka client sent them: each is checked as a
-//! broker would ([`BatchCheck`](format::BatchCheck) names two other checks), gets its offsets, and keeps
+//! [`Writer::append`] takes record batches as bytes, as a Kafka client sent them. Each batch is checked as a
+//! broker would check it ([`BatchCheck`](format::BatchCheck) names two other checks), gets its offsets, and keeps
 //! everything else, compressed or not. [`Writer::append_records`] makes batches of
-//! records. Both return when the append has its place in the buffer; [`Append::durable`] waits until it is
-//! stored. Appends that come together go into one segment together: by bytes, records, batches, time, and
-//! because somebody waits ([`WriterOptions`]).
+//! records. Both return when the append has its place in the buffer, and [`Append::durable`] waits until it is
+//! stored. Appends that arrive close together share a segment. A flush starts when enough bytes, records or batches are
+//! buffered, when an append is old enough, or when a caller waits for durability ([`WriterOptions`]).
 //!
-//! Offsets are final when an append is durable, and earlier where nothing can move them any more:
-//! [`Append::final_offsets`] gives them then and only then.
+//! Offsets are final when an append is durable, and earlier where nothing can move them any more.
+//! [`Append::final_offsets`] returns them as soon as they are final, and `None` before.
 //!
 //! # Several writers
 //!
-//! A partition's segments form one chain of slots, each created only if absent, so no two writers own one
-//! offset, wherever they run. What losing a slot means is [`OnConflict`]: take over and be displaced in turn,
-//! be fenced at once, or share. A broker calls [`Writer::claim`] before it serves. A failed append says
-//! by [`Error::stored`] whether its bytes may be in the log.
+//! A partition's segments form a chain of slots. A segment is created only if its slot is free, so no two writers own
+//! the same offset, wherever they run. [`OnConflict`] decides what losing a slot means: take over and be displaced in turn,
+//! be fenced at once, or share. A broker should call [`Writer::claim`] before it serves. When an append fails,
+//! [`Error::stored`] says whether its bytes may be in the log.
 //!
 //! # Reading
 //!
-//! [`Reader::fetch`] gives whole batches as they are stored, at least one, across segments, without
-//! copying them. [`Reader::batches`] and [`Reader::records`] stream to the end of the log;
-//! [`Reader::follow`] waits there for more. [`Watch`] wakes when this process learns that a log moved.
+//! [`Reader::fetch`] returns whole batches as they are stored, at least one, across segments, without
+//! copying them. [`Reader::batches`] and [`Reader::records`] stream to the end of the log, and
+//! [`Reader::follow`] waits there for more. [`Watch`] wakes when this process learns that a log has grown.
 //! Readers never write, and trust no index.
 //!
 //! # Where work runs
 //!
-//! All I/O runs on the [`runtime`] that the bucket holds: the tokio runtime that the caller is in, or one
-//! of its own. The futures run on any executor. Dropping one ends the wait, never the work.
-//! [`blocking`] is the same for threads. Clock, randomness and spawn can be given
-//! ([`runtime::Runtime::new`]), and with the feature `testing` the module `testing` has a store that fails on
+//! All I/O runs on the [`runtime`] of the bucket: the tokio runtime that the caller is in, or one
+//! of its own. The futures run on any executor. Dropping a future ends the wait, never the work.
+//! [`blocking`] offers the same calls to threads. The caller may bring a clock, randomness and a task spawner
+//! ([`runtime::Runtime::new`]). With the feature `testing` the module `testing` has a store that fails on
 //! purpose and clocks that a test moves.
+//!
+//! The programs in `core/examples` append, follow, read a range of several partitions, and bring a store or a runtime.
 //!
 //! # Without a log
 //!
-//! [`format`](mod@format) reads and writes segments, indexes and record batches as bytes, with no I/O at all.
+//! [`format`](mod@format) reads and writes segments, indexes and record batches as bytes. It does no I/O.
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -110,7 +112,7 @@ pub use log::{Bucket, BucketOptions, Marks, Partition, Trouble, Watch};
 pub use mutant::Mutant;
 pub use object_store;
 
-/// What is shared between threads must be: checked when this compiles.
+/// The compiler checks here that the types which threads share are `Send` and `Sync`.
 const _: fn() = || {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Marks)>();

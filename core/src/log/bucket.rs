@@ -1,4 +1,4 @@
-//! The root object: a store, a runtime, and budgets over all partitions.
+//! The root object: a store, a runtime, and the budgets that all partitions share.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,28 +24,28 @@ use crate::runtime::Runtime;
 use crate::store::{RequestCounts, Store, StoreOptions};
 use crate::text::counted;
 
-/// How many partitions a failed close names.
+/// How many partitions the error of a failed close names.
 const MOST_NAMED: usize = 100;
 
 /// How a [`Bucket`] behaves. Start from `BucketOptions::default()`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BucketOptions {
-    /// Where I/O runs; `None`: the tokio runtime that the caller is in, else one of its own.
+    /// Where I/O runs. `None` means the tokio runtime that the caller is in, or one of the bucket's own if there is none.
     pub runtime: Option<Runtime>,
-    /// Namespace of the partitions that are named without one.
+    /// The namespace of partitions that are named without one.
     pub namespace: Namespace,
-    /// Bytes of appends buffered over all partitions, those in flight included (default 32 MiB, at least
-    /// [`LEAST_BUFFER_BYTES`](Self::LEAST_BUFFER_BYTES)). One
-    /// partition alone gets half of it, two that are busy get a third each, and so on: what one holds that
-    /// can't be flushed leaves room for the others. An append of more than half counts as half.
+    /// How many bytes of appends all partitions together may buffer, including those in flight (default 32 MiB, at least
+    /// [`LEAST_BUFFER_BYTES`](Self::LEAST_BUFFER_BYTES)). A single busy
+    /// partition gets half of it, two busy ones get a third each, and so on. So a partition that can't flush still
+    /// leaves room for the others. An append of more than half counts as half.
     pub buffer_bytes: usize,
-    /// Bytes held for reading over all partitions (default 64 MiB): half of them blocks of segments, the
-    /// rest indexes and what is known of segments. Chunks that a fetch gave count until they are dropped;
-    /// what callers hold beyond the bound takes the place of everything else. Mapped segments don't
-    /// count: the system's page cache holds them. With less than a few times
-    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes) each fetch asks the store; with 0
-    /// nothing is held.
+    /// How many bytes are cached for reading, over all partitions (default 64 MiB). Half of them are blocks of segments, and
+    /// the rest are indexes and what is known about segments. Chunks that a fetch returned count until they are dropped.
+    /// If callers hold more than the limit, nothing else stays cached. Mapped segments don't
+    /// count, because the system's page cache holds them. With less than a few times
+    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes), every fetch asks the store. With 0
+    /// nothing is cached.
     pub cache_bytes: usize,
     /// Options of the store.
     pub store: StoreOptions,
@@ -64,7 +64,7 @@ impl Default for BucketOptions {
 }
 
 impl BucketOptions {
-    /// The least [`buffer_bytes`](Self::buffer_bytes). Of less, half (which is what one partition gets) could be 0.
+    /// The least [`buffer_bytes`](Self::buffer_bytes). One partition gets half, and half of less could be 0.
     pub const LEAST_BUFFER_BYTES: usize = 64;
 
     fn check(&self) -> Result<()> {
@@ -113,14 +113,14 @@ impl BucketOptions {
     }
 }
 
-/// A bucket (or a directory, or memory) that holds partition logs. Cheap to clone; one for a process
-/// is enough, for it owns the budgets over all its partitions.
+/// A bucket (or a directory, or memory) that holds partition logs. It is cheap to clone. A process needs only
+/// one, which owns the budgets of all its partitions.
 #[derive(Clone)]
 pub struct Bucket(pub(crate) Arc<BucketInner>);
 
 pub(crate) struct BucketInner {
     pub(crate) store: Store,
-    /// The same, with the bound of the commits.
+    /// The same store, with the limit on concurrent requests that applies to commits.
     pub(crate) commits: Store,
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
@@ -128,10 +128,10 @@ pub(crate) struct BucketInner {
     pub(crate) indexes: Indexes,
     pub(crate) catalogs: Arc<CatalogRoom>,
     pub(crate) options: BucketOptions,
-    /// The process that opened it; no other may write with it.
+    /// The process that opened it. No other process may write with it.
     pub(crate) fork: ForkGuard,
     partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
-    /// What is asked of the store now on behalf of no partition.
+    /// The requests to the store now that belong to no partition.
     retries: Retries,
     closed: AtomicBool,
 }
@@ -155,13 +155,13 @@ impl BucketInner {
         partitions.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Makes room where catalogs hold more than they should: those that grew longest ago give first.
+    /// Makes room when catalogs hold more than they should. Those that grew longest ago shrink first.
     pub(crate) fn shed_catalogs(&self) {
         let states = self.states();
         let mut spare: Vec<_> =
             states.iter().filter_map(|s| Some((s.with_catalog(|catalog| catalog.spare())?, s))).collect();
         spare.sort_unstable_by_key(|(used, _)| *used);
-        // The last one is at work now.
+        // The last one is in use now.
         spare.pop();
         for (_, state) in spare {
             if !self.catalogs.is_tight() {
@@ -174,11 +174,11 @@ impl BucketInner {
 
 impl Bucket {
     /// Opens `file:///directory`, `memory:` or, with the feature `aws`, `s3://bucket/prefix`
-    /// (options from the environment). Sends no request.
+    /// (settings from the environment). It sends no request.
     ///
     /// # Errors
-    /// Invalid input for a URL that can't be understood and for options that make no sense, unsupported for a scheme that is unknown or
-    /// not built in, and what makes a directory unusable.
+    /// Invalid input for a URL that can't be understood and for options that make no sense; unsupported for a scheme that
+    /// is unknown or not built in; and whatever makes a directory unusable.
     pub fn open(url: &str) -> Result<Self> {
         Self::open_with(url, BucketOptions::default())
     }
@@ -191,11 +191,11 @@ impl Bucket {
         Self::from_store(Store::open(url, &options.store)?, options)
     }
 
-    /// A bucket over any `object_store` implementation. It must create if absent
-    /// (`PutMode::Create`) atomically, and give user metadata back.
+    /// A bucket over any `object_store` implementation. The store must create objects atomically if they are absent
+    /// (`PutMode::Create`), and must give user metadata back.
     ///
     /// # Errors
-    /// Invalid input for options that make no sense; when a runtime is needed and can't be started.
+    /// Invalid input for options that make no sense; unavailable if a runtime is needed and can't be started.
     pub fn from_object_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Self> {
         Self::from_store(Store::from_object_store_with(store, &options.store), options)
     }
@@ -203,7 +203,7 @@ impl Bucket {
     /// A bucket over an opened [`Store`].
     ///
     /// # Errors
-    /// Invalid input for options that make no sense; when a runtime is needed and can't be started.
+    /// Invalid input for options that make no sense; unavailable if a runtime is needed and can't be started.
     pub fn from_store(store: Store, options: BucketOptions) -> Result<Self> {
         options.check()?;
         let runtime = match &options.runtime {
@@ -211,7 +211,7 @@ impl Bucket {
             None => Runtime::current_or_own()?,
         };
         let budget = Budget::new(options.buffer_bytes);
-        // Half is for blocks; what finds them pays for itself many times.
+        // Half is for blocks. The indexes and catalogs that find them save many requests.
         let blocks = Blocks::new(options.cache_bytes / 2);
         let indexes = Indexes::new(options.cache_bytes / 4);
         let catalogs = CatalogRoom::new(options.cache_bytes / 4);
@@ -231,16 +231,16 @@ impl Bucket {
         })))
     }
 
-    /// A partition of the default namespace. A name: nothing is asked of the store.
+    /// A partition of the default namespace. This only names it, and asks nothing of the store.
     ///
     /// # Errors
-    /// Invalid input when the topic's name or the number is not allowed (format.md).
+    /// Invalid input if the topic's name or the number is not allowed (docs/format.md, "Names").
     pub fn partition(&self, topic: &str, partition: i32) -> Result<Partition> {
         let topic = Topic::new(topic)?;
         Ok(self.partition_of(PartitionId::new(self.0.options.namespace.clone(), topic, partition)?))
     }
 
-    /// A partition by its full name. Nothing is asked of the store.
+    /// A partition by its full name. This asks nothing of the store.
     pub fn partition_of(&self, id: PartitionId) -> Partition {
         let mut partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = partitions.get(&id).and_then(Weak::upgrade) {
@@ -259,31 +259,31 @@ impl Bucket {
         &self.0.store
     }
 
-    /// Where its work runs.
+    /// The runtime that the bucket's work runs on.
     pub fn runtime(&self) -> &Runtime {
         &self.0.runtime
     }
 
-    /// The options it was opened with.
+    /// The options that the bucket was opened with.
     pub fn options(&self) -> &BucketOptions {
         &self.0.options
     }
 
-    /// Requests sent to the store so far.
+    /// The requests that were sent to the store so far.
     pub fn requests(&self) -> RequestCounts {
         self.0.store.requests()
     }
 
-    /// What the bucket waits for in vain: of all that is asked of the store now, what has failed for
-    /// longest, or has had no answer for a second and more. `None` while all is well. It looks at every
-    /// partition that is in use, so ask now and then, not at every append.
+    /// The request to the store that is in trouble: of all requests now, the one that has failed for
+    /// longest, or that has had no answer for a second or more. `None` while all is well. This looks at every
+    /// partition that is in use, so call it now and then, not at every append.
     pub fn trouble(&self) -> Option<Trouble> {
         let now = self.0.runtime.clock().elapsed();
         let of_partitions = self.0.states().into_iter().filter_map(|state| state.retries.worst(now));
         of_partitions.chain(self.0.retries.worst(now)).max_by_key(|trouble| (trouble.error.is_some(), trouble.lasting))
     }
 
-    /// Adds to the error of a wait for topics or partitions that has ended in vain why it did.
+    /// Adds the cause to the error of a wait for topics or partitions that timed out.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.0.retries.worst(self.0.runtime.clock().elapsed()) {
             Some(trouble) if error.kind() == ErrorKind::TimedOut => trouble.explain(error),
@@ -291,21 +291,21 @@ impl Bucket {
         }
     }
 
-    /// Bytes of appends that are buffered or in flight now.
+    /// How many bytes of appends are buffered or in flight now.
     pub fn buffered_bytes(&self) -> usize {
         self.0.budget.used()
     }
 
-    /// Flushes and closes every writer, all at the same time, and takes no more appends from the first
-    /// poll on: a writer that is opened later is refused as *closed*. Reading goes on. What was not
-    /// durable within `deadline` is given up. Dropping the future ends the wait, not the closing.
+    /// Flushes and closes every writer, all at the same time. From the first poll on the bucket takes no more appends, and
+    /// opening a writer fails as *closed*. Reading goes on. Appends that are not
+    /// durable within `deadline` are given up. Dropping the future ends the wait, not the closing.
     ///
     /// # Errors
-    /// Timed out, naming the partitions whose appends are not all durable, with
-    /// [`stored`](Error::stored) for all of them; else the first failure.
+    /// Timed out, with the names of the partitions whose appends are not all durable, and with a
+    /// [`stored`](Error::stored) that covers all of them; else the first failure.
     pub async fn close(&self, deadline: Duration) -> Result<()> {
         self.0.fork.check()?;
-        // Before the writers are collected: one that is just being opened is either found or refused.
+        // This comes before the writers are collected, so that a writer that is just being opened is either found or refused.
         self.0.closed.store(true, Ordering::SeqCst);
         let writers: Vec<_> = self.0.states().iter().flat_map(|state| state.live_writers()).collect();
         for writer in &writers {
@@ -315,7 +315,7 @@ impl Bucket {
         let ends = join_all(writers.iter().map(|writer| writer.ended())).now_or_never();
         let ends = match ends {
             Some(ends) => ends,
-            // Something must be flushed.
+            // Some writer has appends to flush, which needs the runtime.
             None => {
                 let closing = writers.clone();
                 self.0.runtime.run(async move { Ok(end_all(&runtime, &closing, deadline).await) }).await?
@@ -325,24 +325,24 @@ impl Bucket {
         not_durable(&failed.collect::<Vec<_>>(), deadline).map_or(Ok(()), Err)
     }
 
-    /// Topics of the default namespace, by name. One LIST per 1,000 topics.
+    /// The topics of the default namespace, sorted by name. It takes one LIST per 1,000 topics.
     ///
     /// # Errors
-    /// Not found when the bucket, or its directory, does not exist; what the store answers.
+    /// Not found if the bucket or its directory does not exist; else what the store answers.
     pub async fn topics(&self) -> Result<Vec<Topic>> {
         let inner = self.0.clone();
         self.0
             .runtime
             .ask(async move {
                 let names = inner.list_dirs(&format!("{}/", inner.options.namespace)).await?;
-                // A bucket holds foreign objects too: what can't be a topic is not one.
+                // A bucket may hold foreign objects too, so names that can't be a topic's are left out.
                 Ok(names.iter().filter_map(|name| Topic::new(name).ok()).collect())
             })
             .await
     }
 
-    /// Partitions of a topic, by number. One LIST per 1,000 partitions. A folder with a partition's name counts as one
-    /// whatever it holds, a claim marker alone too.
+    /// The partitions of a topic, sorted by number. It takes one LIST per 1,000 partitions. A folder with a partition's name
+    /// counts as a partition whatever it holds, even if that is only a claim marker.
     ///
     /// # Errors
     /// As [`topics`](Self::topics).
@@ -370,7 +370,7 @@ impl fmt::Debug for Bucket {
     }
 }
 
-/// Waits until all writers have ended. Those that have not by the deadline give up.
+/// Waits until all writers have ended. Writers that have not ended by the deadline give up.
 async fn end_all(runtime: &Runtime, writers: &[Arc<WriterCore>], deadline: Duration) -> Vec<Result<()>> {
     let all = || join_all(writers.iter().map(|writer| writer.ended()));
     if let Some(ends) = runtime.timeout(deadline, all()).await {
@@ -382,7 +382,7 @@ async fn end_all(runtime: &Runtime, writers: &[Arc<WriterCore>], deadline: Durat
     all().await
 }
 
-/// What a close says of the writers that could not make everything durable.
+/// The error of a close after which some writers' appends are not all durable.
 fn not_durable(failed: &[(&Arc<WriterCore>, Error)], deadline: Duration) -> Option<Error> {
     let (_, first) = failed.first()?;
     let late = failed.iter().any(|(writer, _)| writer.gave_up());
@@ -404,7 +404,7 @@ fn not_durable(failed: &[(&Arc<WriterCore>, Error)], deadline: Duration) -> Opti
     })
 }
 
-/// Names of objects that were asked for by a wrong kind of caller end here.
+/// The error for a partition with neither `log.json` nor a segment.
 pub(crate) fn not_found(id: &PartitionId) -> Error {
     Error::new(ErrorKind::NotFound, format!("partition {id} has neither log.json nor a segment"))
         .with_hint("check topic, partition and namespace; the first append or `create` makes it")

@@ -1,12 +1,12 @@
-//! Which bucket and how.
+//! Object storage as the log needs it: conditional create, versions, paged listing.
 //!
-//! A [`Store`] is a flat map from keys to immutable-until-replaced objects, on a directory, in
-//! memory, in a bucket, or on any [`object_store::ObjectStore`] that a caller brings. It adds what
-//! the log needs and that trait does not say: a create-if-absent whose outcomes tell what is known,
-//! an identity for what was created, versions to compare, pages of a listing, counted requests and
-//! a bound on those under way.
+//! A [`Store`] is a flat map from keys to objects, which never change until they are replaced. It is a directory,
+//! memory, a bucket, or any [`object_store::ObjectStore`] that a caller brings. It adds what
+//! the log needs and that trait lacks: a create-if-absent that says exactly what is known of its outcome,
+//! an identity for each created object, versions to compare, listings in pages, and a count of the requests and
+//! a limit on how many run at once.
 //!
-//! The futures of a store are awaited on the [`Runtime`](crate::runtime::Runtime)'s own tasks only:
+//! A store's futures are awaited only on tasks of the [`Runtime`](crate::runtime::Runtime), because
 //! the clients of cloud stores need tokio.
 
 #[cfg(feature = "aws")]
@@ -55,27 +55,27 @@ pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, RequestCounts, Version};
 
-/// An object store with what the log needs of it. Cheap to clone; clones share counters and bounds.
+/// An object store with what the log needs of it. It is cheap to clone, and clones share their counters and limits.
 #[derive(Clone)]
 pub struct Store(Arc<Inner>, Lane);
 
-/// Which bound on the requests under way counts. Commits have their own, so that no ack waits for reads.
+/// Which limit on concurrent requests applies. Commits have their own, so that no ack waits for reads.
 #[derive(Clone, Copy, Debug)]
 enum Lane {
     Reads,
     Commits,
-    /// A place is held already, see [`Held`].
+    /// The request's place was taken before, see [`Held`].
     Held,
 }
 
-/// Places among the commits' requests, taken before anything is sent.
+/// Places among the commits' concurrent requests, taken before anything is sent.
 pub(crate) struct Held<'a> {
     store: Store,
     _places: SemaphorePermit<'a>,
 }
 
 impl Held<'_> {
-    /// The store whose requests go out at once. No more of them at a time than places were taken.
+    /// A store whose requests are sent at once. The caller sends no more at a time than it has taken places for.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -83,11 +83,11 @@ impl Held<'_> {
 
 struct Inner {
     url: String,
-    /// Put before every key: empty, or ends with `/`.
+    /// The prefix of every key: it is empty or ends with `/`.
     prefix: String,
-    /// For GETs, listings and deletes: may try again by itself.
+    /// The client for GETs, listings and deletes. It may retry by itself.
     reads: Arc<dyn ObjectStore>,
-    /// For creates and overwrites.
+    /// The client for creates and overwrites.
     commits: Arc<dyn ObjectStore>,
     lister: Lister,
     kind: Kind,
@@ -98,28 +98,28 @@ struct Inner {
     redact: Option<Redact>,
 }
 
-/// Removes the secrets that a client knows from a text.
+/// Removes from a text the secrets that a client knows.
 type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
 
-/// What is known of a store beyond the trait.
+/// What is known about a store that its trait does not say.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kind {
-    /// A create or overwrite is one request, never sent again by the client itself.
+    /// A create or overwrite is one request: the client never sends it again by itself.
     single_attempt: bool,
-    /// Our own HTTP connector counts the tries.
+    /// Our own HTTP connector counts requests, retries included.
     counted_on_the_wire: bool,
-    /// ETags go into HTTP headers.
+    /// ETags are sent in HTTP headers, and need quotes there.
     quoted_e_tags: bool,
 }
 
 impl Store {
-    /// Opens the store that a URL names: `file:///dir`, `memory:` (empty at each open), or with the
-    /// feature `aws` `s3://bucket/prefix` with its settings from the environment. Sends no request.
+    /// Opens the store that a URL names: `file:///dir`, `memory:` (empty at each open), or, with the
+    /// feature `aws`, `s3://bucket/prefix` with its settings from the environment. It sends no request.
     ///
     /// # Errors
-    /// `Unsupported` for another scheme or a feature that is not built in, `InvalidInput` for a URL, options
-    /// or settings that can't be right, and what the directory answers: `NotFound` when its parent
-    /// does not exist, `InvalidInput` when a file is in its place, `PermissionDenied`.
+    /// `Unsupported` for another scheme or a feature that is not built in; `InvalidInput` for a URL, options
+    /// or settings that can't be right. For a directory also `NotFound` if its parent
+    /// does not exist, `InvalidInput` if a file has its name, and `PermissionDenied`.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
         options.check()?;
         match location::parse(url)? {
@@ -142,21 +142,21 @@ impl Store {
         }
     }
 
-    /// A store over any implementation of the trait. It may try again by itself, so a failed create
-    /// counts as [`Created::Unknown`] more often than on a store that [`Store::open`] made. It must
-    /// keep user metadata, and list keys in ascending order.
+    /// A store over any implementation of the trait. The implementation may retry by itself, so a failed create
+    /// counts as [`Created::Unknown`] more often than on a store that [`Store::open`] made. The implementation must
+    /// keep user metadata, and must list keys in ascending order.
     pub fn from_object_store(store: Arc<dyn ObjectStore>) -> Self {
         Self::from_object_store_with(store, &StoreOptions::default())
     }
 
-    /// [`Store::from_object_store`] with options: only the bound on requests under way counts.
+    /// [`Store::from_object_store`] with options. Only the limit on concurrent requests has an effect.
     pub fn from_object_store_with(store: Arc<dyn ObjectStore>, options: &StoreOptions) -> Self {
         let url = format!("custom:{store}");
         Self::build(&url, String::new(), store.clone(), store, Lister::Stream, Kind::default(), options)
     }
 
-    /// A store over an implementation that sends each request once: it never tries a create again by itself.
-    /// So an answer such as 403 says for certain that nothing was created.
+    /// A store over an implementation that sends each request once, and never retries a create by itself.
+    /// So an answer such as 403 proves that nothing was created.
     #[cfg(any(test, feature = "testing"))]
     pub fn from_object_store_sent_once(store: Arc<dyn ObjectStore>) -> Self {
         let url = format!("custom:{store}");
@@ -164,8 +164,8 @@ impl Store {
         Self::build(&url, String::new(), store.clone(), store, Lister::Stream, kind, &StoreOptions::default())
     }
 
-    /// A store over an implementation that lists in pages, as object_store's cloud clients do: its
-    /// listings ask for no more keys than are wanted.
+    /// A store over an implementation that lists in pages, as object_store's cloud clients do. Its
+    /// listings request no more keys than are wanted.
     pub fn paginated<S: ObjectStore + PaginatedListStore>(store: Arc<S>) -> Self {
         let url = format!("custom:{store}");
         let lister = Lister::Pages(store.clone());
@@ -192,7 +192,7 @@ impl Store {
             kind,
             meter: Arc::new(Meter::default()),
             read_places: Semaphore::new(most),
-            // A segment and its index go together.
+            // A segment and its index are sent together.
             commit_places: Semaphore::new(most.max(2)),
             page_size: PageSize::default(),
             redact: None,
@@ -200,8 +200,8 @@ impl Store {
         Store(Arc::new(inner), Lane::Reads)
     }
 
-    /// The same store, which takes its client's secrets out of what a server says. For a store that has just been
-    /// built.
+    /// The same store, which removes its client's secrets from what a server says. This has an effect only on a store that
+    /// has just been built.
     #[cfg(feature = "aws")]
     fn redacting(mut self, redact: Redact) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
@@ -210,9 +210,9 @@ impl Store {
         self
     }
 
-    /// The text without the secrets of the store's client of 16 characters and more. A server was sent them, and can
-    /// return them in the name of an object or in its metadata: whoever prints a name that a listing gave removes them
-    /// first.
+    /// The text without those secrets of the store's client that have 16 characters or more. The client sent them to the
+    /// server, which can return them in the name of an object or in its metadata. So call this on every name from
+    /// a listing before you print it.
     pub fn redact(&self, text: &str) -> String {
         self.0.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
     }
@@ -225,7 +225,7 @@ impl Store {
         }
         let mapped = failure::map(error, key, status);
         match status {
-            // What is said of another answer was cleaned where it came in.
+            // The texts of all other answers were cleaned when they arrived.
             Some(200..300) => {
                 let message = self.redact(mapped.message());
                 mapped.with_message(message)
@@ -234,24 +234,24 @@ impl Store {
         }
     }
 
-    /// The URL that the store was opened with. It holds no secret: URLs with a user, a password or
+    /// The URL that the store was opened with. It holds no secret, because URLs with a user, a password or
     /// a query are refused.
     pub fn url(&self) -> &str {
         &self.0.url
     }
 
-    /// Whether what is read is mapped: bytes of a whole object cost no copy, and are cached by the
-    /// system already.
+    /// Whether reads are mapped into memory. Then the bytes of a whole object cost no copy, and the
+    /// system caches them already.
     pub fn is_mapped(&self) -> bool {
         self.local().is_some_and(LocalStore::is_mapped)
     }
 
-    /// Whether a read of so many bytes is mapped; a shorter one is copied.
+    /// Whether a read of this many bytes is mapped. A shorter one is copied.
     pub(crate) fn maps(&self, bytes: u64) -> bool {
         self.local().is_some_and(|local| local.maps(&(0..bytes)))
     }
 
-    /// Whether a create is one request: its client never sends it again by itself.
+    /// Whether a create is one request, which the client never sends again by itself.
     pub(crate) fn sends_once(&self) -> bool {
         self.0.kind.single_attempt
     }
@@ -263,32 +263,31 @@ impl Store {
         }
     }
 
-    /// Forgets what is remembered of a writer whose id (the part of its `kfsid` before the dot) is
-    /// given; for when it is closed. On a directory the newest four flushes of each writer are
-    /// remembered until then.
+    /// Forgets a writer that was closed, by its id (the part of its `kfsid` before the dot). A directory remembers the
+    /// newest four flushes of each writer until then.
     pub fn forget_writer(&self, writer: &str) {
         if let Some(local) = self.local() {
             local.forget_writer(writer);
         }
     }
 
-    /// Requests and bytes so far.
+    /// The requests and bytes so far.
     pub fn requests(&self) -> RequestCounts {
         self.0.meter.counts()
     }
 
-    /// The same store with the bound for commits.
+    /// The same store with the limit for commits.
     pub(crate) fn for_commits(&self) -> Store {
         Store(self.0.clone(), Lane::Commits)
     }
 
-    /// Waits for places among the commits' requests: two at most.
+    /// Waits for places among the commits' concurrent requests. `requests` is at most 2.
     pub(crate) async fn hold(&self, requests: u32) -> Result<Held<'_>> {
         let places = self.0.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
         Ok(Held { store: Store(self.0.clone(), Lane::Held), _places: places })
     }
 
-    /// A place among the requests under way; held until the request has ended.
+    /// A place among the concurrent requests, to be held until the request has ended.
     async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>> {
         let places = match self.1 {
             Lane::Reads => &self.0.read_places,
@@ -322,7 +321,7 @@ fn closed() -> Error {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Never the clients: some print their keys.
+        // The clients are left out, because some print their keys.
         write!(f, "Store({})", self.0.url)
     }
 }

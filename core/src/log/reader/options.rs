@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use crate::format::{CrcCheck, Limits};
 
-/// What a reader does when it meets bytes that are not what they must be.
+/// What a reader does when it finds corrupt bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnCorrupt {
-    /// It stops there with an error that names the place and the next offset that can be read.
+    /// It stops with an error that names the place and the next offset that can be read.
     #[default]
     Stop,
-    /// It goes on at the next offset that can be read, and reports what it skipped.
+    /// It continues at the next offset that can be read, and reports what it skipped.
     Skip,
 }
 
@@ -19,31 +19,32 @@ pub enum OnCorrupt {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReaderOptions {
-    /// Bytes of a block, at least 4 KiB: what a reader asks the store for at least, and what is held in
-    /// the bucket's cache ([`BucketOptions::cache_bytes`](crate::BucketOptions::cache_bytes)). Segments of
-    /// up to four blocks are read whole by one GET, without their index; those of one block have their
-    /// own CRC checked too. Readers share the blocks of readers with the same size. A map of a directory's
-    /// segment needs no blocks. Default 1 MiB.
+    /// The bytes of a block, at least 4 KiB (default 1 MiB). A reader requests at least a block at a time from the store,
+    /// and the bucket's cache holds blocks ([`BucketOptions::cache_bytes`](crate::BucketOptions::cache_bytes)). Segments of
+    /// up to four blocks are read whole by one GET, without their index. In segments of one block the
+    /// segment's own CRC is checked too. Readers with the same block size share their blocks. A segment that is mapped
+    /// from a directory needs no blocks.
     pub block_bytes: usize,
-    /// Bytes that a stream asks for at a time. Its first batches come after one GET. From its second fetch
-    /// on the next one is under way while the caller is busy with the last, so a stream holds up to twice as
-    /// many; and small segments that follow are read ahead, up to 32 at a time. Default 1 MiB.
+    /// How many bytes a stream fetches at a time (default 1 MiB). Its first batches arrive after one GET. From its second
+    /// fetch on, the next fetch runs while the caller works on the last one, so a stream holds up to twice as
+    /// many bytes. Small segments that follow are read ahead, up to 32 at a time.
     pub fetch_bytes: usize,
-    /// Whether CRCs are checked where bytes enter. Default: they are.
+    /// Whether the CRCs of the bytes that are read are checked. By default they are.
     pub crc_check: CrcCheck,
-    /// Default: stop.
+    /// What the reader does when it finds corrupt bytes. By default it stops.
     pub on_corrupt: OnCorrupt,
-    /// A partition with neither `log.json` nor a segment is empty, not an error: for who waits until
-    /// it is made. Default: it is *not found*.
+    /// Whether a partition with neither `log.json` nor a segment counts as empty, for readers that wait until
+    /// it is created. By default it is *not found*.
     pub wait_for_partition: bool,
-    /// Record streams give control records too. Default: they skip them.
+    /// Whether record streams return control records too. By default they skip them.
     pub control_records: bool,
-    /// The first wait of a follower that finds nothing new. Doubles up to `poll_max`. Default 50 ms.
+    /// How long a follower that finds nothing new waits before its next poll (default 50 ms). The wait doubles with each
+    /// poll that finds nothing, up to `poll_max`.
     pub poll_min: Duration,
-    /// The longest wait between two polls of a follower. Default 1 s.
+    /// The longest wait between two polls of a follower (default 1 s).
     pub poll_max: Duration,
-    /// Bounds on decompression. Readers of records take batches of up to
-    /// [`MAX_DECOMPRESSED_BATCH`](crate::format::MAX_DECOMPRESSED_BATCH) by default.
+    /// The limits on decompression. By default readers of records take batches of up to
+    /// [`MAX_DECOMPRESSED_BATCH`](crate::format::MAX_DECOMPRESSED_BATCH) bytes.
     pub limits: Limits,
 }
 
@@ -114,7 +115,7 @@ impl ReaderOptions {
         self
     }
 
-    /// Sets the most bytes that the records of one batch may take when decompressed.
+    /// Sets how many bytes the records of one batch may have when they are decompressed.
     #[must_use]
     pub fn max_decompressed(mut self, bytes: usize) -> Self {
         self.limits = self.limits.with_max_decompressed_batch(bytes);
@@ -129,24 +130,24 @@ impl ReaderOptions {
     }
 }
 
-/// What one fetch wants. Start from `FetchOptions::new(max_bytes)`.
+/// How one fetch reads. Start from `FetchOptions::new(max_bytes)`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FetchOptions {
-    /// Bytes of batches at most, but for the first, which comes whole whatever its length.
+    /// The most bytes of batches to return. The first batch is returned whole, whatever its length.
     pub max_bytes: usize,
-    /// Batches of this process's exclusive writer that are buffered and not yet durable are given
-    /// too, as far as their offsets are final. Default: they are not.
+    /// Whether the fetch also returns batches that this process's exclusive writer has buffered and that are not durable
+    /// yet, as far as their offsets are final. By default it does not.
     pub include_buffered: bool,
-    /// Where the caller means to stop: nothing from this offset on is read ahead. It bounds what is
-    /// asked of the store, not what is given. Default: it reads on.
+    /// The offset at which the caller means to stop. Nothing from this offset on is read ahead. This limits what is
+    /// requested from the store, not what is returned. By default there is no such limit.
     pub read_ahead_to: i64,
-    /// What was found is given before the store is asked for more.
+    /// Whether the fetch returns what it has found before it asks the store for more.
     pub(crate) eager: bool,
 }
 
 impl FetchOptions {
-    /// A fetch of at most so many bytes.
+    /// A fetch of at most this many bytes.
     pub fn new(max_bytes: usize) -> Self {
         FetchOptions { max_bytes, include_buffered: false, read_ahead_to: i64::MAX, eager: false }
     }
@@ -158,7 +159,7 @@ impl FetchOptions {
         self
     }
 
-    /// What was found is given before the store is asked for more: for streams, which ask again.
+    /// Has the fetch return what it has found before it asks the store for more. Streams use it, because they fetch again.
     pub(crate) fn eager(mut self) -> Self {
         self.eager = true;
         self

@@ -9,14 +9,14 @@ use crate::format::{BatchCheck, Compression, DEFAULT_INDEX_INTERVAL, FOOTER_LEN,
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnConflict {
-    /// Displaces the former owner: until its first commit a writer moves on to the next slot; after
-    /// it, a lost slot fences. Offsets are final from the first commit on.
+    /// Displaces the former owner. Until its first commit, the writer moves on to the next slot when it loses one. After
+    /// that, a lost slot fences it. Offsets are final from the first commit on.
     #[default]
     Takeover,
-    /// Fenced at the first lost slot. Offsets are final once the tail or `log.json` was read.
+    /// The first lost slot fences the writer. Offsets are final once it has read the tail or `log.json`.
     Fence,
-    /// Always moves on: writers that know nothing of each other share a partition. Offsets are final
-    /// when the append is durable.
+    /// Always moves on to the next slot, so that writers that know nothing of each other can share a partition. Offsets
+    /// are final when the append is durable.
     Rebase,
 }
 
@@ -33,47 +33,52 @@ impl OnConflict {
 pub struct WriterOptions {
     /// What a lost slot means. Default [`OnConflict::Takeover`].
     pub on_conflict: OnConflict,
-    /// First offset of an empty partition (migrations keep offsets). Default: what `log.json` or the
+    /// The first offset of an empty partition, for migrations that keep offsets. Default: what `log.json` or the
     /// log start mark says, else 0.
     pub start_offset: Option<i64>,
-    /// Stamped into each batch's `partition_leader_epoch`, at least 0; a higher one in the log fences. Default: as sent.
+    /// The leader epoch that is stamped into each batch's `partition_leader_epoch`, at least 0. A higher epoch in the log
+    /// fences the writer. Default: batches keep the epoch that they were sent with.
     pub leader_epoch: Option<i32>,
-    /// Buffered bytes that start a flush, at least 1 (default 8 MiB).
+    /// Flush when this many bytes are buffered, at least 1 (default 8 MiB).
     pub flush_bytes: usize,
-    /// Buffered records that start a flush, at least 1 (default: no bound). It takes no more of them unless one append
-    /// brings more.
+    /// Flush when this many records are buffered, at least 1 (default: no limit). A flush takes no more records than this,
+    /// unless a single append has more.
     pub flush_records: u64,
-    /// Buffered batches that start a flush, at least 1 (default: no bound). It takes no more of them unless one append
-    /// brings more.
+    /// Flush when this many batches are buffered, at least 1 (default: no limit). A flush takes no more batches than this,
+    /// unless a single append has more.
     pub flush_batches: usize,
-    /// Time since the oldest buffered append that starts a flush (default 250 ms); 0 flushes at once.
+    /// Flush when the oldest buffered append is this old (default 250 ms). 0 flushes at once.
     pub flush_interval: Duration,
-    /// Time since the oldest append that somebody waits for that starts a flush (default 0).
+    /// Once a caller waits for durability, flush when the oldest awaited append is this old (default 0).
     pub linger: Duration,
-    /// Bytes up to which records of successive appends share a batch, at least 1 (default 64 KiB). An append of more
-    /// than 64 KiB of records begins a batch of its own, whatever this says.
+    /// Records of successive appends share a batch of up to this many bytes, at least 1 (default 64 KiB). An append of more
+    /// than 64 KiB of records begins a batch of its own, whatever this is set to.
     pub batch_bytes: usize,
-    /// Compression of batches built from records (default none, which KafScale's own readers need).
+    /// The compression of batches that are built from records (default none, because KafScale's SQL and Iceberg readers
+    /// decode no other).
     pub compression: Compression,
-    /// The most bytes of a segment, its header and footer included: 4 KiB to 2^31-1 (default 2^31-1). An
-    /// append that would need more is invalid input. Segments are smaller as a rule, for
-    /// [`flush_bytes`](Self::flush_bytes) bounds those of several appends too.
+    /// The most bytes that a segment may have, including its header and footer: 4 KiB to 2^31-1 (default 2^31-1). An
+    /// append that would need more is invalid input. Most segments are smaller, because
+    /// [`flush_bytes`](Self::flush_bytes) also limits those that hold several appends.
     pub segment_bytes: usize,
-    /// Messages between entries of the sparse index, at least 1 (default 100, KafScale's).
+    /// The number of messages between entries of the sparse index, at least 1 (default 100, as in KafScale).
     pub index_interval: i32,
-    /// Whether a `.kfst` time index is written with each segment (default no: one PUT more, which the ack waits for).
+    /// Whether a `.kfst` time index is written with each segment (default no). It costs one more PUT, and the ack waits
+    /// for it.
     pub time_index: bool,
-    /// A name for people, kept with each segment; the fenced learn by whom. Default none.
+    /// A name for people, which is kept with each segment. A writer that is fenced learns the name of the winner from it.
+    /// Default none.
     pub name: Option<String>,
-    /// How long the tail may go unseen before a flush looks at it first (default 60 s, at most 5 min).
+    /// How long the writer may go without seeing the log's tail before a flush has to look at it first (default 60 s,
+    /// 1 s to 5 min).
     pub stale_after: Duration,
-    /// What is asked of appended batches (default [`BatchCheck::Produce`]). Batches that are built from
-    /// records pass each check.
+    /// How appended batches are checked (default [`BatchCheck::Produce`]). Batches that are built from
+    /// records pass every check.
     pub batch_check: BatchCheck,
-    /// Whether [`BatchCheck::Produce`] takes batches that are marked LogAppendTime (default no). Their
-    /// `max_timestamp`, which is the time of every record, is then stored as it is.
+    /// Whether [`BatchCheck::Produce`] accepts batches that are marked LogAppendTime (default no). Their
+    /// `max_timestamp` is the time of every record, and is then stored as it is.
     pub log_append_time: bool,
-    /// Losses in a row before it is *contended*: 64, and less in a simulation.
+    /// How many slots in a row the writer loses before it fails as *contended*: 64, and fewer in a simulation.
     pub(crate) most_losses: u32,
 }
 
@@ -147,12 +152,12 @@ impl WriterOptions {
         log_append_time: bool,
     }
 
-    /// For partitions that a KafScale broker serves to Kafka's clients: segments of at most 1,000,000 bytes,
+    /// Options for partitions that a KafScale broker serves to Kafka's clients: segments of at most 1,000,000 bytes,
     /// batches without a codec, and KafScale's index interval of 100.
     ///
-    /// A KafScale broker can fail to find a batch in a segment that is larger than what a consumer fetches at
-    /// most. Kafka's consumers fetch 1 MiB of a partition by default (`max.partition.fetch.bytes`), so no
-    /// offset of smaller segments is out of their reach. `docs/kafscale.md` says more.
+    /// A KafScale broker can fail to find a batch in a segment that is larger than a consumer's fetch size.
+    /// Kafka's consumers fetch up to 1 MiB of a partition by default (`max.partition.fetch.bytes`), so they can reach every
+    /// offset of a smaller segment. `docs/kafscale.md` says more.
     ///
     /// ```
     /// # use kfs_core::WriterOptions;
@@ -162,7 +167,7 @@ impl WriterOptions {
     #[must_use]
     pub fn for_kafscale() -> Self {
         WriterOptions {
-            // Room for one append more, so that a flush need not leave it for the next segment.
+            // There is room for one more append, so that a flush need not leave it for the next segment.
             flush_bytes: 900_000,
             segment_bytes: 1_000_000,
             compression: Compression::NONE,
@@ -171,22 +176,22 @@ impl WriterOptions {
         }
     }
 
-    /// Bytes of batches that one segment may hold.
+    /// How many bytes of batches one segment may hold.
     pub(super) fn max_append(&self) -> usize {
         self.segment_bytes.saturating_sub(HEADER_LEN + FOOTER_LEN)
     }
 
-    /// Bytes of batches up to which a flush takes several appends.
+    /// How many bytes of batches a flush of several appends may take.
     pub(super) fn max_flush(&self) -> usize {
         self.flush_bytes.min(self.max_append())
     }
 
-    /// Whether one flush takes so many records and batches of several appends.
+    /// Whether one flush of several appends may take this many records and batches.
     pub(super) fn one_flush_takes(&self, records: u64, batches: usize) -> bool {
         records <= self.flush_records && batches <= self.flush_batches && i32::try_from(records).is_ok()
     }
 
-    /// Bytes up to which successive appends share a batch.
+    /// How many bytes a batch that successive appends share may have.
     pub(super) fn max_batch(&self) -> usize {
         self.batch_bytes.min(self.max_append())
     }
@@ -212,7 +217,8 @@ impl WriterOptions {
         self
     }
 
-    /// Sets how many slots lost in a row are *contended*, so that a simulation meets that often.
+    /// Sets how many slots in a row the writer loses before it fails as *contended*. A simulation sets it low, so that
+    /// this happens often.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn most_losses(mut self, losses: u32) -> Self {
