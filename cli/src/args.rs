@@ -22,7 +22,7 @@ Examples:
   kfs inspect segment-00000000000000000000.kfs  # a file, field by field
   kfs verify orders/0 && echo sound
 
-A partition is written topic/partition. Where a partition is read, the path of a .kfs file does as well.
+A partition is written topic/partition. Commands that read a partition also take the path of a .kfs file.
 ";
 
 /// Append to and read Kafka partition logs straight in a bucket: a directory or an object store.

@@ -15,29 +15,29 @@ use crate::input::{Form, Origin};
 use crate::units;
 
 const EXAMPLES: &str = r#"Input:
-  Default: a JSON object a line, as `kfs cat --format jsonl` writes it, every member optional:
+  Default: one JSON object per line, as `kfs cat --format jsonl` writes it. Every member is optional:
     {"key": "k", "value": "v", "headers": [["name", "value"], ["name", null]], "timestamp_ms": 1767225600000}
-  Keys, values and header values are in the --encoding; a header's name is text. In place of a string
-  {"hex": "ff00"} gives bytes. Null, or left out, is Kafka's null. Without timestamp_ms it is now.
-  "offset" is read and not used: the log gives the offset. Lines with "control": true are passed over
-  and counted on stderr (--raw keeps control batches). Any other member is an error.
+  Keys, values and header values are written in the --encoding, and a header's name is text. {"hex": "ff00"} in
+  place of a string stands for bytes. A member that is null or left out is Kafka's null. Without timestamp_ms a
+  record gets the current time. "offset" is ignored, because the log gives the offset. Lines with "control": true
+  are skipped and counted on stderr (--raw keeps control batches). Any other member is an error.
 
   --lines: a line ends in a newline, or in a carriage return and a newline; neither is part of the value.
-  A UTF-8 byte order mark at the beginning is passed over, as it is before JSON lines. --verbatim keeps the
-  mark and the carriage returns, so that `kfs cat` gives back every byte.
+  A UTF-8 byte order mark at the beginning is skipped, as it is before JSON lines. --verbatim keeps the
+  mark and the carriage returns, so that `kfs cat` prints every byte again.
 
-  --raw: zeros from the end of a batch to the end of the input are taken for the end, and named on stderr:
-  a broker may preallocate its files. Holes between the batches' offsets are closed, and counted on stderr.
+  --raw: if only zeros follow a batch, the input ends there, because a broker may preallocate its files. stderr
+  says so. Holes between the batches' offsets are closed, and counted on stderr.
 
-  What was read before bad input is appended; the exit code is 2.
+  What was read before bad input is appended, and the exit code is 2.
 
-Report (--report), a line on stdout for each range of offsets, once it is durable:
+Report (--report): one line on stdout for each range of offsets, once it is durable:
     {"base_offset": 0, "last_offset": 99}
-  A claim's line has "claim": true as well.
+  The line of a claim also has "claim": true.
 
-Ctrl-C (SIGINT), SIGTERM and SIGHUP end the reading; what was read, up to its last whole line or batch, is
-flushed. A second signal ends at once, and stderr says what is durable and what is not. The exit code is 128
-and the signal's number, unless something fails.
+Ctrl-C (SIGINT), SIGTERM and SIGHUP end the reading. What was read, up to the last whole line or batch, is
+flushed. A second signal ends the command at once, and stderr says what is durable and what is not. The exit
+code is 128 plus the signal's number, unless something fails.
 
 Examples:
   kfs append orders/0 < orders.jsonl
@@ -51,81 +51,81 @@ Examples:
 pub(crate) struct AppendArgs {
     /// The partition, as topic/partition.
     pub(crate) partition: String,
-    /// Read this file; standard input when left out, or -.
+    /// The file to read. Standard input if it is left out or is -.
     pub(crate) file: Option<PathBuf>,
 
-    /// A line is a record's value, without its line end (LF or CRLF).
+    /// Read lines: each is the value of a record, without its line end (LF or CRLF).
     #[arg(long, conflicts_with_all = ["raw", "encoding"])]
     lines: bool,
-    /// With --lines, keep what Windows adds to text: a carriage return before a newline, a byte order mark.
+    /// With --lines, keep what Windows adds to text: carriage returns before newlines, and a byte order mark.
     #[arg(long, requires = "lines")]
     verbatim: bool,
-    /// Record batches (Kafka's magic 2), back to back. They keep all but offsets (and leader epoch, if given).
+    /// Read record batches (Kafka's magic 2), back to back. Only their offsets change (and their leader epoch, if given).
     #[arg(long, conflicts_with_all = ["encoding", "codec", "batch_bytes"])]
     raw: bool,
-    /// What is asked of batches before they are appended.
+    /// How batches are checked before they are appended.
     ///
-    /// In each case the header and the CRC must be right.
+    /// The header and the CRC must be right in every case.
     #[arg(long, value_enum, default_value_t, value_name = "CHECK", requires = "raw")]
     check: Check,
-    /// How keys and values of JSON lines are written.
+    /// How keys and values are written in JSON lines.
     #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
     encoding: Encoding,
 
-    /// When an append is pressed for: as soon as input pauses, or by the flush settings alone.
+    /// When to flush: as soon as the input pauses, or by the flush settings alone.
     ///
-    /// With either the exit code is 0 only if everything is durable.
+    /// With either, the exit code is 0 only if everything is durable.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) acks: Acks,
-    /// Print a JSON line on stdout for each range of offsets, once it is durable.
+    /// Print a line of JSON on stdout for each range of offsets, once it is durable.
     #[arg(long)]
     pub(crate) report: bool,
-    /// Commit a claim first: when it is durable, every earlier owner is fenced. It takes one offset.
+    /// Commit a claim first. Once it is durable, every earlier owner is fenced. It takes one offset.
     #[arg(long)]
     pub(crate) claim: bool,
-    /// What losing a segment's slot to another writer means.
+    /// What to do when another writer wins a segment's slot.
     #[arg(long, value_enum, default_value_t, value_name = "POLICY")]
     on_conflict: Policy,
-    /// The first offset, if the partition is empty; another one than the log has is a conflict.
+    /// The first offset of an empty partition. If the log has another first offset, that is a conflict.
     #[arg(long, value_parser = offsets(), allow_negative_numbers = true, value_name = "OFFSET")]
     start_offset: Option<i64>,
-    /// Stamp batches with this leader epoch; a higher one in the log fences.
+    /// Stamp batches with this leader epoch. A higher epoch in the log fences this writer.
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..), allow_negative_numbers = true, value_name = "EPOCH")]
     leader_epoch: Option<i32>,
-    /// A name for people, kept with each segment.
+    /// A name for people, which is kept with each segment.
     #[arg(long)]
     name: Option<String>,
 
-    /// Settings for partitions that something else reads.
+    /// Settings for partitions that other software reads.
     #[arg(long, value_enum, value_name = "PRESET", conflicts_with_all = ["codec", "batch_bytes", "flush_bytes", "index_interval"], help_heading = "Batches and segments")]
     preset: Option<Preset>,
-    /// The codec of batches made of records. KafScale's own SQL reader takes none only.
+    /// The codec of batches that are made from records. KafScale's own SQL reader takes only none.
     ///
-    /// One of none, gzip, snappy, lz4, zstd; gzip and zstd may have a level, as in zstd:9.
+    /// One of none, gzip, snappy, lz4 and zstd. gzip and zstd may have a level, as in zstd:9.
     #[arg(long, value_parser = str::parse::<Compression>, default_value = "none", value_name = "CODEC", help_heading = "Batches and segments")]
     codec: Compression,
-    /// Bytes up to which records share a batch.
+    /// The size up to which records share a batch.
     #[arg(long, value_parser = units::bytes_from(1), default_value = "64KiB", value_name = "SIZE", help_heading = "Batches and segments")]
     batch_bytes: usize,
-    /// Buffered bytes that start a flush: about the size of a segment.
+    /// Flush when this many bytes are buffered: about the size of a segment.
     #[arg(long, value_parser = units::bytes_from(1), default_value = "8MiB", value_name = "SIZE", help_heading = "Batches and segments")]
     flush_bytes: usize,
-    /// Buffered records that start a flush. It takes along all that came in during the flush before.
+    /// Flush when this many records are buffered. A flush takes no more than this.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     flush_records: Option<u64>,
-    /// Buffered batches that start a flush; as --flush-records.
+    /// Flush when this many batches are buffered, as with --flush-records.
     #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     flush_batches: Option<usize>,
-    /// Time since the oldest buffered record that starts a flush; 0 flushes at once.
+    /// Flush when the oldest buffered record is this old; 0 flushes at once.
     #[arg(long, value_parser = units::duration, allow_negative_numbers = true, default_value = "250ms", value_name = "TIME", help_heading = "Batches and segments")]
     flush_interval: Duration,
-    /// With --acks durable, wait so long for more before a flush; the end of the input ends the wait.
+    /// With --acks durable, wait this long for more input before a flush. The end of the input ends the wait.
     #[arg(long, value_parser = units::duration, allow_negative_numbers = true, default_value = "0", value_name = "TIME", help_heading = "Batches and segments")]
     linger: Duration,
-    /// Bytes buffered at most, in flight included [default: four times --flush-bytes, at least 32MiB]
+    /// The most bytes to buffer, including those in flight [default: four times --flush-bytes, at least 32MiB]
     #[arg(long, value_parser = units::bytes_from(BucketOptions::LEAST_BUFFER_BYTES), value_name = "SIZE", help_heading = "Batches and segments")]
     buffer_bytes: Option<usize>,
-    /// Messages between entries of the sparse index.
+    /// The number of messages between entries of the sparse index.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i32).range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     index_interval: i32,
     /// Write a time index (.kfst) with each segment.
@@ -149,17 +149,17 @@ impl AppendArgs {
         }
     }
 
-    /// One partition gets half of it: one segment in flight, and one that gathers.
+    /// One partition gets half of the buffer, which holds one segment in flight and one that is being gathered.
     pub(crate) fn buffer_bytes(&self) -> usize {
         self.buffer_bytes.unwrap_or_else(|| self.flush_bytes.saturating_mul(4).max(32 << 20))
     }
 
-    /// What one append holds at most, so that segments and the buffer keep to what is asked for, however much
-    /// one read of the input gives.
+    /// The most that one append holds, so that segments and the buffer keep to their options, however much
+    /// one read of the input returns.
     pub(crate) fn portion(&self) -> Portion {
-        // While one flush is under way the next gathers.
+        // While one flush is under way, the next one is being gathered.
         let share = self.buffer_bytes() / 2;
-        // Records up to this are one batch.
+        // Records of up to this size are one batch.
         let batch = if self.flush_batches.is_some() && !self.raw { self.batch_bytes } else { usize::MAX };
         Portion {
             bytes: self.preset().flush_bytes.min(share).min(batch),
@@ -168,7 +168,7 @@ impl AppendArgs {
         }
     }
 
-    /// What the preset sets, or else the options that it replaces.
+    /// What the preset sets, or without a preset the options that it would replace.
     fn preset(&self) -> WriterOptions {
         match self.preset {
             Some(Preset::Kafscale) => WriterOptions::for_kafscale(),
@@ -196,32 +196,32 @@ impl AppendArgs {
     }
 }
 
-/// Who waits for an append.
+/// When an append is flushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Acks {
-    /// Flush as soon as no more input is at hand and the store is free.
+    /// Flush as soon as there is no more input for now and the store is free.
     #[default]
     Durable,
-    /// Flush by bytes, records, batches and interval only: fewer, larger segments of a slow input.
+    /// Flush by bytes, records, batches and interval only. A slow input gives fewer, larger segments.
     Buffered,
 }
 
 /// Settings by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Preset {
-    /// A KafScale broker serves them to Kafka's consumers: segments below 1 MiB, no codec, index interval 100.
+    /// For a KafScale broker that serves Kafka's consumers: segments below 1 MiB, no codec, index interval 100.
     Kafscale,
 }
 
 /// [`BatchCheck`] on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Check {
-    /// What a Kafka broker asks of a producer: records decode, offsets count up, no control batch; a wrong max_timestamp is set right.
+    /// What a Kafka broker requires of a producer: records decode, offsets count up, no control batch. A wrong max_timestamp is corrected.
     Produce,
-    /// Records decode; compacted and control batches are taken too, and all are stored as they are.
+    /// Records decode. Compacted batches and control batches are accepted too, and all are stored as they are.
     #[default]
     Decode,
-    /// Records are not looked at: for batches that a broker checked.
+    /// Records are not checked: for batches that a broker has checked.
     Crc,
 }
 
@@ -238,12 +238,12 @@ impl From<Check> for BatchCheck {
 /// [`OnConflict`] on the command line.
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Policy {
-    /// Displace the former owner; fenced by the next.
+    /// Displace the former owner, and be fenced by the next one.
     #[default]
     Takeover,
-    /// Fenced at the first lost slot.
+    /// Be fenced at the first lost slot.
     Fence,
-    /// Move on, always: several writers share the partition.
+    /// Always move on to the next slot, so that several writers share the partition.
     Rebase,
 }
 

@@ -8,23 +8,23 @@ use crate::encoding::Encoding;
 use crate::{times, units};
 
 const EXAMPLES: &str = r#"Formats:
-  text   Values, a line each, in the --encoding; null is an empty line. Control records are left out.
-  jsonl  A JSON object a record:
+  text   One value per line, in the --encoding; null is an empty line. Control records are left out.
+  jsonl  One JSON object per record:
            {"offset": 0, "timestamp_ms": 1767225600000, "key": null, "value": "v", "headers": [["name", "value"]]}
-         Keys, values and header values are in the --encoding, header names are text. Bytes that should
-         be UTF-8 and are not stand as {"hex": "ff00"} in place of a string. Records of control batches
-         have "control": true as well, unless --no-control leaves them out.
-  raw    Record batches as they are stored, back to back. Batches are never cut: those that hold an
-         offset of the range are written whole, and --count ends behind the batch that reaches it.
+         Keys, values and header values are in the --encoding, and header names are text. Bytes that should
+         be UTF-8 but are not are printed as {"hex": "ff00"} in place of a string. Records of control batches
+         also have "control": true, unless --no-control leaves them out.
+  raw    Record batches as they are stored, back to back. Batches are never cut: each batch that holds an
+         offset of the range is written whole, and --count stops after the batch that reaches it.
 
-Corrupt data ends the reading with exit code 1. With --skip-corrupt it goes on behind it, says on stderr
-what it skipped, and the exit code is 1 all the same.
+Corrupt data ends the reading with exit code 1. With --skip-corrupt the reading continues after it and stderr
+says what was skipped. The exit code is still 1.
 
---follow waits for more for ever, also while the store is away or the partition is not made yet; --timeout is
-not for it.
+--follow waits for more without end, even while the store can't be reached or the partition does not exist yet.
+--timeout does not apply to it.
 
-On a terminal, text is printed with control characters escaped (as in \u{1b}), but for newlines and tabs;
-elsewhere values are printed byte for byte. Raw batches are not printed on a terminal.
+On a terminal, control characters in text are escaped (as in \u{1b}), except newlines and tabs. Elsewhere
+values are printed byte for byte. Raw batches are never printed on a terminal.
 
 Examples:
   kfs cat orders/0 --from 100 --count 10
@@ -33,7 +33,7 @@ Examples:
   kfs cat orders/0 --format raw | kfs append --raw copy/0
   kfs cat ./segment-00000000000000000000.kfs --format jsonl --encoding hex"#;
 
-/// Print the records of a partition, or of a segment's file.
+/// Print the records of a partition or of a segment's file.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CatArgs {
@@ -43,34 +43,34 @@ pub(crate) struct CatArgs {
     /// Where to start: an offset, earliest, latest, or -N for the last N offsets.
     #[arg(long, default_value = "earliest", allow_hyphen_values = true, value_name = "OFFSET")]
     pub(crate) from: From,
-    /// Stop before this: an offset, earliest, latest, or -N for the last N offsets, as the log is at the start.
+    /// Stop before this: an offset, earliest, latest, or -N for the last N offsets, all as of the start of the command.
     #[arg(long, allow_hyphen_values = true, value_name = "OFFSET")]
     pub(crate) to: Option<From>,
-    /// Stop after so many records.
+    /// Stop after this many records.
     #[arg(long, short = 'n', allow_negative_numbers = true, value_name = "N")]
     pub(crate) count: Option<u64>,
-    /// Start at the first record of this time or later: RFC 3339, or Unix milliseconds.
+    /// Start at the first record of this time or later, given in RFC 3339 or Unix milliseconds.
     #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) from_time: Option<i64>,
-    /// Stop before the first record of this time or later: RFC 3339, or Unix milliseconds.
+    /// Stop before the first record of this time or later, given in RFC 3339 or Unix milliseconds.
     #[arg(long, conflicts_with = "to", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to_time: Option<i64>,
-    /// At the end, wait for what is appended; wait for the partition too, if there is none yet.
+    /// At the end of the log, wait for new records. If the partition does not exist yet, wait for that too.
     #[arg(long, short = 'f')]
     pub(crate) follow: bool,
-    /// What is printed of a record.
+    /// What to print of each record.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
-    /// How keys and values are printed.
+    /// How to print keys and values.
     #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
     pub(crate) encoding: Encoding,
     /// Leave out control records (they mark the ends of transactions).
     #[arg(long)]
     pub(crate) no_control: bool,
-    /// Go on behind corrupt data, and say what was skipped.
+    /// Continue after corrupt data, and say what was skipped.
     #[arg(long)]
     pub(crate) skip_corrupt: bool,
-    /// Take batches that decompress to at most so much. What writers accept by default is never larger.
+    /// Accept batches that decompress to at most this size. By default, writers accept nothing larger.
     #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
 }
@@ -78,10 +78,10 @@ pub(crate) struct CatArgs {
 /// What is printed of a record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// The value, a line.
+    /// The value, on a line.
     #[default]
     Text,
-    /// All of it, a line of JSON.
+    /// All of the record, as a line of JSON.
     Jsonl,
     /// Whole record batches as they are stored.
     Raw,
@@ -93,7 +93,7 @@ pub(crate) enum From {
     Earliest,
     Latest,
     Offset(i64),
-    /// So many offsets before the end.
+    /// This many offsets before the end.
     Last(i64),
 }
 

@@ -1,4 +1,4 @@
-//! Options of every subcommand, and the subcommands that have few of their own.
+//! The options of every subcommand, and the subcommands that have few options of their own.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ use crate::units;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
-    /// The bucket: file:///directory, s3://bucket/prefix (settings from AWS_*).
+    /// The bucket: file:///directory, or s3://bucket/prefix (with settings from AWS_*).
     #[arg(long, global = true, env = "KFS_BUCKET", hide_env_values = true, value_name = "URL")]
     pub(crate) bucket: Option<String>,
     /// The namespace of topics.
     #[arg(long, global = true, default_value_t, value_name = "NAME")]
     pub(crate) namespace: Namespace,
-    /// Give up when the store makes no progress for so long; 0 waits for ever.
+    /// Give up when the store makes no progress for this long; 0 waits without end.
     #[arg(long, global = true, default_value = "60s", value_parser = units::duration, allow_negative_numbers = true, value_name = "TIME")]
     pub(crate) timeout: Duration,
-    /// Copy a directory's files to read them instead of mapping them: for where another program may truncate one.
+    /// Read a directory's files by copying instead of mapping them. Use this where another program may truncate them.
     #[arg(long, global = true)]
     pub(crate) no_map: bool,
-    /// Permissions of the files that are made in a directory, in octal; the umask takes away from them.
+    /// The permissions of new files in a directory, in octal. The umask removes bits from them.
     #[arg(long, global = true, default_value = "600", value_parser = units::mode_with(0o400), value_name = "MODE")]
     pub(crate) file_mode: u32,
-    /// Permissions of the directories that are made, likewise.
+    /// The permissions of new directories, in the same form.
     #[arg(long, global = true, default_value = "700", value_parser = units::mode_with(0o700), value_name = "MODE")]
     pub(crate) dir_mode: u32,
 }
@@ -51,7 +51,7 @@ pub(crate) fn check_range(from: Option<i64>, to: Option<i64>) -> Outcome {
 
 /// Create a partition's log without an append, so that it can be read and keeps its start offset.
 ///
-/// A log that exists already with the same start offset is fine.
+/// If the log exists already with the same start offset, nothing changes.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  kfs create orders/0\n  kfs create orders/0 --start-offset 5000")]
 pub(crate) struct CreateArgs {
@@ -64,7 +64,7 @@ pub(crate) struct CreateArgs {
 
 /// Show a segment, an index, a time index, log.json or record batches field by field.
 ///
-/// What can be read is shown, however broken the rest is; the exit code is 1 when something is wrong.
+/// It shows whatever can be read, however broken the rest is. The exit code is 1 if something is wrong.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kfs inspect segment-00000000000000000000.kfs
@@ -73,21 +73,21 @@ pub(crate) struct CreateArgs {
   kfs inspect orders/0 --offset 17 --json
   kfs cat orders/0 --format raw > batches.bin && kfs inspect batches.bin")]
 pub(crate) struct InspectArgs {
-    /// A file, a key of the bucket, or with --offset a partition.
+    /// A file, a key of the bucket, or, with --offset, a partition.
     pub(crate) object: String,
     /// Show the batch that holds this offset, field by field, and its records.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) offset: Option<i64>,
-    /// Show every batch field by field, and every entry of an index.
+    /// Show all fields of every batch, and every entry of an index.
     #[arg(long)]
     pub(crate) all: bool,
-    /// How keys and values of records are printed.
+    /// How to print keys and values of records.
     #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
     pub(crate) encoding: Encoding,
     /// Print one JSON object, with all fields of all batches.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Take batches that decompress to at most so much. What writers accept by default is never larger.
+    /// Accept batches that decompress to at most this size. By default, writers accept nothing larger.
     #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
 }
@@ -99,14 +99,14 @@ pub(crate) struct InspectArgs {
   kfs ls orders                # its partitions: log start and high watermark
   kfs ls orders/0              # its segments
   kfs ls orders/0 --from 5000  # those that hold offset 5000 and later ones
-  kfs ls orders/0 --json       # a JSON object a line
+  kfs ls orders/0 --json       # one JSON object per line
 
-A segment's last offset is the next one's first less one; the newest one's is read from its footer.
+A segment ends just before the next one begins. The last offset of the newest segment is read from its footer.
 
-What can't be read of a topic, a partition or a newest segment is named on stderr and stands on the list as a dash (null in
-JSON); the list goes on, and the exit code says what was wrong with the first such.")]
+A topic, partition or newest segment that can't be read is named on stderr, and the list has a dash (null in
+JSON) for what is not known. The list continues, and the exit code stands for the first such error.")]
 pub(crate) struct LsArgs {
-    /// A topic, a partition as topic/partition, or the path of a .kfs file; topics when left out.
+    /// A topic, a partition as topic/partition, or the path of a .kfs file. If it is left out, all topics.
     #[arg(value_name = "TOPIC|PARTITION|FILE")]
     pub(crate) target: Option<String>,
     /// Only segments that hold this offset or later ones.
@@ -115,18 +115,18 @@ pub(crate) struct LsArgs {
     /// Only segments that hold an offset before this.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) to: Option<i64>,
-    /// Print a JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Check every CRC, every batch and record, indexes against segments, and that offsets follow each other.
+/// Check every CRC, batch and record, the indexes against the segments, and that offsets follow each other.
 ///
-/// Findings are printed one a line, with a summary at the end; with any error or warning the exit code is 1.
+/// Each finding is printed on a line, with a summary at the end. With any error or warning the exit code is 1.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Errors are data that can't be read or is not right. Warnings can be read all the same: a wrong or
-missing index, a hole, a batch below its predecessor's end. Infos are worth knowing, no more.
+    after_help = "An error is data that can't be read or is wrong. A warning does not stop readers: a wrong or missing
+index, a hole, a batch below its predecessor's end. An info is worth knowing, but nothing is wrong.
 
 Examples:
   kfs verify orders/0
@@ -144,27 +144,27 @@ pub(crate) struct VerifyArgs {
     /// Only segments that hold an offset before this.
     #[arg(long, value_parser = clap::value_parser!(i64).range(0..), allow_negative_numbers = true, value_name = "OFFSET")]
     pub(crate) to: Option<i64>,
-    /// Leave records undecoded: CRCs, batches and indexes only.
+    /// Check CRCs, batches and indexes only, and do not decode records.
     #[arg(long)]
     pub(crate) no_records: bool,
-    /// Take batches that decompress to at most so much. What writers accept by default is never larger.
+    /// Accept batches that decompress to at most this size. By default, writers accept nothing larger.
     #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
-    /// Print a JSON object a line: findings, then a summary with the member verified.
+    /// Print one JSON object per line: findings, then a summary with the member verified.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Build missing or wrong indexes anew, or set a broken segment aside.
+/// Rebuild missing or wrong indexes, or set a broken segment aside.
 ///
-/// It says what it will do and does nothing without --yes. The exit code is 1 when something is left to do.
+/// It says what it will do, and does it only with --yes. The exit code is 1 if something is left to do.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Setting a segment aside copies it to KEY.bad, reads the copy back and compares it, and only then removes
-the segment and its indexes. It prints which offsets go with it and what the next offset will be.
+the segment and its indexes. The command prints which offsets go with it, and what the next offset will be.
 
 Examples:
-  kfs repair orders/0          # says which indexes it would build
+  kfs repair orders/0          # says which indexes it would rebuild
   kfs repair orders/0 --yes
   kfs repair --set-aside default/orders/0/segment-00000000000000005000.kfs
   kfs cat orders/0 --skip-corrupt   # reads what can be read, and changes nothing"
