@@ -62,7 +62,7 @@ writer=
 acked=$(sed -n 's/.*"last_offset": *\([0-9]*\).*}$/\1/p' "$data/acks" | tail -n 1)
 echo "killed (SIGKILL); acked as durable until then: offsets 0 to $acked"
 
-say "Opened again: every acked record is there, and appends go on behind the last one."
+say "Opened again: every acked record is there, and appends continue after the last one."
 count=$((acked + 1))
 lines "$count" > "$data/expected"
 kfs cat demo/2 --count "$count" --format text | cmp - "$data/expected" || fail "an acked record is missing or changed"
