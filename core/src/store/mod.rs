@@ -246,6 +246,11 @@ impl Store {
         self.local().is_some_and(LocalStore::is_mapped)
     }
 
+    /// Whether it is a local directory.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.local().is_some()
+    }
+
     /// Whether a read of this many bytes is mapped. A shorter one is copied.
     pub(crate) fn maps(&self, bytes: u64) -> bool {
         self.local().is_some_and(|local| local.maps(&(0..bytes)))

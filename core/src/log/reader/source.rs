@@ -15,8 +15,8 @@ use super::blocks::Of;
 use super::piece::Piece;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
-    BATCH_HEADER_LEN, BatchHeader, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, IndexBuilder, IndexEntry, Malformed,
-    SegmentFooter, SparseIndex, crc32c_append,
+    BATCH_HEADER_LEN, BatchHeader, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, IndexBuilder, IndexEntry,
+    MAX_SEGMENT_LEN, Malformed, SegmentFooter, SparseIndex, crc32c_append,
 };
 use crate::log::partition::PartitionState;
 use crate::log::retry::may_pass;
@@ -168,7 +168,7 @@ impl Source {
     ) -> Result<Piece> {
         let size = version.size();
         if self.maps(size) {
-            let fetched = self.get(base, ReadRange::Whole, Some(version)).await?;
+            let fetched = self.get(base, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(version)).await?;
             return self.mapped(base, version.clone(), fetched, want).await;
         }
         let room = u64::try_from(max_bytes).unwrap_or(u64::MAX).min(MAX_RANGE);
@@ -202,7 +202,8 @@ impl Source {
 
     /// Asks for a segment that may not be there: its first bytes, the whole of a small one.
     pub(crate) async fn probe(&self, base: i64) -> Result<Fetched> {
-        let range = if self.state.store().is_mapped() { ReadRange::Whole } else { ReadRange::Range(0..self.block) };
+        let whole = ReadRange::AtMost(MAX_SEGMENT_LEN);
+        let range = if self.state.store().is_mapped() { whole } else { ReadRange::Range(0..self.block) };
         self.get(base, range, None).await
     }
 

@@ -12,7 +12,7 @@ use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
 use super::yielding::Claims;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{FOOTER_LEN, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
+use crate::format::{FOOTER_LEN, MAX_OFFSET, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
 use crate::log::locate::{Tail, find_tail, segment_before};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
@@ -70,6 +70,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
             futures_util::future::join(adopted, refuse_overlap(state, store, newest.base, tail.log_start_mark)).await;
         match adopted.and_then(|adopted| fault.map(|()| adopted)) {
             Ok(Adopted { next, version, leader_epoch, .. }) => {
+                refuse_mark_above(state, tail.log_start_mark, next)?;
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(log_start, next, state.now_ms());
@@ -99,6 +100,7 @@ async fn find_empty(
 ) -> Result<Found> {
     let identity = if tail.log_json.is_some() { read(state, store).await? } else { None };
     let mark = tail.log_start_mark;
+    refuse_mark_above(state, mark, MAX_OFFSET - 1)?;
     let (start, next, log_json) = match identity {
         Some((identity, version)) => {
             obey(&state.id, options.start_offset, identity.start_offset)?;
@@ -112,6 +114,16 @@ async fn find_empty(
         }
     };
     Ok(Found { start, next, previous: None, log: log_json.clone(), log_json, seen })
+}
+
+/// The error for a log start mark above the offset at which the log goes on: nothing that is appended below the mark
+/// could be read. libkfs writes no such mark.
+fn refuse_mark_above(state: &PartitionState, mark: Option<i64>, next: i64) -> Result<()> {
+    let Some(mark) = mark.filter(|mark| *mark > next) else { return Ok(()) };
+    let message = format!("the log start mark is {mark}, and the log goes on at {next} at most");
+    Err(Error::new(ErrorKind::Corrupt, message)
+        .with_key(state.id.log_start_key(mark))
+        .with_hint("readers serve nothing below the mark; remove that object if nobody meant to set it"))
 }
 
 /// The error for a newest segment that begins inside one before it. The offsets from there on may have been acked in

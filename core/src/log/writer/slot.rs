@@ -96,6 +96,11 @@ impl Flight {
                 // The look may have taken long: the clocks are read again just before the request.
                 continue;
             }
+            // A writer that commits all the time never has to look, and its last segment says nothing of what came
+            // before its own.
+            if env.is_stale(chain.confirmed) || env.store().is_directory() {
+                self.confirm_log(chain, env).await?;
+            }
             let held = env.hold(SEGMENT_AND_INDEX).await.ok_or_else(|| self.gave_up())?;
             let held = held.map_err(|error| self.failed(error))?;
             // So may the wait for a place.
@@ -152,9 +157,8 @@ impl Flight {
         if env.is_stale(chain.seen) {
             sent = self.look_after(chain, env, &version).await?;
         }
-        // A writer that commits all the time never has to look, and its last segment says nothing of what came before
-        // its own.
-        if env.is_stale(chain.confirmed) {
+        // In a directory that costs next to nothing, so what is acked is in this log.
+        if env.store().is_directory() {
             self.confirm_log(chain, env).await?;
         }
         Ok(SlotEnd::Won(self.committed(chain, env, version, sent)))
@@ -418,8 +422,8 @@ impl Flight {
         Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
     }
 
-    /// Whether the partition holds the log that this writer opened, and not one that was made after it was deleted: one
-    /// request, once per bound.
+    /// Whether the partition holds the log that this writer opened, and not one that was made after it was deleted or
+    /// moved away: one request, once per bound. In a directory it is a look at one file, before and after each try.
     async fn confirm_log(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
         let before = env.now();
         let Some(known) = chain.log.as_ref() else { return Ok(()) };
@@ -434,7 +438,8 @@ impl Flight {
             Err(error) if error.kind() == ErrorKind::NotFound => "log.json is gone",
             Err(error) => return Err(self.failed(error)),
         };
-        Err(self.failed(super::look::moved(env.id(), self.slot, why)))
+        let moved = super::look::moved(env.id(), self.slot, why);
+        Err(if self.may_have_landed { self.failed(moved) } else { SlotEnd::Gone(moved) })
     }
 
     fn stored(&self) -> Stored {

@@ -117,3 +117,22 @@ async fn a_failed_fsync_of_the_time_index_poisons_the_writer() {
     assert!(append(&writer, "c").await.is_err());
     assert!(writer.failure().is_some());
 }
+
+#[tokio::test]
+async fn a_writer_whose_directory_is_moved_away_acks_nothing_into_the_one_that_is_made_in_its_place() {
+    for (moved, is_made_again) in [("default/orders/0", true), ("default/orders", true), ("default", false)] {
+        let directory = Directory::new();
+        let writer = directory.writer().await;
+        for value in ["a", "b"] {
+            append(&writer, value).await.unwrap();
+        }
+        std::fs::rename(directory.file(moved), directory.file("moved")).unwrap();
+        if is_made_again {
+            let url = format!("file://{}", directory.path.path().display());
+            let other = Bucket::open(&url).unwrap().partition("orders", 0).unwrap();
+            append(&other.writer(options()).await.unwrap(), "of another log").await.unwrap();
+        }
+        assert_failed(append(&writer, "c").await, ErrorKind::Fenced, Stored::Not);
+        assert!(!directory.file(&segment_key(2)).exists(), "nothing is left in {moved}");
+    }
+}

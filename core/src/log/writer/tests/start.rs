@@ -187,6 +187,28 @@ async fn a_ghost_that_reaches_beyond_the_newest_segment_keeps_no_writer_from_ope
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_writer_opens_where_nothing_that_it_appends_could_be_read() {
+    let world = World::new();
+    let above = format!("{PREFIX}log-start-{:020}", 9);
+    put_records(&world, 5, 3).await;
+    world.put(&above, "").await;
+    let error = world.process(1).partition().writer(options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*above)), "{error}");
+    world.delete(&above).await;
+    world.put(&format!("{PREFIX}log-start-{:020}", 8), "").await;
+    let writer = world.process(2).writer(options()).await;
+    assert_eq!(append(&writer, "a").await.unwrap(), (8, 8), "the log goes on at the mark");
+    // An empty log goes on at the mark, where a log can begin there.
+    let world = World::new();
+    let beyond = format!("{PREFIX}log-start-{:020}", i64::MAX);
+    world.put(&beyond, "").await;
+    let process = world.process(3);
+    let error = process.partition().writer(options()).await.unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*beyond)), "{error}");
+    assert_eq!(process.requests().put, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_footer_alone_keeps_no_writer_from_opening() {
     let world = log_with_a_ghost().await;
     // The two follow each other; then a bit is flipped in the first one's footer, which has no checksum.
