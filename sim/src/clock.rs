@@ -61,6 +61,8 @@ struct Skew {
     wall_ms: i64,
     wall_stands_at: Option<i64>,
     suspended: Duration,
+    /// What the monotonic clock told last. It stands still, but never goes back: pauses can overlap.
+    told: Duration,
 }
 
 /// A process's clock.
@@ -109,7 +111,9 @@ impl Clock for ProcessClock {
     }
 
     fn elapsed(&self) -> Duration {
-        self.world.elapsed().saturating_sub(self.lock().suspended)
+        let mut skew = self.lock();
+        skew.told = skew.told.max(self.world.elapsed().saturating_sub(skew.suspended));
+        skew.told
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<()> {

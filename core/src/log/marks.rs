@@ -29,6 +29,18 @@ struct Cell {
     entries: Vec<Weak<Entry>>,
 }
 
+/// Those who wait for marks that moved. They are woken when this is dropped. A waker may run code of the caller's, so no
+/// lock may be held then.
+#[derive(Default)]
+#[must_use = "dropping it under a lock calls the caller's code there"]
+pub(crate) struct Wakers(Vec<Waker>);
+
+impl Drop for Wakers {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
 /// The marks of one partition and who waits for them.
 #[derive(Default)]
 pub(crate) struct MarksCell(Mutex<Cell>);
@@ -60,16 +72,18 @@ impl MarksCell {
         });
     }
 
-    /// The writer's buffered end moved (or fell back to the high watermark, when the buffer was lost).
-    pub(crate) fn set_log_end(&self, log_end: Option<i64>) {
+    /// The writer's buffered end moved (or fell back to the high watermark, when the buffer was lost). The caller holds
+    /// its writer's lock, and lets go of the wakers after that.
+    pub(crate) fn set_log_end(&self, log_end: Option<i64>) -> Wakers {
         let mut cell = self.lock();
         if let Some(marks) = &mut cell.marks {
             let end = log_end.unwrap_or_default().max(marks.high_watermark);
             if end != marks.log_end {
                 marks.log_end = end;
-                Self::fire(cell);
+                return Self::fire(cell);
             }
         }
+        Wakers::default()
     }
 
     /// The partition was deleted and made again: what was known no longer holds.
@@ -86,15 +100,12 @@ impl MarksCell {
             (old.log_start, old.high_watermark, old.log_end) != (new.log_start, new.high_watermark, new.log_end)
         });
         if moved {
-            Self::fire(cell);
+            drop(Self::fire(cell));
         }
     }
 
-    /// Puts the partition into the queue of every watch on it, and then wakes who waits.
-    fn fire(mut cell: MutexGuard<'_, Cell>) {
-        if cell.entries.is_empty() {
-            return;
-        }
+    /// Puts the partition into the queue of every watch on it.
+    fn fire(mut cell: MutexGuard<'_, Cell>) -> Wakers {
         let mut wakers = Vec::new();
         cell.entries.retain(|entry| match entry.upgrade() {
             Some(entry) => {
@@ -103,9 +114,7 @@ impl MarksCell {
             }
             None => false,
         });
-        // A waker may run code of the caller's, so no lock is held.
-        drop(cell);
-        wakers.into_iter().for_each(Waker::wake);
+        Wakers(wakers)
     }
 
     fn attach(&self, entry: &Arc<Entry>) {

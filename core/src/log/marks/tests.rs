@@ -67,3 +67,30 @@ async fn a_watch_tells_the_bytes_beyond_an_offset() {
     watch.changed().await;
     assert_eq!(watch.bytes_beyond(f.partition.id()), size(2) + size(4) + size(6), "the one that holds it counts whole");
 }
+
+/// Asks a writer for its status within `wake`, as an executor may that polls at once.
+struct Asks(crate::Writer, std::sync::atomic::AtomicUsize);
+
+impl std::task::Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        self.0.status();
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_woken_by_a_watch_may_call_the_writer_that_moved_the_marks() {
+    let f = Fixture::new();
+    let writer = f.partition.writer(Default::default()).await.unwrap();
+    writer.append(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
+    let mut watch = Watch::new();
+    watch.add(&f.partition);
+    watch.changed().await;
+    let asks = Arc::new(Asks(writer.clone(), Default::default()));
+    let waker = Waker::from(asks.clone());
+    let mut changed = Box::pin(watch.changed());
+    assert!(changed.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    let append = writer.append(batch(1, 50).bytes().clone()).await.unwrap();
+    assert_eq!(asks.1.load(Ordering::Relaxed), 1, "the end of the log moved");
+    append.durable().await.unwrap();
+}

@@ -164,9 +164,10 @@ impl WriterCore {
                 inner.owned = Some(chain.seen);
                 inner.offsets_final = chain.offsets_final(&self.options);
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
-                self.state.marks.set_log_end(log_end);
+                let moved = self.state.marks.set_log_end(log_end);
                 let flushed = std::mem::take(&mut inner.in_flight);
                 drop(inner);
+                drop(moved);
                 self.account.flush_ended();
                 flushed.settle(&Ok(shift), &self.deliveries);
                 drop(expected);
@@ -224,13 +225,14 @@ impl WriterCore {
     /// is *not stored* (invariant 4). The partition's place is free before anybody is told.
     fn die(self: &Arc<Self>, error: Error, in_flight: Drained) {
         let later = error.clone().with_stored(Stored::Not);
-        let (waiting, over, expected) = {
+        let (waiting, over, expected, moved) = {
             let mut inner = self.lock();
             inner.flushing_since = None;
             inner.phase = Phase::Dead(error.clone());
-            self.state.marks.set_log_end(None);
-            (inner.queue.take_all(), inner.leave(), self.deliveries.expect())
+            let moved = self.state.marks.set_log_end(None);
+            (inner.queue.take_all(), inner.leave(), self.deliveries.expect(), moved)
         };
+        drop(moved);
         drop(over);
         self.account.flush_ended();
         in_flight.settle(&Err(error), &self.deliveries);

@@ -73,13 +73,12 @@ impl WriterCore {
         };
         let placed = placed.map_err(|error| error.with_stored(Stored::Not))?;
         let Some(Placed { fate, group, first, count, starts, unsealed }) = placed else { return Ok(None) };
-        if inner.offsets_final {
-            let log_end = inner.shift.saturating_add(inner.queue.end());
-            self.state.marks.set_log_end(Some(log_end));
-        }
+        let log_end = inner.offsets_final.then(|| inner.shift.saturating_add(inner.queue.end()));
+        let moved = log_end.map(|log_end| self.state.marks.set_log_end(Some(log_end)));
         let task = self.task(&mut inner);
         let wake = self.is_due(&inner, starts);
         drop(inner);
+        drop(moved);
         if let Some(task) = task {
             task.start();
         }
