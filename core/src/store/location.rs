@@ -29,10 +29,14 @@ pub(crate) fn parse(text: &str) -> Result<Location> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("a bucket's URL holds no ? and no #".into()).with_hint("write them as %3F and %23"));
     }
+    // The parser takes a path that is not absolute as if it were.
+    let is_relative = text.split_once(':').is_none_or(|(_, rest)| !rest.starts_with('/'));
     let port = url.port().is_some();
     match url.scheme() {
         "file" => match url.to_file_path() {
-            Ok(path) if matches!(url.host_str(), None | Some("" | "localhost")) => Ok(Location::Directory(path)),
+            Ok(path) if !is_relative && matches!(url.host_str(), None | Some("" | "localhost")) => {
+                Ok(Location::Directory(path))
+            }
             _ => Err(invalid("a file: URL needs an absolute path on this machine".into())),
         },
         "memory" if url.host_str().is_none_or(str::is_empty) => Ok(Location::Memory { prefix: prefix(&url)? }),
@@ -83,6 +87,9 @@ mod tests {
     fn wrong_urls_are_typed() {
         assert_eq!(kind("/a/b"), ErrorKind::InvalidInput);
         assert_eq!(kind("file://elsewhere/a"), ErrorKind::InvalidInput);
+        for relative in ["file:a", "file:", "file:./a", "file:../a", "FILE:a", " file:a"] {
+            assert_eq!(kind(relative), ErrorKind::InvalidInput, "{relative}");
+        }
         assert_eq!(kind("memory://host/a"), ErrorKind::InvalidInput);
         assert_eq!(kind("s3:///a"), ErrorKind::InvalidInput);
         assert_eq!(kind("s3://bucket:9000/a"), ErrorKind::InvalidInput);
