@@ -22,7 +22,7 @@ use self::signals::{Asked, Signals};
 use self::tally::Tally;
 use crate::args::{Acks, AppendArgs};
 use crate::context::{Context, no_progress};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, usage};
 use crate::input::{self, Chunk, Content, Found, Input, Origin};
 use crate::output;
 
@@ -34,6 +34,9 @@ const SIGPIPE: u8 = 13;
 
 pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
     let id = PartitionId::parse(&args.partition, context.namespace().clone())?;
+    if matches!(args.origin(), Origin::Stdin) && output::stdin_is_closed() {
+        return Err(usage("standard input is closed", "name a file, feed a pipe, or redirect it from /dev/null"));
+    }
     let bucket = context.bucket(BucketOptions::default().buffer_bytes(args.buffer_bytes()))?;
     let partition = bucket.partition_of(id);
     let mut signals = Signals::listen();

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format, From};
-pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_range};
+pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 use crate::failure::EXIT_CODES;
 

@@ -19,6 +19,7 @@ use crate::segment_file::SegmentFile;
 use crate::target::Target;
 
 pub(crate) async fn run(context: &Context, args: CatArgs) -> Outcome {
+    args.check_range()?;
     let target = Target::parse(&args.target, context.namespace())?;
     if args.format == Format::Raw && output::is_terminal() {
         return Err(usage(

@@ -28,6 +28,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(common: Common) -> Outcome<Self> {
+        check_descriptors()?;
         let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| {
             Error::new(ErrorKind::Unavailable, "the runtime's threads could not be started").with_source(e)
         })?;
@@ -92,7 +93,7 @@ impl Context {
             .file_mode(self.common.file_mode)
             .dir_mode(self.common.dir_mode);
         let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone()).store(store);
-        let bucket = Bucket::open_with(url, options)?;
+        let bucket = Bucket::open_with(url, options).map_err(with_right_setting)?;
         let watch = Watch::begin(&self.runtime, &bucket);
         let _ = self.bucket.set((bucket.clone(), watch));
         Ok(bucket)
@@ -153,6 +154,44 @@ fn quoted(text: &str) -> String {
     match !text.is_empty() && text.chars().all(is_safe) {
         true => text.to_string(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+/// Checks that the runtime can have the file descriptors that it needs: those of its signals it takes or panics.
+///
+/// # Errors
+/// When there are not so many.
+#[cfg(unix)]
+fn check_descriptors() -> Outcome {
+    use std::os::fd::AsFd;
+    /// Two for the runtime's events, three for signals, and those of the first files of a directory.
+    const NEEDED: usize = 8;
+    let stdin = std::io::stdin();
+    let held: std::io::Result<Vec<_>> = (0..NEEDED).map(|_| stdin.as_fd().try_clone_to_owned()).collect();
+    held.map(drop).map_err(|error| {
+        let what = format!("this process can't open {NEEDED} files, which it needs to start");
+        Error::new(ErrorKind::Unavailable, what).with_source(error).into()
+    })
+}
+
+#[cfg(not(unix))]
+fn check_descriptors() -> Outcome {
+    Ok(())
+}
+
+/// The error of a bucket that can't be opened, with what a setting from the environment may be.
+fn with_right_setting(error: Error) -> Error {
+    const SETTINGS: [(&str, &str); 2] = [
+        (
+            "AWS_ENDPOINT_URL",
+            "set AWS_ENDPOINT_URL to the server's whole address, as in http://127.0.0.1:9000, or unset it for AWS",
+        ),
+        ("AWS_CA_BUNDLE", "set AWS_CA_BUNDLE to a readable file of certificates in PEM, or unset it"),
+    ];
+    let named = SETTINGS.iter().find(|(name, _)| error.hint().is_none() && error.message().contains(name));
+    match named {
+        Some((_, hint)) => error.with_hint(*hint),
+        None => error,
     }
 }
 

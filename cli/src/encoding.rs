@@ -4,6 +4,12 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::{Engine, alphabet};
 
+use crate::failure::Outcome;
+use crate::output::Sink;
+
+/// Bytes whose text is made at once. A multiple of three, so that base64 pads the last piece alone.
+const PIECE: usize = 3 << 12;
+
 /// Reads base64 with and without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -23,12 +29,12 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// Adds the text of `bytes`.
-    pub(crate) fn encode(self, bytes: &[u8], out: &mut Vec<u8>) {
+    /// Writes the text of `bytes`, piece by piece: it may be large.
+    pub(crate) fn encode(self, bytes: &[u8], out: &mut impl Sink) -> Outcome {
         match self {
-            Encoding::Utf8 => out.extend_from_slice(bytes),
+            Encoding::Utf8 => out.bytes(bytes),
             Encoding::Hex => encode_hex(bytes, out),
-            Encoding::Base64 => out.extend_from_slice(STANDARD.encode(bytes).as_bytes()),
+            Encoding::Base64 => bytes.chunks(PIECE).try_for_each(|piece| out.bytes(STANDARD.encode(piece).as_bytes())),
         }
     }
 
@@ -43,11 +49,9 @@ impl Encoding {
     }
 }
 
-/// Adds lower-case hex digits.
-pub(crate) fn encode_hex(bytes: &[u8], out: &mut Vec<u8>) {
-    let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-    out.reserve(bytes.len().saturating_mul(2));
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+/// Writes lower-case hex digits.
+pub(crate) fn encode_hex(bytes: &[u8], out: &mut impl Sink) -> Outcome {
+    bytes.chunks(PIECE).try_for_each(|piece| out.bytes(hex::encode(piece).as_bytes()))
 }
 
 #[cfg(test)]
@@ -61,10 +65,19 @@ mod tests {
             [(Encoding::Hex, &all[..]), (Encoding::Base64, &all[..]), (Encoding::Utf8, "zwölf".as_bytes())]
         {
             let (mut text, mut back) = (Vec::new(), Vec::new());
-            encoding.encode(bytes, &mut text);
+            encoding.encode(bytes, &mut text).unwrap();
             encoding.decode(std::str::from_utf8(&text).unwrap(), &mut back).unwrap();
             assert_eq!(back, bytes, "{encoding:?}");
         }
+    }
+
+    #[test]
+    fn pieces_give_the_same_text_as_the_whole() {
+        let bytes: Vec<u8> = (0..=255).cycle().take(2 * PIECE + 1).collect();
+        let (mut in_hex, mut in_base64) = (Vec::new(), Vec::new());
+        Encoding::Hex.encode(&bytes, &mut in_hex).unwrap();
+        Encoding::Base64.encode(&bytes, &mut in_base64).unwrap();
+        assert!(in_hex == hex::encode(&bytes).into_bytes() && in_base64 == STANDARD.encode(&bytes).into_bytes());
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     Error(Error),
     /// What is wrong was printed already, as the command's result.
     Findings,
+    /// What is wrong with the command line was said already.
+    Misused,
     /// What went wrong was said already, and the work went on.
     Told(Error),
     /// Nobody reads the output any more. Not an error: `kfs cat … | head`.
@@ -57,7 +59,9 @@ impl Failure {
         match self {
             Failure::Error(error) | Failure::Told(error) => exit_code(error) == 5,
             Failure::Cut(_) => true,
-            Failure::Findings | Failure::BrokenPipe | Failure::Unwritten(_) | Failure::Signal(_) => false,
+            Failure::Findings | Failure::Misused | Failure::BrokenPipe | Failure::Unwritten(_) | Failure::Signal(_) => {
+                false
+            }
         }
     }
 
@@ -70,19 +74,39 @@ impl Failure {
     }
 }
 
-/// Of a segment that is broken: what sets it aside. Its core's own hint does not know the bucket's name.
+/// Of a segment that can't be read: what sets it aside. Its core's own hint does not know the bucket's name.
 fn with_set_aside(error: Error, context: &Context) -> Error {
     let is_segment = |key| matches!(PartitionId::parse_key(key), Some((_, ObjectName::Segment(_))));
     let names_no_other_way = error.hint().is_none_or(|hint| hint.contains("kfs repair"));
+    let newer = if error.kind() == ErrorKind::Unsupported { "a newer kfs may read it; " } else { "" };
     match error.key().filter(|key| is_segment(key)).map(str::to_string) {
-        Some(key) if error.kind() == ErrorKind::Corrupt && names_no_other_way => {
+        Some(key) if is_stored_data(&error) && names_no_other_way => {
             let command = context.command(&format!("repair --set-aside {key}"));
             error.with_hint(format!(
-                "`{command}` says what it means to go on without that segment, and does it with --yes"
+                "{newer}`{command}` says what it means to go on without that segment, and does it with --yes"
             ))
         }
         _ => error,
     }
+}
+
+/// Whether it is about bytes that are stored: corrupt ones, and those of a format that is not known. A store that
+/// lacks something is not meant.
+fn is_stored_data(error: &Error) -> bool {
+    let unknown = error.kind() == ErrorKind::Unsupported && error.key().is_some() && !error.is_from_store();
+    error.kind() == ErrorKind::Corrupt || unknown
+}
+
+/// Does the work, and makes an error of a panic.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    // What the work has left half done is not looked at after a panic: the command ends.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
+        .map_err(|_| Error::new(ErrorKind::Internal, "a part of this program panicked"))
+}
+
+/// Has a panic said as any other message is, on a line of its own.
+pub(crate) fn tell_of_panics() {
+    std::panic::set_hook(Box::new(|panic| output::note(&panic.to_string().replace('\n', " "))));
 }
 
 /// Wrong usage that clap can't see.
@@ -94,12 +118,35 @@ pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Fail
 pub(crate) fn file(path: &std::path::Path, error: std::io::Error) -> Error {
     use std::io::ErrorKind as Io;
     let kind = match error.kind() {
+        _ if lacks_descriptors(&error) => ErrorKind::Unavailable,
         Io::NotFound => ErrorKind::NotFound,
         Io::PermissionDenied => ErrorKind::PermissionDenied,
         Io::IsADirectory | Io::NotADirectory | Io::InvalidInput => ErrorKind::InvalidInput,
         _ => ErrorKind::Unavailable,
     };
-    Error::new(kind, format!("{}: {error}", path.display()))
+    Error::new(kind, format!("{}: {error}", path.display())).with_source(error)
+}
+
+/// What to do where this process, or the system, has no file descriptor left.
+const OPEN_FILES: &str = "raise the limit of open files (ulimit -n)";
+
+/// Whether the system refused for want of a file descriptor.
+#[cfg(unix)]
+fn lacks_descriptors(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+#[cfg(not(unix))]
+fn lacks_descriptors(_: &std::io::Error) -> bool {
+    false
+}
+
+/// The hint for an error one of whose causes is that there was no file descriptor left.
+fn hint_of_causes(error: &Error) -> Option<&'static str> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+        .any(|cause| cause.downcast_ref().is_some_and(lacks_descriptors))
+        .then_some(OPEN_FILES)
 }
 
 /// Prints what is to be said and gives the exit code.
@@ -107,6 +154,7 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
     ExitCode::from(match ended {
         Ok(()) | Err(Failure::BrokenPipe) => 0,
         Err(Failure::Findings) => 1,
+        Err(Failure::Misused) => 2,
         Err(Failure::Told(error)) => exit_code(&error),
         Err(Failure::Signal(signal) | Failure::Cut(signal)) => signal.saturating_add(128),
         Err(Failure::Unwritten(what)) => {
@@ -118,14 +166,18 @@ pub(crate) fn report(ended: Outcome) -> ExitCode {
             6
         }
         Err(Failure::Error(error)) => {
-            output::complain(&format!("{error:#}"), error.hint().unwrap_or_else(|| hint(error.kind())));
+            let hint = hint_of_causes(&error).or(error.hint()).unwrap_or_else(|| hint(&error));
+            output::complain(&format!("{error:#}"), hint);
             exit_code(&error)
         }
     })
 }
 
 fn exit_code(error: &Error) -> u8 {
-    code(error.kind(), error.is_contended(), error.is_from_store())
+    match is_stored_data(error) {
+        true => 1,
+        false => code(error.kind(), error.is_contended(), error.is_from_store()),
+    }
 }
 
 fn code(kind: ErrorKind, contended: bool, from_store: bool) -> u8 {
@@ -142,8 +194,11 @@ fn code(kind: ErrorKind, contended: bool, from_store: bool) -> u8 {
 }
 
 /// What to do, where the error itself has no better idea.
-fn hint(kind: ErrorKind) -> &'static str {
-    match kind {
+fn hint(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Unsupported if is_stored_data(error) => {
+            "a newer kfs may read it, or it is damaged: `kfs verify` lists all that is wrong, `kfs inspect` shows the object"
+        }
         ErrorKind::NotFound => "check the name, --bucket and --namespace; `kfs ls` lists what is there",
         ErrorKind::PermissionDenied => "check the credentials, or the directory's permissions",
         ErrorKind::InvalidInput | ErrorKind::Unsupported => "see --help",
@@ -161,6 +216,13 @@ fn hint(kind: ErrorKind) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_with_the_code_of_a_fault_of_this_program() {
+        let error = caught(|| std::panic::panic_any("a fault")).unwrap_err();
+        assert_eq!((error.kind(), exit_code(&error)), (ErrorKind::Internal, 6));
+        assert_eq!(caught(|| 7).unwrap(), 7);
+    }
 
     #[test]
     fn a_writer_that_others_keep_out_ends_otherwise_than_one_whose_store_is_away() {

@@ -42,25 +42,27 @@ use clap::Parser;
 
 use args::{Cli, Command};
 use context::Context;
-use failure::Failure;
+use failure::{Failure, Outcome};
 
 fn main() -> ExitCode {
+    failure::tell_of_panics();
+    failure::report(failure::caught(command).unwrap_or_else(|panicked| Err(panicked.into())))
+}
+
+fn command() -> Outcome {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             // It repeats arguments, which may be names of files from anywhere.
             output::text_on_stderr(&error.render().to_string());
-            return ExitCode::from(2);
+            return Err(Failure::Misused);
         }
-        // Help, or the version.
-        Err(_) if output::is_closed() => return failure::report(Err(Failure::Unwritten(output::CLOSED.into()))),
-        Err(error) => error.exit(),
+        Err(help) => return output::help(&help),
     };
-    let ended = run(cli);
-    failure::report(ended)
+    run(cli)
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Outcome {
     let context = Context::new(cli.common)?;
     let ended = context.block_on(async {
         match cli.command {

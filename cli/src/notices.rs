@@ -10,10 +10,8 @@ use crate::output;
 
 /// How often is looked.
 const EVERY: Duration = Duration::from_millis(200);
-/// A failure that passes within this time is nobody's concern.
-const FAILING: Duration = Duration::from_secs(2);
-/// So is a request that has no answer yet.
-const UNANSWERED: Duration = Duration::from_secs(5);
+/// A failure, or a request without an answer, that passes within this time is nobody's concern.
+const BEARABLE: Duration = Duration::from_secs(2);
 /// A failure that takes turns with another is told no more often than this.
 const BETWEEN: Duration = Duration::from_secs(5);
 
@@ -87,8 +85,7 @@ impl Notices {
             let told = self.told.take()?;
             return Some(format!("the store answers again, after {}s", now.saturating_sub(told.since).as_secs()));
         };
-        let bearable = if cause.is_some() { FAILING } else { UNANSWERED };
-        if lasting < bearable {
+        if lasting < BEARABLE {
             return None;
         }
         let mut since = now.saturating_sub(lasting);
@@ -135,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_does_not_answer_is_told_later() {
+    fn a_store_that_does_not_answer_is_told_as_soon_as_one_that_fails() {
         let mut notices = Notices::default();
-        assert_eq!(notices.next(at(4, None), Duration::from_secs(4)), None);
-        let notice = notices.next(at(5, None), Duration::from_secs(5)).unwrap();
-        assert_eq!(notice, "waiting for the store: listing, no answer for 5s");
+        assert_eq!(notices.next(at(1, None), Duration::from_secs(1)), None);
+        let notice = notices.next(at(2, None), Duration::from_secs(2)).unwrap();
+        assert_eq!(notice, "waiting for the store: listing, no answer for 2s");
     }
 }

@@ -12,11 +12,25 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
 
-pub(crate) use self::closed::is_closed;
+pub(crate) use self::closed::{is_closed, stdin_is_closed};
 pub(crate) use self::table::Table;
 
 /// What is said of a standard output that was closed when the process started.
 pub(crate) const CLOSED: &str = "standard output is closed";
+
+/// Where text goes that may be too large to be held whole.
+pub(crate) trait Sink {
+    /// Takes the next bytes.
+    fn bytes(&mut self, bytes: &[u8]) -> Outcome;
+}
+
+#[cfg(test)]
+impl Sink for Vec<u8> {
+    fn bytes(&mut self, bytes: &[u8]) -> Outcome {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
 
 /// Standard output, buffered.
 pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
@@ -24,14 +38,6 @@ pub(crate) struct Out(BufWriter<StdoutLock<'static>>);
 impl Out {
     pub(crate) fn new() -> Self {
         Out(BufWriter::with_capacity(64 << 10, io::stdout().lock()))
-    }
-
-    /// Writes bytes as they are.
-    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Outcome {
-        if is_closed() {
-            return Err(Failure::Unwritten(CLOSED.to_string()));
-        }
-        self.0.write_all(bytes).map_err(unwritten)
     }
 
     /// Writes a line. What is not fit for a terminal in it is escaped: names and messages come from outside.
@@ -49,6 +55,23 @@ impl Out {
     /// Hands on what is buffered.
     pub(crate) fn flush(&mut self) -> Outcome {
         self.0.flush().map_err(unwritten)
+    }
+}
+
+/// Prints help, or the version, as clap has made it.
+pub(crate) fn help(text: &clap::Error) -> Outcome {
+    if is_closed() {
+        return Err(Failure::Unwritten(CLOSED.to_string()));
+    }
+    text.print().and_then(|()| io::stdout().flush()).map_err(unwritten)
+}
+
+impl Sink for Out {
+    fn bytes(&mut self, bytes: &[u8]) -> Outcome {
+        if is_closed() {
+            return Err(Failure::Unwritten(CLOSED.to_string()));
+        }
+        self.0.write_all(bytes).map_err(unwritten)
     }
 }
 
@@ -110,19 +133,20 @@ fn push_json(c: char, text: &mut String) {
     }
 }
 
-/// Adds the text of a record for a terminal: newlines and tabs are kept, all else that a terminal would act
+/// Writes the text of a record for a terminal: newlines and tabs are kept, all else that a terminal would act
 /// on is escaped, and so are bytes that are not UTF-8.
-pub(crate) fn escape_for_terminal(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn escape_for_terminal(bytes: &[u8], out: &mut impl Sink) -> Outcome {
     for chunk in bytes.utf8_chunks() {
         for piece in chunk.valid().split_inclusive(['\n', '\t']) {
             let text = piece.trim_end_matches(['\n', '\t']);
-            out.extend_from_slice(printable(text).as_bytes());
-            out.extend_from_slice(piece.get(text.len()..).unwrap_or_default().as_bytes());
+            out.bytes(printable(text).as_bytes())?;
+            out.bytes(piece.get(text.len()..).unwrap_or_default().as_bytes())?;
         }
         for byte in chunk.invalid() {
-            out.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+            out.bytes(format!("\\x{byte:02x}").as_bytes())?;
         }
     }
+    Ok(())
 }
 
 /// A bar for long work on so many bytes, drawn on stderr where that is a terminal.
@@ -154,8 +178,8 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_acts_on_is_left_in_a_value_or_in_json() {
         let mut shown = Vec::new();
-        escape_for_terminal("a\tb\n\n\u{1b}[2J\r\u{7f}\u{9b}31m zwölf \u{202e}x".as_bytes(), &mut shown);
-        escape_for_terminal(b"\xff\x9b\\", &mut shown);
+        escape_for_terminal("a\tb\n\n\u{1b}[2J\r\u{7f}\u{9b}31m zwölf \u{202e}x".as_bytes(), &mut shown).unwrap();
+        escape_for_terminal(b"\xff\x9b\\", &mut shown).unwrap();
         let expected = "a\tb\n\n\\u{1b}[2J\\r\\u{7f}\\u{9b}31m zwölf \\u{202e}x\\xff\\x9b\\";
         assert_eq!(String::from_utf8(shown).unwrap(), expected);
 

@@ -1,6 +1,6 @@
 //! `kfs repair`: builds indexes anew, sets a broken segment aside. Says first what it will do.
 
-use kfs_core::format::{ObjectName, PartitionId};
+use kfs_core::format::{Namespace, ObjectName, PartitionId};
 use kfs_core::text::{counted, offset_range};
 use kfs_core::{Bucket, BucketOptions, ErrorKind, Partition, SetAside};
 
@@ -107,6 +107,10 @@ impl Job<'_> {
         for line in describe(&plan) {
             self.out.line(&line)?;
         }
+        if !plan.was_begun && plan.size > 0 {
+            let copy = context.command(&copy_from(partition.id(), base));
+            self.out.line(&format!("its readable records go with it as well: copy them first with `{copy}`"))?;
+        }
         if !self.yes {
             return self.only_said();
         }
@@ -119,6 +123,15 @@ impl Job<'_> {
         self.out.line("nothing was written; add --yes to do it")?;
         Err(Failure::Findings)
     }
+}
+
+/// What copies the records of the partition from this offset on, as far as they can be read.
+fn copy_from(id: &PartitionId, base: i64) -> String {
+    let namespace = match id.namespace() {
+        namespace if *namespace == Namespace::default() => String::new(),
+        namespace => format!(" --namespace {namespace}"),
+    };
+    format!("cat {id}{namespace} --from {base} --skip-corrupt --format jsonl")
 }
 
 fn describe(plan: &SetAside) -> Vec<String> {

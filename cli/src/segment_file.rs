@@ -46,7 +46,7 @@ impl SegmentFile {
     /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let unreadable = |error| failure::file(path, error);
-        let mut file = BufReader::with_capacity(256 << 10, File::open(path).map_err(unreadable)?);
+        let mut file = BufReader::with_capacity(256 << 10, open(path)?);
         let size = file.get_ref().metadata().map_err(unreadable)?.len();
         let mut bytes = Vec::new();
         file.by_ref().take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -208,11 +208,49 @@ impl SegmentFile {
 /// Reads a file whole: a segment or what stands beside one.
 pub(crate) fn read(path: &Path) -> Result<Bytes, Error> {
     let unreadable = |error| failure::file(path, error);
-    if std::fs::metadata(path).map_err(unreadable)?.len() > i32::MAX as u64 {
+    let mut file = open(path)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    if size > i32::MAX as u64 {
         return Err(Error::new(ErrorKind::InvalidInput, format!("{} has 2 GiB or more", path.display()))
             .with_hint("a segment is smaller"));
     }
-    Ok(std::fs::read(path).map_err(unreadable)?.into())
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes.into())
+}
+
+/// Opens a regular file. To open anything else may wait for ever.
+fn open(path: &Path) -> Result<File, Error> {
+    let name = path.display();
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no file {name}")),
+        _ => failure::file(path, error),
+    })?;
+    if !metadata.is_file() {
+        let what = format!("{name} is {}, not a regular file", kind(metadata.file_type()));
+        return Err(
+            Error::new(ErrorKind::InvalidInput, what).with_hint("name a segment's file, or copy it to one first")
+        );
+    }
+    File::open(path).map_err(|error| failure::file(path, error))
+}
+
+/// What a file is that is not a regular one.
+fn kind(file: std::fs::FileType) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if file.is_fifo() {
+            return "a named pipe";
+        }
+        if file.is_socket() {
+            return "a socket";
+        }
+        if file.is_char_device() || file.is_block_device() {
+            return "a device";
+        }
+    }
+    if file.is_dir() { "a directory" } else { "something else" }
 }
 
 #[cfg(test)]

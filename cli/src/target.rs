@@ -16,7 +16,7 @@ pub(crate) enum Target {
 impl Target {
     /// A name that ends in `.kfs` is a path: no partition is called so.
     pub(crate) fn parse(text: &str, namespace: &Namespace) -> Outcome<Self> {
-        if text.ends_with(".kfs") {
+        if text.ends_with(".kfs") || (is_path(text) && !Path::new(text).is_file()) {
             return Ok(Target::File(PathBuf::from(text)));
         }
         if Path::new(text).is_file() {
@@ -27,4 +27,9 @@ impl Target {
         }
         Ok(Target::Partition(PartitionId::parse(text, namespace.clone())?))
     }
+}
+
+/// Whether a name can only be meant as a path: no partition and no key begins so.
+pub(crate) fn is_path(text: &str) -> bool {
+    ["./", "../", "/"].iter().any(|start| text.starts_with(start))
 }

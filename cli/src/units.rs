@@ -1,9 +1,24 @@
 //! Durations, sizes and permissions on the command line.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The longest time that an option takes. Beyond it is a slip of the pen, or a wish for no bound.
 const LONGEST: Duration = Duration::from_secs(1000 * 24 * 3600);
+
+const TIME: &str = "write a number and a unit, as in 250ms";
+const SIZE: &str = "write a whole number and a unit, as in 8MiB";
+
+/// A whole number of things, and not less than this.
+pub(crate) fn count_from<T: Clone + Display + FromStr + PartialOrd>(
+    least: T,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| match text.parse() {
+        Ok(count) if count >= least => Ok(count),
+        _ => Err(format!("write a whole number of at least {least}, as in 10")),
+    }
+}
 
 /// `250ms`, `1.5s`, `2m`, `1h`; a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -13,9 +28,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
-        _ => return Err(format!("{unit:?} is no unit of time: write ms, s, m or h")),
+        _ if number.is_empty() => return Err(TIME.to_string()),
+        _ => return Err(format!("{unit:?} is no unit of time: write ms, s, m or h, as in 250ms")),
     };
-    let number: f64 = number.parse().map_err(|_| "write a number and a unit, as in 250ms".to_string())?;
+    let number: f64 = number.parse().map_err(|_| TIME.to_string())?;
     match Duration::try_from_secs_f64(number * seconds_per) {
         Ok(time) if time <= LONGEST => Ok(time),
         _ => Err("it is at most 1000 days".to_string()),
@@ -30,9 +46,10 @@ pub(crate) fn bytes(text: &str) -> Result<usize, String> {
         "k" | "kb" | "kib" => 1 << 10,
         "m" | "mb" | "mib" => 1 << 20,
         "g" | "gb" | "gib" => 1 << 30,
-        _ => return Err(format!("{unit:?} is no unit of size: write KiB, MiB or GiB")),
+        _ if number.is_empty() => return Err(SIZE.to_string()),
+        _ => return Err(format!("{unit:?} is no unit of size: write KiB, MiB or GiB, as in 8MiB")),
     };
-    let number: usize = number.parse().map_err(|_| "write a whole number and a unit, as in 8MiB".to_string())?;
+    let number: usize = number.parse().map_err(|_| SIZE.to_string())?;
     number.checked_mul(scale).ok_or_else(|| "that is too large".to_string())
 }
 

@@ -150,8 +150,11 @@ impl Job<'_> {
                 true => "sound".to_string(),
                 false => format!("{}, {}", counted(progress.errors, "error"), counted(progress.warnings, "warning")),
             };
+            let is_ranged = self.args.from.is_some() || self.args.to.is_some();
+            let empty =
+                if is_ranged && progress.batches == 0 { "; nothing is in the range that was asked for" } else { "" };
             self.out.line(&format!(
-                "{name}: {}, {}, {}, {}{offsets}: {verdict}",
+                "{name}: {}, {}, {}, {}{offsets}: {verdict}{empty}",
                 counted(progress.segments, "segment"),
                 show_bytes(progress.bytes),
                 counted(progress.batches, "batch"),

@@ -61,6 +61,9 @@ fn text_of_windows_gives_the_same_records() {
     assert_eq!(bucket.run("cat t/3").ok(), "x\ny\n");
     let message = bucket.run_with("append t/4", b"\xff\xfe{\0\"\0").failed(2);
     assert!(message.contains("UTF-16"), "{message}");
+    let message = bucket.run_with("append --lines t/4", b"\xff\xfea\0\n\0").failed(2);
+    assert!(message.contains("UTF-16") && message.contains("iconv"), "{message}");
+    bucket.run_with("append --lines --verbatim t/6", b"\xff\xfea\0\n\0").ok();
     bucket.run_with("append --verbatim t/5", b"").failed(2);
 }
 

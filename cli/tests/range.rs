@@ -15,7 +15,6 @@ fn the_end_of_a_range_is_given_as_its_start_is() {
         ("--to earliest", 0..0),
         ("--to -5", 0..45),
         ("--from -10 --to -5", 40..45),
-        ("--from -5 --to -10", 0..0),
         ("--from 3 --to -500", 0..0),
         ("--to-time 1001234", 0..13),
         ("--from 10 --to-time 1970-01-01T00:16:42.500Z", 10..25),

@@ -53,10 +53,12 @@ fn a_wrong_partition_is_a_usage_error() {
             ("orders/01", "does not name a partition"),
             ("orders/-1", "does not name a partition"),
             ("or ders/0", "a topic name holds ' '"),
-            ("../0", "a topic name is \"..\""),
         ] {
             refused(&[command, name, "--bucket", &url], 2, message, "");
         }
+    }
+    for command in ["append", "create", "repair"] {
+        refused(&[command, "../0", "--bucket", &url], 2, "a topic name is \"..\"", "");
     }
 }
 
@@ -109,4 +111,70 @@ fn a_file_that_is_no_segment_is_told_so() {
     std::fs::write(&text, "this is not what a segment looks like, not at all").unwrap();
     let message = run(["cat", text.to_str().unwrap()]).failed(1);
     assert!(message.contains("text.kfs at byte 0"), "{message}");
+}
+
+#[test]
+fn a_relative_file_url_is_refused() {
+    for url in ["file:b1", "file:", "file:./b1", "FILE:b1"] {
+        refused(&["ls", "--bucket", url], 2, "a file: URL needs an absolute path", "file:///");
+    }
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_wrong_setting_of_s3_is_answered_with_a_right_one() {
+    for (name, value, hint) in [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:17771", "http://127.0.0.1:9000"),
+        ("AWS_ENDPOINT_URL", "", "http://127.0.0.1:9000"),
+        ("AWS_CA_BUNDLE", "/nope", "PEM"),
+    ] {
+        let mut command = kfs();
+        command.args(["ls", "--bucket", "s3://b", "--timeout", "3s"]);
+        command.envs([("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "hunter2hunter2"), (name, value)]);
+        let ended = finish(command, b"");
+        let last = ended.stderr.lines().last().unwrap_or_default().to_string();
+        assert!(last.contains(name) && last.contains(hint), "{name}={value}: {}", ended.stderr);
+        assert_ne!(ended.code, Some(0));
+    }
+}
+
+#[test]
+fn a_range_that_ends_before_it_starts_is_refused() {
+    let bucket = Bucket::new();
+    bucket.run_with("append --lines t/0", b"a\nb\n").ok();
+    let file = bucket.files("t/0", "kfs").pop().unwrap();
+    for target in ["t/0", file.to_str().unwrap()] {
+        for range in ["--from 5 --to 2", "--from -2 --to -5", "--from-time 5000 --to-time 4999"] {
+            let message = bucket.run(&format!("cat {target} {range}")).failed(2);
+            assert!(message.contains("must be at most"), "{range}: {message}");
+        }
+    }
+}
+
+#[test]
+fn a_range_beyond_the_log_is_said_to_hold_nothing() {
+    let bucket = Bucket::new();
+    bucket.run_with("append --lines t/0", b"a\nb\n").ok();
+    let said = bucket.run("verify t/0 --from 100").ok();
+    assert!(said.contains("nothing is in the range that was asked for"), "{said}");
+    assert!(!bucket.run("verify t/0 --from 1").ok().contains("nothing"));
+}
+
+#[test]
+fn a_wrong_number_is_answered_with_a_right_one() {
+    for (option, value, example) in [
+        ("--timeout", "-1", "250ms"),
+        ("--timeout", "-1s", "250ms"),
+        ("--timeout", "", "250ms"),
+        ("--timeout", "soon", "250ms"),
+        ("--timeout", "1 fortnight", "250ms"),
+        ("--count", "-1", "as in 10"),
+        ("--count", "x", "as in 10"),
+        ("--max-decompressed", "-1", "8MiB"),
+        ("--max-decompressed", "much", "8MiB"),
+        ("--max-decompressed", "1.5M", "8MiB"),
+    ] {
+        let message = run(["cat", "t/0", &format!("{option}={value}")]).failed(2);
+        assert!(message.contains(example), "{option}={value}: {message}");
+    }
 }

@@ -6,7 +6,7 @@ use kfs_core::Offsets;
 use tokio::sync::watch;
 
 use crate::context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{self, Failure, Outcome};
 use crate::output::Out;
 
 /// Something that became durable.
@@ -57,10 +57,11 @@ impl Reporter {
         let (ranges, received) = mpsc::channel();
         let (tell, ended) = watch::channel(None);
         context::thread(move || {
-            let how = match print(&received) {
-                Err(Failure::Unwritten(what)) => Ended::Unwritten(what),
-                Err(_) => Ended::BrokenPipe,
-                Ok(()) => Ended::Written,
+            let how = match failure::caught(|| print(&received)) {
+                Ok(Ok(())) => Ended::Written,
+                Ok(Err(Failure::Unwritten(what))) => Ended::Unwritten(what),
+                Ok(Err(_)) => Ended::BrokenPipe,
+                Err(panicked) => Ended::Unwritten(panicked.to_string()),
             };
             let _ = tell.send(Some(how));
         });

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use kfs_core::format::{BatchCheck, Compression};
 use kfs_core::{BucketOptions, OnConflict, WriterOptions};
@@ -111,10 +110,10 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_parser = units::bytes_from(1), default_value = "8MiB", value_name = "SIZE", help_heading = "Batches and segments")]
     flush_bytes: usize,
     /// Flush when this many records are buffered. A flush takes no more than this.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = units::count_from(1_u64), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     flush_records: Option<u64>,
     /// Flush when this many batches are buffered, as with --flush-records.
-    #[arg(long, value_parser = RangedU64ValueParser::<usize>::new().range(1..), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
+    #[arg(long, value_parser = units::count_from(1_usize), allow_negative_numbers = true, value_name = "N", help_heading = "Batches and segments")]
     flush_batches: Option<usize>,
     /// Flush when the oldest buffered record is this old; 0 flushes at once.
     #[arg(long, value_parser = units::duration, allow_negative_numbers = true, default_value = "250ms", value_name = "TIME", help_heading = "Batches and segments")]

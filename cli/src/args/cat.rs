@@ -4,7 +4,9 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
+use super::{check_order, check_range};
 use crate::encoding::Encoding;
+use crate::failure::Outcome;
 use crate::{times, units};
 
 const EXAMPLES: &str = r#"Formats:
@@ -47,7 +49,7 @@ pub(crate) struct CatArgs {
     #[arg(long, allow_hyphen_values = true, value_name = "OFFSET")]
     pub(crate) to: Option<From>,
     /// Stop after this many records.
-    #[arg(long, short = 'n', allow_negative_numbers = true, value_name = "N")]
+    #[arg(long, short = 'n', value_parser = units::count_from(0_u64), allow_negative_numbers = true, value_name = "N")]
     pub(crate) count: Option<u64>,
     /// Start at the first record of this time or later, given in RFC 3339 or Unix milliseconds.
     #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
@@ -73,6 +75,20 @@ pub(crate) struct CatArgs {
     /// Accept batches that decompress to at most this size. By default, writers accept nothing larger.
     #[arg(long, default_value = "128MiB", value_parser = units::bytes_from(1), value_name = "SIZE")]
     pub(crate) max_decompressed: usize,
+}
+
+impl CatArgs {
+    /// Refuses a range that ends before it starts, wherever the log starts and ends.
+    pub(crate) fn check_range(&self) -> Outcome {
+        match (self.from, self.to) {
+            (From::Offset(from), Some(From::Offset(to))) => check_range(Some(from), Some(to))?,
+            (From::Last(from), Some(From::Last(to))) => {
+                check_range(Some(from.saturating_neg()), Some(to.saturating_neg()))?
+            }
+            _ => {}
+        }
+        check_order("--from-time", self.from_time, "--to-time", self.to_time)
+    }
 }
 
 /// What is printed of a record.

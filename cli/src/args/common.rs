@@ -14,7 +14,8 @@ use crate::units;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
-    /// The bucket: file:///directory, or s3://bucket/prefix (with settings from AWS_*).
+    /// The bucket: file:///directory with the directory's absolute path, or s3://bucket/prefix with settings from
+    /// the environment: AWS_ENDPOINT_URL (as in http://127.0.0.1:9000), AWS_REGION, AWS_ACCESS_KEY_ID and others.
     #[arg(long, global = true, env = "KFS_BUCKET", hide_env_values = true, value_name = "URL")]
     pub(crate) bucket: Option<String>,
     /// The namespace of topics.
@@ -41,9 +42,14 @@ pub(super) fn offsets() -> RangedI64ValueParser {
 
 /// Refuses a range of segments that ends before it starts.
 pub(crate) fn check_range(from: Option<i64>, to: Option<i64>) -> Outcome {
-    match from.zip(to) {
-        Some((from, to)) if from > to => {
-            Err(usage(format!("--from {from} must be at most --to {to}"), "exchange the two, or leave one out"))
+    check_order("--from", from, "--to", to)
+}
+
+/// Refuses a value of the second option that is below that of the first one.
+pub(crate) fn check_order(from: &str, least: Option<i64>, to: &str, most: Option<i64>) -> Outcome {
+    match least.zip(most) {
+        Some((least, most)) if least > most => {
+            Err(usage(format!("{from} {least} must be at most {to} {most}"), "exchange the two, or leave one out"))
         }
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use crate::args::{CatArgs, Format};
 use crate::encoding::Encoding;
 use crate::failure::{Failure, Outcome};
 use crate::jsonl;
-use crate::output::{self, Out};
+use crate::output::{self, Out, Sink};
 
 /// Whether more is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,6 @@ pub(super) struct Printer {
     left: u64,
     skipped: bool,
     limits: Limits,
-    line: Vec<u8>,
 }
 
 impl Printer {
@@ -53,7 +52,6 @@ impl Printer {
             left: args.count.unwrap_or(u64::MAX),
             skipped: false,
             limits: Limits::default().with_max_decompressed_batch(args.max_decompressed),
-            line: Vec::new(),
         }
     }
 
@@ -178,19 +176,15 @@ impl Printer {
                 return Ok(());
             }
             self.since = None;
-            self.line.clear();
-            match self.format {
-                Format::Jsonl => jsonl::write_line(&record, control, self.encoding, &mut self.line),
-                _ => {
-                    let value = record.value.unwrap_or_default();
-                    match self.encoding {
-                        Encoding::Utf8 if self.terminal => output::escape_for_terminal(value, &mut self.line),
-                        encoding => encoding.encode(value, &mut self.line),
-                    }
-                    self.line.push(b'\n');
+            let value = record.value.unwrap_or_default();
+            match self.encoding {
+                encoding if self.format == Format::Jsonl => {
+                    jsonl::write_object(&record, control, encoding, &mut self.out)?;
                 }
+                Encoding::Utf8 if self.terminal => output::escape_for_terminal(value, &mut self.out)?,
+                encoding => encoding.encode(value, &mut self.out)?,
             }
-            self.out.bytes(&self.line)?;
+            self.out.bytes(b"\n")?;
             self.left -= 1;
         }
         Ok(())

@@ -19,6 +19,12 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// return before it and a byte order mark before all are not either.
 pub(super) fn read_lines(input: impl Read, verbatim: bool, send: &Sender) -> Result<(), Error> {
     each_chunk(input, |first_line, bytes| {
+        if first_line == 1
+            && !verbatim
+            && let Some(error) = utf16(&bytes)
+        {
+            return Err(error);
+        }
         let read = bytes.len() as u64;
         let marked = first_line == 1 && !verbatim && bytes.starts_with(BYTE_ORDER_MARK);
         let mut from = if marked { BYTE_ORDER_MARK.len() } else { 0 };

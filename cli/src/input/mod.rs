@@ -80,13 +80,16 @@ pub(crate) fn start(origin: Origin, form: Form) -> Input {
     let stop = Arc::new(Stop::default());
     let watch = stop.clone();
     crate::context::thread(move || {
-        let ended = match &origin {
+        // A panic would look like the end of the input.
+        let ended = failure::caught(|| match &origin {
             Origin::Stdin => read(Watched::new(std::io::stdin().lock(), &watch), form, &send),
-            Origin::File(path) => match File::open(path) {
+            // To open a pipe waits until somebody opens it for writing.
+            Origin::File(path) => match watch.while_waiting(|| File::open(path)).flatten() {
                 Ok(file) => read(Watched::new(file, &watch), form, &send),
                 Err(error) => Err(failure::file(path, error)),
             },
-        };
+        });
+        let ended = ended.and_then(|read| read);
         if let Err(error) = ended
             && !watch.has_cut()
         {

@@ -40,6 +40,29 @@ impl Stop {
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
+
+    /// Does something, in the thread that reads, that may wait for ever and takes nothing from the input.
+    ///
+    /// # Errors
+    /// When the reading was stopped before that or meanwhile.
+    pub(super) fn while_waiting<T>(&self, wait: impl FnOnce() -> T) -> io::Result<T> {
+        // In this order: either the other side sees that this one waits, or this one sees that it must stop.
+        self.waits.store(true, Ordering::SeqCst);
+        self.go_on()?;
+        let waited = wait();
+        self.waits.store(false, Ordering::SeqCst);
+        self.go_on()?;
+        Ok(waited)
+    }
+
+    fn go_on(&self) -> io::Result<()> {
+        if !self.is_asked_for() {
+            return Ok(());
+        }
+        self.cut.store(true, Ordering::SeqCst);
+        self.changed.notify_one();
+        Err(io::Error::other("the reading was stopped"))
+    }
 }
 
 /// An input that can be stopped.
@@ -52,27 +75,13 @@ impl<'a, R: Source> Watched<'a, R> {
     pub(super) fn new(input: R, stop: &'a Stop) -> Self {
         Watched { input, stop }
     }
-
-    fn go_on(&self) -> io::Result<()> {
-        if !self.stop.is_asked_for() {
-            return Ok(());
-        }
-        self.stop.cut.store(true, Ordering::SeqCst);
-        self.stop.changed.notify_one();
-        Err(io::Error::other("the reading was stopped"))
-    }
 }
 
 impl<R: Source> Read for Watched<'_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        // In this order: either the other side sees that this one waits, or this one sees that it must stop.
-        self.stop.waits.store(true, Ordering::SeqCst);
-        self.go_on()?;
         // Waiting takes nothing from the input. A read that waits may have taken something when the thread
         // still seems to wait.
-        wait_for_input(&self.input);
-        self.stop.waits.store(false, Ordering::SeqCst);
-        self.go_on()?;
+        self.stop.while_waiting(|| wait_for_input(&self.input))?;
         self.input.read(bytes)
     }
 }

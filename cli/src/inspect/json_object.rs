@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::failure::Outcome;
-use crate::output::{self, Out};
+use crate::output::{self, Out, Sink};
 
 /// One object on one line.
 pub(super) struct JsonObject<'a> {
@@ -41,7 +41,7 @@ impl<'a> JsonObject<'a> {
     pub(super) fn array(&mut self, name: &str, items: impl IntoIterator<Item = Value>) -> Outcome {
         let mut items = items.into_iter();
         self.raw_array(name, |item| match items.next() {
-            Some(value) => item.bytes(output::json(&value).as_bytes()).map(|()| true),
+            Some(value) => item.begin()?.bytes(output::json(&value).as_bytes()).map(|()| true),
             None => Ok(false),
         })
     }
@@ -69,10 +69,11 @@ pub(super) struct Item<'a> {
 }
 
 impl Item<'_> {
-    pub(super) fn bytes(&mut self, json: &[u8]) -> Outcome {
+    /// Where the item is written, once it is known that there is one.
+    pub(super) fn begin(&mut self) -> Outcome<&mut Out> {
         if !self.first {
             self.out.bytes(b",")?;
         }
-        self.out.bytes(json)
+        Ok(self.out)
     }
 }

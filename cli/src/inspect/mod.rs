@@ -9,7 +9,7 @@ mod sidecar;
 use std::path::Path;
 
 use bytes::Bytes;
-use kfs_core::format::{Limits, MAX_SEGMENT_LEN, Malformed, PartitionId, RecordIter, Records};
+use kfs_core::format::{Limits, MAX_SEGMENT_LEN, Malformed, PartitionId, Record, RecordIter, Records};
 use kfs_core::store::ReadRange;
 use kfs_core::text::counted;
 use kfs_core::{BucketOptions, Error, ErrorKind, ReaderOptions};
@@ -20,11 +20,11 @@ use self::json_object::JsonObject;
 use self::segment::Anatomy;
 use crate::args::InspectArgs;
 use crate::context::Context;
-use crate::encoding::Encoding;
 use crate::failure::{Failure, Outcome, usage};
 use crate::jsonl;
-use crate::output::Out;
+use crate::output::{Out, Sink};
 use crate::segment_file;
+use crate::target::is_path;
 
 /// How much of an object is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,8 @@ pub(crate) async fn run(context: &Context, args: InspectArgs) -> Outcome {
 /// Reads a file, an object of the bucket, or the batch of a partition that holds an offset.
 async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
     let path = Path::new(&args.object);
-    if path.is_file() {
+    // What is there and is no regular file is refused by name.
+    if path.is_file() || is_path(&args.object) {
         return Ok(Object { name: args.object.clone(), bytes: segment_file::read(path)? });
     }
     let bucket = match context.bucket(BucketOptions::default()) {
@@ -179,12 +180,13 @@ fn anatomy(args: &InspectArgs, object: &Object, kind: Kind, anatomy: &Anatomy, o
 fn one_batch(args: &InspectArgs, object: &Object, found: &Found, out: &mut Out) -> Outcome<bool> {
     let limits = Limits::default().with_max_decompressed_batch(args.max_decompressed);
     let decompressed = found.batch().and_then(|batch| batch.records(&limits));
-    let mut records = RecordLines::of(args, found, &decompressed);
+    let mut records = Readable::of(found, &decompressed);
+    let control = found.header.attributes.is_control();
     if args.json {
         let mut json = JsonObject::begin(out)?;
         json.members(&Value::Object(batch::json(found)))?;
         json.raw_array("records", |item| match records.next() {
-            Some(line) => item.bytes(line.trim_ascii_end()).map(|()| true),
+            Some(record) => jsonl::write_object(&record, control, args.encoding, item.begin()?).map(|()| true),
             None => Ok(false),
         })?;
         json.member("problem", &json!(records.problem))?;
@@ -193,8 +195,9 @@ fn one_batch(args: &InspectArgs, object: &Object, found: &Found, out: &mut Out) 
         let title = format!("batch at byte {} of {} ({} bytes)", found.position, object.name, found.bytes.len());
         batch::fields(found, title).print(out)?;
         out.line("records")?;
-        while let Some(line) = records.next() {
-            out.bytes(line)?;
+        while let Some(record) = records.next() {
+            jsonl::write_object(&record, control, args.encoding, out)?;
+            out.bytes(b"\n")?;
         }
         if let Some(problem) = &records.problem {
             out.line(&format!("problem: {problem}"))?;
@@ -203,31 +206,21 @@ fn one_batch(args: &InspectArgs, object: &Object, found: &Found, out: &mut Out) 
     Ok(found.crc_holds() && records.problem.is_none())
 }
 
-/// The lines of a batch's records, as far as they can be read.
-struct RecordLines<'a> {
+/// A batch's records, as far as they can be read.
+struct Readable<'a> {
     records: Option<RecordIter<'a>>,
-    control: bool,
-    encoding: Encoding,
     position: u64,
-    line: Vec<u8>,
     problem: Option<String>,
 }
 
-impl<'a> RecordLines<'a> {
-    fn of(args: &InspectArgs, found: &Found, records: &'a Result<Records, Malformed>) -> Self {
-        let mut lines = RecordLines {
-            records: None,
-            control: found.header.attributes.is_control(),
-            encoding: args.encoding,
-            position: found.position,
-            line: Vec::new(),
-            problem: None,
-        };
+impl<'a> Readable<'a> {
+    fn of(found: &Found, records: &'a Result<Records, Malformed>) -> Self {
+        let mut readable = Readable { records: None, position: found.position, problem: None };
         match records {
-            Ok(records) => lines.records = Some(records.iter()),
-            Err(malformed) => lines.fail(malformed.clone()),
+            Ok(records) => readable.records = Some(records.iter()),
+            Err(malformed) => readable.fail(malformed.clone()),
         }
-        lines
+        readable
     }
 
     fn fail(&mut self, malformed: Malformed) {
@@ -235,13 +228,9 @@ impl<'a> RecordLines<'a> {
         self.records = None;
     }
 
-    fn next(&mut self) -> Option<&[u8]> {
+    fn next(&mut self) -> Option<Record<'a>> {
         match self.records.as_mut()?.next()? {
-            Ok(record) => {
-                self.line.clear();
-                jsonl::write_line(&record, self.control, self.encoding, &mut self.line);
-                Some(&self.line)
-            }
+            Ok(record) => Some(record),
             Err(malformed) => {
                 self.fail(malformed);
                 None

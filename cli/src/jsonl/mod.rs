@@ -12,7 +12,7 @@ mod read;
 mod write;
 
 pub(crate) use read::parse_line;
-pub(crate) use write::write_line;
+pub(crate) use write::write_object;
 
 #[cfg(test)]
 mod tests;

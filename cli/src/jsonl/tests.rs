@@ -18,9 +18,35 @@ fn through(lines: &str, encoding: Encoding) -> String {
     let batch = builder.finish(0).unwrap();
     let mut out = Vec::new();
     for record in &batch.records(&Limits::default()).unwrap() {
-        write_line(&record.unwrap(), false, encoding, &mut out);
+        write_object(&record.unwrap(), false, encoding, &mut out).unwrap();
+        out.push(b'\n');
     }
     String::from_utf8(out).unwrap()
+}
+
+/// The largest piece that was written at once.
+struct Largest(usize);
+
+impl crate::output::Sink for Largest {
+    fn bytes(&mut self, bytes: &[u8]) -> crate::failure::Outcome {
+        self.0 = self.0.max(bytes.len());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_large_value_s_text_is_written_in_pieces() {
+    let value = vec![1; 1 << 20];
+    let mut builder = BatchBuilder::new(BatchOptions::default());
+    assert!(builder.push(&kfs_core::format::NewRecord::new(0).value(&value)).unwrap());
+    let batch = builder.finish(0).unwrap();
+    for encoding in [Encoding::Utf8, Encoding::Hex, Encoding::Base64] {
+        let mut largest = Largest(0);
+        for record in &batch.records(&Limits::default()).unwrap() {
+            write_object(&record.unwrap(), false, encoding, &mut largest).unwrap();
+        }
+        assert!(largest.0 <= 64 << 10, "{encoding:?}: {}", largest.0);
+    }
 }
 
 #[test]

@@ -1,68 +1,67 @@
-//! Writing a record as a line.
+//! Writing a record as a JSON object.
 
 use kfs_core::format::Record;
 use kfs_core::text::acts_on_a_terminal;
 
 use crate::encoding::{Encoding, encode_hex};
+use crate::failure::Outcome;
+use crate::output::Sink;
 
-/// Adds the record's line, newline included.
-pub(crate) fn write_line(record: &Record<'_>, control: bool, encoding: Encoding, out: &mut Vec<u8>) {
-    out.extend_from_slice(
-        format!("{{\"offset\": {}, \"timestamp_ms\": {}", record.offset, record.timestamp).as_bytes(),
-    );
-    out.extend_from_slice(b", \"key\": ");
-    nullable(record.key, encoding, out);
-    out.extend_from_slice(b", \"value\": ");
-    nullable(record.value, encoding, out);
-    out.extend_from_slice(b", \"headers\": [");
+/// Writes the record's object, without a newline after it. A value may be large, so no copy of its text is made.
+pub(crate) fn write_object(record: &Record<'_>, control: bool, encoding: Encoding, out: &mut impl Sink) -> Outcome {
+    out.bytes(format!("{{\"offset\": {}, \"timestamp_ms\": {}", record.offset, record.timestamp).as_bytes())?;
+    out.bytes(b", \"key\": ")?;
+    nullable(record.key, encoding, out)?;
+    out.bytes(b", \"value\": ")?;
+    nullable(record.value, encoding, out)?;
+    out.bytes(b", \"headers\": [")?;
     for (i, header) in record.headers().enumerate() {
-        out.extend_from_slice(if i == 0 { b"[" } else { b", [" });
-        text(header.key, out);
-        out.extend_from_slice(b", ");
-        nullable(header.value, encoding, out);
-        out.push(b']');
+        out.bytes(if i == 0 { b"[" } else { b", [" })?;
+        text(header.key, out)?;
+        out.bytes(b", ")?;
+        nullable(header.value, encoding, out)?;
+        out.bytes(b"]")?;
     }
-    out.extend_from_slice(if control { b"], \"control\": true}\n" } else { b"]}\n" });
+    out.bytes(if control { b"], \"control\": true}" } else { b"]}" })
 }
 
-fn nullable(bytes: Option<&[u8]>, encoding: Encoding, out: &mut Vec<u8>) {
+fn nullable(bytes: Option<&[u8]>, encoding: Encoding, out: &mut impl Sink) -> Outcome {
     match bytes {
-        None => out.extend_from_slice(b"null"),
+        None => out.bytes(b"null"),
         Some(bytes) if encoding == Encoding::Utf8 => text(bytes, out),
         Some(bytes) => {
-            out.push(b'"');
-            encoding.encode(bytes, out);
-            out.push(b'"');
+            out.bytes(b"\"")?;
+            encoding.encode(bytes, out)?;
+            out.bytes(b"\"")
         }
     }
 }
 
-fn text(bytes: &[u8], out: &mut Vec<u8>) {
+fn text(bytes: &[u8], out: &mut impl Sink) -> Outcome {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        out.extend_from_slice(b"{\"hex\": \"");
-        encode_hex(bytes, out);
-        out.extend_from_slice(b"\"}");
-        return;
+        out.bytes(b"{\"hex\": \"")?;
+        encode_hex(bytes, out)?;
+        return out.bytes(b"\"}");
     };
-    out.push(b'"');
+    out.bytes(b"\"")?;
     let mut plain = text;
     while let Some(at) = plain.find(|c: char| c == '"' || c == '\\' || acts_on_a_terminal(c)) {
         let (before, rest) = plain.split_at_checked(at).unwrap_or((plain, ""));
-        out.extend_from_slice(before.as_bytes());
+        out.bytes(before.as_bytes())?;
         let mut chars = rest.chars();
         match chars.next() {
-            Some('"') => out.extend_from_slice(b"\\\""),
-            Some('\\') => out.extend_from_slice(b"\\\\"),
-            Some('\n') => out.extend_from_slice(b"\\n"),
-            Some('\r') => out.extend_from_slice(b"\\r"),
-            Some('\t') => out.extend_from_slice(b"\\t"),
-            Some('\u{8}') => out.extend_from_slice(b"\\b"),
-            Some('\u{c}') => out.extend_from_slice(b"\\f"),
-            Some(other) => out.extend_from_slice(format!("\\u{:04x}", u32::from(other)).as_bytes()),
+            Some('"') => out.bytes(b"\\\"")?,
+            Some('\\') => out.bytes(b"\\\\")?,
+            Some('\n') => out.bytes(b"\\n")?,
+            Some('\r') => out.bytes(b"\\r")?,
+            Some('\t') => out.bytes(b"\\t")?,
+            Some('\u{8}') => out.bytes(b"\\b")?,
+            Some('\u{c}') => out.bytes(b"\\f")?,
+            Some(other) => out.bytes(format!("\\u{:04x}", u32::from(other)).as_bytes())?,
             None => {}
         }
         plain = chars.as_str();
     }
-    out.extend_from_slice(plain.as_bytes());
-    out.push(b'"');
+    out.bytes(plain.as_bytes())?;
+    out.bytes(b"\"")
 }

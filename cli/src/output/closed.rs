@@ -1,15 +1,22 @@
-//! Whether standard output was closed when the process started.
+//! Whether a standard stream was closed when the process started.
 //!
-//! Rust's runtime opens /dev/null in the place of a standard stream that is closed, so what is written goes nowhere
-//! and no error tells of it. The only time to look is before that: where the linker's list of constructors runs.
+//! Rust's runtime opens /dev/null in the place of a standard stream that is closed. Nothing is then read, and what is
+//! written goes nowhere, and no error tells of it. The only time to look is before that: where the linker's list of
+//! constructors runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static CLOSED: AtomicBool = AtomicBool::new(false);
+static STDIN: AtomicBool = AtomicBool::new(false);
+static STDOUT: AtomicBool = AtomicBool::new(false);
 
-/// Whether it was.
+/// Whether standard input was closed.
+pub(crate) fn stdin_is_closed() -> bool {
+    STDIN.load(Ordering::Relaxed)
+}
+
+/// Whether standard output was closed.
 pub(crate) fn is_closed() -> bool {
-    CLOSED.load(Ordering::Relaxed)
+    STDOUT.load(Ordering::Relaxed)
 }
 
 #[cfg(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"))]
@@ -19,10 +26,12 @@ mod before_main {
 
     /// Asks the system alone: nothing of Rust's runtime is set up yet.
     extern "C" fn look() {
-        // SAFETY: no file is used, and the number is that of standard output in any process.
-        let stdout = unsafe { BorrowedFd::borrow_raw(1) };
-        if rustix::io::fcntl_getfd(stdout) == Err(rustix::io::Errno::BADF) {
-            super::CLOSED.store(true, Ordering::Relaxed);
+        for (number, closed) in [(0, &super::STDIN), (1, &super::STDOUT)] {
+            // SAFETY: no file is used, and the number is that of a standard stream in any process.
+            let stream = unsafe { BorrowedFd::borrow_raw(number) };
+            if rustix::io::fcntl_getfd(stream) == Err(rustix::io::Errno::BADF) {
+                closed.store(true, Ordering::Relaxed);
+            }
         }
     }
 
