@@ -2,8 +2,10 @@
 
 mod answer;
 mod credentials;
+mod files;
 mod http;
 mod listing;
+mod proxy;
 mod secrets;
 mod settings;
 
@@ -35,6 +37,7 @@ const NEVER: &str = "365days";
 /// Opens `s3://bucket/prefix`.
 pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptions) -> Result<Store> {
     let settings = Settings::of(options)?;
+    settings.check_characters()?;
     let builder = settings.builder().with_bucket_name(bucket).with_disable_bulk_delete(true);
     settings.check_endpoint(&builder)?;
     check_credentials(&builder).map_err(|error| with_profile(error, options))?;
@@ -49,7 +52,8 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
-    let builder = builder.with_credentials(Arc::new(Noted { inner, secrets: secrets.clone() }));
+    let noted = Noted { inner, source: credentials::of_machine(&builder), secrets: secrets.clone() };
+    let builder = builder.with_credentials(Arc::new(noted));
 
     let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
     let mut reads = builder.clone().with_retry(RetryConfig {
@@ -79,6 +83,8 @@ fn unusable(error: &object_store::Error) -> Error {
 
 /// The setting for the certificates to trust; object_store does not know it.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+/// The largest bundle, in bytes.
+const CA_BUNDLE_LIMIT: u64 = 16 << 20;
 
 /// The certificates of `AWS_CA_BUNDLE`, a PEM file. As with AWS's own tools only these are trusted then.
 fn ca_bundle(options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>> {
@@ -90,7 +96,8 @@ fn ca_bundle(options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>
     let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
     let shown = std::path::Path::new(&file).display().to_string();
     let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{CA_BUNDLE} ({shown}) {what}"));
-    let bytes = std::fs::read(&file).map_err(|error| invalid(format!("can't be read: {error}")))?;
+    let bytes =
+        files::read(file.as_ref(), CA_BUNDLE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
     let certificates = reqwest::Certificate::from_pem_bundle(&bytes)
         .map_err(|error| invalid(format!("can't be understood: {}", failure::text(&error))))?;
     if certificates.is_empty() {
@@ -121,7 +128,7 @@ fn check_credentials(builder: &AmazonS3Builder) -> Result<()> {
     let given = is_true(value(AmazonS3ConfigKey::SkipSignature).as_deref())
         || both(AmazonS3ConfigKey::WebIdentityTokenFile, AmazonS3ConfigKey::RoleArn)
         || value(AmazonS3ConfigKey::ContainerCredentialsRelativeUri).is_some()
-        || both(AmazonS3ConfigKey::ContainerCredentialsFullUri, AmazonS3ConfigKey::ContainerAuthorizationTokenFile)
+        || value(AmazonS3ConfigKey::ContainerCredentialsFullUri).is_some()
         || value(AmazonS3ConfigKey::MetadataEndpoint).is_some();
     if given {
         return Ok(());

@@ -162,6 +162,7 @@ pub(crate) fn changed(key: &str) -> Error {
 pub(crate) fn met(error: &object_store::Error, key: &str) -> Error {
     let text = text(error);
     Error::new(ErrorKind::Unavailable, format!("the store answered a conflict to a PUT without a condition: {text}"))
+        .with_hint(hint::CONFLICT)
         .with_key(key)
 }
 
@@ -423,10 +424,14 @@ mod tests {
             (400, "AuthorizationHeaderMalformed", "AWS_REGION"),
             (301, "PermanentRedirect", "AWS_REGION"),
             (404, "NoSuchBucket", "bucket's name"),
+            (400, "InvalidBucketName", "lower-case"),
         ] {
             let shown = map(&generic(&format!("<Code>{code}</Code>")), "k", Some(status));
             assert!(shown.hint().is_some_and(|hint| hint.contains(word)), "{code}: {shown:?}");
         }
+        let without = generic("Unable to extract metadata from headers: ETag Header missing from response");
+        assert!(map(&without, "k", Some(200)).hint().is_some_and(|hint| hint.contains("ETag")));
+        assert!(met(&generic("x"), "k").hint().is_some_and(|hint| hint.contains("conditional")));
         let too_many = std::io::Error::from_raw_os_error(24);
         let error = object_store::Error::Generic { store: "S3", source: Box::new(too_many) };
         assert!(map(&error, "k", None).hint().is_some_and(|hint| hint.contains("ulimit -n")));

@@ -12,6 +12,13 @@ const NOT_TAKEN: &str = "the server does not take what libkfs sends it: is AWS_E
                          and do its log or its manual say more?";
 const LACKING: &str = "a log needs a store that creates an object only if its name is free (If-None-Match: * on S3): \
                        use another store, or a newer version of this one";
+const NO_E_TAG: &str = "a log needs a store that answers a PUT with an ETag: use another store, or check whether a proxy \
+                        removes that header";
+pub(super) const CONFLICT: &str = "if no other writer is at work, the store answers conditional PUTs wrongly: use another store, or a \
+                        newer version of this one";
+const PLAIN_HTTP: &str = "the server speaks plain HTTP: set AWS_ENDPOINT_URL to its http: address, and AWS_ALLOW_HTTP=true \
+                          if others may read what is sent";
+const PROXY: &str = "is the proxy running, and is its address right? no_proxy names the hosts to reach without it";
 const OPEN_FILES: &str = "this process has too many open files: raise the limit (ulimit -n)";
 
 /// By the `<Code>` of an answer in XML.
@@ -28,6 +35,9 @@ fn by_code(code: &str) -> Option<&'static str> {
         | "TemporaryRedirect"
         | "IllegalLocationConstraintException" => REGION,
         "AccessDenied" => "the credentials are not allowed to do this: check the policies of user and bucket",
+        "InvalidBucketName" => {
+            "the bucket's name is not allowed: on S3 a name has 3 to 63 lower-case letters, digits, dots and hyphens"
+        }
         "NoSuchBucket" => "check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION",
         _ => return None,
     })
@@ -37,6 +47,10 @@ fn by_code(code: &str) -> Option<&'static str> {
 pub(super) fn of(error: &object_store::Error, code: Option<&str>, status: Option<u16>) -> Option<&'static str> {
     if let Some(hint) = code.and_then(by_code) {
         return Some(hint);
+    }
+    // object_store's words for an answer that is good in all else.
+    if causes::chain(Some(error)).any(|cause| cause.to_string().contains("ETag Header missing")) {
+        return Some(NO_E_TAG);
     }
     match status {
         Some(401 | 403) => return Some(CREDENTIALS),
@@ -70,6 +84,12 @@ fn by_system(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
         }
     }
     let text = cause.to_string();
+    if text.starts_with("the proxy that ") {
+        return Some(PROXY);
+    }
+    if text.contains("InvalidContentType") {
+        return Some(PLAIN_HTTP);
+    }
     if text.starts_with("dns error") {
         return Some("the host's name is not known: check AWS_ENDPOINT_URL, AWS_REGION and the name service");
     }

@@ -13,6 +13,7 @@ use super::local::LocalStore;
 use super::meter::{Attempt, Op};
 use super::ops::info;
 use super::page_size::KEYS_A_REQUEST;
+use super::progress::Progress;
 use super::types::{ListPage, ObjectInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
@@ -107,6 +108,7 @@ impl Store {
         let mut offset = page.after.map(str::to_string);
         let mut token: Option<String> = None;
         let (mut least, mut most) = (1usize, KEYS_A_REQUEST);
+        let mut progress = Progress::default();
         loop {
             let found = page.objects.len();
             let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.0.page_size.now());
@@ -123,6 +125,7 @@ impl Store {
                     // junk is somebody else's: pages are asked for by halves up to it, then what is
                     // after it. (Our own client for S3 leaves it out.)
                     let Some(junk) = unusable_key(&error) else { return Err(mapped) };
+                    progress.restarts();
                     if token.take().is_some() {
                         offset = page.last.clone().or(offset);
                     }
@@ -144,9 +147,8 @@ impl Store {
                 }
             }
             token = answer.page_token;
-            if token.is_none() {
-                return Ok(true);
-            }
+            let Some(next) = &token else { return Ok(true) };
+            progress.check(next, page.objects.len() > found)?;
             if page.objects.len() == found {
                 // All that this page had was left out: what is left out must not cost a request for each key.
                 least = wanted.saturating_mul(2);
@@ -223,7 +225,7 @@ impl Store {
     async fn dirs_by_pages(&self, pages: &dyn PaginatedListStore, prefix: &str) -> Result<Vec<String>> {
         let raw = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let mut names = Vec::new();
-        let mut token = None;
+        let (mut token, mut last, mut progress) = (None, None, Progress::default());
         // The same for all pages, for one that fails is the end of all: the next try asks for smaller ones.
         let wanted = self.0.page_size.now();
         loop {
@@ -234,12 +236,19 @@ impl Store {
                 ..PaginatedListOptions::default()
             };
             let answer = self.ask_page(pages, &raw, options, wanted).await.map_err(|(_, mapped)| mapped)?;
-            names.extend(answer.result.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)));
+            for name in answer.result.common_prefixes.iter().filter_map(Path::filename) {
+                progress.keep(name)?;
+                names.push(name.to_string());
+            }
             token = answer.page_token;
-            if token.is_none() {
+            let Some(next) = &token else {
                 self.0.page_size.arrived(wanted);
                 return Ok(names);
-            }
+            };
+            let objects = answer.result.objects.into_iter().map(|object| object.location);
+            let newest = objects.chain(answer.result.common_prefixes).max();
+            progress.check(next, newest > last)?;
+            last = last.max(newest);
         }
     }
 }

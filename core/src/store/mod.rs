@@ -21,6 +21,7 @@ mod ops;
 mod options;
 mod page_size;
 mod places;
+mod progress;
 mod secrets;
 mod types;
 

@@ -2,7 +2,6 @@
 //! plain text, put one into a URL, and panic where a token's file ends in a newline.
 
 use std::fmt;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,12 +15,17 @@ use object_store::client::{
 use tokio::sync::Mutex;
 use url::{Host, Url};
 
+use super::files;
 use super::http::{Connector, short};
 use super::secrets::Secrets;
+use super::settings::unfit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::failure::{Effect, Failure, between, text};
 
+/// What to do when an agent refuses a request without a token.
+const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
+                        the file that holds it (AWS_CONTAINER_AUTHORIZATION_TOKEN is not read)";
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Credentials are renewed this long before they run out, as object_store does.
@@ -56,11 +60,10 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
         }
         let url = checked(name, &format!("http://169.254.170.2{path}"), &CONTAINER_V4, Some(CONTAINER_V6))?;
         Source::Container { url, file: None }
-    } else if let (Some(url), Some(file)) =
-        (value(Key::ContainerCredentialsFullUri), value(Key::ContainerAuthorizationTokenFile))
-    {
+    } else if let Some(url) = value(Key::ContainerCredentialsFullUri).filter(|url| !url.is_empty()) {
+        let file = value(Key::ContainerAuthorizationTokenFile).filter(|file| !file.is_empty());
         let url = checked("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, &CONTAINER_V4, Some(CONTAINER_V6))?;
-        Source::Container { url, file: Some(file) }
+        Source::Container { url, file }
     } else {
         if let Some(url) = value(Key::MetadataEndpoint) {
             checked("AWS_METADATA_ENDPOINT", &url, &MACHINE_V4, Some(MACHINE_V6))?;
@@ -110,6 +113,13 @@ impl Source {
         match self {
             Source::Container { url, .. } | Source::WebIdentity { url, .. } => url,
         }
+    }
+}
+
+impl fmt::Display for Source {
+    /// Without the path, which may be a secret of the container.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url().origin().ascii_serialization())
     }
 }
 
@@ -170,9 +180,16 @@ impl Temporary {
         let said = self.said(answer).await?;
         let answer = read(&said).filter(|_| status == 200);
         let Some((answer, ends)) = answer.and_then(|answer| answer.ends_ms().map(|ends| (answer, ends))) else {
-            return Err(refused(status, &said));
+            let error = refused(status, &said);
+            return Err(match &self.source {
+                Source::Container { file: None, .. } if matches!(status, 401 | 403) => error.with_hint(NO_TOKEN),
+                _ => error,
+            });
         };
-        Ok((AwsCredential { key_id: answer.key_id, secret_key: answer.secret_key, token: Some(answer.token) }, ends))
+        let credential =
+            AwsCredential { key_id: answer.key_id, secret_key: answer.secret_key, token: Some(answer.token) };
+        check(&credential, &self.source.to_string())?;
+        Ok((credential, ends))
     }
 
     async fn said(&self, answer: HttpResponse) -> Result<String> {
@@ -203,8 +220,8 @@ fn web_identity_form(role: &str, session: &str, token: &str) -> String {
 async fn token(file: &str) -> Result<String> {
     let path = file.to_string();
     let read = move || {
-        let mut text = String::new();
-        std::fs::File::open(path)?.take(TOKEN_LIMIT).read_to_string(&mut text).map(|_| text)
+        let bytes = files::read(path.as_ref(), TOKEN_LIMIT)?;
+        String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
     };
     let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
     let text = text
@@ -217,7 +234,7 @@ async fn token(file: &str) -> Result<String> {
 }
 
 fn unusable_token(file: &str) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("{file} holds no token: expected one line without spaces"))
+    Error::new(ErrorKind::PermissionDenied, format!("{file} holds no token: expected one line without spaces"))
 }
 
 fn not_answered(error: &HttpError) -> Error {
@@ -284,10 +301,29 @@ impl Answer {
     }
 }
 
-/// Remembers what it gives out, so that no message repeats it.
+/// The source of the credentials that object_store gets by itself, for a message.
+pub(super) fn of_machine(builder: &AmazonS3Builder) -> String {
+    let origin = builder.get_config_value(&Key::MetadataEndpoint).and_then(|url| Url::parse(&url).ok());
+    origin.map_or("this machine's metadata".to_string(), |url| url.origin().ascii_serialization())
+}
+
+/// Refuses credentials that can't stand in a header, because object_store panics when it puts them there.
+fn check(credential: &AwsCredential, source: &str) -> Result<()> {
+    let AwsCredential { key_id, secret_key, token } = credential;
+    let fields = [("AccessKeyId", Some(key_id)), ("SecretAccessKey", Some(secret_key)), ("Token", token.as_ref())];
+    let found = fields.into_iter().find_map(|(name, value)| Some((name, unfit(value?)?)));
+    found.map_or(Ok(()), |(name, what)| {
+        let message = format!("the credentials from {source} can't be used: {name} {what}");
+        Err(Error::new(ErrorKind::PermissionDenied, message).with_hint("renew the credentials at that server"))
+    })
+}
+
+/// Checks and remembers what it gives out, so that no message repeats it.
 #[derive(Debug)]
 pub(super) struct Noted {
     pub(super) inner: AwsCredentialProvider,
+    /// Who gave the credentials, where they were not checked before.
+    pub(super) source: String,
     pub(super) secrets: Arc<Secrets>,
 }
 
@@ -297,6 +333,7 @@ impl CredentialProvider for Noted {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let credential = self.inner.get_credential().await?;
+        check(&credential, &self.source).map_err(|error| Failure::new(Effect::None, error).into_object_store(""))?;
         let AwsCredential { key_id, secret_key, token } = credential.as_ref();
         [key_id, secret_key].into_iter().chain(token).for_each(|value| self.secrets.add(value));
         Ok(credential)

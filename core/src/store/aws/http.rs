@@ -14,7 +14,7 @@ use reqwest::Method;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::secrets::Secrets;
-use super::{answer, listing};
+use super::{answer, listing, proxy};
 use crate::error::Error;
 use crate::runtime::{Entropy, SystemEntropy};
 use crate::store::failure::{Effect, Failure};
@@ -48,7 +48,12 @@ pub(super) struct Connector {
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let client = HttpClient::new(self.client(options)?);
-        Ok(HttpClient::new(Guarded { client, secrets: self.secrets.clone() }))
+        let proxy = match (options.get_config_value(&ClientConfigKey::ProxyUrl), self.proxies) {
+            (_, false) => Proxy::None,
+            (Some(_), true) => Proxy::Set,
+            (None, true) => Proxy::OfEnvironment,
+        };
+        Ok(HttpClient::new(Guarded { client, secrets: self.secrets.clone(), proxy }))
     }
 }
 
@@ -168,12 +173,33 @@ impl Resolve for AnyAddressFirst {
     }
 }
 
+/// Where a client learns of its proxy.
+#[derive(Clone, Copy, Debug)]
+enum Proxy {
+    None,
+    /// From `AWS_PROXY_URL`.
+    Set,
+    OfEnvironment,
+}
+
+impl Proxy {
+    /// The name of what names the proxy for this URL.
+    fn name(self, scheme: Option<&str>, host: Option<&str>) -> Option<&'static str> {
+        match self {
+            Proxy::None => None,
+            Proxy::Set => Some("AWS_PROXY_URL"),
+            Proxy::OfEnvironment => proxy::of_environment(scheme?, host?, |name| std::env::var(name).ok()),
+        }
+    }
+}
+
 /// Counts the tries of our requests, keeps their status, and cuts and cleans what a server says of a failure
 /// before anybody else sees it.
 #[derive(Debug)]
 struct Guarded {
     client: HttpClient,
     secrets: Arc<Secrets>,
+    proxy: Proxy,
 }
 
 #[async_trait]
@@ -187,7 +213,12 @@ impl HttpService for Guarded {
         let sent = secrets_of(&request);
         let method = request.method().clone();
         let lists = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "list-type=2"));
-        let answered = self.client.execute(request).await?;
+        let proxy = self.proxy.name(request.uri().scheme_str(), request.uri().host());
+        let answered = self.client.execute(request).await;
+        let answered = answered.map_err(|error| match proxy {
+            Some(name) => proxy::named(error, name),
+            None => error,
+        })?;
         let status = answered.status();
         if let Some(attempt) = &attempt {
             attempt.answered(status.as_u16());

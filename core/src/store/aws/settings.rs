@@ -8,6 +8,40 @@ use super::{CA_BUNDLE, is_true, unusable};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{StoreOptions, failure};
 
+/// A certificate, which has more than one line.
+const PROXY_CERTIFICATE: AmazonS3ConfigKey = AmazonS3ConfigKey::Client(ClientConfigKey::ProxyCaCertificate);
+/// Whether object_store puts the setting into a header.
+fn is_in_headers(key: AmazonS3ConfigKey) -> bool {
+    use AmazonS3ConfigKey as Key;
+    let credentials = matches!(key, Key::AccessKeyId | Key::SecretAccessKey | Key::Token);
+    credentials || matches!(key, Key::Region | Key::DefaultRegion | Key::Encryption(_))
+}
+
+/// Why a value can't stand in a header.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unfit {
+    Control,
+    NotAscii,
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Unfit::Control => "holds a control character",
+            Unfit::NotAscii => "holds a character that is not ASCII",
+        })
+    }
+}
+
+/// Why this value can't stand in a header, if it can't.
+pub(super) fn unfit(value: &str) -> Option<Unfit> {
+    match value {
+        _ if value.contains(char::is_control) => Some(Unfit::Control),
+        _ if !value.is_ascii() => Some(Unfit::NotAscii),
+        _ => None,
+    }
+}
+
 /// What was set, in the order in which it counts: a later one of the same key replaces an earlier one.
 pub(super) struct Settings(Vec<Setting>);
 
@@ -45,6 +79,34 @@ impl Settings {
     pub(super) fn builder(&self) -> AmazonS3Builder {
         let all = self.0.iter();
         all.fold(AmazonS3Builder::new(), |builder, setting| builder.with_config(setting.key, setting.value.as_str()))
+    }
+
+    /// Refuses values that can't stand in a header. object_store panics when it puts one there, so all settings are
+    /// checked: none is meant to hold a control character, except certificates in PEM form.
+    pub(super) fn check_characters(&self) -> Result<()> {
+        let mut checked = Vec::new();
+        for setting in self.0.iter().rev() {
+            // Of the same setting the last value counts.
+            if checked.contains(&setting.key) || setting.key == PROXY_CERTIFICATE {
+                continue;
+            }
+            checked.push(setting.key);
+            let what = match unfit(&setting.value) {
+                Some(Unfit::NotAscii) if !is_in_headers(setting.key) => continue,
+                Some(what) => what,
+                None => continue,
+            };
+            let error = Error::new(ErrorKind::InvalidInput, format!("{} {what}", setting.name));
+            return Err(error.with_hint(match setting.value.trim_end_matches('\n').ends_with('\r') {
+                true => {
+                    "the value ends in a carriage return: remove it, and save the file that it comes from with line \
+                         ends of LF alone, without CRLF"
+                }
+                false if setting.value.ends_with('\n') => "the value ends in a line feed: remove it",
+                false => "set it again without that character",
+            }));
+        }
+        Ok(())
     }
 
     /// The name under which something was set.

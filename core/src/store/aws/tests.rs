@@ -11,7 +11,9 @@ use crate::store::{Created, Identity, ReadRange, Store, StoreOptions, Version};
 use crate::{Error, ErrorKind};
 
 mod credentials;
+mod endless;
 mod hostile;
+mod values;
 
 const SECRET: &str = "hunter2hunter2";
 

@@ -118,10 +118,10 @@ async fn credentials_that_cant_be_had_say_why_and_hold_no_secret() {
         (error, requests.len())
     };
     let (error, asked) = ask("first\nsecond", reply(200, "")).await;
-    assert_eq!((error.kind(), asked), (ErrorKind::InvalidInput, 0), "{error}");
+    assert_eq!((error.kind(), asked), (ErrorKind::PermissionDenied, 0), "{error}");
     assert!(error.message().contains(&file.display().to_string()), "{error}");
     let (error, asked) = ask("", reply(200, "")).await;
-    assert_eq!((error.kind(), asked), (ErrorKind::InvalidInput, 0), "{error}");
+    assert_eq!((error.kind(), asked), (ErrorKind::PermissionDenied, 0), "{error}");
     let (error, _) = ask(ROLE_TOKEN, reply(403, &format!("no, {ROLE_TOKEN}"))).await;
     assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
     let (error, _) = ask(ROLE_TOKEN, reply(500, "")).await;

@@ -1,0 +1,160 @@
+//! Values that fit no header, and files that are none.
+
+use std::path::Path;
+
+use super::*;
+
+#[test]
+fn a_setting_with_a_control_character_is_named_and_not_shown() {
+    let names = ["Aws_Session_Token", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_USER_AGENT"];
+    for name in names {
+        for bad in ["\r", "\n", "\r\n", "\0", "\u{1b}[2J", "\u{7f}", "\u{85}"] {
+            let options = options("http://127.0.0.1:1").config(name, format!("{SECRET}{bad}"));
+            let error = Store::open("s3://logs", &options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.message().starts_with(&format!("{name} ")), "{error}");
+            no_secret(&error);
+            let is_of_a_file = error.hint().is_some_and(|hint| hint.contains("CRLF"));
+            assert_eq!(is_of_a_file, bad.starts_with('\r'), "{error:?}");
+        }
+    }
+    for name in ["aws_session_token", "AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION"] {
+        let options = options("http://127.0.0.1:1").config(name, format!("{SECRET}ü"));
+        let error = Store::open("s3://logs", &options).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().starts_with(name), "{error}");
+        no_secret(&error);
+    }
+    // A later value of the same setting is the one that counts.
+    let options = options("http://127.0.0.1:1").config("AWS_REGION", "x\r").config("AWS_REGION", "eu-west-1");
+    Store::open("s3://logs", &options).unwrap();
+}
+
+#[tokio::test]
+async fn credentials_of_a_server_that_fit_no_header_are_refused_and_asked_for_again() {
+    const FIELDS: [&str; 3] = ["AccessKeyId", "SecretAccessKey", "Token"];
+    for path in ["/creds", "/latest/meta-data/iam/security-credentials/role"] {
+        for (name, bad) in FIELDS.into_iter().flat_map(|name| ["\\n", "\\u001b", "ü"].map(|bad| (name, bad))) {
+            let mut given = 0;
+            let script = |request: &Request| {
+                let line = request.line.split(' ').nth(1).unwrap();
+                if line == path {
+                    given += 1;
+                    let value = |field| if field == name && given == 1 { bad } else { "" };
+                    let [key, secret, token] = FIELDS.map(|field| format!("\"{field}\":\"{SECRET}{}\"", value(field)));
+                    return reply(200, &format!("{{{key},{secret},{token},\"Expiration\":\"2001-01-01T00:00:00Z\"}}"));
+                }
+                match line {
+                    "/latest/api/token" => reply(200, "metadata-token"),
+                    "/latest/meta-data/iam/security-credentials/" => reply(200, "role"),
+                    _ => object("hello"),
+                }
+            };
+            let (error, _) = served(script, async |endpoint: &str| {
+                let options = StoreOptions::new()
+                    .environment(false)
+                    .config("AWS_ALLOW_HTTP", "true")
+                    .config("AWS_ENDPOINT_URL", endpoint);
+                let options = match path {
+                    "/creds" => options.config("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{endpoint}/creds")),
+                    _ => options.config("AWS_METADATA_ENDPOINT", endpoint),
+                };
+                let store = Store::open("s3://logs", &options).unwrap();
+                let error = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+                assert!(error.message().contains(endpoint), "{error}");
+                store.get("a", ReadRange::Whole, None).await.unwrap();
+                error
+            })
+            .await;
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+            assert!(error.message().contains(name), "{error}");
+            no_secret(&error);
+        }
+    }
+}
+
+fn ca_bundle(file: &Path) -> Error {
+    let options = options("https://127.0.0.1:1").config("AWS_CA_BUNDLE", file.display().to_string());
+    Store::open("s3://logs", &options).unwrap_err()
+}
+
+async fn token_file(file: &Path) -> Error {
+    let options = StoreOptions::new()
+        .environment(false)
+        .config("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
+        .config("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.display().to_string());
+    Store::open("s3://logs", &options).unwrap().get("a", ReadRange::Whole, None).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_bundle_and_a_token_are_read_from_regular_files_of_a_bounded_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    let sized = |bytes: u64| std::fs::File::create(&file).unwrap().set_len(bytes).unwrap();
+    for path in [Path::new("/dev/null"), dir.path()] {
+        for error in [ca_bundle(path), token_file(path).await] {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            assert!(error.message().contains("not a regular file"), "{error}");
+            assert!(error.message().contains(&path.display().to_string()), "{error}");
+        }
+    }
+    sized((16 << 20) + 1);
+    let error = ca_bundle(&file);
+    assert!(error.message().contains("at most 16777216 bytes"), "{error}");
+    std::fs::write(&file, "x".repeat((64 << 10) + 1)).unwrap();
+    let error = token_file(&file).await;
+    assert!(error.message().contains("at most 65536 bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn container_credentials_need_no_token() {
+    let script = |request: &Request| match request.line.starts_with("GET /creds ") {
+        true => reply(
+            200,
+            "{\"AccessKeyId\":\"ak\",\"SecretAccessKey\":\"sk\",\"Token\":\"tok\",\"Expiration\":\"2999-01-01T00:00:00Z\"}",
+        ),
+        false => object("hello"),
+    };
+    let (_, requests) = served(script, async |endpoint: &str| {
+        let options = StoreOptions::new()
+            .environment(false)
+            .config("AWS_ALLOW_HTTP", "true")
+            .config("AWS_ENDPOINT_URL", endpoint)
+            .config("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{endpoint}/creds"));
+        Store::open("s3://logs", &options).unwrap().get("a", ReadRange::Whole, None).await.unwrap();
+    })
+    .await;
+    assert!(!requests[0].headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn https_to_a_server_of_plain_http_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let store = Store::open("s3://logs", &options(&endpoint)).unwrap();
+    let server = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            let _ = stream.read(&mut [0; 4096]).await;
+        }
+    };
+    let error = tokio::select! {
+        answer = store.get("a", ReadRange::Whole, None) => answer.unwrap_err(),
+        () = server => unreachable!(),
+    };
+    assert!(error.hint().is_some_and(|hint| hint.contains("plain HTTP")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_not_there_is_named_without_its_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://me:{SECRET}@{}", listener.local_addr().unwrap());
+    drop(listener);
+    let options = options("http://192.0.2.1").config("AWS_PROXY_URL", proxy);
+    let store = Store::open("s3://logs", &options).unwrap();
+    let created = store.create("a", PutPayload::new(), &Identity::none()).await;
+    let Created::Refused(error) = created else { panic!("{created:?}") };
+    no_secret(&error);
+    assert!(error.message().contains("AWS_PROXY_URL"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("proxy")), "{error:?}");
+}
