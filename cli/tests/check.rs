@@ -120,3 +120,21 @@ fn the_preset_for_kafscale_keeps_segments_below_what_a_consumer_fetches() {
     let message = bucket.run_with("append --lines --preset kafscale t/0", &long).failed(2);
     assert!(message.contains("not stored"), "{message}");
 }
+
+#[test]
+fn decode_takes_offsets_that_repeat_within_a_batch_and_verify_then_names_them() {
+    let bucket = Bucket::new();
+    bucket.run_with("append --lines t/0", b"a\nb\n").ok();
+    let mut batch = bucket.run("cat t/0 --format raw").ok_bytes();
+    // The offset delta of the second record, as a zigzag varint.
+    assert_eq!(std::mem::replace(&mut batch[72], 0), 2);
+    let crc = kfs_core::format::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    bucket.run_with("append --raw --check produce t/1", &batch).failed(2);
+    bucket.run_with("append --raw t/1", &batch).ok();
+    assert_eq!(bucket.run("cat t/1").ok(), "a\nb\n");
+    let ended = bucket.run("verify t/1");
+    let findings = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert!(findings.contains("error: ") && findings.contains("found offset 0 in record 1 of 2"), "{findings}");
+    ended.failed(1);
+}
