@@ -143,10 +143,12 @@ async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64, mark
 
 /// The key and the last offset of an earlier segment that holds the offset `base` too, at which a segment begins.
 ///
-/// One GET of the footer before it, where there is none. Where there is one, which of the two is in its place? A writer
-/// that slept leaves ghosts only in slots that were taken before. So the earlier one is a ghost if it lies below the log
-/// start mark, where retention frees slots, or if it begins inside one before it, where merging does: then that one is
-/// looked at.
+/// Usually there is no such segment, and one GET tells: of the footer of the segment before `base`.
+///
+/// If that segment does reach `base`, it may itself be a ghost. A writer that slept leaves ghosts only in slots that were
+/// taken before and freed since. Retention frees slots below the log start mark, so a segment that begins there does not
+/// count. Merging frees slots inside the merged segment, so a segment that begins inside the one before it does not count
+/// either, and that one is looked at in its place.
 pub(crate) async fn covered_by(
     state: &PartitionState,
     store: &Store,
@@ -233,7 +235,7 @@ async fn make_index_right(
 ) -> Result<()> {
     let existing = match found {
         Ok(fetched) => Some(fetched.bytes),
-        // One that is too large to be an index is written anew.
+        // An object that is too large to be an index is replaced.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => None,
         Err(error) => return Err(error),
     };

@@ -103,7 +103,7 @@ impl Flight {
             }
             let held = env.hold(SEGMENT_AND_INDEX).await.ok_or_else(|| self.gave_up())?;
             let held = held.map_err(|error| self.failed(error))?;
-            // So may the wait for a place.
+            // The wait for a place may have taken long, too.
             if env.is_stale(chain.seen) {
                 continue;
             }
