@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep};
 type OnPanic = Arc<dyn Fn(String) + Send + Sync>;
 
 #[derive(Default)]
-struct State {
+struct Tasks {
     dead: bool,
     suspended_until: Option<Instant>,
     tasks: Vec<AbortHandle>,
@@ -22,7 +22,7 @@ struct State {
 
 /// The life of one process, and how its tasks are started.
 pub(crate) struct Life {
-    state: Mutex<State>,
+    state: Mutex<Tasks>,
     on_panic: OnPanic,
 }
 
@@ -32,7 +32,7 @@ impl Life {
         Arc::new(Life { state: Mutex::default(), on_panic: Arc::new(on_panic) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Tasks> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,22 +3,22 @@
 use std::fmt::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-struct State {
+struct TraceState {
     hash: u64,
     lines: u64,
     text: Option<String>,
 }
 
 /// The trace of one simulation. Two runs of a seed have the same hash.
-pub(crate) struct Trace(Mutex<State>);
+pub(crate) struct Trace(Mutex<TraceState>);
 
 impl Trace {
     /// An empty one; with `keep` it can be printed.
     pub(crate) fn new(keep: bool) -> Self {
-        Trace(Mutex::new(State { hash: 0xcbf2_9ce4_8422_2325, lines: 0, text: keep.then(String::new) }))
+        Trace(Mutex::new(TraceState { hash: 0xcbf2_9ce4_8422_2325, lines: 0, text: keep.then(String::new) }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TraceState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -31,7 +31,7 @@ struct Json {
 }
 
 #[derive(Deserialize)]
-struct Version {
+struct FormatVersion {
     version: u64,
 }
 
@@ -66,7 +66,7 @@ impl LogIdentity {
             let position = error.column().saturating_sub(1) as u64;
             Malformed::new(position, format!("{error}"), "the JSON object of log.json")
         };
-        let JsonObject(Version { version }) = serde_json::from_slice(bytes).map_err(broken)?;
+        let JsonObject(FormatVersion { version }) = serde_json::from_slice(bytes).map_err(broken)?;
         if version != VERSION {
             return Err(Malformed::unsupported(0, format!("log.json version {version}"), "version 1"));
         }

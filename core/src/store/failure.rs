@@ -12,7 +12,7 @@ const TEXT_LIMIT: usize = 400;
 
 /// A failure of our own that travels through `object_store::Error::Generic`.
 #[derive(Debug, Clone)]
-pub(crate) struct Failure {
+pub(crate) struct StoreFailure {
     pub(crate) error: Error,
     pub(crate) effect: Effect,
 }
@@ -61,27 +61,27 @@ pub(crate) enum Effect {
     },
 }
 
-impl std::fmt::Display for Failure {
+impl std::fmt::Display for StoreFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl StdError for Failure {}
+impl StdError for StoreFailure {}
 
-impl Failure {
+impl StoreFailure {
     pub(crate) fn new(effect: Effect, error: Error) -> Self {
         let error = match effect {
             Effect::SyncFailed { visible } => error.with_source(SyncFailure { visible, misplaced: false }),
             Effect::None | Effect::Unknown => error,
         };
-        Failure { error, effect }
+        StoreFailure { error, effect }
     }
 
     /// The object was written, and its bucket's path leads elsewhere by now.
     pub(crate) fn misplaced(error: Error) -> Self {
         let error = error.with_source(SyncFailure { visible: true, misplaced: true });
-        Failure { error, effect: Effect::SyncFailed { visible: true } }
+        StoreFailure { error, effect: Effect::SyncFailed { visible: true } }
     }
 
     /// As an error of object_store's, so that it passes through `dyn ObjectStore`.
@@ -96,14 +96,14 @@ impl Failure {
     }
 
     /// The failure of ours in an error's chain of causes.
-    pub(crate) fn find(error: &object_store::Error) -> Option<&Failure> {
-        chain(Some(error)).find_map(|cause| cause.downcast_ref::<Failure>())
+    pub(crate) fn find(error: &object_store::Error) -> Option<&StoreFailure> {
+        chain(Some(error)).find_map(|cause| cause.downcast_ref::<StoreFailure>())
     }
 }
 
 /// Maps an error of a request for `key`. `status` is the HTTP status, where it is known.
 pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
-    if let Some(failure) = Failure::find(error) {
+    if let Some(failure) = StoreFailure::find(error) {
         let ours = failure.error.clone().of_the_store();
         return if ours.key().is_some() || key.is_empty() { ours } else { ours.with_key(key) };
     }
@@ -149,7 +149,8 @@ fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Op
 
 /// Whether the store says that there is no such bucket.
 pub(crate) fn is_bucket_missing(error: &object_store::Error) -> bool {
-    Failure::find(error).is_none() && matches!(code(&error.to_string()), Some("NoSuchBucket" | "ContainerNotFound"))
+    StoreFailure::find(error).is_none()
+        && matches!(code(&error.to_string()), Some("NoSuchBucket" | "ContainerNotFound"))
 }
 
 /// The object is there, and is not the version that was asked for.

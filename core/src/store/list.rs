@@ -10,10 +10,9 @@ use object_store::path::Path;
 use super::Store;
 use super::failure;
 use super::local::LocalStore;
-use super::meter::{Attempt, Op};
+use super::meter::{Attempt, RequestKind};
 use super::ops::info;
-use super::page_size::KEYS_A_REQUEST;
-use super::progress::Progress;
+use super::paging::{KEYS_A_REQUEST, ListingProgress};
 use super::types::{ListPage, ObjectInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
@@ -46,7 +45,7 @@ impl Store {
         }
         let _permit = self.permit().await?;
         let mut page =
-            Page { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
+            PageBuilder { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
         let complete = match &self.0.lister {
             Lister::Stream => self.list_stream(&mut page).await,
             Lister::Directory(local) => self.list_directory(local, &mut page).await,
@@ -60,7 +59,7 @@ impl Store {
         Ok(ListPage { objects: page.objects, complete })
     }
 
-    async fn list_stream(&self, page: &mut Page<'_>) -> Result<bool> {
+    async fn list_stream(&self, page: &mut PageBuilder<'_>) -> Result<bool> {
         // The trait lists whole path segments; the rest of the prefix is filtered here.
         let directory = page.prefix.rfind('/').and_then(|at| page.prefix.get(..at)).unwrap_or_default();
         let directory = Path::parse(directory).map_err(|error| failure::map(&error.into(), page.prefix, None))?;
@@ -71,7 +70,7 @@ impl Store {
             None => self.0.reads.list(directory),
         };
         let mut begun = 0usize;
-        self.0.meter.count(Op::List, 1);
+        self.0.meter.count(RequestKind::List, 1);
         loop {
             if page.is_full() && begun.is_multiple_of(KEYS_A_REQUEST) {
                 // To look whether something follows would cost another request.
@@ -82,7 +81,7 @@ impl Store {
             };
             let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
             if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
-                self.0.meter.count(Op::List, 1);
+                self.0.meter.count(RequestKind::List, 1);
             }
             begun = begun.saturating_add(1);
             match page.take(&meta)? {
@@ -93,22 +92,22 @@ impl Store {
         }
     }
 
-    async fn list_directory(&self, local: &LocalStore, page: &mut Page<'_>) -> Result<bool> {
+    async fn list_directory(&self, local: &LocalStore, page: &mut PageBuilder<'_>) -> Result<bool> {
         let listed = local.page(page.prefix, page.after, page.max).await;
         let (found, complete) = listed.map_err(|error| failure::map(&error, page.prefix, None))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
-        self.0.meter.count(Op::List, u64::try_from(requests).unwrap_or(u64::MAX));
+        self.0.meter.count(RequestKind::List, u64::try_from(requests).unwrap_or(u64::MAX));
         for meta in &found {
             page.take(meta)?;
         }
         Ok(complete)
     }
 
-    async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut Page<'_>) -> Result<bool> {
+    async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut PageBuilder<'_>) -> Result<bool> {
         let mut offset = page.after.map(str::to_string);
         let mut token: Option<String> = None;
         let (mut least, mut most) = (1usize, KEYS_A_REQUEST);
-        let mut progress = Progress::default();
+        let mut progress = ListingProgress::default();
         loop {
             let found = page.objects.len();
             let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.0.page_size.now());
@@ -167,7 +166,7 @@ impl Store {
         mut options: PaginatedListOptions,
         wanted: usize,
     ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
-        let attempt = Attempt::begin(&self.0.meter, Op::List, self.0.kind.counted_on_the_wire);
+        let attempt = Attempt::begin(&self.0.meter, RequestKind::List, self.0.backend.counted_on_the_wire);
         options.extensions = attempt.extensions();
         let asked = self.0.page_size.ask(wanted, &attempt);
         match pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options).await {
@@ -201,7 +200,7 @@ impl Store {
         let mut names = match &self.0.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
-                self.0.meter.count(Op::List, 1);
+                self.0.meter.count(RequestKind::List, 1);
                 local.dirs(prefix).await.map_err(|error| failure::map(&error, prefix, None))?
             }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
@@ -213,19 +212,19 @@ impl Store {
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
         let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
-        self.0.meter.count(Op::List, 1);
+        self.0.meter.count(RequestKind::List, 1);
         let answer = self.0.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
         let answer = answer.map_err(|error| failure::map(&error, prefix, None))?;
         let keys = answer.objects.len().saturating_add(answer.common_prefixes.len());
         let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
-        self.0.meter.count(Op::List, u64::try_from(more).unwrap_or(u64::MAX));
+        self.0.meter.count(RequestKind::List, u64::try_from(more).unwrap_or(u64::MAX));
         Ok(answer.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)).collect())
     }
 
     async fn dirs_by_pages(&self, pages: &dyn PaginatedListStore, prefix: &str) -> Result<Vec<String>> {
         let raw = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
         let mut names = Vec::new();
-        let (mut token, mut last, mut progress) = (None, None, Progress::default());
+        let (mut token, mut last, mut progress) = (None, None, ListingProgress::default());
         // The same for all pages, for one that fails is the end of all: the next try asks for smaller ones.
         let wanted = self.0.page_size.now();
         loop {
@@ -265,7 +264,7 @@ fn unusable_key(error: &object_store::Error) -> Option<&str> {
 }
 
 /// A page as it fills.
-struct Page<'a> {
+struct PageBuilder<'a> {
     store: &'a Store,
     prefix: &'a str,
     after: Option<&'a str>,
@@ -285,7 +284,7 @@ enum Taken {
     Past,
 }
 
-impl Page<'_> {
+impl PageBuilder<'_> {
     fn is_full(&self) -> bool {
         self.objects.len() >= self.max
     }

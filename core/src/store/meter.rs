@@ -9,7 +9,7 @@ use super::types::RequestCounts;
 
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
+pub(crate) enum RequestKind {
     Put,
     Get,
     List,
@@ -28,12 +28,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn count(&self, op: Op, requests: u64) {
-        let counter = match op {
-            Op::Put => &self.put,
-            Op::Get => &self.get,
-            Op::List => &self.list,
-            Op::Delete => &self.delete,
+    pub(crate) fn count(&self, kind: RequestKind, requests: u64) {
+        let counter = match kind {
+            RequestKind::Put => &self.put,
+            RequestKind::Get => &self.get,
+            RequestKind::List => &self.list,
+            RequestKind::Delete => &self.delete,
         };
         counter.fetch_add(requests, Ordering::Relaxed);
     }
@@ -64,20 +64,20 @@ impl Meter {
 pub(crate) struct Attempt {
     meter: Arc<Meter>,
     #[cfg(feature = "aws")]
-    op: Op,
+    kind: RequestKind,
     status: Arc<AtomicU16>,
 }
 
 impl Attempt {
     /// A request about to be made. Where nobody on the way counts tries, it counts as one now.
-    pub(crate) fn begin(meter: &Arc<Meter>, op: Op, counted_on_the_wire: bool) -> Self {
+    pub(crate) fn begin(meter: &Arc<Meter>, kind: RequestKind, counted_on_the_wire: bool) -> Self {
         if !counted_on_the_wire {
-            meter.count(op, 1);
+            meter.count(kind, 1);
         }
         Attempt {
             meter: meter.clone(),
             #[cfg(feature = "aws")]
-            op,
+            kind,
             status: Arc::new(AtomicU16::new(0)),
         }
     }
@@ -95,7 +95,7 @@ impl Attempt {
 
     #[cfg(feature = "aws")]
     pub(crate) fn on_the_wire(&self, body: u64) {
-        self.meter.count(self.op, 1);
+        self.meter.count(self.kind, 1);
         self.meter.sent(body);
         self.status.store(0, Ordering::Relaxed);
     }

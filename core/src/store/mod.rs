@@ -19,9 +19,8 @@ mod location;
 mod meter;
 mod ops;
 mod options;
-mod page_size;
+mod paging;
 mod places;
-mod progress;
 mod secrets;
 mod types;
 
@@ -40,7 +39,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::list::Lister;
 use self::location::Location;
 use self::meter::Meter;
-use self::page_size::PageSize;
+use self::paging::PageSize;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The names of an object's user metadata (docs/format.md, "Metadata of segments").
@@ -50,7 +49,7 @@ const KFSMERGED: &str = "kfsmerged";
 
 pub use self::failure::SyncFailure;
 #[cfg(any(test, feature = "testing"))]
-pub(crate) use self::failure::{Effect, Failure as StoreFailure};
+pub(crate) use self::failure::{Effect, StoreFailure};
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
@@ -58,31 +57,31 @@ pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRang
 
 /// An object store with what the log needs of it. It is cheap to clone, and clones share their counters and limits.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>, Lane);
+pub struct Store(Arc<StoreInner>, Lane);
 
 /// Which limit on concurrent requests applies. Commits have their own, so that no ack waits for reads.
 #[derive(Clone, Copy, Debug)]
 enum Lane {
     Reads,
     Commits,
-    /// The request's place was taken before, see [`Held`].
+    /// The request's place was taken before, see [`HeldPlaces`].
     Held,
 }
 
 /// Places among the commits' concurrent requests, taken before anything is sent.
-pub(crate) struct Held<'a> {
+pub(crate) struct HeldPlaces<'a> {
     store: Store,
     _places: SemaphorePermit<'a>,
 }
 
-impl Held<'_> {
+impl HeldPlaces<'_> {
     /// A store whose requests are sent at once. The caller sends no more at a time than it has taken places for.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 }
 
-struct Inner {
+struct StoreInner {
     url: String,
     /// The prefix of every key: it is empty or ends with `/`.
     prefix: String,
@@ -91,7 +90,7 @@ struct Inner {
     /// The client for creates and overwrites.
     commits: Arc<dyn ObjectStore>,
     lister: Lister,
-    kind: Kind,
+    backend: Backend,
     meter: Arc<Meter>,
     read_places: Semaphore,
     commit_places: Semaphore,
@@ -104,7 +103,7 @@ type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What is known about a store that its trait does not say.
 #[derive(Clone, Copy, Debug, Default)]
-struct Kind {
+struct Backend {
     /// A create or overwrite is one request: the client never sends it again by itself.
     single_attempt: bool,
     /// Our own HTTP connector counts requests, retries included.
@@ -127,13 +126,13 @@ impl Store {
             Location::Directory(path) => {
                 let local = LocalStore::open(path, options)?;
                 let store: Arc<dyn ObjectStore> = Arc::new(local.clone());
-                let kind = Kind { single_attempt: true, ..Kind::default() };
-                Ok(Self::build(url, String::new(), store.clone(), store, Lister::Directory(local), kind, options))
+                let backend = Backend { single_attempt: true, ..Backend::default() };
+                Ok(Self::build(url, String::new(), store.clone(), store, Lister::Directory(local), backend, options))
             }
             Location::Memory { prefix } => {
                 let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-                let kind = Kind { single_attempt: true, ..Kind::default() };
-                Ok(Self::build(url, prefix, store.clone(), store, Lister::Stream, kind, options))
+                let backend = Backend { single_attempt: true, ..Backend::default() };
+                Ok(Self::build(url, prefix, store.clone(), store, Lister::Stream, backend, options))
             }
             #[cfg(feature = "aws")]
             Location::S3 { bucket, prefix } => aws::open(url, &bucket, prefix, options),
@@ -153,7 +152,7 @@ impl Store {
     /// [`Store::from_object_store`] with options. Only the limit on concurrent requests has an effect.
     pub fn from_object_store_with(store: Arc<dyn ObjectStore>, options: &StoreOptions) -> Self {
         let url = format!("custom:{store}");
-        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, Kind::default(), options)
+        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, Backend::default(), options)
     }
 
     /// A store over an implementation that sends each request once, and never retries a create by itself.
@@ -161,8 +160,8 @@ impl Store {
     #[cfg(any(test, feature = "testing"))]
     pub fn from_object_store_sent_once(store: Arc<dyn ObjectStore>) -> Self {
         let url = format!("custom:{store}");
-        let kind = Kind { single_attempt: true, ..Kind::default() };
-        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, kind, &StoreOptions::default())
+        let backend = Backend { single_attempt: true, ..Backend::default() };
+        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, backend, &StoreOptions::default())
     }
 
     /// A store over an implementation that lists in pages, as object_store's cloud clients do. Its
@@ -170,8 +169,8 @@ impl Store {
     pub fn paginated<S: ObjectStore + PaginatedListStore>(store: Arc<S>) -> Self {
         let url = format!("custom:{store}");
         let lister = Lister::Pages(store.clone());
-        let kind = Kind { quoted_e_tags: true, ..Kind::default() };
-        Self::build(&url, String::new(), store.clone(), store, lister, kind, &StoreOptions::default())
+        let backend = Backend { quoted_e_tags: true, ..Backend::default() };
+        Self::build(&url, String::new(), store.clone(), store, lister, backend, &StoreOptions::default())
     }
 
     fn build(
@@ -180,17 +179,17 @@ impl Store {
         reads: Arc<dyn ObjectStore>,
         commits: Arc<dyn ObjectStore>,
         lister: Lister,
-        kind: Kind,
+        backend: Backend,
         options: &StoreOptions,
     ) -> Self {
         let most = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
-        let inner = Inner {
+        let inner = StoreInner {
             url: url.to_string(),
             prefix,
             reads,
             commits,
             lister,
-            kind,
+            backend,
             meter: Arc::new(Meter::default()),
             read_places: Semaphore::new(most),
             // A segment and its index are sent together.
@@ -259,7 +258,7 @@ impl Store {
 
     /// Whether a create is one request, which the client never sends again by itself.
     pub(crate) fn sends_once(&self) -> bool {
-        self.0.kind.single_attempt
+        self.0.backend.single_attempt
     }
 
     fn local(&self) -> Option<&LocalStore> {
@@ -288,9 +287,9 @@ impl Store {
     }
 
     /// Waits for places among the commits' concurrent requests. `requests` is at most 2.
-    pub(crate) async fn hold(&self, requests: u32) -> Result<Held<'_>> {
+    pub(crate) async fn hold(&self, requests: u32) -> Result<HeldPlaces<'_>> {
         let places = self.0.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
-        Ok(Held { store: Store(self.0.clone(), Lane::Held), _places: places })
+        Ok(HeldPlaces { store: Store(self.0.clone(), Lane::Held), _places: places })
     }
 
     /// A place among the concurrent requests, to be held until the request has ended.

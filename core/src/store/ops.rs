@@ -9,8 +9,8 @@ use object_store::{
     PutOptions, PutPayload, PutResult,
 };
 
-use super::failure::{self, Effect, Failure};
-use super::meter::{Attempt, Op};
+use super::failure::{self, Effect, StoreFailure};
+use super::meter::{Attempt, RequestKind};
 use super::types::{Created, Fetched, Identity, ObjectInfo, ReadRange, Version};
 use super::{KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,10 +37,10 @@ impl Store {
             _ => return Err(Error::new(ErrorKind::InvalidInput, "an empty range was asked for").with_key(key)),
         };
         let _permit = self.permit().await?;
-        let attempt = self.attempt(Op::Get);
+        let attempt = self.attempt(RequestKind::Get);
         let mut options = GetOptions::new();
         options.range = asked.clone();
-        options.if_match = if_match.and_then(|version| version.if_match(self.0.kind.quoted_e_tags));
+        options.if_match = if_match.and_then(|version| version.if_match(self.0.backend.quoted_e_tags));
         options.extensions = attempt.extensions();
         let fetched = match self.0.reads.get_opts(&path, options).await {
             Ok(answer) => self.body(key, answer, asked, most, if_match).await?,
@@ -70,7 +70,7 @@ impl Store {
     }
 
     async fn head_at(&self, key: &str, path: &object_store::path::Path) -> Result<Fetched> {
-        let attempt = self.attempt(Op::Get);
+        let attempt = self.attempt(RequestKind::Get);
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
         let answer = self.0.reads.get_opts(path, options).await;
         let answer = answer.map_err(|error| self.failed(&error, key, attempt.status()))?;
@@ -169,7 +169,7 @@ impl Store {
     fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
         use object_store::Error as E;
         let mapped = self.failed(error, key, status);
-        if let Some(failure) = Failure::find(error) {
+        if let Some(failure) = StoreFailure::find(error) {
             return match failure.effect {
                 Effect::None => Created::Refused(mapped),
                 Effect::Unknown => Created::Unknown(mapped),
@@ -180,7 +180,7 @@ impl Store {
             E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => return Created::Exists,
             // Decided by the client before anything is sent.
             E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. } => true,
-            _ if !self.0.kind.single_attempt => false,
+            _ if !self.0.backend.single_attempt => false,
             E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => true,
             _ => match status {
                 // A server that refuses so has not acted. 408 is a time-out, 409 and 429 are not
@@ -233,7 +233,7 @@ impl Store {
     pub async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
-        self.0.meter.count(Op::Delete, 1);
+        self.0.meter.count(RequestKind::Delete, 1);
         match self.0.reads.delete(&path).await {
             Ok(()) => Ok(()),
             Err(error) => match failure::map(&error, key, None) {
@@ -268,13 +268,13 @@ impl Store {
         Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED) }
     }
 
-    fn attempt(&self, op: Op) -> Attempt {
-        Attempt::begin(&self.0.meter, op, self.0.kind.counted_on_the_wire)
+    fn attempt(&self, kind: RequestKind) -> Attempt {
+        Attempt::begin(&self.0.meter, kind, self.0.backend.counted_on_the_wire)
     }
 
     fn attempt_to_put(&self, size: usize) -> Attempt {
-        let attempt = self.attempt(Op::Put);
-        if !self.0.kind.counted_on_the_wire {
+        let attempt = self.attempt(RequestKind::Put);
+        if !self.0.backend.counted_on_the_wire {
             attempt.meter().sent(u64::try_from(size).unwrap_or(u64::MAX));
         }
         attempt
@@ -302,7 +302,7 @@ fn check_version(key: &str, info: &ObjectInfo, if_match: Option<&Version>) -> Re
 
 fn may_be_out_of_range(error: &object_store::Error, status: Option<u16>) -> bool {
     // What we found wrong with an answer ourselves is certain.
-    if Failure::find(error).is_some() {
+    if StoreFailure::find(error).is_some() {
         return false;
     }
     match status {

@@ -18,13 +18,13 @@ use crate::runtime::{BoxFuture, Clock, Spawn};
 /// the code under test sleeps ([`slept`](Self::slept)), then moves the clock.
 pub struct ManualClock {
     myself: Weak<ManualClock>,
-    state: Mutex<State>,
+    state: Mutex<ClockState>,
     /// Changes whenever the set of sleepers does.
     changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct State {
+struct ClockState {
     wall_ms: i64,
     elapsed: Duration,
     next_id: u64,
@@ -37,7 +37,7 @@ impl ManualClock {
     pub fn new(wall_ms: i64) -> Arc<Self> {
         Arc::new_cyclic(|myself| ManualClock {
             myself: myself.clone(),
-            state: Mutex::new(State { wall_ms, ..State::default() }),
+            state: Mutex::new(ClockState { wall_ms, ..ClockState::default() }),
             changes: watch::Sender::new(0),
         })
     }
@@ -103,7 +103,7 @@ impl ManualClock {
         self.changes.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ClockState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

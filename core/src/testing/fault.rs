@@ -14,7 +14,7 @@ use object_store::{
 };
 
 use super::action::{Action, Failure, KeyMatcher, Op, Request};
-use super::player::{Entry, Player, Rule};
+use super::player::{LoggedRequest, Player, Rule};
 
 /// A store around another that does to requests what the test says.
 ///
@@ -84,7 +84,7 @@ impl FaultStore {
     }
 
     /// Every request since the start or the last [`clear_log`](Self::clear_log), in the order begun.
-    pub fn log(&self) -> Vec<Entry> {
+    pub fn log(&self) -> Vec<LoggedRequest> {
         self.player.lock().log.clone()
     }
 

@@ -36,7 +36,7 @@ mod weather;
 pub use action::{Action, Change, Failure, Gate, KeyMatcher, Op, Outcome, Request};
 pub use clock::{LocalSpawn, ManualClock, PausedClock};
 pub use fault::FaultStore;
-pub use player::Entry;
+pub use player::LoggedRequest;
 pub use random::{Prng, SeededEntropy};
 pub use seeded::{Event, Moment, SeededStore};
 pub use weather::Faults;

@@ -12,16 +12,16 @@ use super::action::{Action, Failure, KeyMatcher, Op, Outcome, Request};
 /// The store beneath, the script, and the log of what was done.
 pub(super) struct Player {
     pub(super) inner: Arc<dyn ObjectStore>,
-    state: Mutex<State>,
+    state: Mutex<Script>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(super) struct Script {
     pub(super) once: Vec<Rule>,
     pub(super) always: Vec<Rule>,
     pub(super) decide: Option<Decide>,
     pub(super) down: Option<Failure>,
-    pub(super) log: Vec<Entry>,
+    pub(super) log: Vec<LoggedRequest>,
     pub(super) late: VecDeque<Late>,
     /// Grows when the log is cleared, so that a request begun before does not write into it.
     pub(super) era: u64,
@@ -39,7 +39,7 @@ type Late = BoxFuture<'static, (String, Result<()>)>;
 /// A request that was made, and what became of it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Entry {
+pub struct LoggedRequest {
     /// The request.
     pub request: Request,
     /// What became of it.
@@ -57,7 +57,7 @@ impl Player {
         Player { inner, state: Mutex::default() }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Script> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,7 +65,7 @@ impl Player {
         let (ticket, decide) = {
             let mut state = self.lock();
             let ticket = Ticket { era: state.era, index: state.log.len() };
-            state.log.push(Entry { request: request.clone(), outcome: Outcome::Unanswered });
+            state.log.push(LoggedRequest { request: request.clone(), outcome: Outcome::Unanswered });
             if let Some(failure) = state.down {
                 return (ticket, Action::Fail(failure));
             }

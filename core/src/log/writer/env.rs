@@ -15,7 +15,7 @@ use crate::format::PartitionId;
 use crate::log::partition::PartitionState;
 use crate::log::retry::{Retry, may_pass_for_a_commit};
 use crate::runtime::Runtime;
-use crate::store::{Created, Held, Sent, Store};
+use crate::store::{Created, HeldPlaces, Sent, Store};
 
 pub(super) struct Env<'a> {
     pub(super) state: &'a Arc<PartitionState>,
@@ -48,7 +48,7 @@ impl Env<'_> {
 
     /// Waits for places among the requests under way, for as long as it takes: what waits for its turn is
     /// not sent, and the time of its request does not run. `None` when the writer gave up meanwhile.
-    pub(super) async fn hold(&self, requests: u32) -> Option<Result<Held<'_>>> {
+    pub(super) async fn hold(&self, requests: u32) -> Option<Result<HeldPlaces<'_>>> {
         self.control.unless_aborted(self.store().hold(requests)).await
     }
 

@@ -3,7 +3,7 @@
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 
-use super::listing::Unfit;
+use super::listing::ListingFault;
 use crate::error::{Error, ErrorKind};
 use crate::store::failure;
 
@@ -37,18 +37,18 @@ pub(super) fn foreign(what: &str, headers: &HeaderMap, body: &str) -> Error {
 }
 
 /// The error for an answer to a listing that lists nothing.
-pub(super) fn no_listing(unfit: Unfit, headers: &HeaderMap, body: &str) -> Error {
+pub(super) fn no_listing(unfit: ListingFault, headers: &HeaderMap, body: &str) -> Error {
     match unfit {
-        Unfit::Foreign => foreign("a listing", headers, body),
-        Unfit::Refusal => {
+        ListingFault::Foreign => foreign("a listing", headers, body),
+        ListingFault::Refusal => {
             let said = failure::text(&std::io::Error::other(body.to_string()));
             Error::new(ErrorKind::Unavailable, format!("the store answered a listing with an error: {said}"))
         }
-        Unfit::Cut => {
+        ListingFault::Cut => {
             let found = found(headers, body);
             Error::new(ErrorKind::Unavailable, format!("the answer to a listing ends too early: {found}"))
         }
-        Unfit::NoToken => Error::new(
+        ListingFault::NoToken => Error::new(
             ErrorKind::Unsupported,
             "the answer to a listing says that more keys follow, and has no NextContinuationToken",
         )

@@ -18,10 +18,10 @@ use url::{Host, Url};
 use super::files;
 use super::http::{Connector, short};
 use super::secrets::Secrets;
-use super::settings::unfit;
+use super::settings::bad_character;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
-use crate::store::failure::{Effect, Failure, between, text};
+use crate::store::failure::{Effect, StoreFailure, between, text};
 
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
@@ -52,18 +52,18 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
         let endpoint = value(Key::StsEndpoint).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
         let session = value(Key::RoleSessionName).unwrap_or_else(|| "WebIdentitySession".into());
         let url = checked("AWS_ENDPOINT_URL_STS", &endpoint, &[], None)?;
-        Source::WebIdentity { url, file, role, session }
+        CredentialSource::WebIdentity { url, file, role, session }
     } else if let Some(path) = value(Key::ContainerCredentialsRelativeUri) {
         let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
         if !path.starts_with('/') {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{name} does not begin with /")));
         }
         let url = checked(name, &format!("http://169.254.170.2{path}"), &CONTAINER_V4, Some(CONTAINER_V6))?;
-        Source::Container { url, file: None }
+        CredentialSource::Container { url, file: None }
     } else if let Some(url) = value(Key::ContainerCredentialsFullUri).filter(|url| !url.is_empty()) {
         let file = value(Key::ContainerAuthorizationTokenFile).filter(|file| !file.is_empty());
         let url = checked("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, &CONTAINER_V4, Some(CONTAINER_V6))?;
-        Source::Container { url, file }
+        CredentialSource::Container { url, file }
     } else {
         if let Some(url) = value(Key::MetadataEndpoint) {
             checked("AWS_METADATA_ENDPOINT", &url, &MACHINE_V4, Some(MACHINE_V6))?;
@@ -101,22 +101,22 @@ fn checked(name: &str, text: &str, v4: &[[u8; 4]], v6: Option<[u16; 8]>) -> Resu
     }
 }
 
-enum Source {
+enum CredentialSource {
     /// An agent's answer to a GET, with a token where a file holds one.
     Container { url: Url, file: Option<String> },
     /// STS gives credentials for a token that somebody else signed.
     WebIdentity { url: Url, file: String, role: String, session: String },
 }
 
-impl Source {
+impl CredentialSource {
     fn url(&self) -> &Url {
         match self {
-            Source::Container { url, .. } | Source::WebIdentity { url, .. } => url,
+            CredentialSource::Container { url, .. } | CredentialSource::WebIdentity { url, .. } => url,
         }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for CredentialSource {
     /// Without the path, which may be a secret of the container.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url().origin().ascii_serialization())
@@ -125,7 +125,7 @@ impl fmt::Display for Source {
 
 /// Credentials that run out, held until shortly before they do.
 struct Temporary {
-    source: Source,
+    source: CredentialSource,
     client: HttpClient,
     /// With the Unix time in milliseconds when they run out.
     held: Mutex<Option<(Arc<AwsCredential>, i64)>>,
@@ -149,7 +149,7 @@ impl CredentialProvider for Temporary {
             return Ok(credential.clone());
         }
         let (credential, ends) =
-            self.ask().await.map_err(|error| Failure::new(Effect::None, error).into_object_store(""))?;
+            self.ask().await.map_err(|error| StoreFailure::new(Effect::None, error).into_object_store(""))?;
         let credential = Arc::new(credential);
         *held = Some((credential.clone(), ends));
         Ok(credential)
@@ -158,8 +158,8 @@ impl CredentialProvider for Temporary {
 
 impl Temporary {
     async fn ask(&self) -> Result<(AwsCredential, i64)> {
-        let (request, read): (_, fn(&str) -> Option<Answer>) = match &self.source {
-            Source::Container { url, file } => {
+        let (request, read): (_, fn(&str) -> Option<CredentialAnswer>) = match &self.source {
+            CredentialSource::Container { url, file } => {
                 let mut request = request("GET", url, HttpRequestBody::empty())?;
                 if let Some(file) = file {
                     let token = token(file).await?.parse().map_err(|_| unusable_token(file))?;
@@ -167,12 +167,12 @@ impl Temporary {
                 }
                 (request, |text| serde_json::from_str(text).ok())
             }
-            Source::WebIdentity { url, file, role, session } => {
+            CredentialSource::WebIdentity { url, file, role, session } => {
                 let form = web_identity_form(role, session, &token(file).await?);
                 let mut request = request("POST", url, form.into())?;
                 let kind = "application/x-www-form-urlencoded".parse().map_err(|_| unusable_token(file))?;
                 request.headers_mut().insert("content-type", kind);
-                (request, Answer::of_xml)
+                (request, CredentialAnswer::of_xml)
             }
         };
         let answer = self.client.execute(request).await.map_err(|error| not_answered(&error))?;
@@ -182,7 +182,9 @@ impl Temporary {
         let Some((answer, ends)) = answer.and_then(|answer| answer.ends_ms().map(|ends| (answer, ends))) else {
             let error = refused(status, &said);
             return Err(match &self.source {
-                Source::Container { file: None, .. } if matches!(status, 401 | 403) => error.with_hint(NO_TOKEN),
+                CredentialSource::Container { file: None, .. } if matches!(status, 401 | 403) => {
+                    error.with_hint(NO_TOKEN)
+                }
                 _ => error,
             });
         };
@@ -263,7 +265,7 @@ fn refused(status: u16, said: &str) -> Error {
 /// Credentials as an agent or STS gives them.
 #[derive(serde::Deserialize)]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
-struct Answer {
+struct CredentialAnswer {
     key_id: String,
     secret_key: String,
     token: String,
@@ -271,17 +273,17 @@ struct Answer {
     expiration: String,
 }
 
-impl TryFrom<serde_json::Map<String, serde_json::Value>> for Answer {
+impl TryFrom<serde_json::Map<String, serde_json::Value>> for CredentialAnswer {
     type Error = &'static str;
 
     fn try_from(fields: serde_json::Map<String, serde_json::Value>) -> Result<Self, Self::Error> {
-        Answer::of_fields(|name| fields.get(name)?.as_str().map(str::to_string)).ok_or("a field is missing")
+        CredentialAnswer::of_fields(|name| fields.get(name)?.as_str().map(str::to_string)).ok_or("a field is missing")
     }
 }
 
-impl Answer {
+impl CredentialAnswer {
     fn of_fields(field: impl Fn(&str) -> Option<String>) -> Option<Self> {
-        Some(Answer {
+        Some(CredentialAnswer {
             key_id: field("AccessKeyId")?,
             secret_key: field("SecretAccessKey")?,
             // Agents of containers and STS name it differently.
@@ -311,7 +313,7 @@ pub(super) fn of_machine(builder: &AmazonS3Builder) -> String {
 fn check(credential: &AwsCredential, source: &str) -> Result<()> {
     let AwsCredential { key_id, secret_key, token } = credential;
     let fields = [("AccessKeyId", Some(key_id)), ("SecretAccessKey", Some(secret_key)), ("Token", token.as_ref())];
-    let found = fields.into_iter().find_map(|(name, value)| Some((name, unfit(value?)?)));
+    let found = fields.into_iter().find_map(|(name, value)| Some((name, bad_character(value?)?)));
     found.map_or(Ok(()), |(name, what)| {
         let message = format!("the credentials from {source} can't be used: {name} {what}");
         Err(Error::new(ErrorKind::PermissionDenied, message).with_hint("renew the credentials at that server"))
@@ -333,7 +335,8 @@ impl CredentialProvider for Noted {
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let credential = self.inner.get_credential().await?;
-        check(&credential, &self.source).map_err(|error| Failure::new(Effect::None, error).into_object_store(""))?;
+        check(&credential, &self.source)
+            .map_err(|error| StoreFailure::new(Effect::None, error).into_object_store(""))?;
         let AwsCredential { key_id, secret_key, token } = credential.as_ref();
         [key_id, secret_key].into_iter().chain(token).for_each(|value| self.secrets.add(value));
         Ok(credential)

@@ -17,7 +17,7 @@ use super::secrets::Secrets;
 use super::{answer, listing, proxy};
 use crate::error::Error;
 use crate::runtime::{Entropy, SystemEntropy};
-use crate::store::failure::{Effect, Failure};
+use crate::store::failure::{Effect, StoreFailure};
 use crate::store::meter::Attempt;
 use crate::store::secrets::strip_by_pattern;
 
@@ -293,7 +293,7 @@ impl Guarded {
 
 /// An error of ours that passes through object_store.
 fn failed(effect: Effect, error: Error) -> HttpError {
-    HttpError::new(HttpErrorKind::Decode, Failure::new(effect, error))
+    HttpError::new(HttpErrorKind::Decode, StoreFailure::new(effect, error))
 }
 
 /// The first bytes of a body.

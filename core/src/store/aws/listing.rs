@@ -10,7 +10,7 @@ const ROOT: &[u8] = b"ListBucketResult";
 
 /// Why an answer is no listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(super) enum ListingFault {
     /// It is something else.
     Foreign,
     /// It is an error document, though its status says that all is well.
@@ -25,9 +25,9 @@ pub(super) enum Unfit {
 ///
 /// # Errors
 /// Why it is not the document that was asked for.
-pub(super) fn sift(document: &[u8]) -> Result<Vec<u8>, Unfit> {
+pub(super) fn sift(document: &[u8]) -> Result<Vec<u8>, ListingFault> {
     let document = document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document);
-    let mut reader = Reader { document, at: 0 };
+    let mut reader = XmlReader { document, at: 0 };
     root(&mut reader)?;
     let mut kept = Vec::with_capacity(document.len());
     // The document is copied up to here.
@@ -35,7 +35,7 @@ pub(super) fn sift(document: &[u8]) -> Result<Vec<u8>, Unfit> {
     let (mut truncated, mut token) = (false, false);
     loop {
         let start = reader.at;
-        match reader.next().ok_or(Unfit::Cut)? {
+        match reader.next().ok_or(ListingFault::Cut)? {
             Token::Open(name) => {
                 let child = Child::read(&mut reader, name)?;
                 match (name, &child.text) {
@@ -53,23 +53,23 @@ pub(super) fn sift(document: &[u8]) -> Result<Vec<u8>, Unfit> {
         }
     }
     if truncated && !token {
-        return Err(Unfit::NoToken);
+        return Err(ListingFault::NoToken);
     }
     kept.extend_from_slice(document.get(copied..).unwrap_or_default());
     Ok(kept)
 }
 
 /// Reads up to the document's own element.
-fn root(reader: &mut Reader<'_>) -> Result<(), Unfit> {
+fn root(reader: &mut XmlReader<'_>) -> Result<(), ListingFault> {
     loop {
         match reader.next() {
             Some(Token::Open(ROOT)) => return Ok(()),
-            Some(Token::Open(b"Error")) => return Err(Unfit::Refusal),
+            Some(Token::Open(b"Error")) => return Err(ListingFault::Refusal),
             Some(Token::Text(text)) if text.trim_ascii().is_empty() => {}
             Some(Token::Other) => {}
             // Up to here it was a beginning of XML.
-            None if begins_like_a_listing(reader.rest()) => return Err(Unfit::Cut),
-            _ => return Err(Unfit::Foreign),
+            None if begins_like_a_listing(reader.rest()) => return Err(ListingFault::Cut),
+            _ => return Err(ListingFault::Foreign),
         }
     }
 }
@@ -89,12 +89,12 @@ struct Child {
 }
 
 impl Child {
-    fn read(reader: &mut Reader<'_>, name: &[u8]) -> Result<Self, Unfit> {
+    fn read(reader: &mut XmlReader<'_>, name: &[u8]) -> Result<Self, ListingFault> {
         let key: &[u8] = if name == b"CommonPrefixes" { b"Prefix" } else { b"Key" };
         let (mut depth, mut in_key) = (1usize, false);
         let (mut own, mut of_key) = (Vec::new(), None::<Vec<u8>>);
         while depth > 0 {
-            match reader.next().ok_or(Unfit::Cut)? {
+            match reader.next().ok_or(ListingFault::Cut)? {
                 Token::Open(name) => {
                     depth = depth.saturating_add(1);
                     if depth == 2 && name == key {
@@ -149,12 +149,12 @@ enum Token<'a> {
     Other,
 }
 
-struct Reader<'a> {
+struct XmlReader<'a> {
     document: &'a [u8],
     at: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> XmlReader<'a> {
     fn rest(&self) -> &'a [u8] {
         self.document.get(self.at..).unwrap_or_default()
     }
@@ -261,20 +261,20 @@ mod tests {
         let whole = page(&[b"a"], &[], "<!-- c --><![CDATA[ <x> ]]>");
         assert_eq!(sift(&whole).unwrap(), whole);
         for end in 0..whole.len() {
-            assert_eq!(sift(&whole[..end]), Err(Unfit::Cut), "{end}");
+            assert_eq!(sift(&whole[..end]), Err(ListingFault::Cut), "{end}");
         }
         for (text, unfit) in [
-            ("<!DOCTYPE html><html><body>Log in</body></html>", Unfit::Foreign),
-            ("<HTML></HTML>", Unfit::Foreign),
-            ("Hello", Unfit::Foreign),
-            ("{\"ok\": true}", Unfit::Foreign),
-            ("\0\u{1}<", Unfit::Foreign),
-            ("<ListAllMyBucketsResult></ListAllMyBucketsResult>", Unfit::Foreign),
-            ("<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>", Unfit::Refusal),
-            ("<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", Unfit::NoToken),
-            ("\u{feff}<ListBucketResult>", Unfit::Cut),
-            ("", Unfit::Cut),
-            (" \n", Unfit::Cut),
+            ("<!DOCTYPE html><html><body>Log in</body></html>", ListingFault::Foreign),
+            ("<HTML></HTML>", ListingFault::Foreign),
+            ("Hello", ListingFault::Foreign),
+            ("{\"ok\": true}", ListingFault::Foreign),
+            ("\0\u{1}<", ListingFault::Foreign),
+            ("<ListAllMyBucketsResult></ListAllMyBucketsResult>", ListingFault::Foreign),
+            ("<?xml version='1.0'?><Error><Code>SlowDown</Code></Error>", ListingFault::Refusal),
+            ("<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>", ListingFault::NoToken),
+            ("\u{feff}<ListBucketResult>", ListingFault::Cut),
+            ("", ListingFault::Cut),
+            (" \n", ListingFault::Cut),
         ] {
             assert_eq!(sift(text.as_bytes()), Err(unfit), "{text}");
         }

@@ -19,25 +19,25 @@ fn is_in_headers(key: AmazonS3ConfigKey) -> bool {
 
 /// Why a value can't stand in a header.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Unfit {
+pub(super) enum BadCharacter {
     Control,
     NotAscii,
 }
 
-impl std::fmt::Display for Unfit {
+impl std::fmt::Display for BadCharacter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Unfit::Control => "holds a control character",
-            Unfit::NotAscii => "holds a character that is not ASCII",
+            BadCharacter::Control => "holds a control character",
+            BadCharacter::NotAscii => "holds a character that is not ASCII",
         })
     }
 }
 
 /// Why this value can't stand in a header, if it can't.
-pub(super) fn unfit(value: &str) -> Option<Unfit> {
+pub(super) fn bad_character(value: &str) -> Option<BadCharacter> {
     match value {
-        _ if value.contains(char::is_control) => Some(Unfit::Control),
-        _ if !value.is_ascii() => Some(Unfit::NotAscii),
+        _ if value.contains(char::is_control) => Some(BadCharacter::Control),
+        _ if !value.is_ascii() => Some(BadCharacter::NotAscii),
         _ => None,
     }
 }
@@ -91,8 +91,8 @@ impl Settings {
                 continue;
             }
             checked.push(setting.key);
-            let what = match unfit(&setting.value) {
-                Some(Unfit::NotAscii) if !is_in_headers(setting.key) => continue,
+            let what = match bad_character(&setting.value) {
+                Some(BadCharacter::NotAscii) if !is_in_headers(setting.key) => continue,
                 Some(what) => what,
                 None => continue,
             };

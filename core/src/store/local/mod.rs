@@ -24,7 +24,7 @@ mod put;
 mod read;
 mod root;
 mod stage;
-mod walk;
+mod tree_walk;
 
 #[cfg(test)]
 mod tests;
@@ -44,9 +44,9 @@ use self::busy::Busy;
 use self::disk::{Disk, fault, is};
 use self::own::Own;
 use self::root::Root;
-use self::walk::Walk;
+use self::tree_walk::TreeWalk;
 use super::StoreOptions;
-use super::failure::{Effect, Failure};
+use super::failure::{Effect, StoreFailure};
 use crate::error::{Error, ErrorKind, Result};
 
 pub use self::hook::{DiskHook, DiskOp, DiskVerdict};
@@ -152,7 +152,7 @@ impl LocalStore {
         max: usize,
     ) -> Result<(Vec<ObjectMeta>, bool), object_store::Error> {
         let one_more = max.saturating_add(1);
-        let mut walk = Walk::new(prefix, after, one_more);
+        let mut walk = TreeWalk::new(prefix, after, one_more);
         let key = prefix.to_string();
         self.reading(move |store| {
             store.may_list(&key)?;
@@ -166,7 +166,7 @@ impl LocalStore {
 
     /// Whether what is below a prefix may be listed: it stays below the root, and the root is in its place.
     fn may_list(&self, prefix: &str) -> Result<(), object_store::Error> {
-        let refused = |error| Failure::new(Effect::None, error).into_object_store(prefix);
+        let refused = |error| StoreFailure::new(Effect::None, error).into_object_store(prefix);
         if prefix.contains('\0') || prefix.split('/').any(|name| name == "." || name == "..") {
             let error = Error::new(ErrorKind::InvalidInput, "not a usable prefix: `.`, `..` or a zero byte is in it");
             return Err(refused(error.with_key(prefix)));
@@ -199,15 +199,17 @@ impl LocalStore {
         self.reading(move |store| {
             store.may_list(&path)?;
             if let Some(missing) = store.root().missing() {
-                return Err(Failure::new(Effect::None, missing).into_object_store(&path));
+                return Err(StoreFailure::new(Effect::None, missing).into_object_store(&path));
             }
-            walk::children(store.root(), &path).map(|(_, dirs)| dirs).map_err(|error| store.not_listed(&path, &error))
+            tree_walk::children(store.root(), &path)
+                .map(|(_, dirs)| dirs)
+                .map_err(|error| store.not_listed(&path, &error))
         })
         .await
     }
 
     fn not_listed(&self, key: &str, error: &io::Error) -> object_store::Error {
-        Failure::new(Effect::None, self.fault("the directory can't be listed", key, error)).into_object_store(key)
+        StoreFailure::new(Effect::None, self.fault("the directory can't be listed", key, error)).into_object_store(key)
     }
 
     /// The error of a call for what is at a path below the root.
@@ -260,7 +262,7 @@ async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => {
             let error = Error::new(ErrorKind::Internal, format!("the disk's task ended without a result: {error}"));
-            Err(Failure::new(Effect::Unknown, error).into_object_store(""))
+            Err(StoreFailure::new(Effect::Unknown, error).into_object_store(""))
         }
     }
 }

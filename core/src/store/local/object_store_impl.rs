@@ -15,9 +15,9 @@ use object_store::{
 
 use super::own::FileId;
 use super::put::PutError;
-use super::walk::{Walk, children};
+use super::tree_walk::{TreeWalk, children};
 use super::{LocalStore, blocking};
-use crate::store::failure::{Effect, Failure};
+use crate::store::failure::{Effect, StoreFailure};
 use crate::store::{KFSID, KFSMERGED, KFSNAME};
 use crate::{Error, ErrorKind};
 
@@ -39,7 +39,7 @@ impl PutError {
 
 fn unsupported(what: &str) -> StoreError {
     let error = Error::new(ErrorKind::Unsupported, format!("a directory can't keep {what}"));
-    StoreError::NotSupported { source: Box::new(Failure::new(Effect::None, error)) }
+    StoreError::NotSupported { source: Box::new(StoreFailure::new(Effect::None, error)) }
 }
 
 fn put_result(id: &FileId) -> PutResult {
@@ -209,9 +209,11 @@ impl ObjectStore for LocalStore {
 impl LocalStore {
     fn stream(&self, prefix: Option<&Path>, after: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
         let prefix = prefix.filter(|prefix| !prefix.is_root()).map(|prefix| format!("{prefix}/")).unwrap_or_default();
-        let walk = Walk::new(&prefix, after.map(Path::as_ref), STRETCH);
+        let walk = TreeWalk::new(&prefix, after.map(Path::as_ref), STRETCH);
         stream::try_unfold(Some((self.clone(), walk)), |state| async move {
-            let Some((store, mut walk)): Option<(LocalStore, Walk)> = state else { return Ok::<_, StoreError>(None) };
+            let Some((store, mut walk)): Option<(LocalStore, TreeWalk)> = state else {
+                return Ok::<_, StoreError>(None);
+            };
             let (found, walk) = store
                 .reading(move |store| {
                     store.may_list("")?;

@@ -16,18 +16,18 @@ use super::root::DirError;
 use super::stage::{StageError, Staged};
 use super::{LocalStore, check};
 use crate::error::{Error, ErrorKind};
-use crate::store::failure::{Effect, Failure};
+use crate::store::failure::{Effect, StoreFailure};
 
 /// How a put failed.
 #[derive(Debug)]
 pub(super) enum PutError {
     /// The name is taken by another's file.
     Exists,
-    Failed(Failure),
+    Failed(StoreFailure),
 }
 
-impl From<Failure> for PutError {
-    fn from(failure: Failure) -> Self {
+impl From<StoreFailure> for PutError {
+    fn from(failure: StoreFailure) -> Self {
         PutError::Failed(failure)
     }
 }
@@ -35,7 +35,7 @@ impl From<Failure> for PutError {
 type Put<T> = Result<T, PutError>;
 
 fn no_effect(what: &str, key: &str) -> impl Fn(io::Error) -> PutError {
-    move |error| Failure::new(Effect::None, fault(what, key, &error)).into()
+    move |error| StoreFailure::new(Effect::None, fault(what, key, &error)).into()
 }
 
 /// A staging file could not be made. Where the disk is full, inodes may be what is lacking.
@@ -48,10 +48,10 @@ fn not_staged<'a>(dir: &'a OwnedFd, key: &'a str) -> impl Fn(io::Error) -> PutEr
     }
 }
 
-fn not_synced(visible: bool, what: &str, key: &str, error: &io::Error) -> Failure {
+fn not_synced(visible: bool, what: &str, key: &str, error: &io::Error) -> StoreFailure {
     // Whatever the errno: the bytes may be lost, and it may pass.
     let error = fault(&format!("{what} could not be made durable (fsync)"), key, error);
-    Failure::new(Effect::SyncFailed { visible }, error.with_kind(ErrorKind::Unavailable))
+    StoreFailure::new(Effect::SyncFailed { visible }, error.with_kind(ErrorKind::Unavailable))
 }
 
 /// The directory's path and the name of a key.
@@ -98,7 +98,7 @@ impl LocalStore {
                         continue;
                     }
                     let effect = if unnamed { Effect::None } else { Effect::Unknown };
-                    return Err(Failure::new(effect, not_linked(key, &error)).into());
+                    return Err(StoreFailure::new(effect, not_linked(key, &error)).into());
                 }
             }
             if let Err(error) = self.disk().sync_dir(dir.as_fd(), split(key).0) {
@@ -117,10 +117,10 @@ impl LocalStore {
         let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
         if let Err(error) = staged.rename(key, (dir.as_fd(), name)) {
             if let Some(odd) = self.oddity(key) {
-                return Err(Failure::new(Effect::None, odd).into());
+                return Err(StoreFailure::new(Effect::None, odd).into());
             }
             let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
-            return Err(Failure::new(effect, fault("the file can't be replaced", key, &error)).into());
+            return Err(StoreFailure::new(effect, fault("the file can't be replaced", key, &error)).into());
         }
         let synced = self.disk().sync_dir(dir.as_fd(), split(key).0);
         synced.map_err(|error| not_synced(true, "the file's name", key, &error))?;
@@ -129,19 +129,20 @@ impl LocalStore {
     }
 
     /// What was written is confirmed only where the bucket's path still leads to it.
-    fn in_place(&self, key: &str, dir: &OwnedFd, id: &FileId) -> Result<(), Failure> {
+    fn in_place(&self, key: &str, dir: &OwnedFd, id: &FileId) -> Result<(), StoreFailure> {
         self.root().in_place(split(key).0, Some(dir)).map_err(|error| {
             self.own().sync_failed(id);
-            Failure::misplaced(error.with_key(key))
+            StoreFailure::misplaced(error.with_key(key))
         })
     }
 
     /// Removes a file, durably. One that is not there too, for an earlier removal may have failed
     /// half way; answers whether it was there.
-    pub(super) fn remove(&self, key: &str) -> Result<bool, Failure> {
-        check(key).map_err(|error| Failure::new(Effect::None, error))?;
+    pub(super) fn remove(&self, key: &str) -> Result<bool, StoreFailure> {
+        check(key).map_err(|error| StoreFailure::new(Effect::None, error))?;
         let (path, name) = split(key);
-        let failed = |error: &io::Error| Failure::new(Effect::Unknown, fault("the file can't be removed", key, error));
+        let failed =
+            |error: &io::Error| StoreFailure::new(Effect::Unknown, fault("the file can't be removed", key, error));
         let dir = match self.root().open_dir(path) {
             Ok(dir) => dir,
             Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) => return Ok(false),
@@ -163,15 +164,15 @@ impl LocalStore {
     }
 
     /// Makes sure that a file and its name are durable.
-    pub(super) fn settle(&self, key: &str) -> Result<(), Failure> {
-        let failed = |error: &io::Error| Failure::new(Effect::None, fault("the file can't be opened", key, error));
-        check(key).map_err(|error| Failure::new(Effect::None, error))?;
+    pub(super) fn settle(&self, key: &str) -> Result<(), StoreFailure> {
+        let failed = |error: &io::Error| StoreFailure::new(Effect::None, fault("the file can't be opened", key, error));
+        check(key).map_err(|error| StoreFailure::new(Effect::None, error))?;
         let file = self.root().open_beneath(key, OFlags::RDONLY | OFlags::NONBLOCK).map_err(|e| failed(&e))?;
         let stat = rustix::fs::fstat(&file).map_err(|e| failed(&e.into()))?;
         self.settle_file(key, &file, &FileId::of(&stat))
     }
 
-    fn settle_file(&self, key: &str, file: &OwnedFd, id: &FileId) -> Result<(), Failure> {
+    fn settle_file(&self, key: &str, file: &OwnedFd, id: &FileId) -> Result<(), StoreFailure> {
         let file = self.disk().sync_file(file.as_fd(), key);
         let dir = match file.and_then(|()| self.root().sync_again(self.disk(), split(key).0)) {
             Ok(dir) => dir,
@@ -199,7 +200,7 @@ impl LocalStore {
             Err(error) if is(&error, Errno::NOENT) => return Err(PutError::Exists),
             Err(error) => {
                 return Err(match self.oddity(key) {
-                    Some(odd) => Failure::new(Effect::None, odd).into(),
+                    Some(odd) => StoreFailure::new(Effect::None, odd).into(),
                     None => no_effect("what has the name can't be opened", key)(error),
                 });
             }
@@ -207,7 +208,7 @@ impl LocalStore {
         let stat = rustix::fs::fstat(&file).map_err(|e| no_effect("what has the name can't be read", key)(e.into()))?;
         if !FileType::from_raw_mode(stat.st_mode).is_file() {
             let found = FileType::from_raw_mode(stat.st_mode);
-            return Err(Failure::new(Effect::None, not_a_file(key, found)).into());
+            return Err(StoreFailure::new(Effect::None, not_a_file(key, found)).into());
         }
         let id = FileId::of(&stat);
         match (self.own().find(&id), kfsid) {
@@ -221,7 +222,7 @@ impl LocalStore {
 
     /// Checks the key and opens its directory, made where it is not there.
     fn prepare<'k>(&self, key: &'k str) -> Put<(OwnedFd, &'k str)> {
-        check(key).map_err(|error| Failure::new(Effect::None, error))?;
+        check(key).map_err(|error| StoreFailure::new(Effect::None, error))?;
         self.sweep_once();
         let (path, name) = split(key);
         Ok((self.make_dir(path, key)?, name))
@@ -242,7 +243,7 @@ impl LocalStore {
                     }
                     _ => mapped,
                 };
-                Failure::new(Effect::None, mapped).into()
+                StoreFailure::new(Effect::None, mapped).into()
             }
         }
     }
@@ -291,7 +292,9 @@ impl LocalStore {
         let from_path = object_store::path::Path::from(from);
         let source: File = self
             .open_file(&from_path)
-            .map_err(|_| Failure::new(Effect::None, Error::new(ErrorKind::NotFound, "no such object").with_key(from)))?
+            .map_err(|_| {
+                StoreFailure::new(Effect::None, Error::new(ErrorKind::NotFound, "no such object").with_key(from))
+            })?
             .file;
         let (from_dir, from_name) = (self.root().open_dir(split(from).0), split(from).1);
         let from_dir = from_dir.map_err(no_effect("the directory can't be opened", from))?;
@@ -307,7 +310,7 @@ impl LocalStore {
             Err(error) if is(&error, Errno::EXIST) && !replace => return Err(PutError::Exists),
             Err(error) => {
                 let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
-                return Err(Failure::new(effect, fault("the file can't be given its name", to, &error)).into());
+                return Err(StoreFailure::new(effect, fault("the file can't be given its name", to, &error)).into());
             }
             Ok(()) => {}
         }

@@ -19,7 +19,7 @@ use super::put::split;
 use super::{LocalStore, check};
 use crate::error::{Error, ErrorKind};
 use crate::format::ObjectName;
-use crate::store::failure::{Effect, Failure};
+use crate::store::failure::{Effect, StoreFailure};
 use crate::text::counted;
 
 /// Up to this many bytes are copied, though maps are on. To make a map, touch each page once and
@@ -40,7 +40,7 @@ pub(super) struct Opened {
 pub(super) type ReadResult<T> = std::result::Result<T, object_store::Error>;
 
 pub(super) fn ours(error: Error, path: &Path) -> object_store::Error {
-    Failure::new(Effect::None, error).into_object_store(path.as_ref())
+    StoreFailure::new(Effect::None, error).into_object_store(path.as_ref())
 }
 
 impl LocalStore {

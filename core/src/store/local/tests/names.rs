@@ -124,7 +124,7 @@ async fn a_deep_tree_is_listed_with_few_descriptors() {
     assert!(limits.current.is_some(), "no limit of open files is set, so this test shows nothing");
     let open = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     let before = open();
-    let mut walk = crate::store::local::walk::Walk::new("", None, 10);
+    let mut walk = crate::store::local::tree_walk::TreeWalk::new("", None, 10);
     let root = store.local().unwrap().root();
     assert_eq!(walk.next(root, 1).unwrap().len(), 1);
     // Other tests of this process open files too.
@@ -317,7 +317,7 @@ async fn a_directory_of_many_files_is_walked_in_bounded_stretches() {
     }
     let local = LocalStore::open(dir.path(), &StoreOptions::new()).unwrap();
     for stretch in [1, 7, 299, 300, 1000] {
-        let mut walk = super::super::walk::Walk::new("", None, stretch);
+        let mut walk = super::super::tree_walk::TreeWalk::new("", None, stretch);
         let mut found = Vec::new();
         loop {
             let some = walk.next(local.root(), 50).unwrap();

@@ -23,11 +23,11 @@ use crate::format::ObjectName;
 /// are; a directory with more is read again for its next stretch. One directory is open at a time, however
 /// deep the tree. Only what is given out is looked at (stat).
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(super) struct TreeWalk {
     prefix: String,
     after: String,
     stretch: usize,
-    frames: Vec<Frame>,
+    levels: Vec<OpenLevel>,
     /// The directory that was read or looked into last, by its path.
     current: Option<(String, OwnedFd)>,
     begun: bool,
@@ -35,7 +35,7 @@ pub(super) struct Walk {
 
 /// One directory on the way.
 #[derive(Debug)]
-struct Frame {
+struct OpenLevel {
     /// Its path, with `/` at the end; empty for the root.
     path: String,
     /// The next entries, the smallest last.
@@ -44,13 +44,13 @@ struct Frame {
     more_after: Option<String>,
 }
 
-impl Walk {
+impl TreeWalk {
     pub(super) fn new(prefix: &str, after: Option<&str>, stretch: usize) -> Self {
-        Walk {
+        TreeWalk {
             prefix: prefix.to_string(),
             after: after.unwrap_or_default().to_string(),
             stretch: stretch.max(1),
-            frames: Vec::new(),
+            levels: Vec::new(),
             current: None,
             begun: false,
         }
@@ -65,32 +65,32 @@ impl Walk {
             self.enter(root, &start)?;
         }
         while found.len() < max {
-            let Some(frame) = self.frames.last_mut() else { break };
-            let entry = frame.entries.pop();
+            let Some(level) = self.levels.last_mut() else { break };
+            let entry = level.entries.pop();
             if let Some(name) = entry.as_deref().and_then(|entry| entry.strip_suffix('/')) {
-                let path = format!("{}{name}", frame.path);
+                let path = format!("{}{name}", level.path);
                 self.enter(root, &path)?;
                 continue;
             }
-            if entry.is_none() && frame.more_after.is_none() {
-                self.frames.pop();
+            if entry.is_none() && level.more_after.is_none() {
+                self.levels.pop();
                 continue;
             }
-            let Some(dir) = open(&mut self.current, root, &frame.path)? else {
+            let Some(dir) = open(&mut self.current, root, &level.path)? else {
                 // Gone since its names were read.
-                self.frames.pop();
+                self.levels.pop();
                 continue;
             };
             let Some(entry) = entry else {
-                let last = frame.more_after.take();
-                (frame.entries, frame.more_after) =
-                    read(dir, &frame.path, &self.prefix, &self.after, last.as_deref(), self.stretch)?;
+                let last = level.more_after.take();
+                (level.entries, level.more_after) =
+                    read(dir, &level.path, &self.prefix, &self.after, last.as_deref(), self.stretch)?;
                 continue;
             };
             // One that is gone since its name was read is none.
             if let Some(id) = object(dir, &entry)
                 // Names that can't be keys are none.
-                && let Ok(location) = Path::parse(format!("{}{entry}", frame.path))
+                && let Ok(location) = Path::parse(format!("{}{entry}", level.path))
             {
                 found.push(meta(location, &id));
             }
@@ -102,7 +102,7 @@ impl Walk {
         let path = if path.is_empty() { String::new() } else { format!("{path}/") };
         let Some(dir) = open(&mut self.current, root, &path)? else { return Ok(()) };
         let (entries, more_after) = read(dir, &path, &self.prefix, &self.after, None, self.stretch)?;
-        self.frames.push(Frame { path, entries, more_after });
+        self.levels.push(OpenLevel { path, entries, more_after });
         Ok(())
     }
 }
@@ -163,9 +163,9 @@ fn read(
     let mut with_slash = String::new();
     each(dir, path, |name, kind| {
         let directory = match kind {
-            Kind::File => false,
-            Kind::Directory => true,
-            Kind::Link => return ControlFlow::Continue(()),
+            EntryKind::File => false,
+            EntryKind::Directory => true,
+            EntryKind::Link => return ControlFlow::Continue(()),
         };
         let entry = if directory {
             with_slash.clear();
@@ -202,7 +202,7 @@ fn read(
 
 /// What a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum EntryKind {
     /// A file, or what has the name of a log's object instead of one.
     File,
     Directory,
@@ -211,7 +211,7 @@ enum Kind {
 }
 
 /// Calls `visit` with each name and what it is, until it breaks off.
-fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, Kind) -> ControlFlow<()>) -> io::Result<()> {
+fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, EntryKind) -> ControlFlow<()>) -> io::Result<()> {
     for entry in Dir::read_from(dir)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else { continue };
@@ -226,10 +226,10 @@ fn each(dir: &OwnedFd, path: &str, mut visit: impl FnMut(&str, Kind) -> ControlF
             known => known,
         };
         let flow = match kind {
-            FileType::RegularFile => visit(name, Kind::File),
-            _ if ObjectName::parse(name).is_some() => visit(name, Kind::File),
-            FileType::Directory => visit(name, Kind::Directory),
-            FileType::Symlink if may_lead_to_a_directory(dir, name) => visit(name, Kind::Link),
+            FileType::RegularFile => visit(name, EntryKind::File),
+            _ if ObjectName::parse(name).is_some() => visit(name, EntryKind::File),
+            FileType::Directory => visit(name, EntryKind::Directory),
+            FileType::Symlink if may_lead_to_a_directory(dir, name) => visit(name, EntryKind::Link),
             _ => ControlFlow::Continue(()),
         };
         if flow.is_break() {
@@ -250,24 +250,24 @@ fn may_lead_to_a_directory(dir: &OwnedFd, name: &str) -> bool {
 /// file somewhere beneath it. A symbolic link is named too, so that whoever asks for what is in it learns what it is.
 pub(super) fn children(root: &Root, path: &str) -> io::Result<(Vec<ObjectMeta>, Vec<String>)> {
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
-    let mut walk = Walk::new("", None, usize::MAX);
+    let mut walk = TreeWalk::new("", None, usize::MAX);
     walk.enter(root, path)?;
-    let (Some(frame), Some((_, dir))) = (walk.frames.pop(), &walk.current) else { return Ok((files, dirs)) };
-    for entry in frame.entries.iter().rev() {
+    let (Some(level), Some((_, dir))) = (walk.levels.pop(), &walk.current) else { return Ok((files, dirs)) };
+    for entry in level.entries.iter().rev() {
         if let Some(name) = entry.strip_suffix('/') {
-            if holds_a_file(root, &format!("{}{name}", frame.path))? {
+            if holds_a_file(root, &format!("{}{name}", level.path))? {
                 dirs.push(name.to_string());
             }
             continue;
         }
         if let Some(id) = object(dir, entry)
-            && let Ok(location) = Path::parse(format!("{}{entry}", frame.path))
+            && let Ok(location) = Path::parse(format!("{}{entry}", level.path))
         {
             files.push(meta(location, &id));
         }
     }
-    each(dir, &frame.path, |name, kind| {
-        if kind == Kind::Link {
+    each(dir, &level.path, |name, kind| {
+        if kind == EntryKind::Link {
             dirs.push(name.to_string());
         }
         ControlFlow::Continue(())
@@ -282,11 +282,11 @@ fn holds_a_file(root: &Root, path: &str) -> io::Result<bool> {
         let path = format!("{path}/");
         let mut found = false;
         each(&dir, &path, |name, kind| match kind {
-            Kind::File | Kind::Link => {
+            EntryKind::File | EntryKind::Link => {
                 found = true;
                 ControlFlow::Break(())
             }
-            Kind::Directory => {
+            EntryKind::Directory => {
                 paths.push(format!("{path}{name}"));
                 ControlFlow::Continue(())
             }

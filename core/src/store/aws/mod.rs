@@ -21,7 +21,7 @@ use self::http::Connector;
 use self::secrets::Secrets;
 use self::settings::Settings;
 use super::list::Lister;
-use super::{Kind, Store, StoreOptions, failure};
+use super::{Backend, Store, StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often, and how long, the client tries a read again by itself. The log goes on from there, and is
@@ -72,8 +72,8 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
         builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() }).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
-    let kind = Kind { single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
-    let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), kind, options);
+    let backend = Backend { single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
+    let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), backend, options);
     Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }
 
