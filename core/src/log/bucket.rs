@@ -11,10 +11,9 @@ use futures_util::future::join_all;
 use object_store::ObjectStore;
 
 use super::budget::Budget;
+use super::cache::{BlockCache, IndexCache};
 use super::catalog::CatalogRoom;
 use super::partition::{Partition, PartitionState};
-use super::reader::blocks::Blocks;
-use super::reader::indexes::Indexes;
 use super::retry::{Retries, Trouble, patiently};
 use super::writer::WriterCore;
 use crate::error::{Error, ErrorKind, Result, Stored};
@@ -124,8 +123,8 @@ pub(crate) struct BucketInner {
     pub(crate) commits: Store,
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) blocks: Blocks,
-    pub(crate) indexes: Indexes,
+    pub(crate) blocks: BlockCache,
+    pub(crate) indexes: IndexCache,
     pub(crate) catalogs: Arc<CatalogRoom>,
     pub(crate) options: BucketOptions,
     /// The process that opened it. No other process may write with it.
@@ -212,8 +211,8 @@ impl Bucket {
         };
         let budget = Budget::new(options.buffer_bytes);
         // Half is for blocks. The indexes and catalogs that find them save many requests.
-        let blocks = Blocks::new(options.cache_bytes / 2);
-        let indexes = Indexes::new(options.cache_bytes / 4);
+        let blocks = BlockCache::new(options.cache_bytes / 2);
+        let indexes = IndexCache::new(options.cache_bytes / 4);
         let catalogs = CatalogRoom::new(options.cache_bytes / 4);
         Ok(Bucket(Arc::new(BucketInner {
             commits: store.for_commits(),

@@ -31,7 +31,7 @@ const NEIGHBOURS: usize = 8;
 
 /// What a fresh look at a partition's keys told.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tail {
+pub(crate) struct LogEnds {
     /// The segment with the greatest base offset.
     pub(crate) newest: Option<SegmentRef>,
     /// The greatest log start mark.
@@ -44,12 +44,12 @@ pub(crate) struct Tail {
 
 /// A page, or several where foreign keys fill them: it holds a segment unless it is the last.
 #[derive(Debug)]
-struct Page {
+struct SegmentPage {
     segments: Vec<SegmentRef>,
     to_end: bool,
 }
 
-impl Page {
+impl SegmentPage {
     /// Offsets per segment, about, where the page lies.
     fn density(&self) -> Option<i64> {
         let (first, last) = (self.segments.first()?.base, self.segments.last()?.base);
@@ -64,9 +64,9 @@ impl PartitionState {
     }
 }
 
-struct Look<'a> {
+struct Locator<'a> {
     state: &'a PartitionState,
-    /// The store with the bound of those who look.
+    /// The store with the bound of those who locator.
     store: &'a Store,
     newest_before: Option<i64>,
     /// Listings sent.
@@ -83,9 +83,9 @@ struct Look<'a> {
     newest: Option<SegmentRef>,
 }
 
-impl<'a> Look<'a> {
+impl<'a> Locator<'a> {
     fn new(state: &'a PartitionState, store: &'a Store) -> Self {
-        Look {
+        Locator {
             state,
             store,
             newest_before: state.with_catalog(|c| c.newest()),
@@ -112,7 +112,7 @@ impl<'a> Look<'a> {
     }
 
     /// Lists the segments above base `after` (-1: from the log's start) up to a page's end.
-    async fn page(&mut self, after: i64) -> Result<Page> {
+    async fn page(&mut self, after: i64) -> Result<SegmentPage> {
         // What is listed is as old as the request: the answer may be taken in much later, by a machine that slept.
         let now = self.now();
         let id = &self.state.id;
@@ -122,7 +122,7 @@ impl<'a> Look<'a> {
         let from_start = after < 0;
         // Log start marks sort before all others of the log; what stands before them is foreign.
         let mut from = if from_start { format!("{prefix}log-start-") } else { id.segment_key(after) };
-        let mut page = Page { segments: Vec::new(), to_end: false };
+        let mut page = SegmentPage { segments: Vec::new(), to_end: false };
         let mut start = StartInfo::default();
         let mut foretold = -1;
         let mut log_json = None;
@@ -192,7 +192,7 @@ impl<'a> Look<'a> {
     }
 
     /// Takes in a page that covers the bases above `after`. `true` when the goal is found.
-    fn take(&mut self, aim: &mut Aim, after: i64, page: &Page) -> bool {
+    fn take(&mut self, aim: &mut Aim, after: i64, page: &SegmentPage) -> bool {
         let reach = page.segments.partition_point(|s| s.base <= aim.high);
         let above = page.segments.get(reach);
         if let Some(density) = page.density() {
@@ -253,7 +253,7 @@ impl<'a> Look<'a> {
         let page_span = aim.density.saturating_mul(PAGE_SEGMENTS);
         let middle = low.saturating_add(distance / 2);
         let at = match aim.step {
-            Step::Double => {
+            ProbeStep::Double => {
                 // Twice as far as the last time, or as what is known of the log is long.
                 let known = low.saturating_sub(self.first.as_ref().map_or(low, |s| s.base));
                 aim.stride = aim.stride.saturating_mul(2).max(known).max(page_span);
@@ -261,9 +261,9 @@ impl<'a> Look<'a> {
                 if doubled >= aim.high { middle } else { doubled }
             }
             // Half a page below the goal, by the density seen last.
-            Step::Near(_) if distance / 2 <= page_span / 2 => low,
-            Step::Near(_) => aim.high.saturating_sub(page_span / 2),
-            Step::Halve => middle,
+            ProbeStep::Near(_) if distance / 2 <= page_span / 2 => low,
+            ProbeStep::Near(_) => aim.high.saturating_sub(page_span / 2),
+            ProbeStep::Halve => middle,
         };
         at.max(low)
     }
@@ -278,7 +278,7 @@ struct Aim {
     high: i64,
     /// What lies directly above `high`, and so above the goal.
     above: Above,
-    step: Step,
+    step: ProbeStep,
     /// How far the last doubling went.
     stride: i64,
     /// Offsets per segment, about, where the last page lies.
@@ -294,7 +294,7 @@ enum Above {
 
 /// How the next probe is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum ProbeStep {
     /// By doubling the distance: nothing is known of where the log ends.
     Double,
     /// By density, so many times.
@@ -305,49 +305,49 @@ enum Step {
 
 impl Aim {
     fn newest() -> Self {
-        Aim { low: None, high: i64::MAX, above: Above::Nothing, step: Step::Double, stride: 0, density: 1 }
+        Aim { low: None, high: i64::MAX, above: Above::Nothing, step: ProbeStep::Double, stride: 0, density: 1 }
     }
 
     fn at_most(offset: i64) -> Self {
-        Aim { low: None, high: offset, above: Above::Unknown, step: Step::Near(2), stride: 0, density: 1 }
+        Aim { low: None, high: offset, above: Above::Unknown, step: ProbeStep::Near(2), stride: 0, density: 1 }
     }
 
     /// The last probe found nothing below the goal.
     fn overshot(&mut self) {
         self.step = match (self.step, self.above) {
             // Beyond the log's end, perhaps by far: no bound depends on how far.
-            (Step::Near(_), Above::Nothing) => Step::Double,
-            (Step::Near(left), _) if left > 1 => Step::Near(left.saturating_sub(1)),
-            _ => Step::Halve,
+            (ProbeStep::Near(_), Above::Nothing) => ProbeStep::Double,
+            (ProbeStep::Near(left), _) if left > 1 => ProbeStep::Near(left.saturating_sub(1)),
+            _ => ProbeStep::Halve,
         };
     }
 }
 
 /// A fresh look, within the bound that this handle of the store keeps: lists as few pages as the budget allows.
-pub(crate) async fn find_tail(state: &PartitionState, store: &Store) -> Result<Tail> {
-    let mut look = Look::new(state, store);
-    look.run(&mut Aim::newest()).await?;
-    let start = look.start.unwrap_or_default();
-    Ok(Tail { newest: look.newest, log_start_mark: start.mark, first: look.first, log_json: look.log_json })
+pub(crate) async fn find_tail(state: &PartitionState, store: &Store) -> Result<LogEnds> {
+    let mut locator = Locator::new(state, store);
+    locator.run(&mut Aim::newest()).await?;
+    let start = locator.start.unwrap_or_default();
+    Ok(LogEnds { newest: locator.newest, log_start_mark: start.mark, first: locator.first, log_json: locator.log_json })
 }
 
 /// The newest segment, found by listing from one that is known: one request, unless much follows that one.
 /// `None` when it is gone or changed, for then only a look from the log's start tells. For commits, whose bound
 /// it keeps.
 pub(crate) async fn newest_from(state: &PartitionState, known: i64, version: &Version) -> Result<Option<SegmentRef>> {
-    let mut look = Look::new(state, state.commits());
+    let mut locator = Locator::new(state, state.commits());
     let after = known.saturating_sub(1);
-    let page = look.page(after).await?;
+    let page = locator.page(after).await?;
     if !page.segments.first().is_some_and(|s| s.base == known && s.version.same_as(version)) {
         return Ok(None);
     }
     let mut aim = Aim::newest();
-    if look.take(&mut aim, after, &page) {
-        look.finish(&aim);
+    if locator.take(&mut aim, after, &page) {
+        locator.finish(&aim);
     } else {
-        look.run(&mut aim).await?;
+        locator.run(&mut aim).await?;
     }
-    Ok(look.newest)
+    Ok(locator.newest)
 }
 
 /// Asks the store what follows the newest known segment: one listing, unless much does or that segment
@@ -355,10 +355,10 @@ pub(crate) async fn newest_from(state: &PartitionState, known: i64, version: &Ve
 pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
     let known = state.with_catalog(|catalog| catalog.newest());
     if let Some(known) = known {
-        let mut look = Look::new(state, state.store());
+        let mut locator = Locator::new(state, state.store());
         let after = known.saturating_sub(1);
         let version = state.with_catalog(|catalog| catalog.get(known)).map(|segment| segment.version);
-        let page = look.page(after).await?;
+        let page = locator.page(after).await?;
         let first = page.segments.first().filter(|s| s.base == known);
         if first.is_some_and(|s| version.is_some_and(|version| !version.same_as(&s.version))) {
             // Merged, or a segment of another log.
@@ -370,11 +370,11 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
         }
         if first.is_some() {
             let mut aim = Aim::newest();
-            if look.take(&mut aim, after, &page) {
-                look.finish(&aim);
+            if locator.take(&mut aim, after, &page) {
+                locator.finish(&aim);
                 return Ok(());
             }
-            return look.run(&mut aim).await;
+            return locator.run(&mut aim).await;
         }
     }
     let tail = find_tail(state, state.store()).await?;
@@ -388,12 +388,12 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
 /// A fresh look at both ends of the log: marks, the first segments, and what follows the newest known.
 pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
     let known = state.with_catalog(|catalog| catalog.newest());
-    let mut look = Look::new(state, state.store());
+    let mut locator = Locator::new(state, state.store());
     let mut aim = Aim::newest();
-    let page = look.page(-1).await?;
+    let page = locator.page(-1).await?;
     let last = page.segments.last().map(|s| s.base);
-    if look.take(&mut aim, -1, &page) {
-        look.finish(&aim);
+    if locator.take(&mut aim, -1, &page) {
+        locator.finish(&aim);
         if last < known {
             state.marks.forget();
         }
@@ -402,26 +402,26 @@ pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
     if known > last {
         return look_at_tail(state).await;
     }
-    look.run(&mut aim).await
+    locator.run(&mut aim).await
 }
 
 /// Asks the store where the offset lies, so that the catalog knows it. With `fresh`, what is known
 /// of the neighbourhood is not believed.
 pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> Result<()> {
-    let mut look = Look::new(state, state.store());
+    let mut locator = Locator::new(state, state.store());
     let mut aim = Aim::at_most(offset);
     let known = state.with_catalog(|catalog| catalog.start().is_some());
     if known && fresh {
         // From a little below what is known there.
         let near = state.with_catalog(|catalog| catalog.before(offset, NEIGHBOURS));
         if let Some(after) = near.and_then(|base| base.checked_sub(1)) {
-            let page = look.page(after).await?;
+            let page = locator.page(after).await?;
             if page.segments.first().is_some_and(|s| s.base <= offset) {
-                return if look.take(&mut aim, after, &page) {
-                    look.finish(&aim);
+                return if locator.take(&mut aim, after, &page) {
+                    locator.finish(&aim);
                     Ok(())
                 } else {
-                    look.run(&mut aim).await
+                    locator.run(&mut aim).await
                 };
             }
             aim = Aim::at_most(offset);
@@ -430,10 +430,10 @@ pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> 
         state.with_catalog(|catalog| {
             aim.low = catalog.around(offset).0;
             aim.density = catalog.density_at(offset);
-            look.seen = catalog.len() as u64;
+            locator.seen = catalog.len() as u64;
         });
     }
-    look.run(&mut aim).await
+    locator.run(&mut aim).await
 }
 
 /// The segment directly before the one with this base, which a look has just found: known from the page that showed
@@ -448,8 +448,8 @@ pub(crate) async fn segment_before(state: &PartitionState, store: &Store, base: 
     if let Some(before) = state.with_catalog(|catalog| known(catalog)) {
         return Ok(before);
     }
-    let mut look = Look::new(state, store);
-    look.run(&mut Aim::at_most(below)).await?;
+    let mut locator = Locator::new(state, store);
+    locator.run(&mut Aim::at_most(below)).await?;
     Ok(state.with_catalog(|catalog| known(catalog)).flatten())
 }
 

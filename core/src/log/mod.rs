@@ -2,6 +2,7 @@
 
 mod bucket;
 mod budget;
+mod cache;
 mod catalog;
 #[cfg(test)]
 pub(crate) mod fixtures;

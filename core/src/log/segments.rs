@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::catalog::Lookup;
 use super::locate::locate;
 use super::partition::{Partition, PartitionState};
-use super::reader::source::Source;
+use super::reader::source::BlockSource;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     CrcCheck, MAX_SEGMENT_LEN, Malformed, ObjectName, Segment, SparseIndex, TIME_INDEX_LEN, TimeIndex,
@@ -195,7 +195,7 @@ impl Segments {
     }
 
     async fn last_offset(&self, base: i64) -> Result<Option<i64>> {
-        match Source::new(self.state.clone(), 0).footer(base, None).await {
+        match BlockSource::new(self.state.clone(), 0).footer(base, None).await {
             Ok((footer, _)) => Ok(Some(footer.last_offset)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),

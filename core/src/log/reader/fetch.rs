@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::answer::{Fetch, Hole};
-use super::job::{Job, Need, Step};
+use super::core::ReaderCore;
+use super::job::{FetchJob, FetchStep, Need};
 use super::options::OnCorrupt;
-use super::piece::Piece;
 use super::source::Want;
-use super::walk::{Fault, Served};
-use super::{Core, corrupt};
+use super::span::BlockSpan;
+use super::walk::{ReadFault, Served};
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::Malformed;
 use crate::log::bucket::not_found;
 use crate::log::catalog::Lookup;
 use crate::log::progress::Progress;
@@ -20,13 +22,13 @@ use crate::store::Version;
 /// elsewhere (docs/design.md, "Reading").
 pub(super) const BELIEVE_404: Duration = Duration::from_secs(60);
 
-impl Core {
+impl ReaderCore {
     /// Goes as far as memory allows.
-    pub(super) fn advance(&self, job: &mut Job) -> Result<Step> {
+    pub(super) fn advance(&self, job: &mut FetchJob) -> Result<FetchStep> {
         let mut progress = Progress::new(job.start);
         loop {
             if job.beyond_stored || job.stuck || job.gather.is_full() {
-                return Ok(Step::Done);
+                return Ok(FetchStep::Done);
             }
             let position = job.position();
             progress.step(position, &self.state.id)?;
@@ -35,33 +37,35 @@ impl Core {
                 Some(match catalog.lookup(position) {
                     Lookup::In { base, version, next } => {
                         let at = match self.held(job, base, version) {
-                            Ok(piece) => At::Held { piece, next },
-                            Err(want) => At::Segment { base, version: version.clone(), want },
+                            Ok(span) => Located::Held { span, next },
+                            Err(want) => Located::Segment { base, version: version.clone(), want },
                         };
                         (start, at)
                     }
-                    Lookup::End { end } => (start, At::End(end)),
-                    Lookup::Below | Lookup::Unknown => (start, At::Unknown),
-                    Lookup::Empty => (start, At::Empty),
+                    Lookup::End { end } => (start, Located::End(end)),
+                    Lookup::Below | Lookup::Unknown => (start, Located::Unknown),
+                    Lookup::Empty => (start, Located::Empty),
                 })
             });
-            let Some((start, at)) = found else { return Ok(Step::Need(Need::Locate { fresh: false })) };
+            let Some((start, at)) = found else { return Ok(FetchStep::Need(Need::Locate { fresh: false })) };
             if let Some(log_start) = start.log_start().filter(|log_start| position < *log_start) {
                 if job.gather.is_empty() {
                     return self.out_of_range(job, log_start);
                 }
-                return Ok(Step::Done);
+                return Ok(FetchStep::Done);
             }
             match at {
-                At::Unknown => return Ok(Step::Need(Need::Locate { fresh: false })),
-                At::Segment { base, version, want } => return Ok(Step::Need(Need::Load { base, version, want })),
-                At::Held { piece, next } => {
-                    if let Some(step) = self.serve(job, piece, next)? {
+                Located::Unknown => return Ok(FetchStep::Need(Need::Locate { fresh: false })),
+                Located::Segment { base, version, want } => {
+                    return Ok(FetchStep::Need(Need::Load { base, version, want }));
+                }
+                Located::Held { span, next } => {
+                    if let Some(step) = self.serve(job, span, next)? {
                         return Ok(step);
                     }
                 }
-                At::End(end) => return self.at_end(job, end),
-                At::Empty => {
+                Located::End(end) => return self.at_end(job, end),
+                Located::Empty => {
                     if !start.exists() {
                         return self.at_nothing(job);
                     }
@@ -70,80 +74,80 @@ impl Core {
                             self.state.marks.learn(Some(log_start), log_start, self.state.now_ms());
                             self.at_end(job, log_start)
                         }
-                        _ => Ok(Step::Need(Need::LogJson)),
+                        _ => Ok(FetchStep::Need(Need::LogJson)),
                     };
                 }
             }
         }
     }
 
-    /// Serves from a piece; `None` when the fetch goes on elsewhere.
-    fn serve(&self, job: &mut Job, mut piece: Piece, next: Option<i64>) -> Result<Option<Step>> {
+    /// Serves from a span; `None` when the fetch goes on elsewhere.
+    fn serve(&self, job: &mut FetchJob, mut span: BlockSpan, next: Option<i64>) -> Result<Option<FetchStep>> {
         let lenient = self.options.on_corrupt == OnCorrupt::Skip;
-        if lenient && piece.has_body() {
-            self.report(job, &piece);
+        if lenient && span.has_body() {
+            self.report(job, &span);
         }
         let before = job.position();
-        match piece.serve(&mut job.gather, next, self.options.crc_check, lenient) {
+        match span.serve(&mut job.gather, next, self.options.crc_check, lenient) {
             Served::Full => {
-                self.leave(job, &piece);
-                Ok(Some(Step::Done))
+                self.leave(job, &span);
+                Ok(Some(FetchStep::Done))
             }
             Served::End(end) => {
-                let step = self.segment_ended(job, &piece, next, end, before);
-                self.leave(job, &piece);
+                let step = self.segment_ended(job, &span, next, end, before);
+                self.leave(job, &span);
                 step
             }
             Served::More(place, need) => {
-                let (base, version) = (piece.base(), piece.version().clone());
-                if piece.is_whole() {
+                let (base, version) = (span.base(), span.version().clone());
+                if span.is_whole() {
                     // The catalog's size and the bytes differ.
-                    return Ok(Some(Step::Need(Need::Locate { fresh: true })));
+                    return Ok(Some(FetchStep::Need(Need::Locate { fresh: true })));
                 }
                 if let Some(more) = self.source.held_from(base, &version, job.position(), place, need) {
-                    job.piece = Some(more);
+                    job.span = Some(more);
                     return Ok(None);
                 }
-                self.leave(job, &piece);
-                Ok(Some(Step::Need(Need::Load { base, version, want: Want::Place(place, need) })))
+                self.leave(job, &span);
+                Ok(Some(FetchStep::Need(Need::Load { base, version, want: Want::Place(place, need) })))
             }
             Served::Unplaced => {
-                let (base, version) = (piece.base(), piece.version().clone());
-                Ok(Some(Step::Need(Need::Load { base, version, want: Want::Offset(job.position()) })))
+                let (base, version) = (span.base(), span.version().clone());
+                Ok(Some(FetchStep::Need(Need::Load { base, version, want: Want::Offset(job.position()) })))
             }
-            Served::Doubt if self.is_faithful(piece.base(), piece.version()) => {
-                piece.set_faithful();
-                job.piece = Some(piece);
+            Served::Doubt if self.is_faithful(span.base(), span.version()) => {
+                span.set_faithful();
+                job.span = Some(span);
                 Ok(None)
             }
-            Served::Doubt if !job.gather.is_empty() => Ok(Some(Step::Done)),
-            Served::Doubt => Ok(Some(Step::Need(Need::Confirm(piece)))),
-            Served::Fault(_) if !job.gather.is_empty() => Ok(Some(Step::Done)),
+            Served::Doubt if !job.gather.is_empty() => Ok(Some(FetchStep::Done)),
+            Served::Doubt => Ok(Some(FetchStep::Need(Need::Confirm(span)))),
+            Served::Fault(_) if !job.gather.is_empty() => Ok(Some(FetchStep::Done)),
             Served::Fault(fault) => match (lenient, fault.resume) {
                 (true, Some(resume)) => {
-                    job.skipped.push(self.fault_error(&piece, &fault, Some(resume.offset), next));
-                    piece.note(resume);
+                    job.skipped.push(self.fault_error(&span, &fault, Some(resume.offset), next));
+                    span.note(resume);
                     job.gather.skip_to(resume.offset);
-                    job.piece = Some(piece);
+                    job.span = Some(span);
                     Ok(None)
                 }
-                _ => Ok(Some(Step::Need(Need::Resume { piece, fault, next }))),
+                _ => Ok(Some(FetchStep::Need(Need::Resume { span, fault, next }))),
             },
         }
     }
 
     fn segment_ended(
         &self,
-        job: &mut Job,
-        piece: &Piece,
+        job: &mut FetchJob,
+        span: &BlockSpan,
         next: Option<i64>,
         end: i64,
         before: i64,
-    ) -> Result<Option<Step>> {
+    ) -> Result<Option<FetchStep>> {
         let position = job.position();
         let Some(next) = next else {
             let known = self.state.with_catalog(|catalog| {
-                catalog.set_end(piece.base(), end);
+                catalog.set_end(span.base(), end);
                 catalog.newest_end() == Some(end)
             });
             if known {
@@ -158,10 +162,10 @@ impl Core {
         }
         // Nothing at this offset, though the log goes on: only a fresh look may call that a hole.
         if !job.gather.is_empty() {
-            return Ok(Some(Step::Done));
+            return Ok(Some(FetchStep::Done));
         }
         if job.fresh_at != Some(position) {
-            return Ok(Some(Step::Need(Need::Locate { fresh: true })));
+            return Ok(Some(FetchStep::Need(Need::Locate { fresh: true })));
         }
         job.hole = Some(Hole::new(job.hole.map_or(position, |hole| hole.from), next));
         job.gather.skip_to(next);
@@ -169,14 +173,14 @@ impl Core {
     }
 
     /// The offset is at or beyond the end that is known.
-    fn at_end(&self, job: &mut Job, end: i64) -> Result<Step> {
+    fn at_end(&self, job: &mut FetchJob, end: i64) -> Result<FetchStep> {
         let position = job.position();
         let buffered = job.options.include_buffered || mutant!(ServeBuffered);
         if let (true, Some(writer)) = (buffered, self.state.exclusive_writer()) {
             let chunks = writer.buffered(position, job.gather.room().max(1));
             if job.gather.take_buffered(chunks) {
                 job.beyond_stored = true;
-                return Ok(Step::Done);
+                return Ok(FetchStep::Done);
             }
         }
         if !job.gather.is_empty() || job.tail_known || (position == end && self.tail_is_ours()) {
@@ -184,9 +188,9 @@ impl Core {
                 let start = self.state.with_catalog(|catalog| catalog.start().and_then(|s| s.log_start()));
                 return self.out_of_range(job, start.unwrap_or(end));
             }
-            return Ok(Step::Done);
+            return Ok(FetchStep::Done);
         }
-        Ok(Step::Need(Need::Tail { end }))
+        Ok(FetchStep::Need(Need::Tail { end }))
     }
 
     /// Whether a writer of this process owns the tail, so that nothing need be asked: it has committed,
@@ -200,27 +204,33 @@ impl Core {
     }
 
     /// Whether the offset is the end of what this process has buffered.
-    fn is_buffered(&self, job: &Job, position: i64) -> bool {
+    fn is_buffered(&self, job: &FetchJob, position: i64) -> bool {
         job.options.include_buffered && self.state.marks.get().is_some_and(|marks| position <= marks.log_end)
     }
 
     /// There is no such partition, as far as is known.
-    fn at_nothing(&self, job: &mut Job) -> Result<Step> {
+    fn at_nothing(&self, job: &mut FetchJob) -> Result<FetchStep> {
         if !job.tail_known {
-            return Ok(Step::Need(Need::Tail { end: job.position() }));
+            return Ok(FetchStep::Need(Need::Tail { end: job.position() }));
         }
-        if self.options.wait_for_partition { Ok(Step::Done) } else { Err(not_found(&self.state.id)) }
+        if self.options.wait_for_partition { Ok(FetchStep::Done) } else { Err(not_found(&self.state.id)) }
     }
 
-    pub(super) fn fault_error(&self, piece: &Piece, fault: &Fault, readable: Option<i64>, next: Option<i64>) -> Error {
-        let key = self.state.id.segment_key(piece.base());
+    pub(super) fn fault_error(
+        &self,
+        span: &BlockSpan,
+        fault: &ReadFault,
+        readable: Option<i64>,
+        next: Option<i64>,
+    ) -> Error {
+        let key = self.state.id.segment_key(span.base());
         corrupt(fault.malformed.clone(), &key, fault.place.offset, readable.or(next))
     }
 
-    fn out_of_range(&self, job: &mut Job, log_start: i64) -> Result<Step> {
+    fn out_of_range(&self, job: &mut FetchJob, log_start: i64) -> Result<FetchStep> {
         let known = self.state.with_catalog(|catalog| catalog.newest_end().is_some() || catalog.newest().is_none());
         if !known && !std::mem::replace(&mut job.end_asked, true) {
-            return Ok(Step::Need(Need::End));
+            return Ok(FetchStep::Need(Need::End));
         }
         let message = format!("offset {} of partition {}", job.position(), self.state.id);
         let newest = self.state.with_catalog(|catalog| catalog.least_end());
@@ -235,7 +245,7 @@ impl Core {
         known.max(newest).map_or(floor, |end| end.max(floor))
     }
 
-    pub(super) fn answer(&self, job: Job) -> Fetch {
+    pub(super) fn answer(&self, job: FetchJob) -> Fetch {
         let next_offset = job.gather.position();
         let (start, newest) = self.state.with_catalog(|catalog| (catalog.start(), catalog.least_end()));
         let log_start = start.and_then(|start| start.log_start()).unwrap_or(0);
@@ -256,10 +266,20 @@ impl Core {
 }
 
 /// Where a lookup ended, without borrowing the catalog.
-enum At {
-    Held { piece: Piece, next: Option<i64> },
+enum Located {
+    Held { span: BlockSpan, next: Option<i64> },
     Segment { base: i64, version: Version, want: Want },
     End(i64),
     Empty,
     Unknown,
+}
+
+/// Bytes of a segment are not what they must be: where, which offsets that concerns, and where
+/// reading can go on.
+fn corrupt(malformed: Malformed, key: &str, first: i64, readable: Option<i64>) -> Error {
+    let error = malformed.into_error(key);
+    match readable {
+        Some(next) => error.with_offsets(first, next.saturating_sub(1).max(first)).with_next_readable(next),
+        None => error.with_hint("it is the newest segment; `kfs repair` can set it aside"),
+    }
 }

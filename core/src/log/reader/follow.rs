@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use futures_util::pin_mut;
 
-use super::Reader;
+use super::handle::Reader;
 use crate::log::marks::Watch;
 
 /// How often a follower that a writer in this process wakes looks whether that writer still lives and
@@ -14,18 +14,18 @@ const WRITER_CHECK: Duration = Duration::from_secs(5);
 
 /// How long a follower has waited in vain.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct FollowWait {
     watch: Watch,
     next: Duration,
     /// The high watermark for which the store was asked already.
     asked_for: i64,
 }
 
-impl Waiting {
+impl FollowWait {
     pub(super) fn new(reader: &Reader) -> Self {
         let mut watch = Watch::new();
         watch.add(&reader.partition());
-        Waiting { watch, next: reader.options().poll_min, asked_for: 0 }
+        FollowWait { watch, next: reader.options().poll_min, asked_for: 0 }
     }
 
     /// Something came: the next wait is short again.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::answer::Hole;
 use super::gather::Gather;
 use super::options::FetchOptions;
-use super::piece::Piece;
 use super::source::Want;
-use super::walk::Fault;
+use super::span::BlockSpan;
+use super::walk::ReadFault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
 use crate::log::progress::Progress;
@@ -18,12 +18,12 @@ const MAX_LOOKS: u32 = 8;
 
 /// A fetch under way.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct FetchJob {
     pub(super) gather: Gather,
     /// The blocks that it reads now.
-    pub(super) piece: Option<Piece>,
+    pub(super) span: Option<BlockSpan>,
     /// Segments that were read together with the one that was wanted.
-    pub(super) ahead: Vec<Piece>,
+    pub(super) ahead: Vec<BlockSpan>,
     /// The offset that it began with.
     pub(super) start: i64,
     /// That is where the reader's last fetch ended.
@@ -60,7 +60,7 @@ pub(super) enum Need {
     /// Bytes of a segment.
     Load { base: i64, version: Version, want: Want },
     /// Whether a segment's body is as it was written.
-    Confirm(Piece),
+    Confirm(BlockSpan),
     /// Whether the log goes on after its known end.
     Tail { end: i64 },
     /// Where the log ends, to say its range.
@@ -68,21 +68,21 @@ pub(super) enum Need {
     /// Where an empty log starts.
     LogJson,
     /// Where a broken segment can be read again.
-    Resume { piece: Piece, fault: Fault, next: Option<i64> },
+    Resume { span: BlockSpan, fault: ReadFault, next: Option<i64> },
 }
 
 /// Where a fetch stands.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum FetchStep {
     Done,
     Need(Need),
 }
 
-impl Job {
+impl FetchJob {
     pub(super) fn new(offset: i64, options: FetchOptions) -> Self {
-        Job {
+        FetchJob {
             gather: Gather::new(offset, options.max_bytes),
-            piece: None,
+            span: None,
             ahead: Vec::new(),
             start: offset,
             goes_on: false,

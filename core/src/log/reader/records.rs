@@ -7,57 +7,14 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream::try_unfold;
 
-use super::gather::ChunkAt;
-use super::{BatchStream, Fetch, Notice, OnCorrupt, ReaderOptions};
-use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, Malformed, OwnedRecord, PartitionId};
+use super::answer::Fetch;
+use super::handle::Reader;
+use super::options::{OnCorrupt, ReaderOptions};
+use super::place::BatchPlace;
+use super::stream::{BatchStream, Notice};
+use crate::error::{Error, Result};
+use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, OwnedRecord};
 use crate::log::partition::PartitionState;
-
-/// Where a batch stands in its partition.
-#[derive(Clone, Debug)]
-pub struct BatchPlace {
-    partition: PartitionId,
-    at: Option<ChunkAt>,
-}
-
-impl BatchPlace {
-    pub(super) fn new(partition: PartitionId, at: Option<ChunkAt>) -> Self {
-        BatchPlace { partition, at }
-    }
-
-    pub(super) fn stands(&mut self, at: Option<ChunkAt>) {
-        self.at = at;
-    }
-
-    /// The key of its segment; `None` for a batch that is not stored yet.
-    pub fn key(&self) -> Option<String> {
-        self.at.map(|at| self.partition.segment_key(at.segment))
-    }
-
-    /// The position of its first byte in the segment; `None` for a batch that is not stored yet.
-    pub fn position(&self) -> Option<u64> {
-        self.at.map(|at| at.position)
-    }
-
-    /// The error for records of this batch that can't be decoded. It has the segment's key, the position in
-    /// it, the batch's offsets, and the next offset that can be read.
-    pub fn undecodable(&self, batch: &BatchHeader, malformed: Malformed) -> Error {
-        let malformed = malformed.offset_position(self.position().unwrap_or(0));
-        let error = match self.key() {
-            Some(key) => malformed.into_error(&key),
-            None => malformed.into(),
-        };
-        let next = batch.next_offset();
-        let error = error.with_offsets(batch.base_offset, batch.last_offset()).with_next_readable(next);
-        if error.kind() != ErrorKind::Corrupt {
-            return error;
-        }
-        error.with_hint(format!(
-            "the batch was stored as it was given, and nothing can repair it: read on at offset {next}, or skip it \
-             (`kfs cat --skip-corrupt`)"
-        ))
-    }
-}
 
 /// A record with its batch's header. Its key, value and headers share the batch's bytes.
 #[derive(Clone, Debug)]
@@ -141,8 +98,20 @@ pub struct RecordStream {
     from: i64,
 }
 
+impl Reader {
+    /// The records from offset `from` on, to the log's end as it is when it is reached.
+    pub fn records(&self, from: i64) -> RecordStream {
+        RecordStream::new(self.batches(from))
+    }
+
+    /// Like [`follow`](Self::follow), record by record.
+    pub fn follow_records(&self, from: i64) -> RecordStream {
+        RecordStream::new(self.follow(from))
+    }
+}
+
 impl RecordStream {
-    pub(super) fn new(batches: BatchStream) -> Self {
+    fn new(batches: BatchStream) -> Self {
         RecordStream { from: batches.position(), batches, current: None }
     }
 
@@ -278,12 +247,6 @@ impl Fetch {
             control: options.control_records,
             current: None,
         }
-    }
-
-    /// The place of a batch, by the number of the chunk that it stands in and where it begins there.
-    pub fn place(&self, chunk: usize, at: usize) -> BatchPlace {
-        let place = self.places.get(chunk).copied().flatten();
-        BatchPlace::new(self.partition.clone(), place.map(|place| place.plus(at)))
     }
 }
 

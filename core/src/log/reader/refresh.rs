@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::source::Source;
+use super::source::BlockSource;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::bucket::not_found;
 use crate::log::identity;
@@ -63,7 +63,7 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
     let end = match (newest, end) {
         (Some(_), Some(end)) => end,
         (Some(newest), None) => {
-            let source = Source::new(state.clone(), 0);
+            let source = BlockSource::new(state.clone(), 0);
             let end = source.footer(newest, None).await?.0.last_offset.saturating_add(1);
             state.with_catalog(|catalog| catalog.set_end(newest, end));
             end

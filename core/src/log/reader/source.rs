@@ -10,14 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::block::{Block, Check, Place};
-use super::blocks::Of;
-use super::piece::Piece;
+use super::span::BlockSpan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     BATCH_HEADER_LEN, BatchHeader, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, IndexBuilder, IndexEntry,
     MAX_SEGMENT_LEN, Malformed, SegmentFooter, SparseIndex, crc32c_append,
 };
+use crate::log::cache::{BatchStart, Block, BlockCheck, SegmentBlocks};
 use crate::log::partition::PartitionState;
 use crate::log::retry::may_pass;
 use crate::mutant::mutant;
@@ -38,12 +37,12 @@ pub(crate) enum Want {
     /// From the batch that holds an offset.
     Offset(i64),
     /// From a known batch on, at least so many bytes.
-    Place(Place, u64),
+    Place(BatchStart, u64),
 }
 
 /// Reads segments of one partition.
 #[derive(Clone)]
-pub(crate) struct Source {
+pub(crate) struct BlockSource {
     state: Arc<PartitionState>,
     /// Segments of up to so many bytes are one block; larger ones are read in blocks of so many.
     pub(crate) block: u64,
@@ -51,14 +50,14 @@ pub(crate) struct Source {
     patient: bool,
 }
 
-impl Source {
+impl BlockSource {
     pub(crate) fn new(state: Arc<PartitionState>, block: usize) -> Self {
-        Source { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096), patient: true }
+        BlockSource { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096), patient: true }
     }
 
     /// For what is read ahead: each read is sent once. Whoever needs it later asks again.
     pub(crate) fn once(&self) -> Self {
-        Source { patient: false, ..self.clone() }
+        BlockSource { patient: false, ..self.clone() }
     }
 
     async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
@@ -70,8 +69,8 @@ impl Source {
         }
     }
 
-    fn of<'a>(&'a self, base: i64, version: &'a Version) -> Of<'a> {
-        Of { id: &self.state.id, base, version, block: self.block }
+    fn of<'a>(&'a self, base: i64, version: &'a Version) -> SegmentBlocks<'a> {
+        SegmentBlocks { id: &self.state.id, base, version, block: self.block }
     }
 
     /// Whether a segment of this size is mapped: then the map is the cache.
@@ -93,7 +92,7 @@ impl Source {
 
     /// Whether a segment of one block is held.
     pub(crate) fn holds(&self, base: i64, version: &Version) -> bool {
-        self.held_from(base, version, base, Place::first(base), 0).is_some()
+        self.held_from(base, version, base, BatchStart::first(base), 0).is_some()
     }
 
     /// How many bytes are read ahead, after so many the last time.
@@ -105,22 +104,28 @@ impl Source {
 
     /// What is held of a segment from the batch with this offset on, without asking the store. `place`
     /// is where that batch stands, if it is known.
-    pub(crate) fn held(&self, base: i64, version: &Version, offset: i64, place: Option<Place>) -> Option<Piece> {
+    pub(crate) fn held(
+        &self,
+        base: i64,
+        version: &Version,
+        offset: i64,
+        place: Option<BatchStart>,
+    ) -> Option<BlockSpan> {
         let size = version.size();
         if self.maps(size) {
             return None;
         }
         if size <= self.block || offset <= base {
-            return self.held_from(base, version, offset, Place::first(base), 0);
+            return self.held_from(base, version, offset, BatchStart::first(base), 0);
         }
         if let Some(place) = place {
             return self.held_from(base, version, offset, place, 0);
         }
         let index = self.state.bucket.indexes.get(&self.state.id, base, version)?;
         let place = index.find(offset).map(place_of).filter(|place| place.offset <= offset)?;
-        let piece = self.held_from(base, version, offset, place, BATCH_HEADER_LEN as u64)?;
-        let truthful = piece.base_offset_at(place.position) == Some(place.offset);
-        (truthful || mutant!(BelieveIndex)).then_some(piece)
+        let span = self.held_from(base, version, offset, place, BATCH_HEADER_LEN as u64)?;
+        let truthful = span.base_offset_at(place.position) == Some(place.offset);
+        (truthful || mutant!(BelieveIndex)).then_some(span)
     }
 
     /// The blocks that hold at least `need` bytes from a place on, if all of them are held.
@@ -129,9 +134,9 @@ impl Source {
         base: i64,
         version: &Version,
         offset: i64,
-        place: Place,
+        place: BatchStart,
         need: u64,
-    ) -> Option<Piece> {
+    ) -> Option<BlockSpan> {
         let of = self.of(base, version);
         let numbers = self.numbers(place.position..place.position.saturating_add(need.max(1)), version.size());
         let from = |block: &Block| {
@@ -144,7 +149,7 @@ impl Source {
         for number in numbers.start.saturating_add(1)..numbers.end {
             rest.push(blocks.find(&of, number, from)?);
         }
-        Some(Piece::new(first, rest, place))
+        Some(BlockSpan::new(first, rest, place))
     }
 
     /// The numbers of the blocks in which these bytes lie.
@@ -165,14 +170,14 @@ impl Source {
         want: Want,
         max_bytes: usize,
         ahead: u64,
-    ) -> Result<Piece> {
+    ) -> Result<BlockSpan> {
         let size = version.size();
         if self.maps(size) {
             let fetched = self.get(base, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(version)).await?;
             return self.mapped(base, version.clone(), fetched, want).await;
         }
         let room = u64::try_from(max_bytes).unwrap_or(u64::MAX).min(MAX_RANGE);
-        let first = Place::first(base);
+        let first = BatchStart::first(base);
         match want {
             Want::Place(place, need) => {
                 let to = place.position.saturating_add(room.max(need));
@@ -189,7 +194,7 @@ impl Source {
     }
 
     /// A segment as a GET without a listing found it: the bytes that came are used.
-    pub(crate) async fn discovered(&self, base: i64, fetched: Fetched) -> Result<Piece> {
+    pub(crate) async fn discovered(&self, base: i64, fetched: Fetched) -> Result<BlockSpan> {
         let version = fetched.info.version.clone();
         if self.maps(version.size()) {
             return self.mapped(base, version, fetched, Want::Offset(base)).await;
@@ -197,7 +202,7 @@ impl Source {
         let of = self.of(base, &version);
         let blocks = of.cut(&version, 0, fetched.bytes, self.check(version.size()));
         self.state.bucket.blocks.put(&of, 0, &blocks);
-        Piece::of(blocks, Place::first(base))
+        BlockSpan::of(blocks, BatchStart::first(base))
     }
 
     /// Asks for a segment that may not be there: its first bytes, the whole of a small one.
@@ -208,59 +213,66 @@ impl Source {
     }
 
     /// What is checked of the blocks of a segment of this size.
-    fn check(&self, size: u64) -> Check {
-        if size <= self.block { Check::All } else { Check::Header }
+    fn check(&self, size: u64) -> BlockCheck {
+        if size <= self.block { BlockCheck::All } else { BlockCheck::Header }
     }
 
-    async fn mapped(&self, base: i64, version: Version, fetched: Fetched, want: Want) -> Result<Piece> {
+    async fn mapped(&self, base: i64, version: Version, fetched: Fetched, want: Want) -> Result<BlockSpan> {
         let small = version.size() <= self.block;
-        let check = if small { Check::All } else { Check::Edges };
+        let check = if small { BlockCheck::All } else { BlockCheck::Edges };
         let block = Arc::new(Block::new(base, version, 0, fetched.bytes, check));
-        let mut piece = Piece::new(block, Vec::new(), Place::first(base));
+        let mut span = BlockSpan::new(block, Vec::new(), BatchStart::first(base));
         match want {
-            Want::Offset(offset) if !small && offset > base => piece.note(self.mapped_place(&piece, offset).await?),
+            Want::Offset(offset) if !small && offset > base => span.note(self.mapped_place(&span, offset).await?),
             Want::Offset(_) => {}
-            Want::Place(place, _) => piece.note(place),
+            Want::Place(place, _) => span.note(place),
         }
-        Ok(piece)
+        Ok(span)
     }
 
     /// Where to start in a mapped segment, by its index if that tells the truth.
-    async fn mapped_place(&self, piece: &Piece, offset: i64) -> Result<Place> {
-        let (base, version) = (piece.base(), piece.version());
-        let truthful = |entry: &IndexEntry| piece.base_offset_at(entry.position) == Some(entry.offset);
+    async fn mapped_place(&self, span: &BlockSpan, offset: i64) -> Result<BatchStart> {
+        let (base, version) = (span.base(), span.version());
+        let truthful = |entry: &IndexEntry| span.base_offset_at(entry.position) == Some(entry.offset);
         let index = self.index(base, version).await?;
         let entry = match index.as_ref().and_then(|index| index.find(offset)).filter(truthful) {
             Some(entry) => Some(entry),
             None => self.rebuild(base, version).await?.find(offset).filter(truthful),
         };
-        Ok(entry.filter(|entry| entry.offset <= offset).map_or(Place::first(base), place_of))
+        Ok(entry.filter(|entry| entry.offset <= offset).map_or(BatchStart::first(base), place_of))
     }
 
-    async fn indexed(&self, base: i64, version: &Version, offset: i64, room: u64) -> Result<Piece> {
+    async fn indexed(&self, base: i64, version: &Version, offset: i64, room: u64) -> Result<BlockSpan> {
         for attempt in 0..2 {
             let index = match self.index(base, version).await? {
                 Some(index) if attempt == 0 => index,
                 _ => self.rebuild(base, version).await?,
             };
             let entry = index.find(offset).filter(|entry| entry.offset <= offset);
-            let place = entry.map_or(Place::first(base), place_of);
+            let place = entry.map_or(BatchStart::first(base), place_of);
             // The batch that holds the offset ends before the next entry's starts.
             let next = index.next_after(place.position).map_or(version.size(), |entry| entry.position);
             let to = next.max(place.position).saturating_add(room).min(place.position.saturating_add(MAX_RANGE));
             if place.position < version.size() {
-                let piece = self.part(base, version, place, place.position..to, 0).await?;
-                let truthful = piece.base_offset_at(place.position) == Some(place.offset);
+                let span = self.part(base, version, place, place.position..to, 0).await?;
+                let truthful = span.base_offset_at(place.position) == Some(place.offset);
                 if truthful || attempt > 0 || mutant!(BelieveIndex) {
-                    return Ok(piece);
+                    return Ok(span);
                 }
             }
         }
-        self.part(base, version, Place::first(base), 0..room, 0).await
+        self.part(base, version, BatchStart::first(base), 0..room, 0).await
     }
 
     /// The blocks in which these bytes lie.
-    async fn part(&self, base: i64, version: &Version, start: Place, bytes: Range<u64>, ahead: u64) -> Result<Piece> {
+    async fn part(
+        &self,
+        base: i64,
+        version: &Version,
+        start: BatchStart,
+        bytes: Range<u64>,
+        ahead: u64,
+    ) -> Result<BlockSpan> {
         let size = version.size();
         // What little is left is read too.
         let rounded = |end: u64| if end.saturating_add(self.block / 16) >= size { size } else { end };
@@ -283,7 +295,7 @@ impl Source {
             // Somebody was reading these ahead, and asked once. Now they are needed.
             loaded = load().await;
         }
-        Piece::of(loaded?, start)
+        BlockSpan::of(loaded?, start)
     }
 
     fn holds_index(&self, base: i64, version: &Version) -> bool {
@@ -373,8 +385,8 @@ impl Source {
     }
 }
 
-fn place_of(entry: IndexEntry) -> Place {
-    Place { offset: entry.offset, position: entry.position }
+fn place_of(entry: IndexEntry) -> BatchStart {
+    BatchStart { offset: entry.offset, position: entry.position }
 }
 
 fn header_at(held: &(u64, Bytes), position: u64) -> Option<std::result::Result<BatchHeader, Malformed>> {

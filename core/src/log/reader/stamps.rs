@@ -6,8 +6,25 @@
 
 use bytes::Bytes;
 
-use super::times::TimedOffset;
 use crate::format::{Batch, BatchHeader, CrcCheck, Limits, Malformed};
+
+/// A record's place by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TimedOffset {
+    /// The record's offset.
+    pub offset: i64,
+    /// Its timestamp, Unix milliseconds.
+    pub timestamp: i64,
+    /// The leader epoch of its batch, -1 when it has none.
+    pub leader_epoch: i32,
+}
+
+impl TimedOffset {
+    fn of(offset: i64, timestamp: i64, header: &BatchHeader) -> Self {
+        TimedOffset { offset, timestamp, leader_epoch: header.leader_epoch }
+    }
+}
 
 /// The greatest timestamp that a batch's header names; `None` without a record.
 pub(super) fn told(header: &BatchHeader) -> Option<i64> {

@@ -8,9 +8,12 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream::try_unfold;
 
-use super::follow::Waiting;
+use super::answer::{Fetch, Hole};
+use super::follow::FollowWait;
 use super::gather::ChunkAt;
-use super::{BatchPlace, Fetch, FetchOptions, Hole, Reader};
+use super::handle::Reader;
+use super::options::FetchOptions;
+use super::place::BatchPlace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, CrcCheck};
 use crate::log::identity::another_log;
@@ -52,12 +55,25 @@ pub struct BatchStream {
     /// What comes next, fetched while the caller is busy with what came, and from which offset. Who
     /// reads on once will again; who stops after the first fetch costs nothing more.
     ahead: Option<(i64, Running<Fetch>)>,
-    waiting: Option<Waiting>,
+    waiting: Option<FollowWait>,
+}
+
+impl Reader {
+    /// The batches from the one that holds `from` on, to the log's end as it is when it is reached.
+    pub fn batches(&self, from: i64) -> BatchStream {
+        BatchStream::new(self.clone(), from, false)
+    }
+
+    /// Like [`batches`](Self::batches), but waits at the end for what is appended: woken by a writer in
+    /// this process, else asking for the next key with growing waits.
+    pub fn follow(&self, from: i64) -> BatchStream {
+        BatchStream::new(self.clone(), from, true)
+    }
 }
 
 impl BatchStream {
-    pub(super) fn new(reader: Reader, from: i64, follow: bool) -> Self {
-        let waiting = follow.then(|| Waiting::new(&reader));
+    fn new(reader: Reader, from: i64, follow: bool) -> Self {
+        let waiting = follow.then(|| FollowWait::new(&reader));
         let state = &reader.0.state;
         let (generation, place) = (state.generation(), BatchPlace::new(state.id.clone(), None));
         BatchStream {

@@ -2,19 +2,19 @@
 
 use futures_util::future::{join, join_all};
 
-use super::Core;
 use super::answer::{Fetch, Hole};
-use super::block::Place;
+use super::core::ReaderCore;
 use super::fetch::BELIEVE_404;
-use super::job::{Job, Need, Step};
+use super::job::{FetchJob, FetchStep, Need};
 use super::options::OnCorrupt;
-use super::piece::Piece;
 use super::refresh::read_log_json;
 use super::source::Want;
 use super::source::has_changed;
-use super::walk::Fault;
+use super::span::BlockSpan;
+use super::walk::ReadFault;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{IndexEntry, SegmentFooter};
+use crate::log::cache::BatchStart;
 use crate::log::catalog::SegmentRef;
 use crate::log::identity::{another_log, confirm_log};
 use crate::log::locate::{locate, look_at_tail};
@@ -25,9 +25,9 @@ use crate::store::{Identity, Version};
 /// backlog is read many segments at a time.
 const BACKLOG: u32 = 3;
 
-impl Core {
+impl ReaderCore {
     /// Asks the store until the fetch is done.
-    pub(super) async fn finish(&self, mut job: Job, mut need: Need) -> Result<Fetch> {
+    pub(super) async fn finish(&self, mut job: FetchJob, mut need: Need) -> Result<Fetch> {
         job.began = self.state.runtime().clock().elapsed();
         let generation = self.state.generation();
         loop {
@@ -41,38 +41,38 @@ impl Core {
                 return Err(another_log(&self.state.id));
             }
             match self.advance(&mut job)? {
-                Step::Done => return Ok(self.answer(job)),
-                Step::Need(_) if job.gives_now() => return Ok(self.answer(job)),
-                Step::Need(next) => need = next,
+                FetchStep::Done => return Ok(self.answer(job)),
+                FetchStep::Need(_) if job.gives_now() => return Ok(self.answer(job)),
+                FetchStep::Need(next) => need = next,
             }
         }
     }
 
-    async fn supply(&self, job: &mut Job, need: Need) -> Result<()> {
+    async fn supply(&self, job: &mut FetchJob, need: Need) -> Result<()> {
         match need {
             Need::Locate { fresh } => self.look(job, fresh).await,
             Need::Load { base, version, want } => {
                 // With an index, two; that counts for a bound which a cold fetch alone has.
                 job.gets = job.gets.saturating_add(if self.source.is_read_whole(version.size()) { 1 } else { 2 });
                 match self.load(job, base, &version, want).await {
-                    Ok(piece) => {
-                        self.hold(job, piece);
+                    Ok(span) => {
+                        self.hold(job, span);
                         Ok(())
                     }
                     Err(error) if has_changed(&error) => self.changed(job, base, error).await,
                     Err(error) => Err(error),
                 }
             }
-            Need::Confirm(piece) => match self.source.confirm(piece.base(), piece.version()).await {
+            Need::Confirm(span) => match self.source.confirm(span.base(), span.version()).await {
                 Ok(()) => {
-                    self.remember_faithful(piece.base(), piece.version());
-                    job.piece = Some(piece);
+                    self.remember_faithful(span.base(), span.version());
+                    job.span = Some(span);
                     Ok(())
                 }
-                Err(error) if has_changed(&error) => self.changed(job, piece.base(), error).await,
+                Err(error) if has_changed(&error) => self.changed(job, span.base(), error).await,
                 Err(error) => {
-                    let next = self.state.with_catalog(|catalog| catalog.around(piece.base()).1);
-                    let error = with_next(error, piece.base(), next);
+                    let next = self.state.with_catalog(|catalog| catalog.around(span.base()).1);
+                    let error = with_next(error, span.base(), next);
                     match (self.options.on_corrupt, next) {
                         (OnCorrupt::Skip, Some(next)) => {
                             job.skipped.push(error);
@@ -86,12 +86,12 @@ impl Core {
             Need::Tail { end } => self.look_beyond(job, end).await,
             Need::End => self.find_end().await,
             Need::LogJson => self.read_log_json(job).await,
-            Need::Resume { piece, fault, next } => self.resume(job, piece, &fault, next).await,
+            Need::Resume { span, fault, next } => self.resume(job, span, &fault, next).await,
         }
     }
 
     /// Reads what is wanted, and at the same time the small segments that the fetch goes on into.
-    async fn load(&self, job: &mut Job, base: i64, version: &Version, want: Want) -> Result<Piece> {
+    async fn load(&self, job: &mut FetchJob, base: i64, version: &Version, want: Want) -> Result<BlockSpan> {
         let ahead = self.ahead(job);
         let with = self.read_with(job, base, version, ahead);
         let wanted = self.source.load(base, version, want, job.gather.room(), ahead);
@@ -103,13 +103,13 @@ impl Core {
             let whole = usize::try_from(segment.version.size()).unwrap_or(usize::MAX);
             once.load(segment.base, &segment.version, Want::Offset(segment.base), whole, 0)
         });
-        let (piece, others) = join(wanted, join_all(each)).await;
+        let (span, others) = join(wanted, join_all(each)).await;
         // Where one of the others failed, the fetch that needs it will say so.
         job.ahead.extend(others.into_iter().flatten());
-        piece
+        span
     }
 
-    async fn look(&self, job: &mut Job, fresh: bool) -> Result<()> {
+    async fn look(&self, job: &mut FetchJob, fresh: bool) -> Result<()> {
         job.count_look(&self.state.id)?;
         job.listed = true;
         locate(&self.state, job.position(), fresh).await?;
@@ -122,7 +122,7 @@ impl Core {
     }
 
     /// A segment is not what the catalog says: another version, or gone.
-    async fn changed(&self, job: &mut Job, base: i64, error: Error) -> Result<()> {
+    async fn changed(&self, job: &mut FetchJob, base: i64, error: Error) -> Result<()> {
         let next = self.state.with_catalog(|catalog| catalog.around(base).1);
         if let (true, Some(next)) = (mutant!(TakeMissingForHole) && error.kind() == ErrorKind::NotFound, next) {
             job.hole = Some(Hole::new(job.position(), next));
@@ -152,7 +152,7 @@ impl Core {
 
     /// Asks whether the log goes on after `end`: by the next key, or, when that was believed long
     /// enough or the offset lies beyond, by a listing.
-    async fn look_beyond(&self, job: &mut Job, end: i64) -> Result<()> {
+    async fn look_beyond(&self, job: &mut FetchJob, end: i64) -> Result<()> {
         let now = self.state.runtime().clock().elapsed();
         let (looked, newest) = self.state.with_catalog(|catalog| (catalog.looked(), catalog.newest()));
         let exists = self.state.with_catalog(|catalog| catalog.start().is_some_and(|start| start.exists()));
@@ -165,12 +165,12 @@ impl Core {
                     self.confirm_writer(&fetched.identity).await?;
                     let segment =
                         SegmentRef { base: end, size: fetched.info.size, version: fetched.info.version.clone() };
-                    let piece = self.source.discovered(end, fetched).await?;
+                    let span = self.source.discovered(end, fetched).await?;
                     self.state.with_catalog(|catalog| {
                         catalog.follows(newest, segment);
                         catalog.set_looked(now);
                     });
-                    self.hold(job, piece);
+                    self.hold(job, span);
                     let mut spot = self.spot();
                     spot.found = spot.found.saturating_add(1);
                 }
@@ -206,7 +206,7 @@ impl Core {
         Ok(())
     }
 
-    async fn read_log_json(&self, job: &mut Job) -> Result<()> {
+    async fn read_log_json(&self, job: &mut FetchJob) -> Result<()> {
         match read_log_json(&self.state).await {
             Err(error) if error.kind() == ErrorKind::NotFound => self.look(job, true).await,
             read => read,
@@ -214,40 +214,46 @@ impl Core {
     }
 
     /// Finds where a broken segment can be read again: says so, or goes on there.
-    async fn resume(&self, job: &mut Job, mut piece: Piece, fault: &Fault, next: Option<i64>) -> Result<()> {
+    async fn resume(
+        &self,
+        job: &mut FetchJob,
+        mut span: BlockSpan,
+        fault: &ReadFault,
+        next: Option<i64>,
+    ) -> Result<()> {
         let mut resume = fault.resume;
         if resume.is_none() && !fault.whole {
-            let index = self.source.index(piece.base(), piece.version()).await.unwrap_or_default();
+            let index = self.source.index(span.base(), span.version()).await.unwrap_or_default();
             let behind = |entry: IndexEntry| {
-                let truthful = piece.base_offset_at(entry.position).is_none_or(|base| base == entry.offset);
+                let truthful = span.base_offset_at(entry.position).is_none_or(|base| base == entry.offset);
                 let behind = entry.position > fault.place.position && entry.offset > fault.place.offset;
-                (truthful && behind).then_some(Place { offset: entry.offset, position: entry.position })
+                (truthful && behind).then_some(BatchStart { offset: entry.offset, position: entry.position })
             };
             if let Some(place) = index.as_ref().and_then(|index| index.find(job.position())).and_then(behind) {
                 // What is wanted stands behind the broken batch.
-                piece.note(place);
-                job.piece = Some(piece);
+                span.note(place);
+                job.span = Some(span);
                 return Ok(());
             }
             resume = index.and_then(|index| index.next_after(fault.place.position)).and_then(behind);
         }
         let mut readable = resume.map(|place| place.offset).or(next);
-        if readable.is_none() && piece.has_body() {
+        if readable.is_none() && span.has_body() {
             // The newest segment: its footer says where the log ends.
-            readable = self.footer_end(&piece).await.filter(|end| *end > fault.place.offset);
+            readable = self.footer_end(&span).await.filter(|end| *end > fault.place.offset);
         }
         if readable.is_none() && job.fresh_at != Some(job.position()) {
             // It may be gone or mended since it was listed.
-            job.piece = Some(piece);
+            job.span = Some(span);
             return self.look(job, true).await;
         }
-        let error = self.fault_error(&piece, fault, readable, next);
+        let error = self.fault_error(&span, fault, readable, next);
         if self.options.on_corrupt != OnCorrupt::Skip {
             return Err(error);
         }
         let Some(readable) = readable else {
             // The newest segment, and nothing tells where it ends: this is as far as anybody can read.
-            if self.is_news(piece.base(), piece.version()) {
+            if self.is_news(span.base(), span.version()) {
                 job.skipped.push(error);
             }
             job.stuck = true;
@@ -256,20 +262,20 @@ impl Core {
         job.skipped.push(error);
         match resume {
             Some(place) => {
-                piece.note(place);
-                job.piece = Some(piece);
+                span.note(place);
+                job.span = Some(span);
             }
-            None if next.is_none() => self.state.with_catalog(|catalog| catalog.set_end(piece.base(), readable)),
+            None if next.is_none() => self.state.with_catalog(|catalog| catalog.set_end(span.base(), readable)),
             None => {}
         }
         job.gather.skip_to(readable);
         Ok(())
     }
 
-    async fn footer_end(&self, piece: &Piece) -> Option<i64> {
-        let footer = match piece.footer() {
+    async fn footer_end(&self, span: &BlockSpan) -> Option<i64> {
+        let footer = match span.footer() {
             Some(bytes) => SegmentFooter::parse(&bytes).ok()?,
-            None => self.source.footer(piece.base(), Some(piece.version())).await.ok()?.0,
+            None => self.source.footer(span.base(), Some(span.version())).await.ok()?.0,
         };
         footer.last_offset.checked_add(1)
     }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::handle::Reader;
+use super::options::ReaderOptions;
 use super::refresh::refresh;
-use super::{BatchStream, Reader, ReaderOptions, stamps};
+use super::stamps::{self, TimedOffset};
+use super::stream::BatchStream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     BATCH_HEADER_LEN, BatchHeader, FOOTER_LEN, HEADER_LEN, MAX_DECOMPRESSED_BATCH, TIME_INDEX_LEN, TimeIndex,
@@ -19,24 +22,6 @@ use crate::store::ReadRange;
 
 /// Bytes of one GET where a large segment is gone through.
 const STEP: u64 = 64 << 20;
-
-/// A record's place by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct TimedOffset {
-    /// The record's offset.
-    pub offset: i64,
-    /// Its timestamp, Unix milliseconds.
-    pub timestamp: i64,
-    /// The leader epoch of its batch, -1 when it has none.
-    pub leader_epoch: i32,
-}
-
-impl TimedOffset {
-    pub(super) fn of(offset: i64, timestamp: i64, header: &BatchHeader) -> Self {
-        TimedOffset { offset, timestamp, leader_epoch: header.leader_epoch }
-    }
-}
 
 impl Partition {
     /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none. Control

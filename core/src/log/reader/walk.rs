@@ -1,10 +1,11 @@
 //! Serving batches from the bytes that are held.
 
-use super::block::{Place, Soundness};
 use super::gather::{ChunkAt, Gather};
-use super::piece::Piece;
+use super::span::BlockSpan;
 use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, HEADER_LEN, Malformed, crc32c};
+use crate::log::cache::{BatchStart, Soundness};
 use crate::mutant::mutant;
+use crate::text::counted;
 
 /// The bytes of a batch's header that its CRC does not cover.
 const UNCOVERED: usize = 21;
@@ -13,12 +14,12 @@ const PLACE_EVERY: usize = 64;
 
 /// A broken place.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct ReadFault {
     pub(crate) malformed: Malformed,
     /// The batch that is broken, by where and at which offset it should be.
-    pub(crate) place: Place,
+    pub(crate) place: BatchStart,
     /// Where reading can go on in the segment.
-    pub(crate) resume: Option<Place>,
+    pub(crate) resume: Option<BatchStart>,
     /// No batch is broken: header, footer or the body's CRC is.
     pub(crate) whole: bool,
 }
@@ -31,18 +32,50 @@ pub(crate) enum Served {
     /// The segment has no more batches; its last ended before this offset.
     End(i64),
     /// The batch at this place is not held; it takes at least so many bytes.
-    More(Place, u64),
+    More(BatchStart, u64),
     /// No batch at or below the offset is known.
     Unplaced,
     /// A base offset, which no batch's CRC covers, is not what was expected: only the body's CRC
     /// can tell whether it was written so.
     Doubt,
-    Fault(Fault),
+    Fault(ReadFault),
 }
 
-/// Goes over the batches of a piece.
-pub(super) struct Walk<'a> {
-    piece: &'a Piece,
+impl BlockSpan {
+    /// Puts batches from the one that holds the gathering's offset on into it. `next` is the base of
+    /// the following segment; `lenient` serves what is whole in an object that is not.
+    pub(crate) fn serve(&mut self, gather: &mut Gather, next: Option<i64>, check: CrcCheck, lenient: bool) -> Served {
+        let Some(place) = self.place(gather.position()) else { return Served::Unplaced };
+        if let (Soundness::Broken { fault, in_batch: false }, false) = (self.first().soundness(check), lenient) {
+            let start = BatchStart::first(self.base());
+            return Served::Fault(ReadFault { malformed: fault.clone(), place: start, resume: None, whole: true });
+        }
+        if !self.has_body() && !mutant!(TakeNoBatchForTheEnd) {
+            // A footer says where a segment ends; of one without a batch nothing does.
+            let found = format!("a segment of {}", counted(self.size(), "byte"));
+            let malformed = Malformed::new(0, found, "a header, at least one batch, and a footer");
+            return Served::Fault(ReadFault {
+                malformed,
+                place: BatchStart::first(self.base()),
+                resume: None,
+                whole: true,
+            });
+        }
+        let mut walk = SpanWalk::new(self, gather, next, check, place);
+        let served = walk.go();
+        let (index, place) = walk.end();
+        // The last batch may reach into the next blocks.
+        for block in (index..).map_while(|index| self.block(index)).take_while(|block| block.at() < place.position) {
+            block.set_served(place.position);
+        }
+        self.note(place);
+        served
+    }
+}
+
+/// Goes over the batches of a span.
+struct SpanWalk<'a> {
+    span: &'a BlockSpan,
     gather: &'a mut Gather,
     next: Option<i64>,
     check: CrcCheck,
@@ -51,53 +84,47 @@ pub(super) struct Walk<'a> {
     /// Base offsets are no more than likely.
     doubts: bool,
     broken: bool,
-    place: Place,
+    place: BatchStart,
     /// The block that holds the place.
     index: usize,
     /// Bytes of that block that are gathered and not yet handed over.
     run: Option<(usize, usize)>,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(
-        piece: &'a Piece,
-        gather: &'a mut Gather,
-        next: Option<i64>,
-        check: CrcCheck,
-        place: Place,
-    ) -> Self {
-        let soundness = piece.first().soundness(check);
+impl<'a> SpanWalk<'a> {
+    fn new(span: &'a BlockSpan, gather: &'a mut Gather, next: Option<i64>, check: CrcCheck, place: BatchStart) -> Self {
+        let soundness = span.first().soundness(check);
         let sound = matches!(soundness, Soundness::Sound);
-        Walk {
-            piece,
+        SpanWalk {
+            span,
             gather,
             next,
             check,
             sound,
-            doubts: !piece.is_faithful() && !sound && check == CrcCheck::Verify,
+            doubts: !span.is_faithful() && !sound && check == CrcCheck::Verify,
             broken: matches!(soundness, Soundness::Broken { .. }),
             place,
-            index: piece.locate(0, place.position).map_or(0, |(index, _)| index),
+            index: span.locate(0, place.position).map_or(0, |(index, _)| index),
             run: None,
         }
     }
 
     /// Serves batches as far as that goes.
-    pub(super) fn go(&mut self) -> Served {
+    fn go(&mut self) -> Served {
         let served = self.serve();
         self.flush();
         served
     }
 
     /// Where it ended, and in which block.
-    pub(super) fn end(&self) -> (usize, Place) {
+    fn end(&self) -> (usize, BatchStart) {
         (self.index, self.place)
     }
 
     fn serve(&mut self) -> Served {
         let mut steps = 0_usize;
         loop {
-            if self.place.position >= self.piece.body_end() {
+            if self.place.position >= self.span.body_end() {
                 return Served::End(self.place.offset);
             }
             if self.gather.is_full() {
@@ -114,18 +141,18 @@ impl<'a> Walk<'a> {
     }
 
     fn note(&self) {
-        if let Some(block) = self.piece.block(self.index).filter(|block| self.place.position < block.end()) {
+        if let Some(block) = self.span.block(self.index).filter(|block| self.place.position < block.end()) {
             block.note(self.place);
         }
     }
 
     /// Goes to the block that holds the place; where in it.
     fn enter(&mut self) -> Option<usize> {
-        let (index, from) = self.piece.locate(self.index, self.place.position)?;
+        let (index, from) = self.span.locate(self.index, self.place.position)?;
         if index > self.index {
             self.flush();
             for passed in self.index..index {
-                if let Some(block) = self.piece.block(passed) {
+                if let Some(block) = self.span.block(passed) {
                     block.set_served(block.end());
                 }
             }
@@ -137,19 +164,19 @@ impl<'a> Walk<'a> {
 
     /// One batch.
     fn step(&mut self) -> Option<Served> {
-        let piece = self.piece;
-        let Place { offset, position } = self.place;
-        let left = usize::try_from(piece.body_end().saturating_sub(position)).unwrap_or(usize::MAX);
-        let more = |bytes: usize| Some(Served::More(Place { offset, position }, bytes as u64));
+        let span = self.span;
+        let BatchStart { offset, position } = self.place;
+        let left = usize::try_from(span.body_end().saturating_sub(position)).unwrap_or(usize::MAX);
+        let more = |bytes: usize| Some(Served::More(BatchStart { offset, position }, bytes as u64));
         let Some(from) = self.enter() else { return more(BATCH_HEADER_LEN) };
-        let Some(rest) = piece.block(self.index).and_then(|block| block.bytes().get(from..)) else {
+        let Some(rest) = span.block(self.index).and_then(|block| block.bytes().get(from..)) else {
             return more(BATCH_HEADER_LEN);
         };
         let rest = rest.get(..left).unwrap_or(rest);
         let parsed = if rest.len() >= BATCH_HEADER_LEN.min(left) {
             BatchHeader::parse(rest)
         } else {
-            let Some(joined) = piece.bytes(position, BATCH_HEADER_LEN.min(left)) else { return more(BATCH_HEADER_LEN) };
+            let Some(joined) = span.bytes(position, BATCH_HEADER_LEN.min(left)) else { return more(BATCH_HEADER_LEN) };
             BatchHeader::parse(&joined)
         };
         let header = match parsed {
@@ -161,7 +188,7 @@ impl<'a> Walk<'a> {
             let found = format!("a batch of {len} bytes where {left} are left before the footer");
             return Some(self.fault(Malformed::new(8, found, "a whole batch"), None));
         }
-        let after = Place { offset: header.next_offset(), position: position.saturating_add(len as u64) };
+        let after = BatchStart { offset: header.next_offset(), position: position.saturating_add(len as u64) };
         if header.base_offset != offset {
             let first = position == HEADER_LEN as u64;
             if first || self.broken {
@@ -188,7 +215,7 @@ impl<'a> Walk<'a> {
         }
         let (bytes, joined) = match rest.get(..len) {
             Some(bytes) => (bytes, None),
-            None => match piece.bytes(position, len) {
+            None => match span.bytes(position, len) {
                 Some(joined) => (rest, Some(joined)),
                 None => return more(len),
             },
@@ -205,7 +232,7 @@ impl<'a> Walk<'a> {
         match joined {
             Some(joined) => {
                 self.flush();
-                let at = ChunkAt { segment: piece.base(), position };
+                let at = ChunkAt { segment: span.base(), position };
                 self.gather.hand_over(joined, Some(at));
             }
             None => self.extend(from, from.saturating_add(len)),
@@ -219,7 +246,7 @@ impl<'a> Walk<'a> {
     /// time: the blocks may have come at different times.
     fn verify(&self, bytes: &[u8], crc: u32, joined: bool) -> std::result::Result<(), Malformed> {
         let (from, to) = (self.place.position, self.place.position.saturating_add(bytes.len() as u64));
-        let block = self.piece.block(self.index).filter(|_| !joined);
+        let block = self.span.block(self.index).filter(|_| !joined);
         if block.is_some_and(|block| block.is_checked(from, to)) {
             return Ok(());
         }
@@ -245,22 +272,22 @@ impl<'a> Walk<'a> {
     }
 
     fn flush(&mut self) {
-        if let (Some((from, to)), Some(block)) = (self.run.take(), self.piece.block(self.index)) {
-            let at = ChunkAt { segment: self.piece.base(), position: block.at().saturating_add(from as u64) };
+        if let (Some((from, to)), Some(block)) = (self.run.take(), self.span.block(self.index)) {
+            let at = ChunkAt { segment: self.span.base(), position: block.at().saturating_add(from as u64) };
             self.gather.hand_over(block.bytes().slice(from..to), Some(at));
         }
     }
 
     /// The batch here is broken; `after` is where the next one should be.
-    fn fault(&self, malformed: Malformed, after: Option<Place>) -> Served {
+    fn fault(&self, malformed: Malformed, after: Option<BatchStart>) -> Served {
         // What the broken header says of its offsets is not believed: the batch behind it says where it
         // begins. Behind the last one only what follows the segment tells.
         let resume = after.and_then(|after| {
-            let offset = self.piece.base_offset_at(after.position)?;
-            let within = after.position < self.piece.body_end() && offset > self.place.offset;
-            within.then_some(Place { offset, position: after.position })
+            let offset = self.span.base_offset_at(after.position)?;
+            let within = after.position < self.span.body_end() && offset > self.place.offset;
+            within.then_some(BatchStart { offset, position: after.position })
         });
-        Served::Fault(Fault {
+        Served::Fault(ReadFault {
             malformed: malformed.offset_position(self.place.position),
             place: self.place,
             resume,

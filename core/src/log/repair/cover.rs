@@ -15,7 +15,7 @@ const MARGIN: i64 = 1 << 40;
 
 /// Where a broken segment ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct End {
+pub(super) struct SegmentEnd {
     /// No offset from here on was in it.
     pub(super) next: i64,
     /// Its own bytes say so. Else it is a bound beyond all that it can have held.
@@ -25,11 +25,11 @@ pub(super) struct End {
 }
 
 /// Where a segment ended, as far as its bytes and what stands beside it tell.
-pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> End {
+pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> SegmentEnd {
     let walk = Walk::over(base, segment);
     let leader_epoch = walk.leader_epoch;
     if walk.is_sound {
-        return End { next: walk.next, known: true, leader_epoch };
+        return SegmentEnd { next: walk.next, known: true, leader_epoch };
     }
     let footer = segment.len().checked_sub(FOOTER_LEN).and_then(|at| SegmentFooter::parse(segment.get(at..)?).ok());
     let footer = footer.map(|footer| footer.last_offset.saturating_add(1));
@@ -41,10 +41,10 @@ pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_ind
     let sidecars = [indexed, timed].into_iter().flatten().map(|last| last.saturating_add(1));
     let least = sidecars.chain(counted).filter(believed).fold(walk.next.max(base.saturating_add(1)), i64::max);
     match footer.filter(believed) {
-        Some(end) if end >= least => End { next: end, known: true, leader_epoch },
+        Some(end) if end >= least => SegmentEnd { next: end, known: true, leader_epoch },
         footer => {
             let least = least.max(footer.unwrap_or(0));
-            End { next: least.saturating_add(MARGIN).min(MAX_OFFSET - 1), known: false, leader_epoch }
+            SegmentEnd { next: least.saturating_add(MARGIN).min(MAX_OFFSET - 1), known: false, leader_epoch }
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_end_is_what_the_batches_or_else_the_footer_say() {
         let known = |bytes: Bytes| end_of(20, &bytes, None, None);
-        let expected = End { next: 30, known: true, leader_epoch: 7 };
+        let expected = SegmentEnd { next: 30, known: true, leader_epoch: 7 };
         assert_eq!(known(segment()), expected);
         let size = segment().len();
         assert_eq!(

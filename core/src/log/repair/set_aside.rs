@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use object_store::PutPayload;
 
-use super::cover::{End, covering, end_of, is_cover};
-use super::{changed, is_same};
+use super::cover::{SegmentEnd, covering, end_of, is_cover};
+use super::indexes::is_same;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{CrcCheck, DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, Segment, SegmentFooter};
 use crate::log::locate::{find_tail, locate};
 use crate::log::partition::Partition;
-use crate::log::reader::source::Source;
+use crate::log::reader::source::BlockSource;
 use crate::log::writer::{bounded, covered_by};
 use crate::store::{Created, Fetched, Identity, ReadRange, Version};
 
@@ -116,7 +116,7 @@ impl Partition {
         let bytes = state.get(&plan.key, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(&plan.version)).await?.bytes;
         let index = if_there(state.get(&state.id.index_key(base), ReadRange::AtMost(MAX_INDEX), None).await)?;
         let time_index = if_there(state.get(&state.id.time_index_key(base), ReadRange::AtMost(4096), None).await)?;
-        let End { next, known, leader_epoch } = end_of(base, &bytes, index.as_ref(), time_index.as_ref());
+        let SegmentEnd { next, known, leader_epoch } = end_of(base, &bytes, index.as_ref(), time_index.as_ref());
         (plan.end_is_known, plan.leader_epoch) = (known, leader_epoch);
         (plan.last_offset, plan.next_offset) = (Some(next.saturating_sub(1)), Some(next.max(plan.free_from())));
         plan.was_begun = is_cover(&bytes) && if_there(state.store().head(&plan.kept_as).await)?.is_some();
@@ -124,7 +124,7 @@ impl Partition {
     }
 
     async fn footers_end(&self, base: i64) -> Result<Option<i64>> {
-        match Source::new(self.state().clone(), 0).footer(base, None).await {
+        match BlockSource::new(self.state().clone(), 0).footer(base, None).await {
             Ok((SegmentFooter { last_offset, .. }, _)) => Ok(last_offset.checked_add(1)),
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound) => Ok(None),
             Err(error) => Err(error),
@@ -235,4 +235,10 @@ fn if_there(read: Result<Fetched>) -> Result<Option<Bytes>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn changed(key: &str) -> Error {
+    Error::new(ErrorKind::Conflict, "the object changed since the plan was made")
+        .with_key(key)
+        .with_hint("make the plan anew")
 }

@@ -120,18 +120,18 @@ impl VerifyProgress {
 
 /// Findings as they come; made by [`Partition::verify`].
 pub struct Verify {
-    work: Work,
+    work: VerifyWork,
 }
 
 #[derive(Clone)]
-struct Work {
+struct VerifyWork {
     state: Arc<PartitionState>,
     options: VerifyOptions,
     segments: Segments,
     page: VecDeque<SegmentInfo>,
     begun: bool,
     ended: bool,
-    chain: Chain,
+    reach: Reach,
     progress: VerifyProgress,
     /// Of the segment read last: whether it is the newest decides how bad some are.
     held: Vec<Finding>,
@@ -140,7 +140,7 @@ struct Work {
 
 /// How far the log reaches without a break, and by which segment.
 #[derive(Clone, Default)]
-struct Chain {
+struct Reach {
     /// One past the greatest offset so far; `None` where it can't be told.
     end: Option<i64>,
     /// The segment that reaches so far, to compare what lies inside it.
@@ -153,14 +153,14 @@ impl Partition {
     pub fn verify(&self, options: VerifyOptions) -> Verify {
         let (first, last) = options.offsets;
         Verify {
-            work: Work {
+            work: VerifyWork {
                 state: self.state().clone(),
                 segments: self.segments(first..=last),
                 options,
                 page: VecDeque::new(),
                 begun: false,
                 ended: false,
-                chain: Chain::default(),
+                reach: Reach::default(),
                 progress: VerifyProgress::default(),
                 held: Vec::new(),
                 findings: VecDeque::new(),
@@ -222,7 +222,7 @@ impl fmt::Debug for Verify {
     }
 }
 
-impl Work {
+impl VerifyWork {
     async fn step(&mut self) -> Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
             return self.log_json().await;
@@ -240,20 +240,20 @@ impl Work {
         if info.size > MAX_SEGMENT_LEN {
             let message = format!("found {} bytes, expected less than 2 GiB", info.size);
             self.found(Finding::new(Severity::Error, FindingKind::Segment, &info.key, message));
-            self.chain = Chain { end: info.last.map(|last| last.saturating_add(1)), cover: None };
+            self.reach = Reach { end: info.last.map(|last| last.saturating_add(1)), cover: None };
             return Ok(());
         }
         let segment = match self.read(&info.key, MAX_SEGMENT_LEN).await {
             Ok(Some(segment)) => segment,
             Ok(None) => {
                 // Retention or merging removed it since it was listed.
-                self.chain = Chain::default();
+                self.reach = Reach::default();
                 return Ok(());
             }
             // What has its name is no file.
             Err(error) if error.kind() == ErrorKind::Corrupt => {
                 self.found(Finding::error(FindingKind::Segment, &info.key, &error));
-                self.chain = Chain { end: info.last.map(|last| last.saturating_add(1)), cover: None };
+                self.reach = Reach { end: info.last.map(|last| last.saturating_add(1)), cover: None };
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -286,7 +286,7 @@ impl Work {
             self.found(finding.clone());
         }
         self.follow(&info, report);
-        self.progress.next_offset = self.chain.end.or(self.progress.next_offset);
+        self.progress.next_offset = self.reach.end.or(self.progress.next_offset);
         if let Some(call) = &self.options.on_progress {
             call(&self.progress);
         }
@@ -361,15 +361,15 @@ impl Work {
             Some(_) => report.next_offset,
             None => info.last.map(|last| last.saturating_add(1)),
         };
-        let Some(expected) = self.chain.end else {
-            self.chain = Chain { end, cover: report.segment };
+        let Some(expected) = self.reach.end else {
+            self.reach = Reach { end, cover: report.segment };
             return;
         };
         if info.base < expected {
             let last = end.map_or(info.base, |end| end.saturating_sub(1)).max(info.base);
-            self.found(inside(info, &report, self.chain.cover.as_ref(), expected).offsets(info.base, last));
+            self.found(inside(info, &report, self.reach.cover.as_ref(), expected).offsets(info.base, last));
             if end.is_some_and(|end| end > expected) {
-                self.chain = Chain { end, cover: report.segment };
+                self.reach = Reach { end, cover: report.segment };
             }
             return;
         }
@@ -378,7 +378,7 @@ impl Work {
             let hole = Finding::new(Severity::Warning, FindingKind::Hole, &info.key, message);
             self.found(hole.offsets(expected, info.base.saturating_sub(1)));
         }
-        self.chain = Chain { end, cover: report.segment };
+        self.reach = Reach { end, cover: report.segment };
     }
 }
 

@@ -13,7 +13,7 @@ use super::start::{fixed_start, obey, read};
 use super::yielding::Claims;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FOOTER_LEN, MAX_OFFSET, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
-use crate::log::locate::{Tail, find_tail, segment_before};
+use crate::log::locate::{LogEnds, find_tail, segment_before};
 use crate::log::partition::PartitionState;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Store, Version};
@@ -95,7 +95,7 @@ async fn find_empty(
     state: &PartitionState,
     store: &Store,
     options: &WriterOptions,
-    tail: &Tail,
+    tail: &LogEnds,
     seen: Seen,
 ) -> Result<Found> {
     let identity = if tail.log_json.is_some() { read(state, store).await? } else { None };

@@ -8,9 +8,9 @@ use futures_util::{FutureExt, pin_mut};
 use super::*;
 use crate::BucketOptions;
 use crate::error::{Error, ErrorKind};
+use crate::log::cache::{BatchStart, BlockCache, BlockCheck, SegmentBlocks};
 use crate::log::fixtures::spawn;
-use crate::log::reader::block::Check;
-use crate::log::reader::blocks::{Blocks, Of};
+use crate::log::reader::span::BlockSpan;
 use crate::testing::{Action, FaultStore, Gate, KeyMatcher, Op};
 
 const BLOCK: u64 = 4096;
@@ -99,55 +99,55 @@ fn version(size: usize, e_tag: &str) -> Version {
 #[tokio::test]
 async fn a_loader_that_goes_leaves_its_place_to_the_next_and_a_failure_is_not_held() {
     let f = Fixture::new();
-    let blocks = Blocks::new(1 << 20);
+    let blocks = BlockCache::new(1 << 20);
     let bytes = vec![7; 6_000];
     let v1 = version(bytes.len(), "v1");
-    let of = Of { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
+    let of = SegmentBlocks { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
     let never = |_| std::future::pending::<Result<(Version, Bytes)>>();
     let load = |_| async { Ok((version(6_000, "v1"), Bytes::from(vec![7; 6_000]))) };
     let fail = |_| async { Err(Error::new(ErrorKind::Unavailable, "away")) };
 
-    let first = blocks.load(&of, 0, 0..2, 2, Check::Header, never);
+    let first = blocks.load(&of, 0, 0..2, 2, BlockCheck::Header, never);
     let mut first = Box::pin(first);
     assert!(poll_immediate(&mut first).await.is_none());
-    let second = blocks.load(&of, 0, 1..2, 2, Check::Header, fail);
+    let second = blocks.load(&of, 0, 1..2, 2, BlockCheck::Header, fail);
     pin_mut!(second);
     assert!(poll_immediate(&mut second).await.is_none(), "the first one's GET brings it");
     drop(first);
     assert_eq!(second.await.unwrap_err().kind(), ErrorKind::Unavailable, "it asks by itself, and is told");
 
-    let loaded = blocks.load(&of, 0, 0..2, 2, Check::Header, load).await.unwrap();
+    let loaded = blocks.load(&of, 0, 0..2, 2, BlockCheck::Header, load).await.unwrap();
     assert_eq!(loaded.iter().map(|block| block.bytes().len()).collect::<Vec<_>>(), [4096, 1904]);
-    assert_eq!(blocks.load(&of, 0, 0..2, 2, Check::Header, never).now_or_never().unwrap().unwrap().len(), 2);
+    assert_eq!(blocks.load(&of, 0, 0..2, 2, BlockCheck::Header, never).now_or_never().unwrap().unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn all_who_wait_for_a_get_are_told_that_it_failed_and_nobody_later_is() {
     let f = Fixture::new();
-    let blocks = Blocks::new(1 << 20);
+    let blocks = BlockCache::new(1 << 20);
     let v1 = version(6_000, "v1");
-    let of = Of { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
+    let of = SegmentBlocks { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
     let gets = AtomicUsize::new(0);
     let fail = |_| async {
         gets.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
         Err(Error::new(ErrorKind::Unavailable, "away"))
     };
-    let all = join_all((0..20).map(|_| blocks.load(&of, 0, 0..2, 2, Check::Header, fail))).await;
+    let all = join_all((0..20).map(|_| blocks.load(&of, 0, 0..2, 2, BlockCheck::Header, fail))).await;
     assert!(all.into_iter().all(|loaded| loaded.unwrap_err().kind() == ErrorKind::Unavailable));
     assert_eq!(gets.into_inner(), 1);
     let load = |_| async { Ok((version(6_000, "v1"), Bytes::from(vec![7; 6_000]))) };
-    assert_eq!(blocks.load(&of, 0, 0..2, 2, Check::Header, load).await.unwrap().len(), 2);
+    assert_eq!(blocks.load(&of, 0, 0..2, 2, BlockCheck::Header, load).await.unwrap().len(), 2);
     assert_eq!(blocks.bytes(), 6_000 + 4_096 / 32 + 1_904 / 32 + 2 * 512);
 }
 
 #[tokio::test]
 async fn bytes_of_another_version_are_never_served() {
     let f = Fixture::new();
-    let blocks = Blocks::new(1 << 20);
+    let blocks = BlockCache::new(1 << 20);
     let (v1, v2) = (version(8_192, "v1"), version(8_192, "v2"));
-    let old = Of { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
-    let new = Of { version: &v2, ..old };
+    let old = SegmentBlocks { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
+    let new = SegmentBlocks { version: &v2, ..old };
     let give = |of: &Version, byte: u8| {
         let of = of.clone();
         move |range: std::ops::Range<u64>| {
@@ -156,22 +156,22 @@ async fn bytes_of_another_version_are_never_served() {
             async move { Ok((of, bytes)) }
         }
     };
-    blocks.load(&old, 0, 0..1, 1, Check::Header, give(&v1, 1)).await.unwrap();
-    let loaded = blocks.load(&new, 0, 0..2, 2, Check::Header, give(&v2, 2)).await.unwrap();
+    blocks.load(&old, 0, 0..1, 1, BlockCheck::Header, give(&v1, 1)).await.unwrap();
+    let loaded = blocks.load(&new, 0, 0..2, 2, BlockCheck::Header, give(&v2, 2)).await.unwrap();
     assert!(loaded.iter().all(|block| block.bytes().iter().all(|byte| *byte == 2)));
     assert!(blocks.find(&old, 0, |_| 0).is_none() && blocks.find(&new, 0, |_| 0).is_some());
     // A GET of the old version under way is nothing for who wants the new one.
-    let slow_old = blocks.load(&old, 0, 0..1, 1, Check::Header, |_| std::future::pending());
+    let slow_old = blocks.load(&old, 0, 0..1, 1, BlockCheck::Header, |_| std::future::pending());
     pin_mut!(slow_old);
     assert!(poll_immediate(&mut slow_old).await.is_none());
-    let third = Of { version: &version(8_192, "v3"), ..old };
-    let loaded = blocks.load(&third, 0, 0..1, 1, Check::Header, give(third.version, 3)).await.unwrap();
+    let third = SegmentBlocks { version: &version(8_192, "v3"), ..old };
+    let loaded = blocks.load(&third, 0, 0..1, 1, BlockCheck::Header, give(third.version, 3)).await.unwrap();
     assert_eq!(loaded[0].bytes()[0], 3);
-    // A piece of both ends where they meet.
+    // A span of both ends where they meet.
     let first = loaded[0].clone();
     let second = blocks.find(&new, 1, |_| 0).unwrap();
-    let piece = Piece::new(first, vec![second], Place::first(0));
-    assert_eq!(piece.end(), BLOCK);
+    let span = BlockSpan::new(first, vec![second], BatchStart::first(0));
+    assert_eq!(span.end(), BLOCK);
 }
 
 #[tokio::test]
@@ -231,16 +231,16 @@ async fn the_bytes_held_stay_within_the_bound_over_all_partitions() {
 #[tokio::test]
 async fn chunks_count_until_they_are_released() {
     let f = Fixture::new();
-    let blocks = Blocks::new(10 * 5_000);
+    let blocks = BlockCache::new(10 * 5_000);
     let size = 10 * BLOCK as usize;
     let v1 = version(size, "v1");
-    let of = |base| Of { id: f.partition.id(), base, version: &v1, block: BLOCK };
+    let of = |base| SegmentBlocks { id: f.partition.id(), base, version: &v1, block: BLOCK };
     let load = async |base, numbers: std::ops::Range<u64>| {
         let give = |range: std::ops::Range<u64>| {
             let bytes = vec![1; (range.end - range.start) as usize];
             async { Ok((version(size, "v1"), Bytes::from(bytes))) }
         };
-        blocks.load(&of(base), 0, numbers.clone(), numbers.end, Check::Header, give).await.unwrap()
+        blocks.load(&of(base), 0, numbers.clone(), numbers.end, BlockCheck::Header, give).await.unwrap()
     };
     let held = |base| (0..10).filter(|number| blocks.find(&of(base), *number, |_| 0).is_some()).collect::<Vec<_>>();
     let chunk = load(0, 0..10).await[3].bytes().slice(7..9);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use object_store::memory::InMemory;
 
+use super::core::READ_TOGETHER;
 use super::*;
 use crate::BucketOptions;
 use crate::log::fixtures::spawn;

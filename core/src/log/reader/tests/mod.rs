@@ -11,11 +11,15 @@ mod stream;
 mod tail;
 mod times;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::*;
+use crate::error::Result;
 use crate::format::{Batch, CrcCheck};
 use crate::log::fixtures::{Fixture, batch};
+use crate::store::Version;
 
 /// What the log must hold, kept the simplest way.
 #[derive(Default)]

@@ -15,21 +15,21 @@ const MAX_PLACES: usize = 4096;
 
 /// Where batches stand: the next one whose base is at or above `offset` starts at `position`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct BatchStart {
     pub(crate) offset: i64,
     pub(crate) position: u64,
 }
 
-impl Place {
+impl BatchStart {
     /// Where a segment's first batch stands.
     pub(crate) fn first(base: i64) -> Self {
-        Place { offset: base, position: HEADER_LEN as u64 }
+        BatchStart { offset: base, position: HEADER_LEN as u64 }
     }
 }
 
 /// What a check of the whole object told.
 #[derive(Debug)]
-pub(super) enum Soundness {
+pub(crate) enum Soundness {
     /// It was not checked as a whole: each batch is when it is served.
     Unchecked,
     /// Header, footer, body and all batches agree.
@@ -40,7 +40,7 @@ pub(super) enum Soundness {
 
 /// What is checked of a block's bytes before any batch of it is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Check {
+pub(crate) enum BlockCheck {
     /// The whole object.
     All,
     /// Header and footer of a whole object, and all of it where they are broken.
@@ -57,7 +57,7 @@ pub(crate) struct Block {
     /// Position of the first byte.
     at: u64,
     bytes: Bytes,
-    check: Check,
+    check: BlockCheck,
     verified: OnceLock<Soundness>,
     trusted: OnceLock<Soundness>,
     known: Mutex<Known>,
@@ -68,14 +68,14 @@ pub(crate) struct Block {
 #[derive(Debug, Default)]
 struct Known {
     /// Ascending by offset and position.
-    places: Vec<Place>,
+    places: Vec<BatchStart>,
     /// Positions of batches whose CRC was checked, ascending, apart from each other.
     checked: Vec<(u64, u64)>,
 }
 
 impl Block {
-    pub(crate) fn new(base: i64, version: Version, at: u64, bytes: Bytes, check: Check) -> Self {
-        let places = if at == 0 { vec![Place::first(base)] } else { Vec::new() };
+    pub(crate) fn new(base: i64, version: Version, at: u64, bytes: Bytes, check: BlockCheck) -> Self {
+        let places = if at == 0 { vec![BatchStart::first(base)] } else { Vec::new() };
         Block {
             base,
             version,
@@ -131,14 +131,14 @@ impl Block {
     }
 
     /// The last known place at or below an offset.
-    pub(super) fn place(&self, offset: i64) -> Option<Place> {
+    pub(crate) fn place(&self, offset: i64) -> Option<BatchStart> {
         let known = self.known();
         let above = known.places.partition_point(|place| place.offset <= offset);
         above.checked_sub(1).and_then(|i| known.places.get(i)).copied()
     }
 
     /// A batch is known to start there.
-    pub(super) fn note(&self, place: Place) {
+    pub(crate) fn note(&self, place: BatchStart) {
         let most = (self.bytes.len() / BYTES_A_PLACE).clamp(8, MAX_PLACES);
         let mut known = self.known();
         if known.places.len() >= most {
@@ -157,14 +157,14 @@ impl Block {
     }
 
     /// Whether the CRC of the batch between these positions was found right.
-    pub(super) fn is_checked(&self, from: u64, to: u64) -> bool {
+    pub(crate) fn is_checked(&self, from: u64, to: u64) -> bool {
         let known = self.known();
         let above = known.checked.partition_point(|(start, _)| *start <= from);
         above.checked_sub(1).and_then(|i| known.checked.get(i)).is_some_and(|(_, end)| to <= *end)
     }
 
     /// The CRC of the batch between these positions was found right.
-    pub(super) fn set_checked(&self, from: u64, to: u64) {
+    pub(crate) fn set_checked(&self, from: u64, to: u64) {
         let most = (self.bytes.len() / BYTES_A_PLACE).clamp(8, MAX_PLACES);
         let mut known = self.known();
         if known.checked.len() >= most {
@@ -184,14 +184,14 @@ impl Block {
     }
 
     /// Bytes below this position were given.
-    pub(super) fn set_served(&self, position: u64) {
+    pub(crate) fn set_served(&self, position: u64) {
         if position > self.served_to.load(Ordering::Relaxed) {
             self.served_to.fetch_max(position, Ordering::Relaxed);
         }
     }
 
     /// What a check of the whole told; made once for each kind of check.
-    pub(super) fn soundness(&self, check: CrcCheck) -> &Soundness {
+    pub(crate) fn soundness(&self, check: CrcCheck) -> &Soundness {
         let told = match check {
             CrcCheck::Verify => &self.verified,
             CrcCheck::AlreadyChecked => &self.trusted,
@@ -201,13 +201,13 @@ impl Block {
 
     fn examine(&self, check: CrcCheck) -> Soundness {
         match self.check {
-            Check::All => check_whole(self.base, &self.bytes, check),
-            Check::Edges => match check_edges(self.base, &self.bytes) {
+            BlockCheck::All => check_whole(self.base, &self.bytes, check),
+            BlockCheck::Edges => match check_edges(self.base, &self.bytes) {
                 Ok(()) => Soundness::Unchecked,
                 Err(_) => check_whole(self.base, &self.bytes, CrcCheck::Verify),
             },
-            Check::Header if self.at > 0 => Soundness::Unchecked,
-            Check::Header => match check_header(self.base, &self.bytes) {
+            BlockCheck::Header if self.at > 0 => Soundness::Unchecked,
+            BlockCheck::Header => match check_header(self.base, &self.bytes) {
                 Ok(()) => Soundness::Unchecked,
                 Err(fault) => Soundness::Broken { fault, in_batch: false },
             },

@@ -4,30 +4,26 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::block::{Block, Place, Soundness};
-use super::gather::Gather;
-use super::walk::{Fault, Served, Walk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BATCH_HEADER_LEN, BatchHeader, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed};
-use crate::mutant::mutant;
+use crate::log::cache::{BatchStart, Block, Soundness};
 use crate::store::Version;
-use crate::text::counted;
 
 /// Blocks that follow each other, of one version of one segment.
 #[derive(Clone, Debug)]
-pub(crate) struct Piece {
+pub(crate) struct BlockSpan {
     first: Arc<Block>,
     rest: Vec<Arc<Block>>,
     /// A batch is known to start there.
-    start: Place,
+    start: BatchStart,
     /// The body's CRC was found right, so base offsets are as they were written.
     faithful: bool,
 }
 
-impl Piece {
+impl BlockSpan {
     /// Of one block and what follows it.
-    pub(crate) fn new(first: Arc<Block>, mut rest: Vec<Arc<Block>>, start: Place) -> Self {
-        // Bytes of two versions never stand in one piece.
+    pub(crate) fn new(first: Arc<Block>, mut rest: Vec<Arc<Block>>, start: BatchStart) -> Self {
+        // Bytes of two versions never stand in one span.
         let mut end = first.end();
         let follows = |block: &Arc<Block>| {
             let follows = block.at() == end && block.is(first.base(), first.version());
@@ -36,14 +32,14 @@ impl Piece {
         };
         let fitting = rest.iter().map(follows).take_while(|follows| *follows).count();
         rest.truncate(fitting);
-        Piece { first, rest, start, faithful: false }
+        BlockSpan { first, rest, start, faithful: false }
     }
 
     /// Of blocks that follow each other.
     ///
     /// # Errors
     /// Internal when there is none.
-    pub(crate) fn of(blocks: Vec<Arc<Block>>, start: Place) -> Result<Self> {
+    pub(crate) fn of(blocks: Vec<Arc<Block>>, start: BatchStart) -> Result<Self> {
         let mut blocks = blocks.into_iter();
         match blocks.next() {
             Some(first) => Ok(Self::new(first, blocks.collect(), start)),
@@ -69,7 +65,7 @@ impl Piece {
     }
 
     /// Where serving ended, or can begin.
-    pub(crate) fn start(&self) -> Place {
+    pub(crate) fn start(&self) -> BatchStart {
         self.start
     }
 
@@ -154,7 +150,7 @@ impl Piece {
     }
 
     /// A batch is known to start there.
-    pub(crate) fn note(&mut self, place: Place) {
+    pub(crate) fn note(&mut self, place: BatchStart) {
         self.start = place;
         if let Some(block) = self.locate(0, place.position).and_then(|(index, _)| self.block(index)) {
             block.note(place);
@@ -179,34 +175,9 @@ impl Piece {
     }
 
     /// The last place at or below an offset that is known.
-    fn place(&self, offset: i64) -> Option<Place> {
+    pub(super) fn place(&self, offset: i64) -> Option<BatchStart> {
         let start = Some(self.start).filter(|start| start.offset <= offset);
         let known = self.rest.iter().rev().find_map(|block| block.place(offset)).or_else(|| self.first.place(offset));
         known.into_iter().chain(start).max_by_key(|place| (place.offset, place.position))
-    }
-
-    /// Puts batches from the one that holds the gathering's offset on into it. `next` is the base of
-    /// the following segment; `lenient` serves what is whole in an object that is not.
-    pub(crate) fn serve(&mut self, gather: &mut Gather, next: Option<i64>, check: CrcCheck, lenient: bool) -> Served {
-        let Some(place) = self.place(gather.position()) else { return Served::Unplaced };
-        if let (Soundness::Broken { fault, in_batch: false }, false) = (self.first.soundness(check), lenient) {
-            let start = Place::first(self.base());
-            return Served::Fault(Fault { malformed: fault.clone(), place: start, resume: None, whole: true });
-        }
-        if !self.has_body() && !mutant!(TakeNoBatchForTheEnd) {
-            // A footer says where a segment ends; of one without a batch nothing does.
-            let found = format!("a segment of {}", counted(self.size(), "byte"));
-            let malformed = Malformed::new(0, found, "a header, at least one batch, and a footer");
-            return Served::Fault(Fault { malformed, place: Place::first(self.base()), resume: None, whole: true });
-        }
-        let mut walk = Walk::new(self, gather, next, check, place);
-        let served = walk.go();
-        let (index, place) = walk.end();
-        // The last batch may reach into the next blocks.
-        for block in (index..).map_while(|index| self.block(index)).take_while(|block| block.at() < place.position) {
-            block.set_served(place.position);
-        }
-        self.note(place);
-        served
     }
 }

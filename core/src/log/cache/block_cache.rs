@@ -5,19 +5,16 @@
 //! displaces one that was. Reading on where one stood is no use again, so a backfill in small steps
 //! passes through the part for newcomers and leaves the rest alone.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::Shared;
 use quick_cache::sync::Cache;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
-use tokio::sync::oneshot;
 
-use super::block::{Block, Check};
+use super::block::{Block, BlockCheck};
+use super::shared_gets::{Claim, SharedGets};
 use crate::error::Result;
 use crate::format::PartitionId;
 use crate::store::Version;
@@ -34,7 +31,7 @@ const BLOCK_BYTES: u64 = 512;
 
 /// Blocks of one version of a segment.
 #[derive(Clone, Copy)]
-pub(crate) struct Of<'a> {
+pub(crate) struct SegmentBlocks<'a> {
     pub(crate) id: &'a PartitionId,
     pub(crate) base: i64,
     pub(crate) version: &'a Version,
@@ -43,7 +40,7 @@ pub(crate) struct Of<'a> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct BlockKey {
     id: PartitionId,
     base: i64,
     /// Readers may differ in the size of their blocks.
@@ -51,9 +48,9 @@ struct Key {
     number: u64,
 }
 
-impl Of<'_> {
-    fn key(&self, number: u64) -> Key {
-        Key { id: self.id.clone(), base: self.base, block: self.block, number }
+impl SegmentBlocks<'_> {
+    fn key(&self, number: u64) -> BlockKey {
+        BlockKey { id: self.id.clone(), base: self.base, block: self.block, number }
     }
 
     /// Cuts bytes of this version that begin where block `first` does.
@@ -61,7 +58,7 @@ impl Of<'_> {
     /// A slice would keep all that came with it, so each of several blocks is copied once, into bytes of
     /// its own: the bound counts what is really held. And only of bytes of its own can a block tell
     /// whether chunks of it are held.
-    pub(crate) fn cut(&self, version: &Version, first: u64, bytes: Bytes, check: Check) -> Vec<Arc<Block>> {
+    pub(crate) fn cut(&self, version: &Version, first: u64, bytes: Bytes, check: BlockCheck) -> Vec<Arc<Block>> {
         let new = |number: u64, bytes: Bytes| {
             let at = number.saturating_mul(self.block);
             Arc::new(Block::new(self.base, version.clone(), at, bytes, check))
@@ -78,10 +75,10 @@ impl Of<'_> {
 }
 
 #[derive(Clone, Debug)]
-struct Weight;
+struct BlockWeight;
 
-impl Weighter<Key, Arc<Block>> for Weight {
-    fn weight(&self, _: &Key, block: &Arc<Block>) -> u64 {
+impl Weighter<BlockKey, Arc<Block>> for BlockWeight {
+    fn weight(&self, _: &BlockKey, block: &Arc<Block>) -> u64 {
         let bytes = block.bytes().len() as u64;
         bytes.saturating_add(bytes / 32).saturating_add(BLOCK_BYTES)
     }
@@ -92,14 +89,14 @@ impl Weighter<Key, Arc<Block>> for Weight {
 #[derive(Clone, Debug)]
 struct Lent;
 
-impl Lifecycle<Key, Arc<Block>> for Lent {
+impl Lifecycle<BlockKey, Arc<Block>> for Lent {
     type RequestState = Vec<Arc<Block>>;
 
-    fn is_pinned(&self, _: &Key, block: &Arc<Block>) -> bool {
+    fn is_pinned(&self, _: &BlockKey, block: &Arc<Block>) -> bool {
         Arc::strong_count(block) > 1 || block.is_lent()
     }
 
-    fn on_evict(&self, evicted: &mut Self::RequestState, _: Key, block: Arc<Block>) {
+    fn on_evict(&self, evicted: &mut Self::RequestState, _: BlockKey, block: Arc<Block>) {
         // Freed when the cache's lock is not held any more.
         evicted.push(block);
     }
@@ -109,35 +106,29 @@ impl Lifecycle<Key, Arc<Block>> for Lent {
 type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// The cache.
-pub(crate) struct Blocks {
-    cache: Cache<Key, Arc<Block>, Weight, Hasher, Lent>,
+pub(crate) struct BlockCache {
+    cache: Cache<BlockKey, Arc<Block>, BlockWeight, Hasher, Lent>,
     limit: u64,
-    flights: Mutex<HashMap<(PartitionId, i64), Vec<Flight>>>,
+    gets: BlockGets,
 }
 
-/// A GET under way.
-struct Flight {
+/// What a GET under way brings.
+struct BlockRun {
     version: Version,
     block: u64,
-    run: Range<u64>,
-    landed: Shared<oneshot::Receiver<Result<Vec<Arc<Block>>>>>,
+    numbers: Range<u64>,
 }
 
-impl Flight {
-    fn brings(&self, of: &Of<'_>, number: u64) -> bool {
-        self.block == of.block && self.run.contains(&number) && self.version.same_as(of.version)
+impl BlockRun {
+    fn brings(&self, of: &SegmentBlocks<'_>, number: u64) -> bool {
+        self.block == of.block && self.numbers.contains(&number) && self.version.same_as(of.version)
     }
 }
 
-/// What is to be done about a block.
-enum Claim<'a> {
-    Held(Arc<Block>),
-    /// Another GET brings it.
-    Wait(Shared<oneshot::Receiver<Result<Vec<Arc<Block>>>>>),
-    Load(Loading<'a>),
-}
+type BlockGets = SharedGets<(PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
+type BlockClaim<'a> = Claim<'a, Arc<Block>, (PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
 
-impl Blocks {
+impl BlockCache {
     /// A cache of at most so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let limit = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -151,10 +142,10 @@ impl Blocks {
             .weight_capacity(limit)
             .build();
         let cache = match options {
-            Ok(options) => Cache::with_options(options, Weight, Hasher::default(), Lent),
-            Err(_) => Cache::with(items, limit, Weight, Hasher::default(), Lent),
+            Ok(options) => Cache::with_options(options, BlockWeight, Hasher::default(), Lent),
+            Err(_) => Cache::with(items, limit, BlockWeight, Hasher::default(), Lent),
         };
-        Blocks { cache, limit, flights: Mutex::default() }
+        BlockCache { cache, limit, gets: BlockGets::default() }
     }
 
     /// Bytes that it may hold.
@@ -170,7 +161,12 @@ impl Blocks {
 
     /// A block that is held, to be read from a position on. It counts as used again if that was given
     /// before.
-    pub(crate) fn find(&self, of: &Of<'_>, number: u64, from: impl FnOnce(&Block) -> u64) -> Option<Arc<Block>> {
+    pub(crate) fn find(
+        &self,
+        of: &SegmentBlocks<'_>,
+        number: u64,
+        from: impl FnOnce(&Block) -> u64,
+    ) -> Option<Arc<Block>> {
         let key = of.key(number);
         let block = self.cache.peek(&key).filter(|block| block.is(of.base, of.version))?;
         if block.was_served(from(&block)) {
@@ -179,12 +175,12 @@ impl Blocks {
         Some(block)
     }
 
-    fn holds(&self, of: &Of<'_>, number: u64) -> bool {
+    fn holds(&self, of: &SegmentBlocks<'_>, number: u64) -> bool {
         self.cache.peek(&of.key(number)).is_some_and(|block| block.is(of.base, of.version))
     }
 
     /// Takes in blocks, the first with this number. What finds no room because all is lent stays outside.
-    pub(crate) fn put(&self, of: &Of<'_>, first: u64, blocks: &[Arc<Block>]) {
+    pub(crate) fn put(&self, of: &SegmentBlocks<'_>, first: u64, blocks: &[Arc<Block>]) {
         for (number, block) in (first..).zip(blocks) {
             let key = of.key(number);
             self.cache.insert(key.clone(), block.clone());
@@ -202,11 +198,11 @@ impl Blocks {
     /// What the GET answers. All who wait for it are told; nobody later is.
     pub(crate) async fn load<F>(
         &self,
-        of: &Of<'_>,
+        of: &SegmentBlocks<'_>,
         from: u64,
         wanted: Range<u64>,
         until: u64,
-        check: Check,
+        check: BlockCheck,
         get: impl Fn(Range<u64>) -> F,
     ) -> Result<Vec<Arc<Block>>>
     where
@@ -224,93 +220,45 @@ impl Blocks {
                 return Ok(got);
             }
             match self.claim(of, next, from, until.max(wanted.end)) {
-                Claim::Held(block) => got.push(block),
-                // Whose loader is gone is claimed anew.
-                Claim::Wait(landed) => {
-                    if let Ok(landed) = landed.await {
+                (Claim::Held(block), _) => got.push(block),
+                // If its loader is gone, the next turn claims it.
+                (Claim::Wait(landing), _) => {
+                    if let Ok(landed) = landing.await {
                         let blocks = landed?;
                         let first = blocks.first().map_or(next, |block| block.at() / of.block.max(1));
                         take(&mut got, first, blocks);
                     }
                 }
-                Claim::Load(loading) => {
-                    let run = loading.run.clone();
+                (Claim::Load(permit), run) => {
                     let end = run.end.saturating_mul(of.block).min(of.version.size());
                     let result = get(run.start.saturating_mul(of.block)..end).await;
                     let result = result.map(|(version, bytes)| of.cut(&version, run.start, bytes, check));
                     if let Ok(blocks) = &result {
                         self.put(of, run.start, blocks);
                     }
-                    let blocks = loading.land(result)?;
+                    let blocks = permit.land(result)?;
                     take(&mut got, run.start, blocks);
                 }
             }
         }
     }
 
-    fn flights(&self) -> MutexGuard<'_, HashMap<(PartitionId, i64), Vec<Flight>>> {
-        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn claim(&self, of: &Of<'_>, number: u64, from: u64, until: u64) -> Claim<'_> {
-        let mut flights = self.flights();
-        // What landed is put into the cache before its flight ends, so one of the two is seen.
-        if let Some(block) = self.find(of, number, |block| from.max(block.at())) {
-            return Claim::Held(block);
-        }
-        let key = (of.id.clone(), of.base);
-        let under_way = flights.entry(key.clone()).or_default();
-        if let Some(flight) = under_way.iter().find(|flight| flight.brings(of, number)) {
-            return Claim::Wait(flight.landed.clone());
-        }
-        let mut end = number.saturating_add(1);
-        while end < until && !under_way.iter().any(|flight| flight.brings(of, end)) && !self.holds(of, end) {
-            end = end.saturating_add(1);
-        }
-        let (send, landed) = oneshot::channel();
-        let run = number..end;
-        let flight = Flight { version: of.version.clone(), block: of.block, run: run.clone(), landed: landed.shared() };
-        under_way.push(flight);
-        Claim::Load(Loading { blocks: self, key, version: of.version.clone(), block: of.block, run, send: Some(send) })
-    }
-}
-
-/// The right to load a run of blocks. When it is dropped, those who wait look anew.
-struct Loading<'a> {
-    blocks: &'a Blocks,
-    key: (PartitionId, i64),
-    version: Version,
-    block: u64,
-    run: Range<u64>,
-    send: Option<oneshot::Sender<Result<Vec<Arc<Block>>>>>,
-}
-
-impl Loading<'_> {
-    /// Ends the flight and tells those who wait.
-    fn land(mut self, result: Result<Vec<Arc<Block>>>) -> Result<Vec<Arc<Block>>> {
-        self.end();
-        if let Some(send) = self.send.take() {
-            let _ = send.send(result.clone());
-        }
-        result
-    }
-
-    fn end(&self) {
-        let mut flights = self.blocks.flights();
-        if let Some(under_way) = flights.get_mut(&self.key) {
-            let of = Of { id: &self.key.0, base: self.key.1, version: &self.version, block: self.block };
-            under_way.retain(|flight| !flight.brings(&of, self.run.start));
-            if under_way.is_empty() {
-                flights.remove(&self.key);
-            }
-        }
-    }
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        if self.send.is_some() {
-            self.end();
-        }
+    /// What is to be done about a block, and how far a GET for it reaches: to the next block that is held or on its way.
+    fn claim(&self, of: &SegmentBlocks<'_>, number: u64, from: u64, until: u64) -> (BlockClaim<'_>, Range<u64>) {
+        let mut run = number..number;
+        let claim = self.gets.claim(
+            (of.id.clone(), of.base),
+            || self.find(of, number, |block| from.max(block.at())),
+            |get| get.brings(of, number),
+            |gets| {
+                let mut end = number + 1;
+                while end < until && !gets.iter().any(|get| get.brings.brings(of, end)) && !self.holds(of, end) {
+                    end += 1;
+                }
+                run.end = end;
+                BlockRun { version: of.version.clone(), block: of.block, numbers: run.clone() }
+            },
+        );
+        (claim, run)
     }
 }

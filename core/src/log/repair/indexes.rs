@@ -1,0 +1,133 @@
+//! Building indexes again from their segments.
+
+use std::fmt;
+
+use bytes::Bytes;
+use object_store::PutPayload;
+
+use crate::error::{ErrorKind, Result};
+use crate::format::{DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, SparseIndex};
+use crate::log::partition::Partition;
+use crate::log::verify::{Finding, FindingKind, SegmentBytes, verify_segment};
+use crate::log::writer::bounded;
+use crate::store::{ReadRange, Store, Version};
+
+/// One index that is to be written.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct IndexRepair {
+    /// The index's key.
+    pub key: String,
+    /// What is wrong with it.
+    pub finding: Finding,
+    /// What will be written.
+    pub bytes: Bytes,
+    segment_key: String,
+    segment: Version,
+}
+
+impl fmt::Debug for IndexRepair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndexRepair").field("finding", &self.finding).field("bytes", &self.bytes.len()).finish()
+    }
+}
+
+/// What [`Partition::repair`] will do.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RepairPlan {
+    /// Indexes that are missing or not their segment's.
+    pub indexes: Vec<IndexRepair>,
+    /// What is wrong with segments themselves. Only setting a segment aside helps against it.
+    pub beyond_repair: Vec<Finding>,
+}
+
+impl Partition {
+    /// Finds what can be repaired: reads every segment and its index. Writes nothing.
+    ///
+    /// # Errors
+    /// What the store answers.
+    pub async fn plan_repair(&self) -> Result<RepairPlan> {
+        let partition = self.clone();
+        self.state().runtime().ask(async move { partition.find_repairs().await }).await
+    }
+
+    /// Writes the indexes of a plan. An index whose segment changed since the plan was made is left
+    /// alone. Gives how many were written.
+    ///
+    /// # Errors
+    /// What the store answers; indexes before the one that failed are written.
+    pub async fn repair(&self, plan: &RepairPlan) -> Result<usize> {
+        let (state, indexes) = (self.state().clone(), plan.indexes.clone());
+        self.state()
+            .runtime()
+            .run(async move {
+                let mut written = 0_usize;
+                for repair in indexes {
+                    if is_same(state.store(), &repair.segment_key, &repair.segment).await? {
+                        let size = repair.bytes.len() as u64;
+                        let put = state.store().overwrite(&repair.key, PutPayload::from_bytes(repair.bytes));
+                        bounded(state.runtime(), size, put).await.map_err(|late| late.with_key(repair.key))??;
+                        written = written.saturating_add(1);
+                    }
+                }
+                Ok(written)
+            })
+            .await
+    }
+
+    async fn find_repairs(&self) -> Result<RepairPlan> {
+        let (state, mut plan) = (self.state(), RepairPlan::default());
+        let mut segments = self.segments(..);
+        let mut interval = DEFAULT_INDEX_INTERVAL;
+        while let Some(page) = segments.next_page().await? {
+            for info in page.into_iter().filter(|info| info.size <= MAX_SEGMENT_LEN) {
+                let segment = match state.get(&info.key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await {
+                    Ok(fetched) => fetched,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                let key = state.id.index_key(info.base);
+                let most = ReadRange::AtMost(SparseIndex::max_len(info.size));
+                let index = match state.get(&key, most, None).await {
+                    Ok(fetched) => Some(fetched.bytes),
+                    Err(error) if error.kind() == ErrorKind::NotFound => None,
+                    // One that is too large to be an index is wrong, whatever is in it.
+                    Err(error) if error.kind() == ErrorKind::Corrupt => Some(Bytes::new()),
+                    Err(error) => return Err(error),
+                };
+                // A log's indexes have one interval, most likely.
+                let known = index.as_ref().and_then(|bytes| SparseIndex::parse(bytes).ok()).map(|i| i.interval());
+                interval = known.filter(|interval| *interval > 0).unwrap_or(interval);
+                let bytes = SegmentBytes::new(&info.key, segment.bytes).base(info.base).index(index);
+                let report = verify_segment(&bytes, None);
+                let right = report.segment.as_ref().map(|segment| segment.index(interval).encode());
+                for finding in report.findings {
+                    match (finding.kind, &right) {
+                        (FindingKind::IndexMissing | FindingKind::IndexWrong, Some(right)) => {
+                            plan.indexes.push(IndexRepair {
+                                key: key.clone(),
+                                finding,
+                                bytes: right.clone(),
+                                segment_key: info.key.clone(),
+                                segment: segment.info.version.clone(),
+                            });
+                        }
+                        (FindingKind::Segment | FindingKind::Batch, _) => plan.beyond_repair.push(finding),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(plan)
+    }
+}
+
+/// Whether the object is this version still.
+pub(super) async fn is_same(store: &Store, key: &str, version: &Version) -> Result<bool> {
+    match store.head(key).await {
+        Ok(found) => Ok(found.info.version.same_as(version)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
