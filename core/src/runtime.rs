@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,6 +43,14 @@ pub trait Entropy: fmt::Debug + Send + Sync + 'static {
 pub trait Spawn: fmt::Debug + Send + Sync + 'static {
     /// Runs a future to its end, on its own.
     fn spawn(&self, task: BoxFuture<()>);
+}
+
+/// Runs a caller's code, which may do what it likes.
+pub(crate) fn shielded(code: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(code)) {
+        // The panic hook has reported it. Dropping what it carries could panic again.
+        std::mem::forget(panic);
+    }
 }
 
 /// Clock, randomness and spawn of a [`Bucket`](crate::Bucket). Cheap to clone.

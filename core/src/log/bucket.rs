@@ -1,6 +1,5 @@
 //! The root object: a store, a runtime, and the budgets that all partitions share.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -12,164 +11,25 @@ use object_store::ObjectStore;
 
 use super::budget::Budget;
 use super::cache::{BlockCache, IndexCache};
-use super::catalog::CatalogRoom;
-use super::partition::{Partition, PartitionState};
-use super::retry::{Retries, Trouble, patiently};
-use super::writer::WriterCore;
+use super::catalog::CatalogBudget;
+use super::options::BucketOptions;
+use super::partition::Partition;
+use super::retry::{Retries, Trouble};
+use super::state::{BucketInner, LiveWriter, PartitionState};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
-use crate::format::{Namespace, PartitionId, Topic};
+use crate::format::{PartitionId, Topic};
 use crate::runtime::Runtime;
-use crate::store::{RequestCounts, Store, StoreOptions};
+use crate::store::{RequestCounts, Store};
 use crate::text::counted;
 
 /// How many partitions the error of a failed close names.
 const MOST_NAMED: usize = 100;
 
-/// How a [`Bucket`] behaves. Start from `BucketOptions::default()`.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct BucketOptions {
-    /// Where I/O runs. `None` means the tokio runtime that the caller is in, or one of the bucket's own if there is none.
-    pub runtime: Option<Runtime>,
-    /// The namespace of partitions that are named without one.
-    pub namespace: Namespace,
-    /// How many bytes of appends all partitions together may buffer, including those in flight (default 32 MiB, at least
-    /// [`LEAST_BUFFER_BYTES`](Self::LEAST_BUFFER_BYTES)). A single busy
-    /// partition gets half of it, two busy ones get a third each, and so on. So a partition that can't flush still
-    /// leaves room for the others. An append of more than half counts as half.
-    pub buffer_bytes: usize,
-    /// How many bytes are cached for reading, over all partitions (default 64 MiB). Half of them are blocks of segments, and
-    /// the rest are indexes and what is known about segments. Chunks that a fetch returned count until they are dropped.
-    /// If callers hold more than the limit, nothing else stays cached. Mapped segments don't
-    /// count, because the system's page cache holds them. With less than a few times
-    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes), every fetch asks the store. With 0
-    /// nothing is cached.
-    pub cache_bytes: usize,
-    /// Options of the store.
-    pub store: StoreOptions,
-}
-
-impl Default for BucketOptions {
-    fn default() -> Self {
-        BucketOptions {
-            runtime: None,
-            namespace: Namespace::default(),
-            buffer_bytes: 32 << 20,
-            cache_bytes: 64 << 20,
-            store: StoreOptions::default(),
-        }
-    }
-}
-
-impl BucketOptions {
-    /// The least [`buffer_bytes`](Self::buffer_bytes). One partition gets half, and half of less could be 0.
-    pub const LEAST_BUFFER_BYTES: usize = 64;
-
-    fn check(&self) -> Result<()> {
-        self.store.check()?;
-        let (given, least) = (self.buffer_bytes, Self::LEAST_BUFFER_BYTES);
-        if given < least {
-            let message = format!("buffer_bytes is {given}, at least {least} is allowed");
-            return Err(Error::new(ErrorKind::InvalidInput, message));
-        }
-        Ok(())
-    }
-
-    /// Sets [`runtime`](Self::runtime).
-    #[must_use]
-    pub fn runtime(mut self, runtime: Runtime) -> Self {
-        self.runtime = Some(runtime);
-        self
-    }
-
-    /// Sets [`namespace`](Self::namespace).
-    #[must_use]
-    pub fn namespace(mut self, namespace: Namespace) -> Self {
-        self.namespace = namespace;
-        self
-    }
-
-    /// Sets [`buffer_bytes`](Self::buffer_bytes).
-    #[must_use]
-    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer_bytes = bytes;
-        self
-    }
-
-    /// Sets [`cache_bytes`](Self::cache_bytes).
-    #[must_use]
-    pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Sets [`store`](Self::store).
-    #[must_use]
-    pub fn store(mut self, options: StoreOptions) -> Self {
-        self.store = options;
-        self
-    }
-}
-
 /// A bucket (or a directory, or memory) that holds partition logs. It is cheap to clone. A process needs only
 /// one, which owns the budgets of all its partitions.
 #[derive(Clone)]
 pub struct Bucket(pub(crate) Arc<BucketInner>);
-
-pub(crate) struct BucketInner {
-    pub(crate) store: Store,
-    /// The same store, with the limit on concurrent requests that applies to commits.
-    pub(crate) commits: Store,
-    pub(crate) runtime: Runtime,
-    pub(crate) budget: Arc<Budget>,
-    pub(crate) blocks: BlockCache,
-    pub(crate) indexes: IndexCache,
-    pub(crate) catalogs: Arc<CatalogRoom>,
-    pub(crate) options: BucketOptions,
-    /// The process that opened it. No other process may write with it.
-    pub(crate) fork: ForkGuard,
-    partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
-    /// The requests to the store now that belong to no partition.
-    retries: Retries,
-    closed: AtomicBool,
-}
-
-impl BucketInner {
-    async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
-        patiently(&self.retries, &self.runtime, "listing", || self.store.list_dirs(prefix)).await
-    }
-
-    /// Refuses to open a writer once the bucket is closed.
-    pub(crate) fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::SeqCst) {
-            return Err(Error::new(ErrorKind::Closed, "the bucket was closed").with_stored(Stored::Not));
-        }
-        Ok(())
-    }
-
-    /// The partitions that are in use.
-    fn states(&self) -> Vec<Arc<PartitionState>> {
-        let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        partitions.values().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Makes room when catalogs hold more than they should. Those that grew longest ago shrink first.
-    pub(crate) fn shed_catalogs(&self) {
-        let states = self.states();
-        let mut spare: Vec<_> =
-            states.iter().filter_map(|s| Some((s.with_catalog(|catalog| catalog.spare())?, s))).collect();
-        spare.sort_unstable_by_key(|(used, _)| *used);
-        // The last one is in use now.
-        spare.pop();
-        for (_, state) in spare {
-            if !self.catalogs.is_tight() {
-                return;
-            }
-            state.with_catalog(|catalog| catalog.shed());
-        }
-    }
-}
 
 impl Bucket {
     /// Opens `file:///directory`, `memory:` or, with the feature `aws`, `s3://bucket/prefix`
@@ -213,7 +73,7 @@ impl Bucket {
         // Half is for blocks. The indexes and catalogs that find them save many requests.
         let blocks = BlockCache::new(options.cache_bytes / 2);
         let indexes = IndexCache::new(options.cache_bytes / 4);
-        let catalogs = CatalogRoom::new(options.cache_bytes / 4);
+        let catalogs = CatalogBudget::new(options.cache_bytes / 4);
         Ok(Bucket(Arc::new(BucketInner {
             commits: store.for_commits(),
             store,
@@ -308,10 +168,10 @@ impl Bucket {
         self.0.closed.store(true, Ordering::SeqCst);
         let writers: Vec<_> = self.0.states().iter().flat_map(|state| state.live_writers()).collect();
         for writer in &writers {
-            writer.begin_close();
+            writer.clone().close();
         }
         let runtime = self.0.runtime.clone();
-        let ends = join_all(writers.iter().map(|writer| writer.ended())).now_or_never();
+        let ends = join_all(writers.iter().map(|writer| writer.clone().end())).now_or_never();
         let ends = match ends {
             Some(ends) => ends,
             // Some writer has appends to flush, which needs the runtime.
@@ -370,8 +230,8 @@ impl fmt::Debug for Bucket {
 }
 
 /// Waits until all writers have ended. Writers that have not ended by the deadline give up.
-async fn end_all(runtime: &Runtime, writers: &[Arc<WriterCore>], deadline: Duration) -> Vec<Result<()>> {
-    let all = || join_all(writers.iter().map(|writer| writer.ended()));
+async fn end_all(runtime: &Runtime, writers: &[Arc<dyn LiveWriter>], deadline: Duration) -> Vec<Result<()>> {
+    let all = || join_all(writers.iter().map(|writer| writer.clone().end()));
     if let Some(ends) = runtime.timeout(deadline, all()).await {
         return ends;
     }
@@ -382,7 +242,7 @@ async fn end_all(runtime: &Runtime, writers: &[Arc<WriterCore>], deadline: Durat
 }
 
 /// The error of a close after which some writers' appends are not all durable.
-fn not_durable(failed: &[(&Arc<WriterCore>, Error)], deadline: Duration) -> Option<Error> {
+fn not_durable(failed: &[(&Arc<dyn LiveWriter>, Error)], deadline: Duration) -> Option<Error> {
     let (_, first) = failed.first()?;
     let late = failed.iter().any(|(writer, _)| writer.gave_up());
     let kind = if late { ErrorKind::TimedOut } else { first.kind() };
@@ -401,10 +261,4 @@ fn not_durable(failed: &[(&Arc<WriterCore>, Error)], deadline: Duration) -> Opti
         Some(stored) => error.with_stored(stored),
         None => error,
     })
-}
-
-/// The error for a partition with neither `log.json` nor a segment.
-pub(crate) fn not_found(id: &PartitionId) -> Error {
-    Error::new(ErrorKind::NotFound, format!("partition {id} has neither log.json nor a segment"))
-        .with_hint("check topic, partition and namespace; the first append or `create` makes it")
 }

@@ -2,9 +2,10 @@
 //! records, and whoever read the old log must be told, not led on.
 
 use super::catalog::KnownLog;
-use super::partition::PartitionState;
+use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
+use crate::runtime::Runtime;
 use crate::store::{ReadRange, Store, Version};
 
 /// Reads `log.json`: one GET.
@@ -61,4 +62,20 @@ pub(crate) fn another_log(id: &PartitionId) -> Error {
     Error::new(ErrorKind::NotFound, message)
         .with_key(id.log_json_key())
         .with_hint("its offsets now mean other records; read it from its start if those are wanted")
+}
+
+/// The error for a partition with neither `log.json` nor a segment.
+pub(crate) fn not_found(id: &PartitionId) -> Error {
+    Error::new(ErrorKind::NotFound, format!("partition {id} has neither log.json nor a segment"))
+        .with_hint("check topic, partition and namespace; the first append or `create` makes it")
+}
+
+/// A new id of a log, a writer or a claim: 16 random bytes as 32 hex digits.
+///
+/// # Errors
+/// When the system's generator fails.
+pub(crate) fn random_id(runtime: &Runtime) -> Result<String> {
+    let mut bytes = [0_u8; 16];
+    runtime.entropy().fill(&mut bytes)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

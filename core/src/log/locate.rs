@@ -10,13 +10,12 @@
 //! proves some 500 more segments and pays for two listings, an empty probe proves nothing. Who can't
 //! pay lists on from the lower bound instead, which always pays for itself.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::catalog::{Catalog, Covered, Lookup, SegmentRef, StartInfo};
 use super::identity::{confirm_log, saw_log_json};
-use super::partition::PartitionState;
 use super::progress::Progress;
+use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ObjectName;
 use crate::store::{Store, Version};
@@ -58,15 +57,9 @@ impl SegmentPage {
     }
 }
 
-impl PartitionState {
-    pub(crate) fn with_catalog<T>(&self, work: impl FnOnce(&mut Catalog) -> T) -> T {
-        work(&mut self.catalog.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 struct Locator<'a> {
     state: &'a PartitionState,
-    /// The store with the bound of those who locator.
+    /// The store with the bound of those who look.
     store: &'a Store,
     newest_before: Option<i64>,
     /// Listings sent.

@@ -1,12 +1,10 @@
-//! What is known of a log's range, kept in memory, and watches that wake when it moves.
+//! What is known of a log's range, kept in memory, and who is told when it moves.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::poll_fn;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
-use super::partition::{Partition, PartitionState};
 use crate::format::PartitionId;
 
 /// A log's range as far as this process knows it. Offsets are Kafka's.
@@ -26,16 +24,16 @@ pub struct Marks {
 #[derive(Default)]
 struct Cell {
     marks: Option<Marks>,
-    entries: Vec<Weak<Entry>>,
+    entries: Vec<Weak<WatchEntry>>,
 }
 
 /// Those who wait for marks that moved. They are woken when this is dropped. A waker may run code of the caller's, so no
 /// lock may be held then.
 #[derive(Default)]
 #[must_use = "dropping it under a lock calls the caller's code there"]
-pub(crate) struct Wakers(Vec<Waker>);
+pub(crate) struct WatchWakers(Vec<Waker>);
 
-impl Drop for Wakers {
+impl Drop for WatchWakers {
     fn drop(&mut self) {
         self.0.drain(..).for_each(Waker::wake);
     }
@@ -74,7 +72,7 @@ impl MarksCell {
 
     /// The writer's buffered end moved (or fell back to the high watermark, when the buffer was lost). The caller holds
     /// its writer's lock, and lets go of the wakers after that.
-    pub(crate) fn set_log_end(&self, log_end: Option<i64>) -> Wakers {
+    pub(crate) fn set_log_end(&self, log_end: Option<i64>) -> WatchWakers {
         let mut cell = self.lock();
         if let Some(marks) = &mut cell.marks {
             let end = log_end.unwrap_or_default().max(marks.high_watermark);
@@ -83,7 +81,7 @@ impl MarksCell {
                 return Self::fire(cell);
             }
         }
-        Wakers::default()
+        WatchWakers::default()
     }
 
     /// The partition was deleted and made again: what was known no longer holds.
@@ -105,7 +103,7 @@ impl MarksCell {
     }
 
     /// Puts the partition into the queue of every watch on it.
-    fn fire(mut cell: MutexGuard<'_, Cell>) -> Wakers {
+    fn fire(mut cell: MutexGuard<'_, Cell>) -> WatchWakers {
         let mut wakers = Vec::new();
         cell.entries.retain(|entry| match entry.upgrade() {
             Some(entry) => {
@@ -114,32 +112,38 @@ impl MarksCell {
             }
             None => false,
         });
-        Wakers(wakers)
+        WatchWakers(wakers)
     }
 
-    fn attach(&self, entry: &Arc<Entry>) {
+    pub(super) fn attach(&self, entry: &Arc<WatchEntry>) {
         let mut cell = self.lock();
         cell.entries.retain(|entry| entry.strong_count() > 0);
         cell.entries.push(Arc::downgrade(entry));
     }
 
-    fn detach(&self, entry: &Arc<Entry>) {
+    /// Whether a watch is attached.
+    #[cfg(test)]
+    pub(super) fn is_watched(&self) -> bool {
+        !self.lock().entries.is_empty()
+    }
+
+    pub(super) fn detach(&self, entry: &Arc<WatchEntry>) {
         self.lock().entries.retain(|held| held.as_ptr() != Arc::as_ptr(entry));
     }
 }
 
 /// A partition's place in one watch.
-struct Entry {
-    id: PartitionId,
-    queue: Arc<Queue>,
+pub(super) struct WatchEntry {
+    pub(super) id: PartitionId,
+    pub(super) queue: Arc<WatchQueue>,
     /// It is in the queue. Changed with the queue locked.
-    queued: AtomicBool,
+    pub(super) queued: AtomicBool,
 }
 
-impl Entry {
+impl WatchEntry {
     /// Goes to the queue's end, unless it is in it already: so each partition has its turn, however often
     /// another one moves. The waker of who waits is given back.
-    fn fire(self: &Arc<Self>) -> Option<Waker> {
+    pub(super) fn fire(self: &Arc<Self>) -> Option<Waker> {
         let mut ready = self.queue.lock();
         if !self.queued.swap(true, Ordering::Relaxed) {
             ready.entries.push_back(self.clone());
@@ -150,145 +154,16 @@ impl Entry {
 
 /// Partitions that moved, in the order in which they did.
 #[derive(Default)]
-struct Queue(Mutex<Ready>);
+pub(super) struct WatchQueue(Mutex<Ready>);
 
 #[derive(Default)]
-struct Ready {
-    entries: VecDeque<Arc<Entry>>,
-    waker: Option<Waker>,
+pub(super) struct Ready {
+    pub(super) entries: VecDeque<Arc<WatchEntry>>,
+    pub(super) waker: Option<Waker>,
 }
 
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Ready> {
+impl WatchQueue {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Ready> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-struct Watched {
-    state: Arc<PartitionState>,
-    entry: Arc<Entry>,
-    seen: Option<Marks>,
-    beyond: Option<Beyond>,
-}
-
-/// Bytes beyond an offset, counted as segments come: each segment is counted once.
-struct Beyond {
-    /// Segments below this are counted.
-    counted: i64,
-    bytes: u64,
-}
-
-/// Waits until the marks of one or several partitions move. It costs no task and no request: it
-/// wakes on what this process learns, from its writers, its followers and [`Partition::refresh`].
-///
-/// Each partition has its turn: one that moves all the time does not keep the others from being
-/// reported. A wake costs the same however many partitions are watched.
-#[derive(Default)]
-pub struct Watch {
-    queue: Arc<Queue>,
-    watched: HashMap<PartitionId, Watched>,
-}
-
-impl Watch {
-    /// A watch on nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Watches this partition too. What is known already is reported by the next [`changed`](Self::changed).
-    pub fn add(&mut self, partition: &Partition) {
-        self.insert(partition, None);
-    }
-
-    /// Watches this partition too, and counts the bytes beyond an offset: [`bytes_beyond`](Self::bytes_beyond)
-    /// tells them. Add the partition again to count from another offset.
-    pub fn add_from(&mut self, partition: &Partition, offset: i64) {
-        self.insert(partition, Some(Beyond { counted: offset, bytes: 0 }));
-    }
-
-    fn insert(&mut self, partition: &Partition, beyond: Option<Beyond>) {
-        self.remove(partition.id());
-        let state = partition.state().clone();
-        let entry = Arc::new(Entry { id: state.id.clone(), queue: self.queue.clone(), queued: AtomicBool::new(false) });
-        state.marks.attach(&entry);
-        if state.marks.get().is_some() {
-            // Nobody waits: this watch is borrowed.
-            let _ = entry.fire();
-        }
-        self.watched.insert(state.id.clone(), Watched { state, entry, seen: None, beyond });
-    }
-
-    /// Watches this partition no longer.
-    pub fn remove(&mut self, id: &PartitionId) {
-        if let Some(watched) = self.watched.remove(id) {
-            watched.state.marks.detach(&watched.entry);
-            self.queue.lock().entries.retain(|entry| !Arc::ptr_eq(entry, &watched.entry));
-        }
-    }
-
-    /// Bytes of the segments beyond the offset that [`add_from`](Self::add_from) was given, as far as this
-    /// process knew when the partition was last reported. The segment that holds the offset counts whole;
-    /// segments that this process has not listed are left out. 0 for a partition that is watched without
-    /// an offset.
-    pub fn bytes_beyond(&self, id: &PartitionId) -> u64 {
-        self.watched.get(id).and_then(|watched| watched.beyond.as_ref()).map_or(0, |beyond| beyond.bytes)
-    }
-
-    /// The next partition whose marks differ from those reported last. Waits for ever on an empty
-    /// watch. May be dropped and called again; nothing is lost.
-    pub async fn changed(&mut self) -> (PartitionId, Marks) {
-        poll_fn(|context| {
-            loop {
-                let entry = {
-                    let mut ready = self.queue.lock();
-                    let Some(entry) = ready.entries.pop_front() else {
-                        ready.waker = Some(context.waker().clone());
-                        return Poll::Pending;
-                    };
-                    // What moves from here on puts it into the queue again.
-                    entry.queued.store(false, Ordering::Relaxed);
-                    entry
-                };
-                let Some(watched) = self.watched.get_mut(&entry.id) else { continue };
-                if let Some(marks) = watched.news() {
-                    return Poll::Ready((entry.id.clone(), marks));
-                }
-            }
-        })
-        .await
-    }
-}
-
-impl Watched {
-    /// The marks, if they are others than those reported last.
-    fn news(&mut self) -> Option<Marks> {
-        let now = self.state.marks.get();
-        let marks = now.filter(|_| now != self.seen)?;
-        self.seen = now;
-        if let Some(beyond) = &mut self.beyond {
-            let more = self.state.with_catalog(|catalog| catalog.bytes_beyond(beyond.counted, marks.high_watermark));
-            beyond.bytes = beyond.bytes.saturating_add(more);
-            beyond.counted = beyond.counted.max(marks.high_watermark);
-        }
-        Some(marks)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        for watched in self.watched.values() {
-            watched.state.marks.detach(&watched.entry);
-        }
-        // Entries hold their queue.
-        self.queue.lock().entries.clear();
-    }
-}
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Watch").field(&self.watched.len()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -7,10 +7,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::partition::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
-use crate::store::{Fetched, ListPage, ReadRange, Store, SyncFailure, Version};
+use crate::store::SyncFailure;
 
 /// The first pause between two tries, and the longest. Each is twice the one before it, and of each
 /// a random half is waited.
@@ -72,18 +71,18 @@ impl Trouble {
 
 /// What is being asked of the store on behalf of one partition, or of the bucket.
 #[derive(Debug, Default)]
-pub(crate) struct Retries(Mutex<Book>);
+pub(crate) struct Retries(Mutex<RetryBook>);
 
 #[derive(Debug, Default)]
-struct Book {
+struct RetryBook {
     next: u64,
-    open: Vec<Entry>,
+    open: Vec<OpenRequest>,
     /// The last failure of what was given up last, and when it failed.
     given_up: Option<(Duration, Trouble)>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenRequest {
     number: u64,
     doing: &'static str,
     began: Duration,
@@ -91,7 +90,7 @@ struct Entry {
     last: Option<(Duration, Error)>,
 }
 
-impl Entry {
+impl OpenRequest {
     fn trouble(&self, now: Duration) -> Trouble {
         let error = self.last.as_ref().map(|(_, error)| error.clone());
         Trouble { doing: self.doing, lasting: now.saturating_sub(self.began), failures: self.failures, error }
@@ -99,7 +98,7 @@ impl Entry {
 }
 
 impl Retries {
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, RetryBook> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -150,12 +149,12 @@ impl<'a> Retry<'a> {
         let mut book = retries.lock();
         let number = book.next;
         book.next = number.wrapping_add(1);
-        book.open.push(Entry { number, doing, began, failures: 0, last: None });
+        book.open.push(OpenRequest { number, doing, began, failures: 0, last: None });
         drop(book);
         Retry { retries, runtime, number, pauses: 0 }
     }
 
-    fn edit(&self, change: impl FnOnce(&mut Entry)) {
+    fn edit(&self, change: impl FnOnce(&mut OpenRequest)) {
         if let Some(entry) = self.retries.lock().open.iter_mut().find(|entry| entry.number == self.number) {
             change(entry);
         }
@@ -220,66 +219,6 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(
                 retry.done();
                 return answer;
             }
-        }
-    }
-}
-
-/// What a log reads goes through these.
-impl PartitionState {
-    /// Reads an object, or a part of it, as [`Store::get`](crate::store::Store::get), until it is answered.
-    ///
-    /// # Errors
-    /// What asking again can't mend: not found, permission denied, conflict, invalid input.
-    pub(crate) async fn get(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
-        self.get_through(self.store(), key, range, if_match).await
-    }
-
-    /// The same within the bound that this handle of the store keeps: [`commits`](Self::commits) for what an
-    /// ack waits for.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub(crate) async fn get_through(
-        &self,
-        store: &Store,
-        key: &str,
-        range: ReadRange,
-        if_match: Option<&Version>,
-    ) -> Result<Fetched> {
-        let read = || store.get(key, range.clone(), if_match);
-        patiently(&self.retries, self.runtime(), "reading", read).await
-    }
-
-    /// Lists a page of keys, as [`Store::list_page`](crate::store::Store::list_page), until it is answered,
-    /// within the bound that this handle of the store keeps.
-    ///
-    /// # Errors
-    /// As [`get`](Self::get).
-    pub(crate) async fn list_page_through(
-        &self,
-        store: &Store,
-        prefix: &str,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<ListPage> {
-        let list = || store.list_page(prefix, after, max);
-        patiently(&self.retries, self.runtime(), "listing", list).await
-    }
-
-    /// Adds to the error of a wait that has ended in vain why it did.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        self.explain_since(Duration::MAX, error)
-    }
-
-    /// The same for a wait that began at `since`, by the clock.
-    pub(crate) fn explain_since(&self, since: Duration, error: Error) -> Error {
-        let ended = matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Closed);
-        if !ended || std::error::Error::source(&error).is_some() {
-            return error;
-        }
-        match self.retries.reason(since, self.runtime().clock().elapsed()) {
-            Some(trouble) => trouble.explain(error),
-            None => error,
         }
     }
 }

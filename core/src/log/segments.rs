@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::catalog::Lookup;
 use super::locate::locate;
-use super::partition::{Partition, PartitionState};
+use super::partition::Partition;
 use super::reader::source::BlockSource;
+use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
     CrcCheck, MAX_SEGMENT_LEN, Malformed, ObjectName, Segment, SparseIndex, TIME_INDEX_LEN, TimeIndex,

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Id;
+/// An account, by its place in the ledger.
+pub(super) type AccountId = usize;
 
 /// How many of those that waited longest are looked at before the smallest.
 const LOOKS: usize = 8;
 
 /// Where an account stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct PlaceInLine {
     pub(super) turn: u64,
     /// Bytes that must be free for its first append.
     pub(super) need: usize,
@@ -19,8 +20,8 @@ pub(super) struct Place {
 
 #[derive(Default)]
 pub(super) struct Line {
-    by_turn: BTreeMap<(u64, Id), usize>,
-    by_need: BTreeSet<(usize, Id)>,
+    by_turn: BTreeMap<(u64, AccountId), usize>,
+    by_need: BTreeSet<(usize, AccountId)>,
 }
 
 impl Line {
@@ -28,23 +29,23 @@ impl Line {
         self.by_turn.is_empty()
     }
 
-    pub(super) fn join(&mut self, id: Id, place: &Place) {
+    pub(super) fn join(&mut self, id: AccountId, place: &PlaceInLine) {
         self.by_turn.insert((place.turn, id), place.need);
         self.by_need.insert((place.need, id));
     }
 
-    pub(super) fn leave(&mut self, id: Id, place: &Place) {
+    pub(super) fn leave(&mut self, id: AccountId, place: &PlaceInLine) {
         self.by_turn.remove(&(place.turn, id));
         self.by_need.remove(&(place.need, id));
     }
 
     /// Who waited longest, and what that account needs.
-    pub(super) fn first(&self) -> Option<(Id, usize)> {
+    pub(super) fn first(&self) -> Option<(AccountId, usize)> {
         self.by_turn.first_key_value().map(|((_, id), need)| (*id, *need))
     }
 
     /// Of those that waited longest the first that fits; else whoever needs least, if that fits.
-    pub(super) fn first_that_fits(&self, free: usize) -> Option<Id> {
+    pub(super) fn first_that_fits(&self, free: usize) -> Option<AccountId> {
         let in_turn = self.by_turn.iter().take(LOOKS).find(|(_, need)| **need <= free).map(|((_, id), _)| *id);
         in_turn.or_else(|| self.by_need.first().filter(|(need, _)| *need <= free).map(|(_, id)| *id))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Id;
+use super::line::AccountId;
 
 /// How many are told at a time.
 const TOLD_AT_ONCE: usize = 8;
@@ -22,7 +22,7 @@ enum Status {
 #[derive(Default)]
 pub(super) struct Relief {
     status: Vec<Status>,
-    by_class: BTreeSet<(u32, Id)>,
+    by_class: BTreeSet<(u32, AccountId)>,
 }
 
 fn class(bytes: usize) -> u32 {
@@ -30,11 +30,11 @@ fn class(bytes: usize) -> u32 {
 }
 
 impl Relief {
-    fn get(&self, id: Id) -> Status {
+    fn get(&self, id: AccountId) -> Status {
         self.status.get(id).copied().unwrap_or(Status::Idle(0))
     }
 
-    fn set(&mut self, id: Id, now: Status) {
+    fn set(&mut self, id: AccountId, now: Status) {
         let before = self.get(id);
         if before == now {
             return;
@@ -54,26 +54,26 @@ impl Relief {
     }
 
     /// An account holds so many bytes now.
-    pub(super) fn holds(&mut self, id: Id, bytes: usize) {
+    pub(super) fn holds(&mut self, id: AccountId, bytes: usize) {
         if let Status::Idle(_) = self.get(id) {
             self.set(id, Status::Idle(class(bytes)));
         }
     }
 
-    pub(super) fn began(&mut self, id: Id) {
+    pub(super) fn began(&mut self, id: AccountId) {
         self.set(id, Status::Flushing);
     }
 
-    pub(super) fn ended(&mut self, id: Id, bytes: usize) {
+    pub(super) fn ended(&mut self, id: AccountId, bytes: usize) {
         self.set(id, Status::Idle(class(bytes)));
     }
 
-    pub(super) fn remove(&mut self, id: Id) {
+    pub(super) fn remove(&mut self, id: AccountId) {
         self.set(id, Status::Idle(0));
     }
 
     /// Whether an account is to be told to flush: its flush would free something.
-    pub(super) fn take(&mut self, id: Id) -> bool {
+    pub(super) fn take(&mut self, id: AccountId) -> bool {
         let would_free = matches!(self.get(id), Status::Idle(1..));
         if would_free {
             self.set(id, Status::Told);
@@ -82,7 +82,7 @@ impl Relief {
     }
 
     /// Takes accounts whose flushes free about so many bytes: `first` if it can, then the fullest.
-    pub(super) fn choose(&mut self, first: Id, bytes: usize) -> Vec<Id> {
+    pub(super) fn choose(&mut self, first: AccountId, bytes: usize) -> Vec<AccountId> {
         let mut chosen = Vec::new();
         let mut freed = 0_usize;
         let mut next = Some(first);

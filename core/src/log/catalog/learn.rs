@@ -2,18 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Catalog, Held, KEPT_BY_LOOK, MAX_SEGMENTS, SegmentRef, Tail};
-
-/// A stretch of the key space that one look covered.
-#[derive(Debug)]
-pub(crate) struct Covered<'a> {
-    /// Bases up to and including this one are not covered.
-    pub(crate) after: i64,
-    /// All segments found, ascending.
-    pub(crate) segments: &'a [SegmentRef],
-    /// Whether it covers everything above, and not only up to the last segment found.
-    pub(crate) to_end: bool,
-}
+use super::entry::{CatalogEnd, Covered, KnownSegment, SegmentRef};
+use super::{Catalog, KEPT_BY_LOOK, MAX_SEGMENTS};
 
 impl Catalog {
     /// Takes in what a look told. Entries above `newest_before`, the newest known when the look
@@ -52,7 +42,7 @@ impl Catalog {
         let removed = high > low;
         self.bases.splice(low..high, covered.segments.iter().map(|s| s.base));
         let count = covered.segments.len();
-        let fresh = covered.segments.iter().enumerate().map(|(i, segment)| Held {
+        let fresh = covered.segments.iter().enumerate().map(|(i, segment)| KnownSegment {
             version: segment.version.clone(),
             linked: i.saturating_add(1) < count || last_link,
         });
@@ -62,9 +52,9 @@ impl Catalog {
             self.asked = self.asked.max(Some(now));
             let reached = found_last.is_some() || covered.after < 0 || self.newest() >= Some(covered.after);
             if reached {
-                self.tail = Tail::Newest;
+                self.tail = CatalogEnd::Newest;
             } else if removed {
-                self.tail = Tail::Unknown;
+                self.tail = CatalogEnd::Unknown;
             }
         }
         self.used = now;

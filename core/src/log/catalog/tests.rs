@@ -105,7 +105,7 @@ fn a_changed_version_makes_the_known_end_void() {
 
 #[test]
 fn catalogs_share_a_room_and_give_it_back() {
-    let room = CatalogRoom::new(112 * 1_000);
+    let room = CatalogBudget::new(112 * 1_000);
     let bases: Vec<i64> = (0..900).collect();
     let mut one = Catalog::sharing(room.clone());
     learn(&mut one, -1, &bases, true, None);

@@ -178,7 +178,7 @@ async fn an_empty_partition_is_known_to_be_empty() {
 
 #[tokio::test]
 async fn a_panic_while_the_catalog_is_held_stops_nobody_else() {
-    use crate::log::writer::shielded;
+    use crate::runtime::shielded;
     let f = Fixture::new();
     f.put_names([0, 10]).await;
     let state = f.partition.state();

@@ -9,7 +9,7 @@ use super::span::BlockSpan;
 use crate::format::BATCH_HEADER_LEN;
 use crate::log::cache::{BatchStart, Block};
 use crate::log::catalog::SegmentRef;
-use crate::log::partition::PartitionState;
+use crate::log::state::PartitionState;
 use crate::store::Version;
 
 /// Small segments that are read at the same time. A scan of many small segments takes one round trip for this many.

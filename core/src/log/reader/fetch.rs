@@ -12,8 +12,8 @@ use super::walk::{ReadFault, Served};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Malformed;
-use crate::log::bucket::not_found;
 use crate::log::catalog::Lookup;
+use crate::log::identity::not_found;
 use crate::log::progress::Progress;
 use crate::mutant::mutant;
 use crate::store::Version;

@@ -6,7 +6,7 @@ use futures_util::future::{Either, select};
 use futures_util::pin_mut;
 
 use super::handle::Reader;
-use crate::log::marks::Watch;
+use crate::log::watch::Watch;
 
 /// How often a follower that a writer in this process wakes looks whether that writer still lives and
 /// owns the tail. It sends no request.

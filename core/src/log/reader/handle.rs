@@ -8,7 +8,8 @@ use super::core::ReaderCore;
 use super::job::{FetchJob, FetchStep};
 use super::options::{FetchOptions, ReaderOptions};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::partition::{Partition, PartitionState};
+use crate::log::partition::Partition;
+use crate::log::state::PartitionState;
 use crate::runtime::Running;
 
 /// Reads a partition's log. Cheap to clone; it never writes (invariant 5).

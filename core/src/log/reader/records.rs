@@ -14,7 +14,7 @@ use super::place::BatchPlace;
 use super::stream::{BatchStream, Notice};
 use crate::error::{Error, Result};
 use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, OwnedRecord};
-use crate::log::partition::PartitionState;
+use crate::log::state::PartitionState;
 
 /// A record with its batch's header. Its key, value and headers share the batch's bytes.
 #[derive(Clone, Debug)]

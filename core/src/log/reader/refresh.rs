@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::source::BlockSource;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::bucket::not_found;
 use crate::log::identity;
+use crate::log::identity::not_found;
 use crate::log::locate::look_at_log;
 use crate::log::marks::Marks;
-use crate::log::partition::{Partition, PartitionState};
+use crate::log::partition::Partition;
+use crate::log::state::PartitionState;
 
 impl Partition {
     /// Asks the store what range the log has: log start, high watermark. One LIST for a log of up to

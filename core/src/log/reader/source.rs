@@ -17,8 +17,8 @@ use crate::format::{
     MAX_SEGMENT_LEN, Malformed, SegmentFooter, SparseIndex, crc32c_append,
 };
 use crate::log::cache::{BatchStart, Block, BlockCheck, SegmentBlocks};
-use crate::log::partition::PartitionState;
 use crate::log::retry::may_pass;
+use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Version};
 

@@ -17,7 +17,7 @@ use super::place::BatchPlace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, CrcCheck};
 use crate::log::identity::another_log;
-use crate::log::partition::PartitionState;
+use crate::log::state::PartitionState;
 use crate::runtime::Running;
 
 /// Notices that a stream keeps for its caller.

@@ -15,8 +15,9 @@ use crate::format::{
 };
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
-use crate::log::partition::{Partition, PartitionState};
+use crate::log::partition::Partition;
 use crate::log::progress::Progress;
+use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::ReadRange;
 

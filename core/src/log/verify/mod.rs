@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use ::bytes::Bytes;
 
-use super::partition::{Partition, PartitionState};
+use super::partition::Partition;
 use super::segments::{SegmentInfo, Segments};
+use super::state::PartitionState;
 use crate::error::{ErrorKind, Result};
 use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
 use crate::store::ReadRange;

@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::append::Fate;
-use super::checked::{Batches, check_len};
-use super::delivery::Deliveries;
+use super::checked::{CheckedBatches, check_len, too_large};
+use super::delivery::{Deliveries, FlushOutcome};
 use super::options::WriterOptions;
 use crate::error::{Error, Result};
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord};
@@ -30,7 +29,7 @@ pub(super) struct Group {
     waited_for: bool,
     /// A claim: a segment of its own.
     pub(super) claims: bool,
-    pub(super) fate: Arc<Fate>,
+    pub(super) fate: Arc<FlushOutcome>,
     permit: Option<Permit>,
 }
 
@@ -89,7 +88,7 @@ impl Drained {
 
 /// Where an append went.
 pub(super) struct Placed {
-    pub(super) fate: Arc<Fate>,
+    pub(super) fate: Arc<FlushOutcome>,
     pub(super) group: u64,
     pub(super) first: i64,
     pub(super) count: i64,
@@ -114,7 +113,7 @@ pub(super) struct Accumulator {
     next: i64,
     bytes: usize,
     records: u64,
-    /// Batches that are closed and not yet sealed, and their bytes.
+    /// CheckedBatches that are closed and not yet sealed, and their bytes.
     unsealed: (usize, usize),
     /// Groups that somebody waits for.
     waited_for: usize,
@@ -291,7 +290,7 @@ impl Accumulator {
     /// lets others in, which must not happen under the writer's lock.
     pub(super) fn push_batches(
         &mut self,
-        batches: Batches,
+        batches: CheckedBatches,
         permit: &mut Option<Permit>,
         now: impl FnOnce() -> Result<Duration>,
         share: bool,
@@ -312,8 +311,8 @@ impl Accumulator {
         });
         let unsealed = if joins { None } else { self.start_group(now()?) };
         match batches {
-            Batches::One(batch) => self.push_closed(std::iter::once(batch)),
-            Batches::Many(batches) => self.push_closed(batches.into_iter()),
+            CheckedBatches::One(batch) => self.push_closed(std::iter::once(batch)),
+            CheckedBatches::Many(batches) => self.push_closed(batches.into_iter()),
         }
         self.place(permit, count, records, !joins, unsealed)
     }
@@ -473,7 +472,7 @@ pub(super) fn batch_up(
             bytes = bytes.saturating_add(batch.bytes().len());
             closed.push(batch);
             if !open.push(record)? {
-                return Err(super::too_large("a record does not fit a batch of its own"));
+                return Err(too_large("a record does not fit a batch of its own"));
             }
         }
         check_len(bytes.saturating_add(open.finished_bound()), options)?;

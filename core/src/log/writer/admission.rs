@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::append::Append;
-use super::core::{Content, WriterCore};
+use super::shared::WriterCore;
+use super::shared::intake::Content;
 use crate::error::{Error, ErrorKind, Result, Stored};
 
 /// An append that takes its place: at once, or when the buffer has room.
@@ -17,32 +18,34 @@ pub struct Admission(Entrance);
 enum Entrance {
     /// Settled: nothing is shared. `None` once the result was taken.
     Settled(Option<Result<Append>>),
-    Waiting(Waiting),
+    Waiting(WaitingAppend),
 }
 
 /// An append in the budget's queue.
-struct Waiting {
-    place: Arc<Place>,
+struct WaitingAppend {
+    ticket: Arc<AdmissionTicket>,
     core: Arc<WriterCore>,
-    ticket: u64,
+    /// The number that takes it out of the budget's queue.
+    number: u64,
 }
 
-impl Waiting {
+impl WaitingAppend {
     /// Its result, or `None` when it was taken back in time. Then its payload is gone when this returns.
     fn take_back(&self) -> Option<Result<Append>> {
-        let result = self.place.take();
+        let result = self.ticket.take();
         if result.is_none() {
-            self.core.account.cancel(self.ticket);
+            self.core.account.cancel(self.number);
         }
         result
     }
 }
 
+/// What an append that waits, and the budget that lets it in, share.
 #[derive(Default)]
-struct Place(Mutex<Standing>);
+struct AdmissionTicket(Mutex<AdmissionState>);
 
 #[derive(Default)]
-enum Standing {
+enum AdmissionState {
     #[default]
     New,
     /// In the budget's queue, with who waits for it.
@@ -53,37 +56,37 @@ enum Standing {
     Over,
 }
 
-impl Place {
-    fn lock(&self) -> MutexGuard<'_, Standing> {
+impl AdmissionTicket {
+    fn lock(&self) -> MutexGuard<'_, AdmissionState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets it in, unless it was taken back. Both happen under the lock: who is told that it was
     /// taken back may believe that it was not stored.
     fn settle(&self, enter: impl FnOnce() -> Result<Append>) {
-        let mut standing = self.lock();
-        if matches!(*standing, Standing::Over | Standing::Settled(_)) {
+        let mut state = self.lock();
+        if matches!(*state, AdmissionState::Over | AdmissionState::Settled(_)) {
             return;
         }
-        let before = std::mem::replace(&mut *standing, Standing::Settled(enter()));
-        drop(standing);
-        if let Standing::Waiting(waker) = before {
+        let before = std::mem::replace(&mut *state, AdmissionState::Settled(enter()));
+        drop(state);
+        if let AdmissionState::Waiting(waker) = before {
             waker.wake();
         }
     }
 
     fn take(&self) -> Option<Result<Append>> {
-        match std::mem::replace(&mut *self.lock(), Standing::Over) {
-            Standing::Settled(result) => Some(result),
+        match std::mem::replace(&mut *self.lock(), AdmissionState::Over) {
+            AdmissionState::Settled(result) => Some(result),
             _ => None,
         }
     }
 }
 
 /// The budget's side of an [`Admission`]. Dropping it unused fails the append.
-struct Entry(Arc<Place>);
+struct Admitter(Arc<AdmissionTicket>);
 
-impl Drop for Entry {
+impl Drop for Admitter {
     fn drop(&mut self) {
         self.0.settle(|| Err(gone()));
     }
@@ -105,15 +108,15 @@ impl Admission {
 
     /// An append that waits until its writer's account has room for it.
     pub(super) fn waiting(core: &Arc<WriterCore>, bytes: usize, content: Content<'static>) -> Self {
-        let place = Arc::new(Place::default());
-        let (entry, writer) = (Entry(place.clone()), core.clone());
-        let admit = move |permit| entry.0.settle(|| writer.enqueue(content, permit));
-        let ticket = core.account.acquire(bytes, Box::new(admit));
+        let ticket = Arc::new(AdmissionTicket::default());
+        let (admitter, writer) = (Admitter(ticket.clone()), core.clone());
+        let admit = move |permit| admitter.0.settle(|| writer.enqueue(content, permit));
+        let number = core.account.acquire(bytes, Box::new(admit));
         // It may have ended just before that.
         if core.refusal().is_some() {
             core.account.turn_away();
         }
-        Admission(Entrance::Waiting(Waiting { place, core: core.clone(), ticket }))
+        Admission(Entrance::Waiting(WaitingAppend { ticket, core: core.clone(), number }))
     }
 
     /// Takes the append back, as dropping does, and tells whether that was in time: `None` says that it never
@@ -130,18 +133,18 @@ impl Future for Admission {
     type Output = Result<Append>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let place = match &mut self.0 {
+        let ticket = match &mut self.0 {
             Entrance::Settled(result) => return Poll::Ready(result.take().unwrap_or_else(|| Err(gone()))),
-            Entrance::Waiting(waiting) => waiting.place.clone(),
+            Entrance::Waiting(waiting) => waiting.ticket.clone(),
         };
-        let mut standing = place.lock();
-        let result = match std::mem::replace(&mut *standing, Standing::Over) {
-            Standing::Settled(result) => result,
-            Standing::New | Standing::Waiting(_) => {
-                *standing = Standing::Waiting(context.waker().clone());
+        let mut state = ticket.lock();
+        let result = match std::mem::replace(&mut *state, AdmissionState::Over) {
+            AdmissionState::Settled(result) => result,
+            AdmissionState::New | AdmissionState::Waiting(_) => {
+                *state = AdmissionState::Waiting(context.waker().clone());
                 return Poll::Pending;
             }
-            Standing::Over => Err(gone()),
+            AdmissionState::Over => Err(gone()),
         };
         self.0 = Entrance::Settled(None);
         Poll::Ready(result)
@@ -158,14 +161,14 @@ impl Drop for Admission {
 
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = match &self.0 {
+        let ticket = match &self.0 {
             Entrance::Settled(_) => return f.write_str("Admission(settled)"),
-            Entrance::Waiting(waiting) => &waiting.place,
+            Entrance::Waiting(waiting) => &waiting.ticket,
         };
-        f.write_str(match *place.lock() {
-            Standing::New | Standing::Waiting(_) => "Admission(waiting)",
-            Standing::Settled(_) => "Admission(settled)",
-            Standing::Over => "Admission(over)",
+        f.write_str(match *ticket.lock() {
+            AdmissionState::New | AdmissionState::Waiting(_) => "Admission(waiting)",
+            AdmissionState::Settled(_) => "Admission(settled)",
+            AdmissionState::Over => "Admission(over)",
         })
     }
 }

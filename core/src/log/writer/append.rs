@@ -2,14 +2,12 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::Notify;
-
-use super::core::WriterCore;
-use super::delivery::Deliveries;
+use super::delivery::{Callback, FlushOutcome};
+use super::shared::WriterCore;
 use crate::error::{Result, Stored};
-use crate::log::partition::PartitionState;
+use crate::log::state::PartitionState;
 
 /// The offsets that an append got: first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,69 +19,11 @@ pub struct Offsets {
     pub last: i64,
 }
 
-pub(super) type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
-
-/// How the flush of a group of appends ended. They share a segment, so they share its fate.
-#[derive(Default)]
-pub(super) struct Fate {
-    /// What must be added to a relative offset to have the absolute one; or why it failed.
-    outcome: OnceLock<Result<i64>>,
-    settled: Notify,
-    callbacks: Mutex<Vec<Callback>>,
-}
-
-impl Fate {
-    fn callbacks(&self) -> MutexGuard<'_, Vec<Callback>> {
-        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Decides it, and queues that those who asked are told.
-    pub(super) fn settle(self: Arc<Self>, outcome: Result<i64>, deliveries: &Deliveries) {
-        let callbacks = {
-            let mut callbacks = self.callbacks();
-            if self.outcome.set(outcome).is_err() {
-                return;
-            }
-            std::mem::take(&mut *callbacks)
-        };
-        deliveries.add(self, callbacks);
-    }
-
-    pub(super) fn get(&self) -> Option<&Result<i64>> {
-        self.outcome.get()
-    }
-
-    /// Wakes those who wait.
-    pub(super) fn wake(&self) {
-        self.settled.notify_waiters();
-    }
-
-    pub(super) async fn wait(&self) -> Result<i64> {
-        loop {
-            let settled = self.settled.notified();
-            if let Some(outcome) = self.outcome.get() {
-                return outcome.clone();
-            }
-            settled.await;
-        }
-    }
-
-    /// Keeps a callback until the fate is decided; gives it back when it is.
-    fn keep(&self, callback: Callback) -> Option<Callback> {
-        let mut callbacks = self.callbacks();
-        if self.outcome.get().is_some() {
-            return Some(callback);
-        }
-        callbacks.push(callback);
-        None
-    }
-}
-
 /// An append that is in the writer's buffer or beyond. Dropping it changes nothing for the append.
 #[derive(Clone)]
 pub struct Append {
     pub(super) core: Arc<WriterCore>,
-    pub(super) fate: Arc<Fate>,
+    pub(super) fate: Arc<FlushOutcome>,
     /// Number of its group, to tell the writer that somebody waits for it.
     pub(super) group: u64,
     /// Relative to the writer's own count; what is added is fixed when the offsets are final.

@@ -3,34 +3,33 @@
 use bytes::Bytes;
 
 use super::options::WriterOptions;
-use super::too_large;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, CrcCheck, MAX_SEGMENT_LEN, Malformed, NewRecord, batches};
 
 /// The batches of one append. Most bring one, which then needs no vector.
-pub(super) enum Batches {
+pub(super) enum CheckedBatches {
     One(Batch),
     Many(Vec<Batch>),
 }
 
-impl Batches {
+impl CheckedBatches {
     pub(super) fn as_slice(&self) -> &[Batch] {
         match self {
-            Batches::One(batch) => std::slice::from_ref(batch),
-            Batches::Many(batches) => batches,
+            CheckedBatches::One(batch) => std::slice::from_ref(batch),
+            CheckedBatches::Many(batches) => batches,
         }
     }
 }
 
-/// Batches as bytes, checked as the options ask.
-pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<Batches> {
+/// CheckedBatches as bytes, checked as the options ask.
+pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<CheckedBatches> {
     check_len(bytes.len(), options)?;
     let check = |batch, at: u64| {
         let checked = options.batch_check.check_from(batch, options.log_append_time);
         checked.map_err(|malformed| refused(&malformed.offset_position(at)))
     };
     let bytes = match Batch::whole(bytes, CrcCheck::Verify) {
-        Ok(batch) => return check(batch, 0).map(Batches::One),
+        Ok(batch) => return check(batch, 0).map(CheckedBatches::One),
         Err(bytes) => bytes,
     };
     let (mut checked, mut at) = (Vec::new(), 0_u64);
@@ -43,8 +42,8 @@ pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<Bat
     all_in_one(checked)
 }
 
-/// Batches that somebody has checked before.
-pub(super) fn take_batches(batches: Vec<Batch>, options: &WriterOptions) -> Result<(Batches, usize)> {
+/// CheckedBatches that somebody has checked before.
+pub(super) fn take_batches(batches: Vec<Batch>, options: &WriterOptions) -> Result<(CheckedBatches, usize)> {
     let bytes = batches.iter().map(|batch| batch.bytes().len()).fold(0, usize::saturating_add);
     check_len(bytes, options)?;
     Ok((all_in_one(batches)?, bytes))
@@ -59,8 +58,8 @@ pub(super) fn check_len(bytes: usize, options: &WriterOptions) -> Result<()> {
     Ok(())
 }
 
-/// Batches that fit a segment together, as far as their records go.
-fn all_in_one(batches: Vec<Batch>) -> Result<Batches> {
+/// CheckedBatches that fit a segment together, as far as their records go.
+fn all_in_one(batches: Vec<Batch>) -> Result<CheckedBatches> {
     if batches.is_empty() {
         return Err(Error::new(ErrorKind::InvalidInput, "an append needs at least one batch"));
     }
@@ -68,7 +67,7 @@ fn all_in_one(batches: Vec<Batch>) -> Result<Batches> {
     if i32::try_from(records).is_err() {
         return Err(too_large(&format!("{records} records in one append, 2^31-1 fit a segment")));
     }
-    Ok(Batches::Many(batches))
+    Ok(CheckedBatches::Many(batches))
 }
 
 /// The position counts from the start of what was appended.
@@ -88,4 +87,8 @@ pub(super) fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
         return Err(too_large(&format!("{bytes} bytes of records in one append, no segment holds them")));
     }
     Ok(bytes)
+}
+
+pub(super) fn too_large(what: &str) -> Error {
+    Error::new(ErrorKind::InvalidInput, what).with_hint("split it into several appends")
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use object_store::PutPayload;
 
-use super::commit::{Chain, Committed};
+use super::chain::{Chain, Committed};
+use super::claims::{Asking, PATIENCE, read_marker};
 use super::env::{Env, Failure, gave_up};
 use super::options::OnConflict;
-use super::yielding::{PATIENCE, read_marker};
 use crate::error::Stored;
 use crate::format::ClaimMarker;
+use crate::log::identity::random_id;
 use crate::store::{SyncFailure, Version};
 
 /// After its marker is written a claimant's losses do not count as contention for so long: by then a live owner has
@@ -29,21 +30,6 @@ const RESPECT: Duration = Duration::from_secs(10);
 const TURNS: Duration = Duration::from_secs(600);
 /// The longest wait for a turn.
 const LONGEST_TURN: Duration = Duration::from_secs(300);
-
-/// A claim under way.
-#[derive(Debug)]
-pub(super) struct Asking {
-    turn: u64,
-    /// When its marker got its id, and when the marker was last read or written.
-    fresh: Duration,
-    upkeep: Duration,
-    /// The id of its marker, if it was written.
-    claim_id: Option<String>,
-    /// Whether its marker stands, as far as it knows.
-    stands: bool,
-    /// When its marker stood first.
-    stood: Option<Duration>,
-}
 
 /// What a marker that stands there means to a claimant.
 #[derive(Debug, PartialEq, Eq)]
@@ -161,7 +147,7 @@ impl Chain {
     /// Writes the marker. After a failure it may not be there, so this claimant is not spared its losses. A failed
     /// fsync poisons the writer, whichever file it was.
     async fn write_marker(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
-        let claim_id = match asking.claim_id.take().map_or_else(|| super::random_id(env.state.runtime()), Ok) {
+        let claim_id = match asking.claim_id.take().map_or_else(|| random_id(env.state.runtime()), Ok) {
             Ok(claim_id) => claim_id,
             Err(_no_randomness) => return Ok(()),
         };

@@ -7,14 +7,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::append::{Callback, Fate};
+use crate::error::Result;
 use crate::mutant::mutant;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, shielded};
 
 thread_local! {
     /// Whose callbacks this thread runs now, the outermost first.
@@ -70,25 +69,75 @@ impl Drop for Waits {
     }
 }
 
-/// Runs a caller's code, which may do what it likes.
-pub(crate) fn shielded(code: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(code)) {
-        // The panic hook has reported it. Dropping what it carries could panic again.
-        std::mem::forget(panic);
+pub(super) type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
+
+/// How the flush of a group of appends ended. They share a segment, so they share its fate.
+#[derive(Default)]
+pub(super) struct FlushOutcome {
+    /// What must be added to a relative offset to have the absolute one; or why it failed.
+    outcome: OnceLock<Result<i64>>,
+    settled: Notify,
+    callbacks: Mutex<Vec<Callback>>,
+}
+
+impl FlushOutcome {
+    fn callbacks(&self) -> MutexGuard<'_, Vec<Callback>> {
+        self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides it, and queues that those who asked are told.
+    pub(super) fn settle(self: Arc<Self>, outcome: Result<i64>, deliveries: &Deliveries) {
+        let callbacks = {
+            let mut callbacks = self.callbacks();
+            if self.outcome.set(outcome).is_err() {
+                return;
+            }
+            std::mem::take(&mut *callbacks)
+        };
+        deliveries.add(self, callbacks);
+    }
+
+    pub(super) fn get(&self) -> Option<&Result<i64>> {
+        self.outcome.get()
+    }
+
+    /// Wakes those who wait.
+    pub(super) fn wake(&self) {
+        self.settled.notify_waiters();
+    }
+
+    pub(super) async fn wait(&self) -> Result<i64> {
+        loop {
+            let settled = self.settled.notified();
+            if let Some(outcome) = self.outcome.get() {
+                return outcome.clone();
+            }
+            settled.await;
+        }
+    }
+
+    /// Keeps a callback until the fate is decided; gives it back when it is.
+    pub(super) fn keep(&self, callback: Callback) -> Option<Callback> {
+        let mut callbacks = self.callbacks();
+        if self.outcome.get().is_some() {
+            return Some(callback);
+        }
+        callbacks.push(callback);
+        None
     }
 }
 
 /// The outcomes of one writer that callers must still be told.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    state: Mutex<State>,
+    state: Mutex<DeliveryQueue>,
     progress: Notify,
     /// The same for threads that wait.
     told: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct DeliveryQueue {
     queue: VecDeque<Delivery>,
     /// A thread tells them now. Whatever others add, it tells too.
     telling: bool,
@@ -96,7 +145,7 @@ struct State {
     expected: usize,
 }
 
-impl State {
+impl DeliveryQueue {
     fn is_over(&self) -> bool {
         self.queue.is_empty() && !self.telling && self.expected == 0
     }
@@ -104,12 +153,12 @@ impl State {
 
 /// A settled fate, and who asked to be called back. Those who await it are woken.
 struct Delivery {
-    fate: Arc<Fate>,
+    fate: Arc<FlushOutcome>,
     callbacks: Vec<Callback>,
 }
 
 impl Deliveries {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, DeliveryQueue> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,7 +169,7 @@ impl Deliveries {
         Expected(self.clone())
     }
 
-    pub(super) fn add(&self, fate: Arc<Fate>, callbacks: Vec<Callback>) {
+    pub(super) fn add(&self, fate: Arc<FlushOutcome>, callbacks: Vec<Callback>) {
         self.lock().queue.push_back(Delivery { fate, callbacks });
     }
 

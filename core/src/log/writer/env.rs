@@ -12,8 +12,8 @@ use super::options::WriterOptions;
 use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
-use crate::log::partition::PartitionState;
 use crate::log::retry::{Retry, may_pass_for_a_commit};
+use crate::log::state::PartitionState;
 use crate::runtime::Runtime;
 use crate::store::{Created, HeldPlaces, Sent, Store};
 

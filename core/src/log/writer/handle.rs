@@ -10,15 +10,16 @@ use futures_util::FutureExt;
 
 use super::admission::{Admission, not_stored};
 use super::append::{Append, Offsets};
-use super::checked::{Batches, check_batches, check_records, take_batches};
-use super::core::{Content, WriterCore};
+use super::checked::{CheckedBatches, check_batches, check_records, take_batches};
 use super::open::open_chain;
 use super::options::WriterOptions;
+use super::shared::WriterCore;
+use super::shared::intake::Content;
 use super::status::WriterStatus;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::log::budget::Permit;
-use crate::log::partition::PartitionState;
+use crate::log::state::{LiveWriter, PartitionState};
 use crate::text::counted;
 
 /// How long a writer that was dropped goes on trying to flush.
@@ -43,7 +44,8 @@ pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> 
     let chain = open_chain(&state, &options).await?;
     let core = WriterCore::new(reservation, options, chain);
     let writer = Writer(Arc::new(Handle(core)));
-    state.attach(writer.core())?;
+    let known = Arc::downgrade(writer.core());
+    state.attach(known)?;
     Ok(writer)
 }
 
@@ -203,7 +205,7 @@ impl Writer {
         Ok(self.core().abandon())
     }
 
-    fn checked(&self, bytes: Bytes) -> Result<(Batches, usize)> {
+    fn checked(&self, bytes: Bytes) -> Result<(CheckedBatches, usize)> {
         let len = bytes.len();
         check_batches(bytes, self.options()).map(|checked| (checked, len))
     }

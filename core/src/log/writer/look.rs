@@ -1,17 +1,24 @@
 //! The look at the tail: one LIST from the last segment that this writer knows, or from the start of
 //! a log that had none (docs/design.md, "The stale writer").
 
-use super::commit::Chain;
-use super::env::Env;
-use crate::error::{Error, ErrorKind, Result};
+use super::chain::Chain;
+use super::env::{Env, Failure};
+use super::outcome::SlotEnd;
+use super::seen::Seen;
+use super::slot::Flight;
+use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{ObjectName, PartitionId};
+use crate::mutant::mutant;
 use crate::store::{ObjectInfo, Version};
 
 /// Keys asked for at a time: the previous segment and its sidecars, our slot and its own, and some junk.
 const PAGE: usize = 32;
 
+/// What a writer does that has not seen the tail for long.
+const LOOKING: &str = "looking at the end of the log";
+
 /// What follows the last segment that is known.
-pub(super) enum Look {
+enum LookAnswer {
     /// It is there, unchanged, with nothing after it. (Of a log without a segment, here and below: `log.json` is.)
     Clear,
     /// It is there, unchanged; the next slot is taken; `alone`: nothing comes after that.
@@ -20,7 +27,86 @@ pub(super) enum Look {
     Moved(Error),
 }
 
-pub(super) async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<Look> {
+impl Flight {
+    /// The look of a writer that has not seen the tail for longer than the bound.
+    pub(super) async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+        let before = env.now();
+        if mutant!(SkipLookBefore) {
+            chain.saw(before);
+            return Ok(());
+        }
+        let look = env.patiently(LOOKING, || look(env, chain, self.slot)).await;
+        let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
+            LookAnswer::Clear => None,
+            LookAnswer::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
+                Some(rival) => Some(rival.fenced()),
+                None if self.segment.as_ref().is_some_and(|ours| ours.same_as(&version)) => None,
+                // What was read is not what was listed: the tail was not seen, and is looked at again.
+                None => return Ok(()),
+            },
+            LookAnswer::Next { .. } => Some(moved(env.id(), self.slot, "another writer went on after it")),
+            LookAnswer::Moved(error) => Some(error),
+        };
+        match gone {
+            None => {
+                chain.saw(before);
+                Ok(())
+            }
+            Some(error) if self.may_have_landed => Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))),
+            Some(error) => Err(SlotEnd::Gone(error)),
+        }
+    }
+
+    /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
+    pub(super) async fn look_after(
+        &self,
+        chain: &mut Chain,
+        env: &Env<'_>,
+        version: &Version,
+    ) -> Result<Seen, SlotEnd> {
+        let before = env.now();
+        if mutant!(SkipLookAfter) {
+            return Ok(chain.seen);
+        }
+        let look = env.patiently(LOOKING, || look(env, chain, self.slot)).await;
+        let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
+            // What follows ours already was not there to be seen: the next flight looks again.
+            LookAnswer::Next { version: found, alone } if found.same_as(version) => {
+                if alone {
+                    chain.confirmed = before;
+                    return Ok(before);
+                }
+                return Ok(chain.seen);
+            }
+            LookAnswer::Clear => moved(env.id(), self.slot, "the segment that was just written is not there"),
+            LookAnswer::Next { .. } => moved(env.id(), self.slot, "other bytes are in the slot"),
+            LookAnswer::Moved(error) => error,
+        };
+        Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
+    }
+
+    /// Whether the partition holds the log that this writer opened, and not one that was made after it was deleted or
+    /// moved away: one request, once per bound. In a directory it is a look at one file, before and after each try.
+    pub(super) async fn confirm_log(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+        let before = env.now();
+        let Some(known) = chain.log.as_ref() else { return Ok(()) };
+        let key = env.id().log_json_key();
+        let found = env.patiently("confirming the log", || env.store().head(&key)).await;
+        let why = match found.ok_or_else(|| self.gave_up())? {
+            Ok(found) if found.info.version.same_as(known) => {
+                chain.confirmed = before;
+                return Ok(());
+            }
+            Ok(_) => "log.json is another",
+            Err(error) if error.kind() == ErrorKind::NotFound => "log.json is gone",
+            Err(error) => return Err(self.failed(error)),
+        };
+        let moved = moved(env.id(), self.slot, why);
+        Err(if self.may_have_landed { self.failed(moved) } else { SlotEnd::Gone(moved) })
+    }
+}
+
+async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<LookAnswer> {
     let previous = chain.previous.as_ref();
     let id = env.id();
     let prefix = id.prefix();
@@ -36,7 +122,7 @@ pub(super) async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<Look
             match name {
                 Some(ObjectName::Segment(base)) => segments.push((base, object)),
                 Some(ObjectName::LogStart(mark)) if previous.is_none() && mark > slot => {
-                    return Ok(Look::Moved(moved(id, slot, "the log start was moved past it")));
+                    return Ok(LookAnswer::Moved(moved(id, slot, "the log start was moved past it")));
                 }
                 Some(ObjectName::LogJson) => log_json = Some(object.version),
                 _ => {}
@@ -59,16 +145,18 @@ pub(super) async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<Look
         (None, None) => None,
     };
     if let Some(why) = changed {
-        return Ok(Look::Moved(moved(id, slot, why)));
+        return Ok(LookAnswer::Moved(moved(id, slot, why)));
     }
     Ok(match (segments.next(), segments.next()) {
-        (None, _) => Look::Clear,
-        (Some((base, found)), rest) if base == slot => Look::Next { version: found.version, alone: rest.is_none() },
-        (Some((base, _)), _) => Look::Moved(moved(id, slot, &format!("the log goes on at {base}"))),
+        (None, _) => LookAnswer::Clear,
+        (Some((base, found)), rest) if base == slot => {
+            LookAnswer::Next { version: found.version, alone: rest.is_none() }
+        }
+        (Some((base, _)), _) => LookAnswer::Moved(moved(id, slot, &format!("the log goes on at {base}"))),
     })
 }
 
-pub(super) fn moved(id: &PartitionId, slot: i64, why: &str) -> Error {
+fn moved(id: &PartitionId, slot: i64, why: &str) -> Error {
     Error::new(ErrorKind::Fenced, format!("the log is not as this writer left it before offset {slot}: {why}"))
         .with_key(id.segment_key(slot))
         .with_hint("another writer or maintenance moved the log; open again if this process should own it")

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use object_store::PutPayload;
 
-use super::commit::{Chain, Previous, Start};
+use super::chain::{Chain, ChainStart, Previous};
+use super::claims::Claims;
+use super::env::bounded;
 use super::options::WriterOptions;
 use super::pace::Pace;
-use super::rival::{check_epoch, check_segment, highest_epoch};
 use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
-use super::yielding::Claims;
+use super::winner::{check_epoch, check_segment, highest_epoch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FOOTER_LEN, MAX_OFFSET, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
+use crate::log::identity::random_id;
 use crate::log::locate::{LogEnds, find_tail, segment_before};
-use crate::log::partition::PartitionState;
+use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, Store, Version};
 
@@ -22,8 +24,8 @@ use crate::store::{Fetched, ReadRange, Store, Version};
 const MOST_GHOSTS: usize = 16;
 
 /// Where the log ends, checked.
-pub(super) struct Found {
-    pub(super) start: Start,
+pub(super) struct CheckedTail {
+    pub(super) start: ChainStart,
     pub(super) next: i64,
     pub(super) previous: Option<Previous>,
     pub(super) log_json: Option<Version>,
@@ -37,7 +39,7 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
     let found = find(state, state.store(), options).await?;
     let claims = Claims::opened_behind(found.previous.as_ref().and_then(|previous| previous.version.modified_ms()));
     Ok(Chain {
-        writer_id: super::random_id(state.runtime())?,
+        writer_id: random_id(state.runtime())?,
         flush_number: 0,
         start: found.start,
         next: found.next,
@@ -54,7 +56,7 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
 
 /// Finds the end of the log and checks its newest segment whole, within the bound that this handle of the store
 /// keeps: an opening is a read, and a commit that lost its place is not.
-pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &WriterOptions) -> Result<Found> {
+pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &WriterOptions) -> Result<CheckedTail> {
     let mut tries = 0;
     loop {
         let seen = Seen::now(&**state.runtime().clock());
@@ -75,8 +77,8 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.marks.learn(log_start, next, state.now_ms());
                 let previous = Previous { base: newest.base, version, leader_epoch };
-                return Ok(Found {
-                    start: Start::Fixed,
+                return Ok(CheckedTail {
+                    start: ChainStart::Fixed,
                     next,
                     previous: Some(previous),
                     log_json: None,
@@ -97,7 +99,7 @@ async fn find_empty(
     options: &WriterOptions,
     tail: &LogEnds,
     seen: Seen,
-) -> Result<Found> {
+) -> Result<CheckedTail> {
     let identity = if tail.log_json.is_some() { read(state, store).await? } else { None };
     let mark = tail.log_start_mark;
     refuse_mark_above(state, mark, MAX_OFFSET - 1)?;
@@ -106,14 +108,14 @@ async fn find_empty(
             obey(&state.id, options.start_offset, identity.start_offset)?;
             let next = identity.start_offset.max(mark.unwrap_or(0));
             state.marks.learn(Some(next), next, state.now_ms());
-            (Start::Fixed, next, Some(version))
+            (ChainStart::Fixed, next, Some(version))
         }
         None => {
             let asked = options.start_offset;
-            (Start::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)), None)
+            (ChainStart::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)), None)
         }
     };
-    Ok(Found { start, next, previous: None, log: log_json.clone(), log_json, seen })
+    Ok(CheckedTail { start, next, previous: None, log: log_json.clone(), log_json, seen })
 }
 
 /// The error for a log start mark above the offset at which the log goes on: nothing that is appended below the mark
@@ -250,7 +252,7 @@ async fn make_index_right(
     if existing.as_deref() != Some(&right[..]) {
         let size = right.len() as u64;
         let written = state.commits().overwrite(key, PutPayload::from_bytes(right));
-        super::env::bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
+        bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
     }
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use object_store::PutPayload;
 
-use super::commit::{Chain, Committed, Previous, slot_key};
+use super::chain::{Chain, Committed, Previous};
 use super::env::{Env, Failure, gave_up, is_hopeless, not_created};
-use super::look::Look;
-use super::rival::Rival;
+use super::outcome::SlotEnd;
 use super::seen::Seen;
+use super::winner::Winner;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, FOOTER_LEN, MAX_SEGMENT_LEN};
 use crate::log::retry::may_pass;
@@ -18,46 +18,31 @@ const MOST_EMPTY_CONFLICTS: u32 = 8;
 /// Refusals of the index in a row before the writer is poisoned: its segment is in.
 const MOST_INDEX_REFUSALS: u32 = 8;
 
-/// What a writer does that has not seen the tail for long.
-const LOOKING: &str = "looking at the end of the log";
-
 /// The requests of one try.
 const SEGMENT_AND_INDEX: u32 = 2;
 
-/// How a flight ended.
-pub(super) enum SlotEnd {
-    /// Ours, with its index, at the end of the chain.
-    Won(Committed),
-    /// Another writer's segment is in the slot, and ours can never be.
-    Lost(Box<Rival>),
-    /// The look before the first try says that the log went elsewhere; nothing was sent.
-    Gone(Error),
-    /// Over, with what is known of the bytes.
-    Failed(Failure),
-}
-
 pub(super) struct Flight {
     built: BuiltSegment,
-    slot: i64,
+    pub(super) slot: i64,
     key: String,
     identity: Identity,
     /// When the first try was sent.
-    first_try: Option<Seen>,
+    pub(super) first_try: Option<Seen>,
     /// A try was sent whose outcome is not known: the slot must be read before anything is said.
-    may_have_landed: bool,
-    segment: Option<Version>,
+    pub(super) may_have_landed: bool,
+    pub(super) segment: Option<Version>,
     index_done: bool,
     empty_conflicts: u32,
 }
 
 /// What is in the slot.
-enum Held {
+enum SlotContent {
     Ours(Version),
     Absent,
     Merged,
     /// Our bytes without an identity: nobody can tell.
     Unknown,
-    Other(Box<Rival>),
+    Other(Box<Winner>),
 }
 
 impl Flight {
@@ -67,7 +52,7 @@ impl Flight {
         Flight {
             built,
             slot: chain.next,
-            key: slot_key(env.id(), chain.next),
+            key: env.id().segment_key(chain.next),
             identity,
             first_try: None,
             may_have_landed: false,
@@ -117,7 +102,7 @@ impl Flight {
                     // A client that tries again by itself may have met its own first try.
                     self.may_have_landed = was_unsure || !env.store().sends_once();
                     if mutant!(MoveWithoutReading) {
-                        return Ok(SlotEnd::Lost(Box::new(Rival::merged(&self.key))));
+                        return Ok(SlotEnd::Lost(Box::new(Winner::merged(&self.key))));
                     }
                     if let Some(rival) = self.inspect(env).await? {
                         return Ok(SlotEnd::Lost(rival));
@@ -231,23 +216,23 @@ impl Flight {
 
     /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all. The object's last bytes and
     /// its metadata tell, unless it may be ours: then all bytes count.
-    async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Rival>>, SlotEnd> {
+    pub(super) async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Winner>>, SlotEnd> {
         let mut read = self.read(env, ReadRange::Suffix(FOOTER_LEN as u64)).await?;
         if read.as_ref().is_some_and(|end| self.may_be_ours(end)) {
             read = self.read(env, ReadRange::AtMost(MAX_SEGMENT_LEN)).await?;
         }
         let held = match read {
             Some(fetched) => self.identify(env, fetched)?,
-            None => Held::Absent,
+            None => SlotContent::Absent,
         };
         match held {
-            Held::Ours(version) => {
+            SlotContent::Ours(version) => {
                 let settled = env.control.unless_aborted(env.store().settle(&self.key)).await;
                 settled.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))?;
                 self.segment = Some(version);
                 Ok(None)
             }
-            Held::Absent => {
+            SlotContent::Absent => {
                 // The answer was a conflict and nothing is there: it can have been an earlier try's own
                 // landing in progress, so nothing is certain.
                 self.may_have_landed = true;
@@ -265,17 +250,17 @@ impl Flight {
                 .with_key(&*self.key);
                 Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
             }
-            Held::Unknown => {
+            SlotContent::Unknown => {
                 Err(self.unknown("the slot holds our bytes, but the store keeps no metadata that says whose they are"))
             }
-            Held::Merged if self.may_have_landed => {
+            SlotContent::Merged if self.may_have_landed => {
                 Err(self.unknown("the slot was merged before it was known whether ours was in it"))
             }
-            Held::Other(_) if self.may_have_landed => {
+            SlotContent::Other(_) if self.may_have_landed => {
                 Err(self.unknown("the slot holds another segment now, and ours may have been there before"))
             }
-            Held::Merged => Ok(Some(Box::new(Rival::merged(&self.key)))),
-            Held::Other(rival) => Ok(Some(rival)),
+            SlotContent::Merged => Ok(Some(Box::new(Winner::merged(&self.key)))),
+            SlotContent::Other(rival) => Ok(Some(rival)),
         }
     }
 
@@ -296,33 +281,33 @@ impl Flight {
         *kfsid == self.identity.kfsid || (our_size && (unnamed || mutant!(TakeEqualBytesForOurs)))
     }
 
-    fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<Held, SlotEnd> {
+    fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<SlotContent, SlotEnd> {
         if mutant!(TakeConflictForOurs) {
-            return Ok(Held::Ours(fetched.info.version));
+            return Ok(SlotContent::Ours(fetched.info.version));
         }
         if mutant!(TakeEqualBytesForOurs) && self.has_bytes(&fetched.bytes) {
-            return Ok(Held::Ours(fetched.info.version));
+            return Ok(SlotContent::Ours(fetched.info.version));
         }
         if fetched.identity.kfsid == self.identity.kfsid {
             // A copy of this process (a VM snapshot, CRIU, a fork) has the same id, and other bytes.
             if self.has_bytes(&fetched.bytes) || mutant!(TakeEqualIdForOurs) {
-                return Ok(Held::Ours(fetched.info.version));
+                return Ok(SlotContent::Ours(fetched.info.version));
             }
             return Err(
                 self.unknown("the slot holds other bytes under this writer's id: a copy of this process writes")
             );
         }
         if fetched.identity.kfsmerged.is_some() {
-            return Ok(Held::Merged);
+            return Ok(SlotContent::Merged);
         }
         if fetched.identity.kfsid.is_none() && self.has_bytes(&fetched.bytes) {
-            return Ok(Held::Unknown);
+            return Ok(SlotContent::Unknown);
         }
         // A slot is won once: ours is not there and can't be, unless so much time has passed that it may have been
         // removed and won again.
         self.may_have_landed &= self.first_try.is_none_or(|first| env.is_stale(first));
-        let rival = Rival::of(&self.key, fetched);
-        rival.map(|rival| Held::Other(Box::new(rival))).map_err(|corrupt| self.failed(corrupt))
+        let rival = Winner::of(&self.key, fetched);
+        rival.map(|rival| SlotContent::Other(Box::new(rival))).map_err(|corrupt| self.failed(corrupt))
     }
 
     fn has_bytes(&self, bytes: &[u8]) -> bool {
@@ -370,87 +355,15 @@ impl Flight {
         Ok(())
     }
 
-    /// The look of a writer that has not seen the tail for longer than the bound.
-    async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
-        let before = env.now();
-        if mutant!(SkipLookBefore) {
-            chain.saw(before);
-            return Ok(());
-        }
-        let look = env.patiently(LOOKING, || super::look::look(env, chain, self.slot)).await;
-        let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
-            Look::Clear => None,
-            Look::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
-                Some(rival) => Some(rival.fenced()),
-                None if self.segment.as_ref().is_some_and(|ours| ours.same_as(&version)) => None,
-                // What was read is not what was listed: the tail was not seen, and is looked at again.
-                None => return Ok(()),
-            },
-            Look::Next { .. } => Some(super::look::moved(env.id(), self.slot, "another writer went on after it")),
-            Look::Moved(error) => Some(error),
-        };
-        match gone {
-            None => {
-                chain.saw(before);
-                Ok(())
-            }
-            Some(error) if self.may_have_landed => Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))),
-            Some(error) => Err(SlotEnd::Gone(error)),
-        }
-    }
-
-    /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
-    async fn look_after(&self, chain: &mut Chain, env: &Env<'_>, version: &Version) -> Result<Seen, SlotEnd> {
-        let before = env.now();
-        if mutant!(SkipLookAfter) {
-            return Ok(chain.seen);
-        }
-        let look = env.patiently(LOOKING, || super::look::look(env, chain, self.slot)).await;
-        let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
-            // What follows ours already was not there to be seen: the next flight looks again.
-            Look::Next { version: found, alone } if found.same_as(version) => {
-                if alone {
-                    chain.confirmed = before;
-                    return Ok(before);
-                }
-                return Ok(chain.seen);
-            }
-            Look::Clear => super::look::moved(env.id(), self.slot, "the segment that was just written is not there"),
-            Look::Next { .. } => super::look::moved(env.id(), self.slot, "other bytes are in the slot"),
-            Look::Moved(error) => error,
-        };
-        Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
-    }
-
-    /// Whether the partition holds the log that this writer opened, and not one that was made after it was deleted or
-    /// moved away: one request, once per bound. In a directory it is a look at one file, before and after each try.
-    async fn confirm_log(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
-        let before = env.now();
-        let Some(known) = chain.log.as_ref() else { return Ok(()) };
-        let key = env.id().log_json_key();
-        let found = env.patiently("confirming the log", || env.store().head(&key)).await;
-        let why = match found.ok_or_else(|| self.gave_up())? {
-            Ok(found) if found.info.version.same_as(known) => {
-                chain.confirmed = before;
-                return Ok(());
-            }
-            Ok(_) => "log.json is another",
-            Err(error) if error.kind() == ErrorKind::NotFound => "log.json is gone",
-            Err(error) => return Err(self.failed(error)),
-        };
-        let moved = super::look::moved(env.id(), self.slot, why);
-        Err(if self.may_have_landed { self.failed(moved) } else { SlotEnd::Gone(moved) })
-    }
-
-    fn stored(&self) -> Stored {
+    pub(super) fn stored(&self) -> Stored {
         if self.may_have_landed { Stored::Perhaps } else { Stored::Not }
     }
 
-    fn failed(&self, error: Error) -> SlotEnd {
+    pub(super) fn failed(&self, error: Error) -> SlotEnd {
         SlotEnd::Failed(Failure::fatal(error, self.stored()))
     }
 
-    fn gave_up(&self) -> SlotEnd {
+    pub(super) fn gave_up(&self) -> SlotEnd {
         SlotEnd::Failed(gave_up(self.may_have_landed))
     }
 

@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use object_store::PutPayload;
 
-use super::commit::{Chain, Start};
+use super::chain::{Chain, ChainStart};
 use super::env::{Env, Failure, bounded, gave_up, is_hopeless, not_created};
 use super::options::check_start_offset;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
-use crate::log::partition::PartitionState;
+use crate::log::identity::random_id;
 use crate::log::retry::{Retry, may_pass};
+use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::runtime::Runtime;
 use crate::store::{Created, Identity, ReadRange, Store, Version};
@@ -17,10 +18,10 @@ use crate::store::{Created, Identity, ReadRange, Store, Version};
 impl Chain {
     /// Before the first segment: creates `log.json`, or reads and obeys the one that is there.
     pub(super) async fn fix_start(&mut self, env: &Env<'_>) -> Result<(), Failure> {
-        let Start::Open { asked, mark } = self.start else { return Ok(()) };
+        let ChainStart::Open { asked, mark } = self.start else { return Ok(()) };
         let wanted = asked.or(mark).unwrap_or(0);
         if mutant!(SkipLogJson) {
-            (self.next, self.start) = (wanted.max(mark.unwrap_or(0)), Start::Fixed);
+            (self.next, self.start) = (wanted.max(mark.unwrap_or(0)), ChainStart::Fixed);
             return Ok(());
         }
         let payload = new_identity(env.state.runtime(), wanted).map_err(|e| Failure::fatal(e, Stored::Not))?;
@@ -49,7 +50,7 @@ impl Chain {
             obey(env.id(), asked, start).map_err(|e| Failure::fatal(e, Stored::Not))?;
             self.next = start.max(mark.unwrap_or(0));
             self.log = Some(version.clone());
-            (self.start, self.log_json) = (Start::Fixed, Some(version));
+            (self.start, self.log_json) = (ChainStart::Fixed, Some(version));
             return Ok(());
         }
     }
@@ -69,8 +70,7 @@ pub(super) fn obey(id: &PartitionId, asked: Option<i64>, fixed: i64) -> Result<(
 }
 
 fn new_identity(runtime: &Runtime, start_offset: i64) -> Result<Bytes> {
-    let identity =
-        LogIdentity { log_id: super::random_id(runtime)?, start_offset, created_ms: runtime.clock().wall_ms() };
+    let identity = LogIdentity { log_id: random_id(runtime)?, start_offset, created_ms: runtime.clock().wall_ms() };
     Ok(identity.encode())
 }
 

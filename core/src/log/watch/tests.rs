@@ -1,3 +1,5 @@
+use std::task::Waker;
+
 use super::*;
 use crate::log::fixtures::{Fixture, batch};
 
@@ -39,7 +41,7 @@ async fn a_partition_stands_in_a_watchs_queue_once_and_leaves_it_when_it_is_remo
     assert_eq!(watch.queue.lock().entries.len(), 1);
     let (id, marks) = watch.changed().await;
     assert_eq!((&id, marks.high_watermark), (partitions[0].id(), 50));
-    assert!(partitions[1].state().marks.lock().entries.is_empty());
+    assert!(!partitions[1].state().marks.is_watched());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::format::{CrcCheck, FOOTER_LEN, Segment, SegmentFooter};
 use crate::mutant::mutant;
 use crate::store::{Fetched, Identity};
 
-pub(super) struct Rival {
+pub(super) struct Winner {
     key: String,
     who: Option<String>,
     /// It lies in a directory, and was not made by this process.
@@ -17,18 +17,18 @@ pub(super) struct Rival {
     pub(super) merged: bool,
 }
 
-impl Rival {
+impl Winner {
     /// Of the slot's object, its last bytes at least: they must be a segment's.
     pub(super) fn of(key: &str, fetched: Fetched) -> Result<Self> {
         let footer = fetched.bytes.len().checked_sub(FOOTER_LEN).and_then(|at| fetched.bytes.get(at..));
         SegmentFooter::parse(footer.unwrap_or(&fetched.bytes)).map_err(|malformed| malformed.into_error(key))?;
         let modified_ms = Some(fetched.info.modified_ms);
         let is_unnamed = fetched.identity.kfsid.as_deref().is_some_and(Identity::is_stand_in);
-        Ok(Rival { key: key.into(), who: who(&fetched.identity), is_unnamed, modified_ms, merged: false })
+        Ok(Winner { key: key.into(), who: who(&fetched.identity), is_unnamed, modified_ms, merged: false })
     }
 
     pub(super) fn merged(key: &str) -> Self {
-        Rival { key: key.into(), who: None, is_unnamed: false, modified_ms: None, merged: true }
+        Winner { key: key.into(), who: None, is_unnamed: false, modified_ms: None, merged: true }
     }
 
     pub(super) fn fenced(&self) -> Error {

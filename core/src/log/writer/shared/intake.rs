@@ -11,8 +11,8 @@ use crate::format::{BATCH_HEADER_LEN, Batch, BatchBuilder, NewRecord};
 use crate::log::budget::Permit;
 use crate::log::writer::accumulator::{Built, Placed, Unsealed, batch_up};
 use crate::log::writer::append::Append;
-use crate::log::writer::checked::Batches;
-use crate::log::writer::delivery::shielded;
+use crate::log::writer::checked::CheckedBatches;
+use crate::runtime::shielded;
 
 /// The most bytes that one append copies under the writer's lock; that takes about 10 microseconds.
 const MOST_COPIED: usize = 64 << 10;
@@ -20,7 +20,7 @@ const MOST_COPIED: usize = 64 << 10;
 /// What an append brings.
 pub(in crate::log::writer) enum Content<'a> {
     /// Checked batches.
-    Batches(Batches),
+    Batches(CheckedBatches),
     /// The empty batch of a claim.
     Claim(Batch),
     /// Records to be put into batches.
@@ -117,10 +117,10 @@ impl WriterCore {
     }
 
     /// Records in batches that no others join.
-    pub(in crate::log::writer) fn build_batches(&self, records: &[NewRecord<'_>]) -> Result<Batches> {
+    pub(in crate::log::writer) fn build_batches(&self, records: &[NewRecord<'_>]) -> Result<CheckedBatches> {
         let Built { mut closed, mut open, .. } = self.batch_up(records)?;
         closed.push(self.finish(&mut open)?);
-        Ok(Batches::Many(closed))
+        Ok(CheckedBatches::Many(closed))
     }
 
     fn finish(&self, builder: &mut BatchBuilder) -> Result<Batch> {

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Inner, Phase, WriterCore};
+use super::{Phase, WriterCore, WriterState};
 use crate::error::{Error, ErrorKind, Stored};
 use crate::format::Batch;
 use crate::log::catalog::SegmentRef;
 use crate::log::writer::accumulator::{Drained, Group};
-use crate::log::writer::commit::{Chain, Committed, Failure};
+use crate::log::writer::chain::{Chain, Committed};
+use crate::log::writer::env::Failure;
 use crate::mutant::mutant;
 
 enum Next {
@@ -80,7 +81,7 @@ impl Drop for FlushTask {
 
 impl WriterCore {
     /// The task to be started, unless one runs.
-    pub(super) fn task(self: &Arc<Self>, inner: &mut Inner) -> Option<FlushTask> {
+    pub(super) fn task(self: &Arc<Self>, inner: &mut WriterState) -> Option<FlushTask> {
         let chain = inner.chain.take()?;
         Some(FlushTask { core: Some(self.clone()), chain: Some(chain) })
     }

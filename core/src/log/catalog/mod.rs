@@ -4,11 +4,18 @@
 //! writer's commits and from next-key GETs. What a later look covers replaces what was known there.
 //! It says an answer only where it knows that nothing lies between two neighbours.
 
+mod budget;
+mod entry;
+mod learn;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mutant::mutant;
+pub(crate) use self::budget::CatalogBudget;
+use self::budget::Share;
+use self::entry::{CatalogEnd, Greatest, KnownSegment};
+pub(crate) use self::entry::{Covered, KnownLog, SegmentRef, StartInfo};
 use crate::store::Version;
 
 /// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
@@ -23,91 +30,15 @@ const KEPT_BY_LOOK: usize = 4096;
 /// The most greatest timestamps that one catalog holds.
 const MAX_GREATEST: usize = 4096;
 
-/// A segment as a listing names it.
-#[derive(Clone, Debug)]
-pub(crate) struct SegmentRef {
-    /// Its first offset: the number in its key.
-    pub(crate) base: i64,
-    /// Bytes of the object.
-    pub(crate) size: u64,
-    /// Which bytes: an object is held by key and version.
-    pub(crate) version: Version,
-}
-
-/// One entry without its base, which stands in an array of its own for the search.
-#[derive(Debug)]
-struct Held {
-    version: Version,
-    /// Nothing lies between this segment and the next entry.
-    linked: bool,
-}
-
-/// A segment's greatest timestamp; `None` where it has no records.
-///
-/// It is for as long as the version is this one, and up to this next base: what was learned beside the
-/// segments that merging replaced holds no longer when they are gone.
-#[derive(Debug)]
-struct Greatest {
-    version: Version,
-    next: Option<i64>,
-    timestamp: Option<i64>,
-}
-
-/// What was learned at the log's start, by the last listing that began there.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct StartInfo {
-    /// The greatest log start mark.
-    pub(crate) mark: Option<i64>,
-    /// The first segment's base.
-    pub(crate) first: Option<i64>,
-    /// Whether `log.json` is there.
-    pub(crate) has_log_json: bool,
-    /// Its start offset, once read.
-    pub(crate) log_json_start: Option<i64>,
-}
-
-impl StartInfo {
-    /// The first offset that is served, where it is known: nothing below the greatest mark, and
-    /// nothing below the first segment or, without one, below `log.json`'s start.
-    pub(crate) fn log_start(&self) -> Option<i64> {
-        let mark = self.mark.filter(|_| !mutant!(IgnoreLogStartMarks));
-        self.first.or(self.log_json_start).into_iter().chain(mark).max()
-    }
-
-    /// Whether the partition exists at all.
-    pub(crate) fn exists(&self) -> bool {
-        self.has_log_json || self.first.is_some() || self.mark.is_some()
-    }
-}
-
-/// What tells one log of a partition from the next: `log.json` is created once and never changed.
-#[derive(Clone, Debug)]
-pub(crate) struct KnownLog {
-    /// The version of `log.json`.
-    pub(crate) version: Version,
-    /// The log's id, once `log.json` was read.
-    pub(crate) id: Option<String>,
-}
-
-/// What is known beyond the last entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Tail {
-    /// There may be more.
-    #[default]
-    Unknown,
-    /// The last entry is the newest segment; without an entry there is no segment.
-    Newest,
-}
-
 /// Known segments, and where nothing lies between two of them.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     bases: Vec<i64>,
-    held: Vec<Held>,
+    held: Vec<KnownSegment>,
     start: Option<StartInfo>,
     /// When the listing was sent that told it.
     start_asked: Duration,
-    tail: Tail,
+    tail: CatalogEnd,
     /// The end of the segment with this base, once its last batch or footer was read.
     end: Option<(i64, i64)>,
     /// When a listing last reached the end, by the clock's elapsed time.
@@ -146,7 +77,7 @@ impl Catalog {
         let next = self.bases.get(above).copied();
         let Some(index) = above.checked_sub(1) else {
             return match (next, self.start.and_then(|s| s.first)) {
-                (None, _) if self.tail == Tail::Newest => Lookup::Empty,
+                (None, _) if self.tail == CatalogEnd::Newest => Lookup::Empty,
                 (Some(first), Some(known)) if first == known => Lookup::Below,
                 _ => Lookup::Unknown,
             };
@@ -157,8 +88,8 @@ impl Catalog {
         }
         match self.end {
             Some((of, end)) if of == base && offset < end => Lookup::In { base, version: &held.version, next },
-            Some((of, end)) if of == base && self.tail == Tail::Newest => Lookup::End { end },
-            _ if self.tail == Tail::Newest => Lookup::In { base, version: &held.version, next },
+            Some((of, end)) if of == base && self.tail == CatalogEnd::Newest => Lookup::End { end },
+            _ if self.tail == CatalogEnd::Newest => Lookup::In { base, version: &held.version, next },
             _ => Lookup::Unknown,
         }
     }
@@ -222,7 +153,7 @@ impl Catalog {
 
     /// Whether the newest known segment was the newest when the store was asked.
     pub(crate) fn knows_newest(&self) -> bool {
-        self.tail == Tail::Newest
+        self.tail == CatalogEnd::Newest
     }
 
     /// Known segments.
@@ -346,8 +277,8 @@ impl Catalog {
             _ => {}
         }
         self.bases.push(segment.base);
-        self.held.push(Held { version: segment.version, linked: false });
-        self.tail = Tail::Newest;
+        self.held.push(KnownSegment { version: segment.version, linked: false });
+        self.tail = CatalogEnd::Newest;
         let keep = if self.share.is_over() { self.bases.len() / 2 } else { MAX_SEGMENTS };
         self.trim(segment.base, keep.max(KEPT));
     }
@@ -383,7 +314,7 @@ impl Catalog {
         let last = to.checked_sub(1)?;
         // Between the last of them and `high` nothing is unknown either.
         let linked = |index: usize| self.held.get(index).is_some_and(|held| held.linked);
-        let closed = linked(last) || (to == self.bases.len() && self.tail == Tail::Newest);
+        let closed = linked(last) || (to == self.bases.len() && self.tail == CatalogEnd::Newest);
         (closed && (from..last).all(linked)).then(|| self.bases.get(from.midpoint(last)).copied())?
     }
 
@@ -401,13 +332,13 @@ impl Catalog {
     /// No segment lies above this one.
     pub(crate) fn set_newest(&mut self, base: i64) {
         if self.newest() == Some(base) {
-            self.tail = Tail::Newest;
+            self.tail = CatalogEnd::Newest;
         }
     }
 
     /// A catalog whose bytes count with others'.
-    pub(crate) fn sharing(room: Arc<CatalogRoom>) -> Self {
-        Catalog { share: Share { room: Some(room), counted: 0 }, ..Catalog::default() }
+    pub(crate) fn sharing(budget: Arc<CatalogBudget>) -> Self {
+        Catalog { share: Share { budget: Some(budget), counted: 0 }, ..Catalog::default() }
     }
 
     /// Whether all catalogs together hold more than they should.
@@ -425,13 +356,6 @@ impl Catalog {
         self.trim(self.newest().unwrap_or(0), KEPT);
     }
 }
-
-mod learn;
-mod room;
-
-pub(crate) use learn::Covered;
-pub(crate) use room::CatalogRoom;
-use room::Share;
 
 #[cfg(test)]
 mod tests;

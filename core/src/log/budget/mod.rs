@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use self::line::{Line, Place};
+use self::line::{AccountId, Line, PlaceInLine};
 use self::relief::Relief;
-use super::writer::shielded;
+use crate::runtime::shielded;
 
 /// A writer as the budget sees it.
 pub(crate) trait Flushable: Send + Sync {
@@ -31,20 +31,20 @@ pub(crate) trait Flushable: Send + Sync {
 
 /// Lets an append in, with the charge for it.
 type Admit = Box<dyn FnOnce(Permit) + Send>;
-type Id = usize;
 
 /// The bound on buffered bytes.
 pub(crate) struct Budget {
     limit: usize,
-    state: Mutex<State>,
+    state: Mutex<Ledger>,
 }
 
+/// All accounts, and who of them waits.
 #[derive(Default)]
-struct State {
+struct Ledger {
     used: usize,
     /// By id; closed accounts leave `None`, whose ids are used again.
-    entries: Vec<Option<Entry>>,
-    free_ids: Vec<Id>,
+    entries: Vec<Option<LedgerEntry>>,
+    free_ids: Vec<AccountId>,
     /// Accounts whose first append waits: those that hold nothing, and those that hold something.
     empty: Line,
     holding: Line,
@@ -55,26 +55,27 @@ struct State {
     granting: bool,
 }
 
-struct Entry {
+/// One account.
+struct LedgerEntry {
     writer: Weak<dyn Flushable>,
     used: usize,
     /// By ticket, so in call order.
     waiting: BTreeMap<u64, (usize, Admit)>,
     next_ticket: u64,
-    place: Option<Place>,
+    place: Option<PlaceInLine>,
     /// An append was granted its room and has not entered the writer's queue yet.
     entering: bool,
     /// The writer is gone; what it charged is not released yet.
     closed: bool,
 }
 
-impl State {
-    fn entry(&mut self, id: Id) -> Option<&mut Entry> {
+impl Ledger {
+    fn entry(&mut self, id: AccountId) -> Option<&mut LedgerEntry> {
         self.entries.get_mut(id).and_then(Option::as_mut)
     }
 
     /// Charges an account if the bytes fit now, and nothing of its own is before them.
-    fn charge(&mut self, limit: usize, id: Id, bytes: usize) -> bool {
+    fn charge(&mut self, limit: usize, id: AccountId, bytes: usize) -> bool {
         let free = limit.saturating_sub(self.used);
         let nobody_is_before = self.empty.is_empty();
         let Some(entry) = self.entry(id) else { return false };
@@ -89,7 +90,7 @@ impl State {
         true
     }
 
-    fn release(&mut self, id: Id, bytes: usize) {
+    fn release(&mut self, id: AccountId, bytes: usize) {
         self.used = self.used.saturating_sub(bytes);
         let Some(entry) = self.entry(id) else { return };
         entry.used = entry.used.saturating_sub(bytes);
@@ -102,7 +103,7 @@ impl State {
         }
     }
 
-    fn remove(&mut self, id: Id) {
+    fn remove(&mut self, id: AccountId) {
         self.relief.remove(id);
         if let Some(entry) = self.entries.get_mut(id) {
             *entry = None;
@@ -111,13 +112,13 @@ impl State {
     }
 
     /// Puts an account where its first waiting append belongs, in its old turn if it has one.
-    fn line_up(&mut self, id: Id) {
+    fn line_up(&mut self, id: AccountId) {
         let turn = self.turn;
         let Some(entry) = self.entry(id) else { return };
         let before = entry.place.take();
         let first = entry.waiting.first_key_value().map(|(_, (bytes, _))| *bytes).filter(|_| !entry.entering);
         let used = entry.used;
-        let now = first.map(|bytes| Place {
+        let now = first.map(|bytes| PlaceInLine {
             turn: before.map_or(turn, |place| place.turn),
             need: need(used, bytes),
             holding: used > 0,
@@ -132,12 +133,12 @@ impl State {
         }
     }
 
-    fn line(&mut self, place: &Place) -> &mut Line {
+    fn line(&mut self, place: &PlaceInLine) -> &mut Line {
         if place.holding { &mut self.holding } else { &mut self.empty }
     }
 
     /// The next append that fits, charged, and its account to be put into a line again when it has entered.
-    fn next(&mut self, limit: usize) -> Option<(Id, usize, Admit)> {
+    fn next(&mut self, limit: usize) -> Option<(AccountId, usize, Admit)> {
         let free = limit.saturating_sub(self.used);
         let id = match self.empty.first_that_fits(free) {
             Some(id) => id,
@@ -175,7 +176,7 @@ impl Budget {
         Arc::new(Budget { limit: limit.max(1), state: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,7 +191,7 @@ impl Budget {
 
     /// An account for a writer.
     pub(crate) fn account(self: &Arc<Self>, writer: Weak<dyn Flushable>) -> Account {
-        let entry = Entry {
+        let entry = LedgerEntry {
             writer,
             used: 0,
             waiting: BTreeMap::new(),
@@ -208,7 +209,7 @@ impl Budget {
         Account { budget: self.clone(), id }
     }
 
-    fn permit(self: &Arc<Self>, id: Id, bytes: usize) -> Permit {
+    fn permit(self: &Arc<Self>, id: AccountId, bytes: usize) -> Permit {
         Permit { budget: self.clone(), id, bytes }
     }
 
@@ -241,7 +242,7 @@ impl Budget {
 /// One writer's share of the budget.
 pub(crate) struct Account {
     budget: Arc<Budget>,
-    id: Id,
+    id: AccountId,
 }
 
 impl Account {
@@ -337,7 +338,7 @@ impl Drop for Account {
 /// A charge on an account; dropping it releases the bytes.
 pub(crate) struct Permit {
     budget: Arc<Budget>,
-    id: Id,
+    id: AccountId,
     bytes: usize,
 }
 

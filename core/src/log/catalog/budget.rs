@@ -8,14 +8,14 @@ const ENTRY_BYTES: usize = 112;
 
 /// What all catalogs of a bucket hold, and how much they should at most.
 #[derive(Debug)]
-pub(crate) struct CatalogRoom {
+pub(crate) struct CatalogBudget {
     limit: usize,
     used: AtomicUsize,
 }
 
-impl CatalogRoom {
+impl CatalogBudget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(CatalogRoom { limit, used: AtomicUsize::new(0) })
+        Arc::new(CatalogBudget { limit, used: AtomicUsize::new(0) })
     }
 
     /// Whether more than three quarters are in use.
@@ -29,24 +29,24 @@ impl CatalogRoom {
     }
 }
 
-/// One catalog's part of it; none for a catalog that lives only for a look.
+/// One catalog's part of the budget. A catalog that lives only for one look has no budget.
 #[derive(Debug, Default)]
 pub(super) struct Share {
-    pub(super) room: Option<Arc<CatalogRoom>>,
+    pub(super) budget: Option<Arc<CatalogBudget>>,
     pub(super) counted: usize,
 }
 
 impl Share {
     pub(super) fn is_over(&self) -> bool {
-        self.room.as_ref().is_some_and(|room| room.used() > room.limit)
+        self.budget.as_ref().is_some_and(|budget| budget.used() > budget.limit)
     }
 
-    /// The catalog holds so many segments now.
+    /// Counts the segments that the catalog holds now.
     pub(super) fn count(&mut self, segments: usize) {
-        let Some(room) = &self.room else { return };
+        let Some(budget) = &self.budget else { return };
         let bytes = segments.saturating_mul(ENTRY_BYTES);
-        room.used.fetch_add(bytes, Ordering::Relaxed);
-        room.used.fetch_sub(self.counted, Ordering::Relaxed);
+        budget.used.fetch_add(bytes, Ordering::Relaxed);
+        budget.used.fetch_sub(self.counted, Ordering::Relaxed);
         self.counted = bytes;
     }
 }

@@ -1,7 +1,7 @@
 //! The writer's shared state: the accumulator and its triggers.
 
 mod flush_task;
-mod intake;
+pub(super) mod intake;
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -10,19 +10,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-pub(super) use self::intake::Content;
 use super::accumulator::{Accumulator, Drained};
-use super::append::Fate;
-use super::commit::Chain;
+use super::chain::Chain;
 use super::control::Control;
-use super::delivery::{Deliveries, shielded};
+use super::delivery::{Deliveries, FlushOutcome};
 use super::options::WriterOptions;
 use super::seen::Seen;
 use super::status::{WriterPhase, WriterStatus};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
 use crate::log::budget::{Account, Flushable};
-use crate::log::partition::{PartitionState, Reservation};
+use crate::log::state::{LiveWriter, PartitionState, Reservation};
+use crate::runtime::{BoxFuture, shielded};
 
 /// Whether a writer takes appends.
 #[derive(Clone)]
@@ -36,7 +35,7 @@ enum Phase {
     Dead(Error),
 }
 
-struct Inner {
+struct WriterState {
     phase: Phase,
     queue: Accumulator,
     /// The flush that is on its way, and since when.
@@ -58,7 +57,7 @@ struct Inner {
     reservation: Option<Reservation>,
 }
 
-impl Inner {
+impl WriterState {
     /// What the writer holds of its partition; to be dropped outside the lock, before anybody is told
     /// that the writer has ended.
     fn leave(&mut self) -> Option<Reservation> {
@@ -73,7 +72,7 @@ type SealingHook = Arc<dyn Fn() -> Result<()> + Send + Sync>;
 pub(crate) struct WriterCore {
     state: Arc<PartitionState>,
     pub(super) options: WriterOptions,
-    inner: Mutex<Inner>,
+    inner: Mutex<WriterState>,
     wake: Notify,
     /// Wakes `close` when all is settled.
     idle: Notify,
@@ -92,7 +91,7 @@ impl WriterCore {
     pub(super) fn new(reservation: Reservation, options: WriterOptions, chain: Chain) -> Arc<Self> {
         let state = reservation.state().clone();
         let writer_id = chain.writer_id.clone();
-        let inner = Inner {
+        let inner = WriterState {
             phase: Phase::Open,
             queue: Accumulator::default(),
             in_flight: Drained::default(),
@@ -121,7 +120,7 @@ impl WriterCore {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, WriterState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,50 +128,13 @@ impl WriterCore {
         self.state.runtime().clock().elapsed()
     }
 
-    pub(crate) fn partition_id(&self) -> &PartitionId {
-        &self.state.id
-    }
-
     pub(super) fn state(&self) -> &Arc<PartitionState> {
         &self.state
-    }
-
-    pub(crate) fn is_exclusive(&self) -> bool {
-        self.options.on_conflict.is_exclusive() && self.is_live()
-    }
-
-    /// Whether what it knows of the tail may be believed without asking the store: it is the one
-    /// exclusive writer, has committed, and that is not longer ago than a writer may sleep. A writer
-    /// that was displaced learns of it only by its next flush.
-    pub(crate) fn owns_tail(&self) -> bool {
-        let clock = self.state.runtime().clock();
-        let owned = self.lock().owned;
-        self.is_exclusive() && owned.is_some_and(|seen| !seen.is_past(self.options.stale_after, &**clock))
-    }
-
-    /// Whether it is exclusive and has committed: the tail was its own, then at least.
-    pub(crate) fn has_committed(&self) -> bool {
-        self.is_exclusive() && self.lock().owned.is_some()
-    }
-
-    /// Whether it still takes or flushes appends.
-    pub(crate) fn is_live(&self) -> bool {
-        matches!(self.lock().phase, Phase::Open | Phase::Closing)
     }
 
     pub(super) fn final_shift(&self) -> Option<i64> {
         let inner = self.lock();
         (inner.offsets_final && !matches!(inner.phase, Phase::Dead(_))).then_some(inner.shift)
-    }
-
-    /// Ends the retries of a flush: what is not durable fails.
-    pub(crate) fn give_up(&self) {
-        self.control.abort();
-    }
-
-    /// Whether it gave up because a close's deadline passed.
-    pub(crate) fn gave_up(&self) -> bool {
-        self.control.is_aborted()
     }
 
     /// Why it takes no appends, if it does not.
@@ -215,7 +177,7 @@ impl WriterCore {
     }
 
     /// Flushes what is buffered now; gives what tells when all of it is settled.
-    pub(super) fn flush_all(self: &Arc<Self>) -> Option<Arc<Fate>> {
+    pub(super) fn flush_all(self: &Arc<Self>) -> Option<Arc<FlushOutcome>> {
         let mut inner = self.lock();
         let last = inner.queue.last_group().or(inner.in_flight.groups.last()).map(|g| g.fate.clone());
         if !inner.queue.is_empty() {
@@ -255,7 +217,7 @@ impl WriterCore {
     }
 
     /// Nothing is buffered or in flight: a writer that was closing is closed.
-    fn close_now(&self, inner: &mut Inner) -> Option<Reservation> {
+    fn close_now(&self, inner: &mut WriterState) -> Option<Reservation> {
         if matches!(inner.phase, Phase::Closing) {
             inner.phase = Phase::Closed;
         }
@@ -285,9 +247,99 @@ impl WriterCore {
         }
     }
 
-    /// Batches that are buffered or in flight with final offsets, from the one that holds `offset`
-    /// on: whole batches, at least one if there is one, `max_bytes` at most.
-    pub(crate) fn buffered(&self, offset: i64, max_bytes: usize) -> Vec<Bytes> {
+    fn sealed_from(&self, inner: &WriterState, offset: i64, max_bytes: usize) -> Vec<Bytes> {
+        let (shift, epoch) = (inner.shift, self.options.leader_epoch);
+        let mut found = Vec::new();
+        let mut bytes = 0_usize;
+        let (queued_from, queued) = inner.queue.sealed_batches();
+        // What is in flight comes directly before what waits.
+        let first = inner.in_flight.groups.first().map_or(queued_from, |group| group.first);
+        let mut base = shift.saturating_add(first);
+        for batch in inner.in_flight.batches.iter().chain(queued) {
+            let next = base.saturating_add(i64::from(batch.header().last_offset_delta)).saturating_add(1);
+            if next > offset {
+                bytes = bytes.saturating_add(batch.bytes().len());
+                if !found.is_empty() && bytes > max_bytes {
+                    return found;
+                }
+                let Ok(batch) = batch.with_base_offset(base, epoch) else { return found };
+                found.push(batch.bytes().clone());
+            }
+            base = next;
+        }
+        found
+    }
+
+    /// Whether the queue must be flushed at once.
+    fn is_full(&self, inner: &WriterState) -> bool {
+        let (queue, options) = (&inner.queue, &self.options);
+        inner.flush_now
+            || queue.bytes() >= options.max_flush()
+            || queue.records() >= options.flush_records
+            || queue.batches() >= options.flush_batches
+    }
+
+    /// When the queue must be flushed: at once, at a time, or not by itself.
+    fn due_at(&self, inner: &WriterState) -> Option<Duration> {
+        let (queue, options) = (&inner.queue, &self.options);
+        if self.is_full(inner) {
+            return Some(Duration::ZERO);
+        }
+        let oldest = queue.oldest().map(|since| since.saturating_add(options.flush_interval));
+        let waited = queue.waited_since().map(|since| since.saturating_add(options.linger));
+        oldest.into_iter().chain(waited).min()
+    }
+
+    /// Whether the sleeping task must be told: only when it would sleep too long. An append that
+    /// joined a group moved no time.
+    fn is_due(&self, inner: &WriterState, starts: bool) -> bool {
+        self.is_full(inner)
+            || (starts && (inner.queue.len() == 1 || self.due_at(inner).is_some_and(|at| at <= self.now())))
+    }
+}
+
+fn refusal(phase: &Phase) -> Option<Error> {
+    match phase {
+        Phase::Open => None,
+        Phase::Dead(error) => Some(error.clone().with_stored(Stored::Not)),
+        Phase::Closing | Phase::Closed => {
+            Some(Error::new(ErrorKind::Closed, "the writer was closed").with_stored(Stored::Not))
+        }
+    }
+}
+
+impl LiveWriter for WriterCore {
+    fn partition_id(&self) -> &PartitionId {
+        &self.state.id
+    }
+
+    fn is_exclusive(&self) -> bool {
+        self.options.on_conflict.is_exclusive() && self.is_live()
+    }
+
+    fn owns_tail(&self) -> bool {
+        let clock = self.state.runtime().clock();
+        let owned = self.lock().owned;
+        self.is_exclusive() && owned.is_some_and(|seen| !seen.is_past(self.options.stale_after, &**clock))
+    }
+
+    fn has_committed(&self) -> bool {
+        self.is_exclusive() && self.lock().owned.is_some()
+    }
+
+    fn is_live(&self) -> bool {
+        matches!(self.lock().phase, Phase::Open | Phase::Closing)
+    }
+
+    fn give_up(&self) {
+        self.control.abort();
+    }
+
+    fn gave_up(&self) -> bool {
+        self.control.is_aborted()
+    }
+
+    fn buffered(&self, offset: i64, max_bytes: usize) -> Vec<Bytes> {
         let mut inner = self.lock();
         loop {
             if !inner.offsets_final {
@@ -313,64 +365,12 @@ impl WriterCore {
         }
     }
 
-    fn sealed_from(&self, inner: &Inner, offset: i64, max_bytes: usize) -> Vec<Bytes> {
-        let (shift, epoch) = (inner.shift, self.options.leader_epoch);
-        let mut found = Vec::new();
-        let mut bytes = 0_usize;
-        let (queued_from, queued) = inner.queue.sealed_batches();
-        // What is in flight comes directly before what waits.
-        let first = inner.in_flight.groups.first().map_or(queued_from, |group| group.first);
-        let mut base = shift.saturating_add(first);
-        for batch in inner.in_flight.batches.iter().chain(queued) {
-            let next = base.saturating_add(i64::from(batch.header().last_offset_delta)).saturating_add(1);
-            if next > offset {
-                bytes = bytes.saturating_add(batch.bytes().len());
-                if !found.is_empty() && bytes > max_bytes {
-                    return found;
-                }
-                let Ok(batch) = batch.with_base_offset(base, epoch) else { return found };
-                found.push(batch.bytes().clone());
-            }
-            base = next;
-        }
-        found
+    fn close(self: Arc<Self>) {
+        self.begin_close();
     }
 
-    /// Whether the queue must be flushed at once.
-    fn is_full(&self, inner: &Inner) -> bool {
-        let (queue, options) = (&inner.queue, &self.options);
-        inner.flush_now
-            || queue.bytes() >= options.max_flush()
-            || queue.records() >= options.flush_records
-            || queue.batches() >= options.flush_batches
-    }
-
-    /// When the queue must be flushed: at once, at a time, or not by itself.
-    fn due_at(&self, inner: &Inner) -> Option<Duration> {
-        let (queue, options) = (&inner.queue, &self.options);
-        if self.is_full(inner) {
-            return Some(Duration::ZERO);
-        }
-        let oldest = queue.oldest().map(|since| since.saturating_add(options.flush_interval));
-        let waited = queue.waited_since().map(|since| since.saturating_add(options.linger));
-        oldest.into_iter().chain(waited).min()
-    }
-
-    /// Whether the sleeping task must be told: only when it would sleep too long. An append that
-    /// joined a group moved no time.
-    fn is_due(&self, inner: &Inner, starts: bool) -> bool {
-        self.is_full(inner)
-            || (starts && (inner.queue.len() == 1 || self.due_at(inner).is_some_and(|at| at <= self.now())))
-    }
-}
-
-fn refusal(phase: &Phase) -> Option<Error> {
-    match phase {
-        Phase::Open => None,
-        Phase::Dead(error) => Some(error.clone().with_stored(Stored::Not)),
-        Phase::Closing | Phase::Closed => {
-            Some(Error::new(ErrorKind::Closed, "the writer was closed").with_stored(Stored::Not))
-        }
+    fn end(self: Arc<Self>) -> BoxFuture<Result<()>> {
+        Box::pin(async move { self.ended().await })
     }
 }
 

@@ -1,0 +1,92 @@
+//! How a bucket behaves.
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::Namespace;
+use crate::runtime::Runtime;
+use crate::store::StoreOptions;
+
+/// How a [`Bucket`](crate::Bucket) behaves. Start from `BucketOptions::default()`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BucketOptions {
+    /// Where I/O runs. `None` means the tokio runtime that the caller is in, or one of the bucket's own if there is none.
+    pub runtime: Option<Runtime>,
+    /// The namespace of partitions that are named without one.
+    pub namespace: Namespace,
+    /// How many bytes of appends all partitions together may buffer, including those in flight (default 32 MiB, at least
+    /// [`LEAST_BUFFER_BYTES`](Self::LEAST_BUFFER_BYTES)). A single busy
+    /// partition gets half of it, two busy ones get a third each, and so on. So a partition that can't flush still
+    /// leaves room for the others. An append of more than half counts as half.
+    pub buffer_bytes: usize,
+    /// How many bytes are cached for reading, over all partitions (default 64 MiB). Half of them are blocks of segments, and
+    /// the rest are indexes and what is known about segments. Chunks that a fetch returned count until they are dropped.
+    /// If callers hold more than the limit, nothing else stays cached. Mapped segments don't
+    /// count, because the system's page cache holds them. With less than a few times
+    /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes), every fetch asks the store. With 0
+    /// nothing is cached.
+    pub cache_bytes: usize,
+    /// Options of the store.
+    pub store: StoreOptions,
+}
+
+impl Default for BucketOptions {
+    fn default() -> Self {
+        BucketOptions {
+            runtime: None,
+            namespace: Namespace::default(),
+            buffer_bytes: 32 << 20,
+            cache_bytes: 64 << 20,
+            store: StoreOptions::default(),
+        }
+    }
+}
+
+impl BucketOptions {
+    /// The least [`buffer_bytes`](Self::buffer_bytes). One partition gets half, and half of less could be 0.
+    pub const LEAST_BUFFER_BYTES: usize = 64;
+
+    pub(super) fn check(&self) -> Result<()> {
+        self.store.check()?;
+        let (given, least) = (self.buffer_bytes, Self::LEAST_BUFFER_BYTES);
+        if given < least {
+            let message = format!("buffer_bytes is {given}, at least {least} is allowed");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    }
+
+    /// Sets [`runtime`](Self::runtime).
+    #[must_use]
+    pub fn runtime(mut self, runtime: Runtime) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Sets [`namespace`](Self::namespace).
+    #[must_use]
+    pub fn namespace(mut self, namespace: Namespace) -> Self {
+        self.namespace = namespace;
+        self
+    }
+
+    /// Sets [`buffer_bytes`](Self::buffer_bytes).
+    #[must_use]
+    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = bytes;
+        self
+    }
+
+    /// Sets [`cache_bytes`](Self::cache_bytes).
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets [`store`](Self::store).
+    #[must_use]
+    pub fn store(mut self, options: StoreOptions) -> Self {
+        self.store = options;
+        self
+    }
+}

@@ -1,0 +1,142 @@
+//! A watch: it wakes when the range of a log moves that this process knows of.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
+use super::marks::{Marks, WatchEntry, WatchQueue};
+use super::partition::Partition;
+use super::state::PartitionState;
+use crate::format::PartitionId;
+
+struct Watched {
+    state: Arc<PartitionState>,
+    entry: Arc<WatchEntry>,
+    seen: Option<Marks>,
+    beyond: Option<Beyond>,
+}
+
+/// Bytes beyond an offset, counted as segments come: each segment is counted once.
+struct Beyond {
+    /// Segments below this are counted.
+    counted: i64,
+    bytes: u64,
+}
+
+/// Waits until the marks of one or several partitions move. It costs no task and no request: it
+/// wakes on what this process learns, from its writers, its followers and [`Partition::refresh`].
+///
+/// Each partition has its turn: one that moves all the time does not keep the others from being
+/// reported. A wake costs the same however many partitions are watched.
+#[derive(Default)]
+pub struct Watch {
+    queue: Arc<WatchQueue>,
+    watched: HashMap<PartitionId, Watched>,
+}
+
+impl Watch {
+    /// A watch on nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Watches this partition too. What is known already is reported by the next [`changed`](Self::changed).
+    pub fn add(&mut self, partition: &Partition) {
+        self.insert(partition, None);
+    }
+
+    /// Watches this partition too, and counts the bytes beyond an offset: [`bytes_beyond`](Self::bytes_beyond)
+    /// tells them. Add the partition again to count from another offset.
+    pub fn add_from(&mut self, partition: &Partition, offset: i64) {
+        self.insert(partition, Some(Beyond { counted: offset, bytes: 0 }));
+    }
+
+    fn insert(&mut self, partition: &Partition, beyond: Option<Beyond>) {
+        self.remove(partition.id());
+        let state = partition.state().clone();
+        let entry =
+            Arc::new(WatchEntry { id: state.id.clone(), queue: self.queue.clone(), queued: AtomicBool::new(false) });
+        state.marks.attach(&entry);
+        if state.marks.get().is_some() {
+            // Nobody waits: this watch is borrowed.
+            let _ = entry.fire();
+        }
+        self.watched.insert(state.id.clone(), Watched { state, entry, seen: None, beyond });
+    }
+
+    /// Watches this partition no longer.
+    pub fn remove(&mut self, id: &PartitionId) {
+        if let Some(watched) = self.watched.remove(id) {
+            watched.state.marks.detach(&watched.entry);
+            self.queue.lock().entries.retain(|entry| !Arc::ptr_eq(entry, &watched.entry));
+        }
+    }
+
+    /// Bytes of the segments beyond the offset that [`add_from`](Self::add_from) was given, as far as this
+    /// process knew when the partition was last reported. The segment that holds the offset counts whole;
+    /// segments that this process has not listed are left out. 0 for a partition that is watched without
+    /// an offset.
+    pub fn bytes_beyond(&self, id: &PartitionId) -> u64 {
+        self.watched.get(id).and_then(|watched| watched.beyond.as_ref()).map_or(0, |beyond| beyond.bytes)
+    }
+
+    /// The next partition whose marks differ from those reported last. Waits for ever on an empty
+    /// watch. May be dropped and called again; nothing is lost.
+    pub async fn changed(&mut self) -> (PartitionId, Marks) {
+        poll_fn(|context| {
+            loop {
+                let entry = {
+                    let mut ready = self.queue.lock();
+                    let Some(entry) = ready.entries.pop_front() else {
+                        ready.waker = Some(context.waker().clone());
+                        return Poll::Pending;
+                    };
+                    // What moves from here on puts it into the queue again.
+                    entry.queued.store(false, Ordering::Relaxed);
+                    entry
+                };
+                let Some(watched) = self.watched.get_mut(&entry.id) else { continue };
+                if let Some(marks) = watched.news() {
+                    return Poll::Ready((entry.id.clone(), marks));
+                }
+            }
+        })
+        .await
+    }
+}
+
+impl Watched {
+    /// The marks, if they are others than those reported last.
+    fn news(&mut self) -> Option<Marks> {
+        let now = self.state.marks.get();
+        let marks = now.filter(|_| now != self.seen)?;
+        self.seen = now;
+        if let Some(beyond) = &mut self.beyond {
+            let more = self.state.with_catalog(|catalog| catalog.bytes_beyond(beyond.counted, marks.high_watermark));
+            beyond.bytes = beyond.bytes.saturating_add(more);
+            beyond.counted = beyond.counted.max(marks.high_watermark);
+        }
+        Some(marks)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        for watched in self.watched.values() {
+            watched.state.marks.detach(&watched.entry);
+        }
+        // Entries hold their queue.
+        self.queue.lock().entries.clear();
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Watch").field(&self.watched.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;
