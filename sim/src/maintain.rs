@@ -9,20 +9,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use kfs_core::format::{CrcCheck, Limits, ObjectName, PartitionId, Segment, SegmentBuilder, SparseIndex};
 use kfs_core::runtime::Clock;
-use kfs_core::store::{ObjectInfo, ReadRange};
+use kfs_core::store::{Identity, ObjectInfo, ReadRange, Replaced};
 use kfs_core::testing::Prng;
 use kfs_core::{Error, ErrorKind, Result};
-use object_store::{Attribute, Attributes, ObjectStore, PutMode, PutOptions, UpdateVersion};
+use object_store::{ObjectStore, PutMode, PutOptions};
 
 use crate::host::Host;
 use crate::oracle::brief;
+
+/// How long a put may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A segment as maintenance sees it.
 struct Seen {
     base: i64,
     segment: Segment,
     info: ObjectInfo,
-    e_tag: Option<String>,
     /// It lies wholly inside the range of one before: merging left it, or a writer that slept made it.
     inside: bool,
 }
@@ -93,8 +95,7 @@ impl Maintainer {
             // Wholly: a merge that landed late can reach into one that was made since.
             let inside = segment.next_offset() <= end;
             end = end.max(segment.next_offset());
-            let e_tag = fetched.info.version.e_tag().map(|tag| format!("\"{tag}\""));
-            found.push(Seen { base, segment, info: fetched.info, e_tag, inside });
+            found.push(Seen { base, segment, info: fetched.info, inside });
         }
         Ok(found)
     }
@@ -113,7 +114,7 @@ impl Maintainer {
         let mark = (last.base + self.prng.below(within) as i64).min(newest.base);
         self.note(format_args!("maintenance moves the log's start to {mark}"));
         let key = self.id.log_start_key(mark);
-        self.put(&key, Bytes::new(), PutMode::Create, None).await?;
+        self.put(&key, Bytes::new(), PutMode::Create).await?;
         // A conflict may keep nothing: nothing is removed before the mark was seen.
         self.host.bucket.store().head(&key).await?;
         for old in rest.iter().filter(|s| s.segment.next_offset() <= mark) {
@@ -171,7 +172,7 @@ impl Maintainer {
         let run: Vec<&Seen> = heads[from..].iter().take(count).copied().collect();
         let dense = run.windows(2).all(|pair| pair[0].segment.next_offset() == pair[1].base);
         let head = run[0];
-        if !dense || head.e_tag.is_none() {
+        if !dense {
             return Ok(None);
         }
         let mut builder = SegmentBuilder::new(head.base, self.host.clock.wall_ms(), 2)?;
@@ -182,13 +183,17 @@ impl Maintainer {
         let bytes: Bytes = built.chunks.concat().into();
         let name = format!("m{}", self.prng.next_u64());
         let key = self.id.segment_key(head.base);
-        let condition = UpdateVersion { e_tag: head.e_tag.clone(), version: None };
         self.note(format_args!("maintenance merges {} to {}", head.base, built.last_offset));
-        let put = self.put(&key, bytes.clone(), PutMode::Update(condition), Some(name.clone())).await;
-        if let Err(error) = put {
-            let there = self.host.bucket.store().head(&key).await?;
-            if there.identity.kfsmerged != Some(name) {
-                return Err(error);
+        let (store, identity) = (self.host.bucket.store(), Identity::none().with_merged(Some(name.clone())));
+        let replace = store.replace_if(&key, bytes.clone().into(), &identity, &head.info.version);
+        match self.host.runtime.timeout(PATIENCE, replace).await {
+            Some(Replaced::Yes(_)) => {}
+            // Whatever was answered: it may have been applied. A read tells.
+            failed => {
+                if store.head(&key).await?.identity.kfsmerged != Some(name) {
+                    let message = format!("the merge was not applied: {failed:?}");
+                    return Err(Error::new(ErrorKind::Unavailable, message).with_key(key));
+                }
             }
         }
         let merged = Segment::parse(&bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
@@ -203,28 +208,24 @@ impl Maintainer {
         let interval = there.as_ref().and_then(|b| SparseIndex::parse(b).ok()).map_or(2, |index| index.interval());
         let right = segment.index(interval).encode();
         if there.as_ref() != Some(&right) {
-            self.put(&key, right, PutMode::Overwrite, None).await?;
+            self.put(&key, right, PutMode::Overwrite).await?;
         }
         let key = self.id.time_index_key(base);
         let there = optional(store.get(&key, ReadRange::Whole, None).await)?;
         let right = segment.time_range(&Limits::default()).map_err(|e| e.into_error(&key))?;
         match (there, right.map(|right| right.encode())) {
-            (Some(there), Some(right)) if there != right => self.put(&key, right, PutMode::Overwrite, None).await,
+            (Some(there), Some(right)) if there != right => self.put(&key, right, PutMode::Overwrite).await,
             (Some(_), None) => store.delete(&key).await,
             _ => Ok(()),
         }
     }
 
     /// Puts are not the store's to try again.
-    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode, merged: Option<String>) -> Result<()> {
-        let mut attributes = Attributes::new();
-        if let Some(merged) = merged {
-            attributes.insert(Attribute::Metadata("kfsmerged".into()), merged.into());
-        }
-        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+    async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<()> {
+        let options = PutOptions { mode, ..PutOptions::default() };
         let path = object_store::path::Path::from(key);
         let put = self.host.faults.put_opts(&path, bytes.into(), options);
-        match self.host.runtime.timeout(Duration::from_secs(60), put).await {
+        match self.host.runtime.timeout(PATIENCE, put).await {
             Some(Ok(_) | Err(object_store::Error::AlreadyExists { .. })) => Ok(()),
             Some(Err(error)) => Err(Error::new(ErrorKind::Unavailable, error.to_string())),
             None => Err(Error::new(ErrorKind::TimedOut, "no answer").with_key(key)),

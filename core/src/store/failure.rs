@@ -101,6 +101,69 @@ impl StoreFailure {
     }
 }
 
+/// What a failed PUT with a condition did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PutFailure {
+    /// Nothing: the condition does not hold, or another request was in the way.
+    Condition,
+    /// Nothing: there is no such object.
+    Absent,
+    /// Nothing, for certain.
+    Refused,
+    /// Perhaps something.
+    Unknown,
+    /// It was written, and an fsync failed.
+    SyncFailed {
+        /// Whether the object had its name by then.
+        visible: bool,
+    },
+}
+
+impl PutFailure {
+    /// `sends_once` tells whether the client sends each PUT once: else an earlier try may have been applied.
+    pub(crate) fn of(error: &object_store::Error, status: Option<u16>, sends_once: bool) -> Self {
+        use object_store::Error as E;
+        if let Some(failure) = StoreFailure::find(error) {
+            return match failure.effect {
+                Effect::None => PutFailure::Refused,
+                Effect::Unknown => PutFailure::Unknown,
+                Effect::SyncFailed { visible } => PutFailure::SyncFailed { visible },
+            };
+        }
+        // object_store words the 404 of a replace as a condition that does not hold.
+        let is_404 = matches!(error, E::NotFound { .. }) || status == Some(404);
+        match error {
+            E::NotFound { .. } | E::Precondition { .. } if is_404 => {
+                match code(&error.to_string()).is_none_or(is_of_an_object) {
+                    true => PutFailure::Absent,
+                    false => PutFailure::Refused,
+                }
+            }
+            E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => PutFailure::Condition,
+            // Decided by the client before anything is sent.
+            E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. } => PutFailure::Refused,
+            _ if !sends_once => PutFailure::Unknown,
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => PutFailure::Refused,
+            _ => match status {
+                // A server that refuses so has not acted. 408 is a time-out, 409 and 429 are not
+                // answered alike by all. 501 says that it can't act.
+                Some(status)
+                    if status == 501 || ((300..500).contains(&status) && !matches!(status, 408 | 409 | 429)) =>
+                {
+                    PutFailure::Refused
+                }
+                None if never_sent(error) => PutFailure::Refused,
+                _ => PutFailure::Unknown,
+            },
+        }
+    }
+}
+
+/// Whether the code of a 404 says that the object is absent, and not something else such as the bucket or the user.
+fn is_of_an_object(code: &str) -> bool {
+    matches!(code, "NoSuchKey" | "NoSuchVersion" | "NoSuchObject" | "BlobNotFound" | "NotFound")
+}
+
 /// Maps an error of a request for `key`. `status` is the HTTP status, where it is known.
 pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
     if let Some(failure) = StoreFailure::find(error) {
@@ -136,6 +199,8 @@ fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Op
     match error {
         E::NotFound { .. } => absent(code, &text),
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => denied(&text),
+        // object_store words the 404 of a replace so.
+        E::Precondition { .. } if status == Some(404) => absent(code, &text),
         E::Precondition { .. } | E::NotModified { .. } => changed(key),
         E::AlreadyExists { .. } => Error::new(ErrorKind::Conflict, "the object exists already"),
         E::NotSupported { .. } | E::NotImplemented { .. } => unsupported(&text),
@@ -172,10 +237,8 @@ pub(crate) fn met(error: &object_store::Error, key: &str) -> Error {
 fn absent(code: Option<&str>, text: &str) -> Error {
     match code {
         Some("NoSuchBucket" | "ContainerNotFound") => Error::new(ErrorKind::NotFound, "the bucket does not exist"),
-        None | Some("NoSuchKey" | "NoSuchVersion" | "NoSuchObject" | "BlobNotFound" | "NotFound") => {
-            Error::new(ErrorKind::NotFound, "no such object")
-        }
-        Some(_) => refused(404, text),
+        Some(code) if !is_of_an_object(code) => refused(404, text),
+        _ => Error::new(ErrorKind::NotFound, "no such object"),
     }
 }
 

@@ -17,12 +17,14 @@ mod list;
 mod local;
 mod location;
 mod meter;
-mod ops;
 mod options;
 mod paging;
 mod places;
+mod reads;
 mod secrets;
 mod types;
+mod version;
+mod writes;
 
 #[cfg(test)]
 mod tests;
@@ -53,7 +55,8 @@ pub(crate) use self::failure::{Effect, StoreFailure};
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
-pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, RequestCounts, Version};
+pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, Replaced, RequestCounts};
+pub use self::version::Version;
 
 /// An object store with what the log needs of it. It is cheap to clone, and clones share their counters and limits.
 #[derive(Clone)]

@@ -1,92 +1,11 @@
-//! What a store answers: versions, identities, fetched bytes, listings, counts.
+//! What a store answers: identities, fetched bytes, outcomes of PUTs, listings, counts.
 
-use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::version::Version;
 use crate::error::Error;
-
-/// What tells one state of an object from another: its ETag where the store gives one, else its
-/// size and time.
-#[derive(Clone)]
-pub struct Version {
-    /// Shared: a version is copied with every lookup and every block that is held.
-    raw: Option<Arc<str>>,
-    size: u64,
-    modified_ms: Option<i64>,
-}
-
-impl Version {
-    /// A version of its parts. The ETag may be given as a header or a listing shows it: with or
-    /// without quotes and `W/`. The time is Unix time in milliseconds; an answer to a PUT has none.
-    pub fn new(e_tag: Option<&str>, size: u64, modified_ms: Option<i64>) -> Self {
-        Version { raw: e_tag.map(Into::into), size, modified_ms }
-    }
-
-    /// The ETag without `W/` and quotes: Azure quotes it in headers and not in listings.
-    pub fn e_tag(&self) -> Option<&str> {
-        self.raw.as_deref().map(bare)
-    }
-
-    /// The object's size in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// When the object was last modified by the store's own clock, in Unix milliseconds; `None`
-    /// where the store did not say (the answer to a PUT).
-    pub fn modified_ms(&self) -> Option<i64> {
-        self.modified_ms
-    }
-
-    /// Whether both are the same state of the same object. Decided by size and ETag; where one of
-    /// them has no ETag by size and time, and where one has no time either, by size alone.
-    ///
-    /// A time in whole seconds (HTTP headers) matches any time within that second (listings).
-    pub fn same_as(&self, other: &Version) -> bool {
-        if self.size != other.size {
-            return false;
-        }
-        match (&self.raw, &other.raw) {
-            // Copies of one version, as they are compared at every step of reading.
-            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => true,
-            (Some(one), Some(two)) => bare(one) == bare(two),
-            _ => match (self.modified_ms, other.modified_ms) {
-                (Some(one), Some(two)) => {
-                    let whole = one.rem_euclid(1000) == 0 || two.rem_euclid(1000) == 0;
-                    one == two || (whole && one.div_euclid(1000) == two.div_euclid(1000))
-                }
-                _ => true,
-            },
-        }
-    }
-
-    /// The value for If-Match: as the store itself gave it, so that a store that compares plain
-    /// text sees its own; quoted where `quote` says that it goes into a header.
-    pub(crate) fn if_match(&self, quote: bool) -> Option<String> {
-        let raw = self.raw.as_deref()?;
-        let raw = raw.strip_prefix("W/").unwrap_or(raw);
-        Some(if quote && !raw.starts_with('"') { format!("\"{raw}\"") } else { raw.to_string() })
-    }
-}
-
-/// An ETag without `W/` and quotes.
-fn bare(raw: &str) -> &str {
-    let bare = raw.strip_prefix("W/").unwrap_or(raw);
-    bare.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).unwrap_or(bare)
-}
-
-impl fmt::Debug for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Version({}, {} bytes", self.e_tag().unwrap_or("no ETag"), self.size)?;
-        if let Some(ms) = self.modified_ms {
-            write!(f, ", modified {ms}")?;
-        }
-        write!(f, ")")
-    }
-}
 
 /// One object as a listing or a GET shows it.
 #[derive(Clone, Debug)]
@@ -202,6 +121,37 @@ pub enum Created {
     /// the directory was moved or mounted over meanwhile, so that the bytes are not where others look.
     SyncFailed {
         /// Whether the object has its name already. A power cut may take it away again.
+        visible: bool,
+        /// What failed.
+        error: Error,
+    },
+}
+
+/// How a conditional replace ended.
+///
+/// A reply can be lost on every store, and some answer a failed condition to a request that was applied before. So after
+/// [`Changed`](Self::Changed), [`NotFound`](Self::NotFound) and [`Unknown`](Self::Unknown) the caller reads the object
+/// and compares it with what it sent. After `Unknown` the request may still be applied, though only while the object has
+/// the version that the request names: once another version has been read, an earlier request can't be applied any more,
+/// unless the old version comes back (on S3, by a write of the same bytes).
+#[derive(Debug)]
+#[must_use = "a replace may have failed, or may have been applied without an answer"]
+pub enum Replaced {
+    /// The object was replaced, and has this version now.
+    Yes(Version),
+    /// This request replaced nothing: the object is another version, or another request for it was in the way. What is
+    /// there may be the work of an earlier try, the caller's or its client's own.
+    Changed,
+    /// This request replaced nothing: there is no such object.
+    NotFound,
+    /// The request may have been applied, or may yet be.
+    Unknown(Error),
+    /// The request certainly was not and will not be applied. `Unsupported` where the store has no conditional replace,
+    /// `PermissionDenied`, `InvalidInput` for a version that the store can't compare.
+    Refused(Error),
+    /// A directory only: the bytes were written, and an fsync failed; see [`Created::SyncFailed`].
+    SyncFailed {
+        /// Whether the object is replaced already. A power cut may bring the old one back.
         visible: bool,
         /// What failed.
         error: Error,

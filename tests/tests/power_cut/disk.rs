@@ -46,7 +46,7 @@ impl DiskHook for Recorder {
             DiskOp::Link { key } => Call::Link(key.into()),
             DiskOp::Rename { key } => Call::Rename(key.into()),
             DiskOp::Unlink { path } => Call::Unlink(path.into()),
-            DiskOp::Read { .. } | DiskOp::List { .. } => return DiskVerdict::Proceed,
+            DiskOp::Lock { .. } | DiskOp::Read { .. } | DiskOp::List { .. } => return DiskVerdict::Proceed,
             _ => panic!("a call that the power-cut test does not know: {op:?}"),
         };
         self.0.lock().expect("lock").push(call);

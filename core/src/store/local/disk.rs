@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::hook::{DiskHook, DiskOp, DiskVerdict};
@@ -84,6 +84,11 @@ impl Disk {
 
     pub(super) fn sync_dir(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<()> {
         self.run(DiskOp::SyncDir { path }, || sync(dir))
+    }
+
+    /// Waits for the lock of a directory.
+    pub(super) fn lock(&self, dir: BorrowedFd<'_>, path: &str) -> io::Result<()> {
+        self.run(DiskOp::Lock { path }, || rustix::fs::flock(dir, FlockOperation::LockExclusive))
     }
 
     /// Gives a file its name, unless that is taken.

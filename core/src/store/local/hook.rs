@@ -42,6 +42,11 @@ pub enum DiskOp<'a> {
         /// Its path.
         path: &'a str,
     },
+    /// A directory is locked, so that one file at a time is replaced or removed in it (flock).
+    Lock {
+        /// Its path.
+        path: &'a str,
+    },
     /// A staging file is given its name, unless that is taken (linkat).
     Link {
         /// The key.

@@ -1,7 +1,8 @@
 //! The durable store on a directory.
 //!
 //! - A put is written aside, fsynced, linked or renamed into place, and the directory fsynced, with
-//!   all new directories above it. Create-if-absent is a link, atomic between processes.
+//!   all new directories above it. Create-if-absent is a link, atomic between processes. So is a conditional replace, by a
+//!   lock of the directory that is held from the comparison to the rename.
 //! - No file that has a name is ever written to, so a map of it stays whole.
 //! - Nothing is reached through a symbolic link below the root, and no key leaves the root. What is no file and
 //!   has the name of a log's object is listed like one, and reading it says what it is.
@@ -17,6 +18,7 @@
 mod busy;
 mod disk;
 mod hook;
+mod lock;
 mod map;
 mod object_store_impl;
 mod own;

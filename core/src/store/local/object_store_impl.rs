@@ -9,8 +9,9 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, CopyMode, CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult,
-    GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, RenameOptions, RenameTargetMode, Result as StoreResult, UploadPart,
+    GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result as StoreResult,
+    UpdateVersion, UploadPart,
 };
 
 use super::own::FileId;
@@ -31,6 +32,9 @@ impl PutError {
         match self {
             PutError::Exists => {
                 StoreError::AlreadyExists { path: path.to_string(), source: "the name is taken".into() }
+            }
+            PutError::Changed => {
+                StoreError::Precondition { path: path.to_string(), source: "the file is another one, or gone".into() }
             }
             PutError::Failed(failure) => failure.into_object_store(path),
         }
@@ -70,10 +74,11 @@ impl LocalStore {
         let put = match mode {
             PutMode::Create => self.create(key, payload, kfsid),
             PutMode::Overwrite => self.overwrite(key, payload),
-            // Compare and replace in one step has no counterpart among files.
-            PutMode::Update(_) => {
-                let (operation, implementer) = ("`put_opts` with `PutMode::Update`".into(), "LocalStore".into());
-                return Err(StoreError::NotImplemented { operation, implementer });
+            PutMode::Update(UpdateVersion { e_tag: Some(e_tag), .. }) => self.replace(key, payload, e_tag, kfsid),
+            PutMode::Update(UpdateVersion { e_tag: None, .. }) => {
+                let error =
+                    Error::new(ErrorKind::InvalidInput, "a directory replaces a file by its ETag, and none was given");
+                return Err(StoreFailure::new(Effect::None, error).into_object_store(key));
             }
         };
         put.map(|id| put_result(&id)).map_err(|error| error.into_object_store(key))
@@ -193,16 +198,15 @@ impl ObjectStore for LocalStore {
         .await
     }
 
+    /// The log never renames: a copy and a removal do.
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> StoreResult<()> {
-        let turn = self.busy().turn(to.as_ref()).await;
-        let (store, from, to) = (self.clone(), from.clone(), to.clone());
-        let replace = options.target_mode == RenameTargetMode::Overwrite;
-        blocking(move || {
-            let _turn = turn;
-            let renamed = store.rename(from.as_ref(), to.as_ref(), replace);
-            renamed.map_err(|error| error.into_object_store(to.as_ref()))
-        })
-        .await
+        let mode = match options.target_mode {
+            RenameTargetMode::Overwrite if from == to => return self.head(from).await.map(|_| ()),
+            RenameTargetMode::Overwrite => CopyMode::Overwrite,
+            RenameTargetMode::Create => CopyMode::Create,
+        };
+        self.copy_opts(from, to, CopyOptions::new().with_mode(mode)).await?;
+        self.delete(from).await
     }
 }
 

@@ -1,6 +1,5 @@
-//! Durable writes: aside, fsynced, named, and the name fsynced.
+//! Durable writes: aside, fsynced, named, and the name fsynced. Durable removals.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -11,6 +10,7 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
 use super::disk::{certainly_not_named, fault, is, not_a_file, not_linked};
+use super::lock::DirLock;
 use super::own::FileId;
 use super::root::DirError;
 use super::stage::{StageError, Staged};
@@ -23,6 +23,8 @@ use crate::store::failure::{Effect, StoreFailure};
 pub(super) enum PutError {
     /// The name is taken by another's file.
     Exists,
+    /// The file is another one than the caller expects, or is gone.
+    Changed,
     Failed(StoreFailure),
 }
 
@@ -63,7 +65,7 @@ impl LocalStore {
     /// Creates a file, unless the name is taken.
     pub(super) fn create(&self, key: &str, payload: &PutPayload, kfsid: Option<&str>) -> Put<FileId> {
         let (dir, name) = self.prepare(key)?;
-        // A lost slot costs no write.
+        // Look first: a slot that is lost already costs no write. The link below decides.
         match rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => {}
             Err(error) => return Err(no_effect("the name can't be looked up", key)(error.into())),
@@ -71,14 +73,15 @@ impl LocalStore {
         }
         let mut nameless = !self.options().named_staging && !self.shared().no_nameless.load(Ordering::Relaxed);
         loop {
-            let staged = self.write(&dir, key, payload, nameless)?;
+            // The bytes are durable before they have a name: whoever sees the name after a crash sees all of them.
+            let staged = self.write(&dir, key, payload, nameless, None)?;
             let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
             // Remembered before it can be seen: whoever asks right after the link is told.
             if let Some(kfsid) = kfsid {
                 self.own().remember(kfsid, id);
             }
-            let linked = staged.link(key, (dir.as_fd(), name));
-            match linked {
+            // The link fails if the name is taken, so one of all processes that race for it wins.
+            match staged.link(key, (dir.as_fd(), name)) {
                 Ok(()) => {}
                 // A network file system repeats a request whose answer was lost.
                 Err(error) if is(&error, Errno::EXIST) && self.has_name(&dir, name, &id) => {}
@@ -101,11 +104,7 @@ impl LocalStore {
                     return Err(StoreFailure::new(effect, not_linked(key, &error)).into());
                 }
             }
-            if let Err(error) = self.disk().sync_dir(dir.as_fd(), split(key).0) {
-                self.own().sync_failed(&id);
-                return Err(not_synced(true, "the file's name", key, &error).into());
-            }
-            self.in_place(key, &dir, &id)?;
+            self.confirm(key, &dir, &id)?;
             return Ok(id);
         }
     }
@@ -113,19 +112,104 @@ impl LocalStore {
     /// Writes a file, replacing what has the name.
     pub(super) fn overwrite(&self, key: &str, payload: &PutPayload) -> Put<FileId> {
         let (dir, name) = self.prepare(key)?;
-        let mut staged = self.write(&dir, key, payload, false)?;
-        let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
-        if let Err(error) = staged.rename(key, (dir.as_fd(), name)) {
-            if let Some(odd) = self.oddity(key) {
-                return Err(StoreFailure::new(Effect::None, odd).into());
-            }
-            let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
-            return Err(StoreFailure::new(effect, fault("the file can't be replaced", key, &error)).into());
+        let old = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| FileId::of(&stat));
+        // The bytes are durable before they get the name: a crash leaves the old file or the new one, whole.
+        let staged = self.write(&dir, key, payload, false, old.as_ref())?;
+        let unread = no_effect("the staging file can't be read", key);
+        // Without the lock a conditional replace could compare the old file and replace this one.
+        let lock = self.lock(&dir, key)?;
+        // What replaces a file is newer than it, see `replace`. Another process may have replaced the old file meanwhile.
+        if let Ok(now) = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
+            && staged.id().map_err(&unread)?.modified_ns <= FileId::of(&now).modified_ns
+        {
+            staged.make_newer_than(&FileId::of(&now)).map_err(no_effect("the file's time can't be set", key))?;
+            self.sync_staged(&staged, key)?;
         }
-        let synced = self.disk().sync_dir(dir.as_fd(), split(key).0);
-        synced.map_err(|error| not_synced(true, "the file's name", key, &error))?;
-        self.in_place(key, &dir, &id)?;
+        let id = staged.id().map_err(&unread)?;
+        self.rename(staged, key, (&dir, name))?;
+        drop(lock);
+        self.confirm(key, &dir, &id)?;
         Ok(id)
+    }
+
+    /// Replaces a file, if the one that has the name has this ETag.
+    pub(super) fn replace(&self, key: &str, payload: &PutPayload, e_tag: &str, kfsid: Option<&str>) -> Put<FileId> {
+        check(key).map_err(|error| StoreFailure::new(Effect::None, error))?;
+        // Look first: a condition that does not hold costs no write, and makes no directory. The look under the lock
+        // decides.
+        let old = match self.root().open_dir(split(key).0) {
+            Ok(dir) => self.expected(&dir, key, e_tag)?,
+            Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) => return Err(PutError::Changed),
+            Err(error) => return Err(no_effect("the directory can't be opened", key)(error)),
+        };
+        let (dir, name) = self.prepare(key)?;
+        // The bytes are durable before they get the name: a crash leaves the old file or the new one, whole. Readers that
+        // have the old file open or mapped keep it, for no byte of it is written.
+        let staged = self.write(&dir, key, payload, false, Some(&old))?;
+        let id = staged.id().map_err(no_effect("the staging file can't be read", key))?;
+        // An ETag never comes back along a chain of replaces, though the system gives freed inodes to new files: each
+        // file is newer than the one it replaces.
+        if id.modified_ns <= old.modified_ns {
+            let error = Error::new(ErrorKind::Unsupported, "the file system keeps modification times too coarsely");
+            return Err(StoreFailure::new(Effect::None, error.with_key(key)).into());
+        }
+        // From here to the rename nobody else replaces or removes a file in this directory, in any process.
+        let Some(lock) = self.lock(&dir, key)? else {
+            let error = Error::new(ErrorKind::Unsupported, "the file system has no locks (flock) for directories");
+            let error = error.with_hint("keep the log on a local file system").with_key(key);
+            return Err(StoreFailure::new(Effect::None, error).into());
+        };
+        self.expected(&dir, key, e_tag)?;
+        // Remembered before it can be seen: whoever asks right after the rename is told.
+        if let Some(kfsid) = kfsid {
+            self.own().remember(kfsid, id);
+        }
+        if let Err(error) = self.rename(staged, key, (&dir, name)) {
+            if !self.has_name(&dir, name, &id) {
+                self.own().forget(&id);
+            }
+            return Err(error);
+        }
+        drop(lock);
+        // The lock is not held for this: whoever replaces the file next makes its own name durable before it says so.
+        self.confirm(key, &dir, &id)?;
+        Ok(id)
+    }
+
+    /// The file that has the name, if it has this ETag.
+    fn expected(&self, dir: &OwnedFd, key: &str, e_tag: &str) -> Put<FileId> {
+        match rustix::fs::statat(dir, split(key).1, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if !FileType::from_raw_mode(stat.st_mode).is_file() => {
+                let odd = not_a_file(key, FileType::from_raw_mode(stat.st_mode));
+                Err(StoreFailure::new(Effect::None, odd).into())
+            }
+            Ok(stat) if FileId::of(&stat).e_tag() == e_tag => Ok(FileId::of(&stat)),
+            Ok(_) | Err(Errno::NOENT) => Err(PutError::Changed),
+            Err(error) => Err(no_effect("the name can't be looked up", key)(error.into())),
+        }
+    }
+
+    fn lock<'d>(&self, dir: &'d OwnedFd, key: &str) -> Put<Option<DirLock<'d>>> {
+        DirLock::wait(self.disk(), dir, split(key).0).map_err(no_effect("the directory can't be locked", key))
+    }
+
+    /// Gives a staged file the name, replacing what has it.
+    fn rename(&self, mut staged: Staged<'_>, key: &str, to: (&OwnedFd, &str)) -> Put<()> {
+        let Err(error) = staged.rename(key, (to.0.as_fd(), to.1)) else { return Ok(()) };
+        if let Some(odd) = self.oddity(key) {
+            return Err(StoreFailure::new(Effect::None, odd).into());
+        }
+        let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
+        Err(StoreFailure::new(effect, fault("the file can't be replaced", key, &error)).into())
+    }
+
+    /// Makes a file's name durable, and confirms that the bucket's path still leads to it.
+    fn confirm(&self, key: &str, dir: &OwnedFd, id: &FileId) -> Result<(), StoreFailure> {
+        if let Err(error) = self.disk().sync_dir(dir.as_fd(), split(key).0) {
+            self.own().sync_failed(id);
+            return Err(not_synced(true, "the file's name", key, &error));
+        }
+        self.in_place(key, dir, id)
     }
 
     /// What was written is confirmed only where the bucket's path still leads to it.
@@ -148,6 +232,8 @@ impl LocalStore {
             Err(error) if is(&error, Errno::NOENT) || is(&error, Errno::NOTDIR) => return Ok(false),
             Err(error) => return Err(failed(&error)),
         };
+        // Without the lock a conditional replace could bring back a file that was removed after it had compared it.
+        let lock = DirLock::wait(self.disk(), &dir, path).map_err(|error| failed(&error))?;
         let there = match self.disk().unlink(dir.as_fd(), name, key) {
             Ok(()) => true,
             Err(error) if is(&error, Errno::NOENT) => false,
@@ -158,6 +244,7 @@ impl LocalStore {
             }
             Err(error) => return Err(failed(&error)),
         };
+        drop(lock);
         let synced = self.disk().sync_dir(dir.as_fd(), path);
         synced.map_err(|error| not_synced(false, "the removal", key, &error))?;
         Ok(there)
@@ -248,8 +335,16 @@ impl LocalStore {
         }
     }
 
-    /// Writes the bytes aside and flushes them.
-    fn write(&self, dir: &OwnedFd, key: &str, payload: &PutPayload, nameless: bool) -> Put<Staged<'_>> {
+    /// Writes the bytes aside and flushes them. The file is made newer than `old`, if the file system can say so.
+    fn write(
+        &self,
+        dir: &OwnedFd,
+        key: &str,
+        payload: &PutPayload,
+        nameless: bool,
+        old: Option<&FileId>,
+    ) -> Put<Staged<'_>> {
+        // Without a name a crash leaves nothing. A file that replaces another one needs a name to be renamed.
         let mut staged = None;
         if nameless {
             let opened = Staged::nameless(self.disk(), dir.as_fd(), key);
@@ -270,9 +365,16 @@ impl LocalStore {
         let chunks = payload.iter().map(Bytes::as_ref);
         let written = self.disk().write(staged.file.as_fd(), key, chunks);
         written.map_err(no_effect("the file can't be written", key))?;
-        let synced = self.disk().sync_file(staged.file.as_fd(), key);
-        synced.map_err(|error| not_synced(false, "the file", key, &error))?;
+        if let Some(old) = old {
+            staged.make_newer_than(old).map_err(no_effect("the file's time can't be set", key))?;
+        }
+        self.sync_staged(&staged, key)?;
         Ok(staged)
+    }
+
+    fn sync_staged(&self, staged: &Staged<'_>, key: &str) -> Result<(), StoreFailure> {
+        let synced = self.disk().sync_file(staged.file.as_fd(), key);
+        synced.map_err(|error| not_synced(false, "the file", key, &error))
     }
 
     fn has_name(&self, dir: &OwnedFd, name: &str, id: &FileId) -> bool {
@@ -284,41 +386,5 @@ impl LocalStore {
         let _ = self;
         rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
-    }
-
-    /// Gives a file another name: at once where it may replace, else as a second name whose first
-    /// is then removed.
-    pub(super) fn rename(&self, from: &str, to: &str, replace: bool) -> Put<()> {
-        let from_path = object_store::path::Path::from(from);
-        let source: File = self
-            .open_file(&from_path)
-            .map_err(|_| {
-                StoreFailure::new(Effect::None, Error::new(ErrorKind::NotFound, "no such object").with_key(from))
-            })?
-            .file;
-        let (from_dir, from_name) = (self.root().open_dir(split(from).0), split(from).1);
-        let from_dir = from_dir.map_err(no_effect("the directory can't be opened", from))?;
-        let (to_dir, to_name) = self.prepare(to)?;
-        drop(source);
-        let (source, target) = ((from_dir.as_fd(), from_name), (to_dir.as_fd(), to_name));
-        let named = if replace {
-            self.disk().rename(to, source, target)
-        } else {
-            self.disk().link(to, (source.0, source.1, AtFlags::empty()), target)
-        };
-        match named {
-            Err(error) if is(&error, Errno::EXIST) && !replace => return Err(PutError::Exists),
-            Err(error) => {
-                let effect = if certainly_not_named(&error) { Effect::None } else { Effect::Unknown };
-                return Err(StoreFailure::new(effect, fault("the file can't be given its name", to, &error)).into());
-            }
-            Ok(()) => {}
-        }
-        let sync = |dir: &OwnedFd, key: &str| {
-            let synced = self.disk().sync_dir(dir.as_fd(), split(key).0);
-            synced.map_err(|error| not_synced(true, "the file's name", key, &error))
-        };
-        sync(&to_dir, to)?;
-        if replace { Ok(sync(&from_dir, from)?) } else { Ok(self.remove(from).map(|_| ())?) }
     }
 }

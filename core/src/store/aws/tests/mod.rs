@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind};
 mod credentials;
 mod endless;
 mod hostile;
+mod replace;
 mod values;
 
 const SECRET: &str = "hunter2hunter2";

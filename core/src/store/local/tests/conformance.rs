@@ -1,4 +1,4 @@
-//! object_store's own suite. Left out: `put_opts` with updates and `multipart*` of MultipartStore,
+//! object_store's own suite. Left out: `multipart*` of MultipartStore,
 //! which a directory does not have; `put_get_attributes`, for a directory keeps none but `kfsid`;
 //! `list_paginated`, which is for tokens; `stream_get`'s staging of parts on disk.
 
@@ -25,8 +25,8 @@ async fn get_opts() {
 }
 
 #[tokio::test]
-async fn put_opts_without_updates() {
-    each(async |store| integration::put_opts(store, false).await).await;
+async fn put_opts() {
+    each(async |store| integration::put_opts(store, true).await).await;
 }
 
 #[tokio::test]

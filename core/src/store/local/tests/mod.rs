@@ -3,6 +3,7 @@ mod faults;
 mod names;
 mod race;
 mod reads;
+mod replace;
 
 use std::sync::Arc;
 

@@ -92,21 +92,3 @@ async fn versions_agree_between_put_get_and_list() {
         assert_eq!(store.get("t/k", ReadRange::Whole, Some(&other)).await.unwrap_err().kind(), ErrorKind::Conflict);
     }
 }
-
-#[test]
-fn versions_are_compared_by_e_tag_else_by_size_and_time() {
-    let version = |e_tag, size, ms| Version::new(e_tag, size, ms);
-    let same = |one: &Version, two: &Version| {
-        assert_eq!(one.same_as(two), two.same_as(one));
-        one.same_as(two)
-    };
-    assert!(same(&version(Some("\"a\""), 1, Some(5)), &version(Some("a"), 1, Some(6))));
-    assert!(same(&version(Some("W/\"a\""), 1, None), &version(Some("a"), 1, Some(6))));
-    assert!(!same(&version(Some("a"), 1, Some(5)), &version(Some("b"), 1, Some(5))));
-    assert!(!same(&version(Some("a"), 1, None), &version(Some("a"), 2, None)));
-    assert!(same(&version(None, 1, Some(5123)), &version(Some("a"), 1, Some(5123))));
-    assert!(same(&version(None, 1, Some(5000)), &version(None, 1, Some(5123))));
-    assert!(!same(&version(None, 1, Some(5001)), &version(None, 1, Some(5123))));
-    assert!(!same(&version(None, 1, Some(5000)), &version(None, 1, Some(6000))));
-    assert!(same(&version(None, 1, None), &version(None, 1, Some(6000))));
-}

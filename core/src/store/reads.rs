@@ -1,20 +1,17 @@
-//! Requests for one object.
+//! Reads of one object.
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use object_store::{
-    Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStoreExt, PutMode,
-    PutOptions, PutPayload, PutResult,
-};
+use object_store::{Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta};
 
-use super::failure::{self, Effect, StoreFailure};
+use super::failure::{self, StoreFailure};
 use super::meter::{Attempt, RequestKind};
-use super::types::{Created, Fetched, Identity, ObjectInfo, ReadRange, Version};
+use super::types::{Fetched, Identity, ObjectInfo, ReadRange};
+use super::version::Version;
 use super::{KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::MAX_SEGMENT_LEN;
 use crate::mutant::mutant;
 use crate::text::counted;
 
@@ -135,126 +132,6 @@ impl Store {
         Ok(Fetched { bytes, range: expected, info, identity })
     }
 
-    /// Creates an object, unless its name is taken. The outcome says what is known; see
-    /// [`Created`]. Never in parts, whatever its size. Sent once where the store is one that
-    /// [`Store::open`] made. There is no time-out here: the caller sets one.
-    ///
-    /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
-    /// `kfsid` makes it idempotent within this process. There, dropping the future ends the wait
-    /// only; the work goes on.
-    pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
-        let path = match self.path(key) {
-            Ok(path) => path,
-            Err(error) => return Created::Refused(error),
-        };
-        let _permit = match self.permit().await {
-            Ok(permit) => permit,
-            Err(error) => return Created::Refused(error),
-        };
-        let size = payload.content_length();
-        let attempt = self.attempt_to_put(size);
-        let overwrites = mutant!(OverwriteInsteadOfCreate) && identity.kfsid.is_some();
-        let options = PutOptions {
-            mode: if overwrites { PutMode::Overwrite } else { PutMode::Create },
-            attributes: attributes(identity),
-            extensions: attempt.extensions(),
-            ..PutOptions::default()
-        };
-        match self.0.commits.put_opts(&path, payload, options).await {
-            Ok(answer) => Created::Yes(version_put(&answer, size)),
-            Err(error) => self.not_created(&error, key, attempt.status()),
-        }
-    }
-
-    fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
-        use object_store::Error as E;
-        let mapped = self.failed(error, key, status);
-        if let Some(failure) = StoreFailure::find(error) {
-            return match failure.effect {
-                Effect::None => Created::Refused(mapped),
-                Effect::Unknown => Created::Unknown(mapped),
-                Effect::SyncFailed { visible } => Created::SyncFailed { visible, error: mapped },
-            };
-        }
-        let certain = match error {
-            E::AlreadyExists { .. } | E::Precondition { .. } | E::NotModified { .. } => return Created::Exists,
-            // Decided by the client before anything is sent.
-            E::NotSupported { .. } | E::NotImplemented { .. } | E::InvalidPath { .. } => true,
-            _ if !self.0.backend.single_attempt => false,
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } | E::NotFound { .. } => true,
-            _ => match status {
-                // A server that refuses so has not acted. 408 is a time-out, 409 and 429 are not
-                // answered alike by all. 501 says that it can't act.
-                Some(status) => status == 501 || ((300..500).contains(&status) && !matches!(status, 408 | 409 | 429)),
-                None => failure::never_sent(error),
-            },
-        };
-        if certain { Created::Refused(mapped) } else { Created::Unknown(mapped) }
-    }
-
-    /// Writes an object, replacing what is there. Sent once where the store is one that
-    /// [`Store::open`] made. There is no time-out here: the caller sets one.
-    ///
-    /// # Errors
-    /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
-    /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
-    pub async fn overwrite(&self, key: &str, payload: PutPayload) -> Result<Version> {
-        use object_store::Error as E;
-        let path = self.path(key)?;
-        let _permit = self.permit().await?;
-        let size = payload.content_length();
-        let attempt = self.attempt_to_put(size);
-        let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
-        match self.0.commits.put_opts(&path, payload, options).await {
-            Ok(answer) => Ok(version_put(&answer, size)),
-            Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
-            Err(error) => Err(self.failed(&error, key, attempt.status())),
-        }
-    }
-
-    /// Copies an object under a name that is free, with its bytes and without its identity.
-    ///
-    /// # Errors
-    /// `NotFound`; `Corrupt` for an object larger than a segment can be; `Conflict` when the name is taken; what the
-    /// requests answer. After any other than these the copy may be there.
-    pub async fn copy(&self, from: &str, to: &str) -> Result<Version> {
-        let whole = self.get(from, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?;
-        match self.create(to, whole.bytes.into(), &Identity::none()).await {
-            Created::Yes(version) => Ok(version),
-            Created::Exists => Err(Error::new(ErrorKind::Conflict, "the object exists already").with_key(to)),
-            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => Err(error),
-        }
-    }
-
-    /// Deletes an object. One that is not there is deleted already.
-    ///
-    /// # Errors
-    /// Whatever failed; the object may be gone or not.
-    pub async fn delete(&self, key: &str) -> Result<()> {
-        let path = self.path(key)?;
-        let _permit = self.permit().await?;
-        self.0.meter.count(RequestKind::Delete, 1);
-        match self.0.reads.delete(&path).await {
-            Ok(()) => Ok(()),
-            Err(error) => match failure::map(&error, key, None) {
-                absent if absent.kind() == ErrorKind::NotFound => Ok(()),
-                failed => Err(failed),
-            },
-        }
-    }
-
-    /// Makes certain that an object that is there is durable: on a directory file and directories
-    /// are fsynced again. Elsewhere what is there is durable, and nothing is sent.
-    ///
-    /// # Errors
-    /// `NotFound`; what a failed fsync says.
-    pub async fn settle(&self, key: &str) -> Result<()> {
-        let path = self.path(key)?;
-        let Some(local) = self.local() else { return Ok(()) };
-        let _permit = self.permit().await?;
-        local.settle_durably(path.as_ref()).await.map_err(|error| failure::map(&error, key, None))
-    }
-
     /// Who made an object. What the server was sent in secret is taken out: both names end up in messages.
     fn identity(&self, attributes: &Attributes) -> Identity {
         let field =
@@ -268,16 +145,8 @@ impl Store {
         Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED) }
     }
 
-    fn attempt(&self, kind: RequestKind) -> Attempt {
+    pub(super) fn attempt(&self, kind: RequestKind) -> Attempt {
         Attempt::begin(&self.0.meter, kind, self.0.backend.counted_on_the_wire)
-    }
-
-    fn attempt_to_put(&self, size: usize) -> Attempt {
-        let attempt = self.attempt(RequestKind::Put);
-        if !self.0.backend.counted_on_the_wire {
-            attempt.meter().sent(u64::try_from(size).unwrap_or(u64::MAX));
-        }
-        attempt
     }
 }
 
@@ -358,19 +227,6 @@ async fn collect(key: &str, payload: GetResultPayload, expected: &Range<u64>) ->
 pub(super) fn info(key: String, meta: &ObjectMeta) -> ObjectInfo {
     let modified_ms = meta.last_modified.timestamp_millis();
     let version = Version::new(meta.e_tag.as_deref(), meta.size, Some(modified_ms));
+    let version = version.with_generation(meta.version.as_deref());
     ObjectInfo { key, size: meta.size, modified_ms, version }
-}
-
-fn version_put(answer: &PutResult, size: usize) -> Version {
-    Version::new(answer.e_tag.as_deref(), u64::try_from(size).unwrap_or(u64::MAX), None)
-}
-
-fn attributes(identity: &Identity) -> Attributes {
-    let mut attributes = Attributes::new();
-    for (name, value) in [(KFSID, &identity.kfsid), (KFSNAME, &identity.kfsname), (KFSMERGED, &identity.kfsmerged)] {
-        if let Some(value) = value {
-            attributes.insert(Attribute::Metadata(name.into()), value.clone().into());
-        }
-    }
-    attributes
 }

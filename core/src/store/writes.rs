@@ -1,0 +1,191 @@
+//! Requests that create, replace and remove one object.
+
+use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
+
+use super::failure::{self, PutFailure};
+use super::meter::{Attempt, RequestKind};
+use super::types::{Created, Identity, ReadRange, Replaced};
+use super::version::Version;
+use super::{KFSID, KFSMERGED, KFSNAME, Store};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::MAX_SEGMENT_LEN;
+use crate::mutant::mutant;
+
+impl Store {
+    /// Creates an object, unless its name is taken. The outcome says what is known; see
+    /// [`Created`]. Never in parts, whatever its size. Sent once where the store is one that
+    /// [`Store::open`] made. There is no time-out here: the caller sets one.
+    ///
+    /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
+    /// `kfsid` makes it idempotent within this process. There, dropping the future ends the wait
+    /// only; the work goes on.
+    pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
+        let path = match self.path(key) {
+            Ok(path) => path,
+            Err(error) => return Created::Refused(error),
+        };
+        let _permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(error) => return Created::Refused(error),
+        };
+        let size = payload.content_length();
+        let attempt = self.attempt_to_put(size);
+        let overwrites = mutant!(OverwriteInsteadOfCreate) && identity.kfsid.is_some();
+        let options = PutOptions {
+            mode: if overwrites { PutMode::Overwrite } else { PutMode::Create },
+            attributes: attributes(identity),
+            extensions: attempt.extensions(),
+            ..PutOptions::default()
+        };
+        match self.0.commits.put_opts(&path, payload, options).await {
+            Ok(answer) => Created::Yes(version_put(&answer, size)),
+            Err(error) => self.not_created(&error, key, attempt.status()),
+        }
+    }
+
+    fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
+        let mapped = self.failed(error, key, status);
+        let sends_once = self.0.backend.single_attempt;
+        match PutFailure::of(error, status, sends_once) {
+            PutFailure::Condition => Created::Exists,
+            PutFailure::Absent if !sends_once => Created::Unknown(mapped),
+            PutFailure::Absent | PutFailure::Refused => Created::Refused(mapped),
+            PutFailure::Unknown => Created::Unknown(mapped),
+            PutFailure::SyncFailed { visible } => Created::SyncFailed { visible, error: mapped },
+        }
+    }
+
+    /// Replaces an object by another one, if it is that version still. The outcome says what is known; see [`Replaced`]
+    /// for what the caller does then. Sent once where the store is one that [`Store::open`] made; a condition that does
+    /// not hold costs one HEAD more, which tells an object that is gone from one that changed. There is no time-out here:
+    /// the caller sets one.
+    ///
+    /// On a directory it is atomic between processes, the bytes and the name are durable when this answers
+    /// [`Replaced::Yes`], and readers that have the old file open or mapped go on with it. There, dropping the future ends
+    /// the wait only; the work goes on.
+    pub async fn replace_if(&self, key: &str, payload: PutPayload, identity: &Identity, version: &Version) -> Replaced {
+        let path = match self.path(key) {
+            Ok(path) => path,
+            Err(error) => return Replaced::Refused(error),
+        };
+        let Some(condition) = version.condition(self.0.backend.quoted_e_tags) else {
+            let error =
+                Error::new(ErrorKind::InvalidInput, "the version to replace has neither an ETag nor a generation");
+            return Replaced::Refused(error.with_hint("take the version from a read of the object").with_key(key));
+        };
+        let permit = match self.permit().await {
+            Ok(permit) => permit,
+            Err(error) => return Replaced::Refused(error),
+        };
+        let size = payload.content_length();
+        let attempt = self.attempt_to_put(size);
+        let options = PutOptions {
+            mode: PutMode::Update(condition),
+            attributes: attributes(identity),
+            extensions: attempt.extensions(),
+            ..PutOptions::default()
+        };
+        let error = match self.0.commits.put_opts(&path, payload, options).await {
+            Ok(answer) => return Replaced::Yes(version_put(&answer, size)),
+            Err(error) => error,
+        };
+        drop(permit);
+        let mapped = self.failed(&error, key, attempt.status());
+        match PutFailure::of(&error, attempt.status(), self.0.backend.single_attempt) {
+            PutFailure::Condition => match self.head(key).await {
+                Err(gone) if gone.kind() == ErrorKind::NotFound => Replaced::NotFound,
+                _ => Replaced::Changed,
+            },
+            PutFailure::Absent => Replaced::NotFound,
+            PutFailure::Refused => Replaced::Refused(mapped),
+            PutFailure::Unknown => Replaced::Unknown(mapped),
+            PutFailure::SyncFailed { visible } => Replaced::SyncFailed { visible, error: mapped },
+        }
+    }
+
+    /// Writes an object, replacing what is there. Sent once where the store is one that
+    /// [`Store::open`] made. There is no time-out here: the caller sets one.
+    ///
+    /// # Errors
+    /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
+    /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
+    pub async fn overwrite(&self, key: &str, payload: PutPayload) -> Result<Version> {
+        use object_store::Error as E;
+        let path = self.path(key)?;
+        let _permit = self.permit().await?;
+        let size = payload.content_length();
+        let attempt = self.attempt_to_put(size);
+        let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
+        match self.0.commits.put_opts(&path, payload, options).await {
+            Ok(answer) => Ok(version_put(&answer, size)),
+            Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
+            Err(error) => Err(self.failed(&error, key, attempt.status())),
+        }
+    }
+
+    /// Copies an object under a name that is free, with its bytes and without its identity.
+    ///
+    /// # Errors
+    /// `NotFound`; `Corrupt` for an object larger than a segment can be; `Conflict` when the name is taken; what the
+    /// requests answer. After any other than these the copy may be there.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<Version> {
+        let whole = self.get(from, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?;
+        match self.create(to, whole.bytes.into(), &Identity::none()).await {
+            Created::Yes(version) => Ok(version),
+            Created::Exists => Err(Error::new(ErrorKind::Conflict, "the object exists already").with_key(to)),
+            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => Err(error),
+        }
+    }
+
+    /// Deletes an object. One that is not there is deleted already.
+    ///
+    /// # Errors
+    /// Whatever failed; the object may be gone or not.
+    pub async fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        let _permit = self.permit().await?;
+        self.0.meter.count(RequestKind::Delete, 1);
+        match self.0.reads.delete(&path).await {
+            Ok(()) => Ok(()),
+            Err(error) => match failure::map(&error, key, None) {
+                absent if absent.kind() == ErrorKind::NotFound => Ok(()),
+                failed => Err(failed),
+            },
+        }
+    }
+
+    /// Makes certain that an object that is there is durable: on a directory file and directories
+    /// are fsynced again. Elsewhere what is there is durable, and nothing is sent.
+    ///
+    /// # Errors
+    /// `NotFound`; what a failed fsync says.
+    pub async fn settle(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        let Some(local) = self.local() else { return Ok(()) };
+        let _permit = self.permit().await?;
+        local.settle_durably(path.as_ref()).await.map_err(|error| failure::map(&error, key, None))
+    }
+
+    fn attempt_to_put(&self, size: usize) -> Attempt {
+        let attempt = self.attempt(RequestKind::Put);
+        if !self.0.backend.counted_on_the_wire {
+            attempt.meter().sent(u64::try_from(size).unwrap_or(u64::MAX));
+        }
+        attempt
+    }
+}
+
+fn version_put(answer: &PutResult, size: usize) -> Version {
+    let version = Version::new(answer.e_tag.as_deref(), u64::try_from(size).unwrap_or(u64::MAX), None);
+    version.with_generation(answer.version.as_deref())
+}
+
+fn attributes(identity: &Identity) -> Attributes {
+    let mut attributes = Attributes::new();
+    for (name, value) in [(KFSID, &identity.kfsid), (KFSNAME, &identity.kfsname), (KFSMERGED, &identity.kfsmerged)] {
+        if let Some(value) = value {
+            attributes.insert(Attribute::Metadata(name.into()), value.clone().into());
+        }
+    }
+    attributes
+}
