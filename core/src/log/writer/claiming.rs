@@ -10,9 +10,9 @@ use object_store::PutPayload;
 
 use super::chain::{Chain, Committed};
 use super::claims::{Asking, PATIENCE, read_marker};
-use super::env::{Env, Failure, gave_up};
+use super::env::Env;
 use super::options::OnConflict;
-use crate::error::Stored;
+use super::outcome::Stop;
 use crate::format::ClaimMarker;
 use crate::log::identity::random_id;
 use crate::store::{SyncFailure, Version};
@@ -61,7 +61,7 @@ fn standing(marker: Option<&ClaimMarker>, leader_epoch: i32, now_ms: i64) -> Sta
 impl Chain {
     /// Before a claim's first try: waits for its turn, and writes the marker. A writer that owns the partition
     /// already needs none.
-    pub(super) async fn claim_slot(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+    pub(super) async fn claim_slot(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         if env.options.on_conflict != OnConflict::Takeover || self.committed {
             return Ok(());
         }
@@ -69,7 +69,7 @@ impl Chain {
         let epoch = env.options.leader_epoch.unwrap_or(-1);
         let mut waited_for = None;
         let (turn, writes) = loop {
-            let read = env.control.unless_aborted(read_marker(env.state)).await.ok_or_else(|| gave_up(false))?;
+            let read = env.control.unless_aborted(read_marker(env.state)).await?;
             let marker = read.ok().flatten().map(|found| found.marker);
             match standing(marker.as_ref(), epoch, env.state.now_ms()) {
                 Standing::Free(turn) => break (turn, true),
@@ -82,7 +82,7 @@ impl Chain {
                     let name = marker.as_ref().map_or("", |marker| &*marker.name);
                     let what = format!("claimed the partition not long ago; this claim's turn is in {wait:?}");
                     let seen = env.waits("waiting for its turn to claim", name, &what);
-                    env.control.unless_aborted(clock.sleep(wait)).await.ok_or_else(|| gave_up(false))?;
+                    env.control.unless_aborted(clock.sleep(wait)).await?;
                     seen.done();
                     waited_for = marker.map(|marker| marker.claim_id);
                 }
@@ -107,7 +107,7 @@ impl Chain {
 
     /// After a lost slot: keeps the claim alive. A writer that outranks the owner begins to claim here. True when
     /// its marker stands, so that it tries again soon; without one it competes as any other writer does.
-    pub(super) async fn keep_claim(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
+    pub(super) async fn keep_claim(&mut self, env: &Env<'_>) -> Result<bool, Stop> {
         let before = self.previous.as_ref().map_or(-1, |previous| previous.leader_epoch);
         let outranks = env.options.leader_epoch.is_some_and(|ours| ours > before);
         if self.claims.asking.is_none() && outranks {
@@ -122,7 +122,7 @@ impl Chain {
 
     /// Once a second: the marker is written again if another's stands there, and under a new id if the owner must
     /// have seen the old one.
-    async fn keep_up(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
+    async fn keep_up(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Stop> {
         let now = env.state.runtime().clock().elapsed();
         if now.saturating_sub(asking.upkeep) < UPKEEP {
             return Ok(());
@@ -131,7 +131,7 @@ impl Chain {
         if now.saturating_sub(asking.fresh) >= FRESH {
             (asking.fresh, asking.claim_id) = (now, None);
         }
-        let read = env.control.unless_aborted(read_marker(env.state)).await.ok_or_else(|| gave_up(false))?;
+        let read = env.control.unless_aborted(read_marker(env.state)).await?;
         let marker = read.ok().flatten().map(|found| found.marker);
         asking.stands = asking.claim_id.is_some() && marker.as_ref().map(|m| &m.claim_id) == asking.claim_id.as_ref();
         if asking.stands {
@@ -146,7 +146,7 @@ impl Chain {
 
     /// Writes the marker. After a failure it may not be there, so this claimant is not spared its losses. A failed
     /// fsync poisons the writer, whichever file it was.
-    async fn write_marker(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Failure> {
+    async fn write_marker(&mut self, env: &Env<'_>, asking: &mut Asking) -> Result<(), Stop> {
         let claim_id = match asking.claim_id.take().map_or_else(|| random_id(env.state.runtime()), Ok) {
             Ok(claim_id) => claim_id,
             Err(_no_randomness) => return Ok(()),
@@ -162,8 +162,8 @@ impl Chain {
         let key = env.id().claim_json_key();
         let write = env.store().overwrite(&key, PutPayload::from_bytes(marker));
         let write = env.state.runtime().timeout(PATIENCE, write);
-        match env.control.unless_aborted(write).await.ok_or_else(|| gave_up(false))? {
-            Some(Err(error)) if SyncFailure::of(&error).is_some() => Err(Failure::fatal(error, Stored::Not)),
+        match env.control.unless_aborted(write).await? {
+            Some(Err(error)) if SyncFailure::of(&error).is_some() => Err(error.into()),
             Some(Ok(_)) => {
                 asking.stands = true;
                 asking.stood.get_or_insert(env.state.runtime().clock().elapsed());
@@ -176,7 +176,7 @@ impl Chain {
 
 impl Chain {
     /// The mutant `BelieveMarker`: whoever has the slot, it is taken for this writer's own.
-    pub(super) async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Failure> {
+    pub(super) async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Stop> {
         let base = self.next;
         self.follow(env).await?;
         self.committed = true;

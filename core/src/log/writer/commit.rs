@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use super::chain::{Chain, ChainStart, Committed, Previous};
 use super::claims::STEP;
-use super::control::Control;
-use super::env::{Env, Failure, gave_up};
-use super::open::Adopted;
+use super::env::{Control, Env, LOOKING};
+use super::open::{Adopted, adopt, find};
 use super::options::{OnConflict, WriterOptions};
-use super::outcome::SlotEnd;
+use super::outcome::{SlotEnd, Stop, if_there};
 use super::slot::Flight;
-use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::error::{Error, Result};
 use crate::format::{Batch, BuiltSegment, Limits, SegmentBuilder};
 use crate::log::locate::newest_from;
 use crate::log::state::PartitionState;
@@ -25,7 +24,7 @@ impl Chain {
         control: &Control,
         batches: &[Batch],
         claims: bool,
-    ) -> Result<Committed, Failure> {
+    ) -> Result<Committed, Stop> {
         let env = Env { state, options, control };
         let runtime = state.runtime();
         let shares = options.on_conflict == OnConflict::Rebase;
@@ -44,19 +43,18 @@ impl Chain {
                 Some((_, kept)) if mutant!(DropBatchesOnFailure) && self.pace.losses() > 0 && !kept.is_empty() => kept,
                 _ => batches,
             };
-            let built = self.build(&env, batches, created_ms).map_err(|error| Failure::fatal(error, Stored::Not))?;
+            let built = self.build(&env, batches, created_ms)?;
             self.flush_number = self.flush_number.saturating_add(1);
             let began = runtime.clock().elapsed();
             let flight = Flight::new(self, &env, built);
             self.look_for_claim(&env);
-            match flight.win(self, &env).await {
+            match flight.win(self, &env).await? {
                 SlotEnd::Won(committed) => {
                     self.committed = true;
                     self.claims.won(runtime.clock().elapsed());
                     self.pace.won(began, shares, runtime);
                     return Ok(committed);
                 }
-                SlotEnd::Failed(failure) => return Err(failure),
                 SlotEnd::Lost(_) if mutant!(BelieveMarker) && self.claims.asking.is_some() => {
                     return self.believe_marker(&env).await;
                 }
@@ -68,9 +66,9 @@ impl Chain {
 
     /// Another writer won the slot, or the log went elsewhere (`gone`): finds where it goes on, at a pace at
     /// which all writers get on.
-    async fn give_way(&mut self, env: &Env<'_>, lost: Error, gone: bool) -> Result<(), Failure> {
+    async fn give_way(&mut self, env: &Env<'_>, lost: Error, gone: bool) -> Result<(), Stop> {
         if !self.may_move(env.options) {
-            return Err(Failure::fatal(lost, Stored::Not));
+            return Err(lost.into());
         }
         let runtime = env.state.runtime();
         // First, for only while its marker stands are a claimant's losses spared and its pauses short.
@@ -79,12 +77,11 @@ impl Chain {
         let shares = env.options.on_conflict == OnConflict::Rebase;
         if self.pace.is_contended(env.options.most_losses, shares, &**runtime.clock()) && !mutant!(LoseForEver) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
-            return Err(Failure::fatal(error, Stored::Not));
+            return Err(error.into());
         }
         let pause = if presses { STEP } else { self.pace.pause(runtime) };
         if !pause.is_zero() {
-            let slept = env.control.unless_aborted(runtime.clock().sleep(pause)).await;
-            slept.ok_or_else(|| gave_up(false))?;
+            env.control.unless_aborted(runtime.clock().sleep(pause)).await?;
         }
         if gone {
             self.reopen(env).await
@@ -109,7 +106,7 @@ impl Chain {
 
     /// Goes on after the segment that won the slot. That is no look at the tail: the log may have
     /// passed the next slot long ago, and merging may have taken it away since.
-    pub(super) async fn follow(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+    pub(super) async fn follow(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         let base = self.next;
         match self.adopt(env, base).await? {
             Some(adopted) if !adopted.merged => {
@@ -122,14 +119,11 @@ impl Chain {
 
     /// Finds the tail by one LIST from the last segment that this writer knows. `false` when that one is the
     /// newest still.
-    async fn jump(&mut self, env: &Env<'_>) -> Result<bool, Failure> {
+    async fn jump(&mut self, env: &Env<'_>) -> Result<bool, Stop> {
         let seen = env.now();
         let Some(previous) = &self.previous else { return self.reopen(env).await.map(|()| true) };
-        let listed = env
-            .patiently("looking at the end of the log", || newest_from(env.state, previous.base, &previous.version))
-            .await;
-        let newest = listed.ok_or_else(|| gave_up(false))?.map_err(|error| Failure::fatal(error, Stored::Not))?;
-        match newest {
+        let list = || newest_from(env.state, previous.base, &previous.version);
+        match env.patiently(LOOKING, list).await? {
             Some(newest) if newest.base == previous.base => {
                 self.saw(seen);
                 Ok(false)
@@ -152,18 +146,10 @@ impl Chain {
 
     /// Reads another writer's segment whole, checks it, and makes its index right, before anything follows
     /// it. `None` when it is gone.
-    async fn adopt(&self, env: &Env<'_>, base: i64) -> Result<Option<Adopted>, Failure> {
+    async fn adopt(&self, env: &Env<'_>, base: i64) -> Result<Option<Adopted>, Stop> {
         let mends = !mutant!(SkipIndexOfWinner);
-        let read = env
-            .patiently("reading the segment to follow", || {
-                super::open::adopt(env.state, env.store(), env.options, base, mends)
-            })
-            .await;
-        match read.ok_or_else(|| gave_up(false))? {
-            Ok(adopted) => Ok(Some(adopted)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Failure::fatal(error, Stored::Not)),
-        }
+        let read = || adopt(env.state, env.store(), env.options, base, mends);
+        if_there(env.patiently("reading the segment to follow", read).await)
     }
 
     fn goes_on_after(&mut self, base: i64, adopted: Adopted) {
@@ -172,12 +158,9 @@ impl Chain {
     }
 
     /// The tail has moved in a way that no slot of ours could have caused: find it as an opening does.
-    async fn reopen(&mut self, env: &Env<'_>) -> Result<(), Failure> {
-        let found = env
-            .patiently("finding the end of the log", || super::open::find(env.state, env.store(), env.options))
-            .await
-            .ok_or_else(|| gave_up(false))?
-            .map_err(|error| Failure::fatal(error, Stored::Not))?;
+    async fn reopen(&mut self, env: &Env<'_>) -> Result<(), Stop> {
+        let look = || find(env.state, env.store(), env.options);
+        let found = env.patiently("finding the end of the log", look).await?;
         (self.start, self.next) = (found.start, found.next);
         self.saw(found.seen);
         (self.previous, self.log_json, self.log) = (found.previous, found.log_json, found.log);

@@ -1,44 +1,66 @@
-//! What one commit works with: the store, the clock, the options, and how it retries.
+//! What one commit works with: the store, the clock, the options, how it retries, and the word that ends its retries.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::{Either, select};
+use tokio::sync::Notify;
 
-use super::control::Control;
 use super::options::WriterOptions;
+use super::outcome::Stop;
 use super::seen::Seen;
-use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
 use crate::log::retry::{Retry, may_pass_for_a_commit};
 use crate::log::state::PartitionState;
 use crate::runtime::Runtime;
 use crate::store::{Created, HeldPlaces, Sent, Store};
 
+/// What a writer does that looks at the tail.
+pub(super) const LOOKING: &str = "looking at the end of the log";
+
+/// Set when a close's deadline passes: retries stop, and a request that is on its way is no longer waited for.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    aborted: AtomicBool,
+    notify: Notify,
+}
+
+impl Control {
+    pub(super) fn abort(&self) {
+        self.aborted.store(true, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    pub(super) fn is_aborted(&self) -> bool {
+        self.aborted.load(Ordering::Acquire)
+    }
+
+    /// The work's result.
+    ///
+    /// # Errors
+    /// The writer gave up before the result came.
+    pub(super) async fn unless_aborted<T>(&self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        let aborted = self.notify.notified();
+        if self.is_aborted() {
+            return Err(Stop::gave_up());
+        }
+        futures_util::pin_mut!(work, aborted);
+        match select(work, aborted).await {
+            Either::Left((value, _)) => Ok(value),
+            Either::Right(_) => Err(Stop::gave_up()),
+        }
+    }
+}
+
 pub(super) struct Env<'a> {
     pub(super) state: &'a Arc<PartitionState>,
     pub(super) options: &'a WriterOptions,
     pub(super) control: &'a Control,
-}
-
-/// A flush that ended without being durable. It ends its writer (invariant 4; docs/design.md, "Acks, order and failed
-/// flushes").
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) error: Error,
-}
-
-impl Failure {
-    pub(super) fn fatal(error: Error, stored: Stored) -> Self {
-        Failure { error: error.with_stored(stored) }
-    }
-
-    /// Says of a flush that began at `began` and was given up why it was in vain.
-    pub(super) fn explained(self, state: &PartitionState, began: Duration) -> Self {
-        Failure { error: state.explain_since(began, self.error) }
-    }
 }
 
 impl Env<'_> {
@@ -47,9 +69,9 @@ impl Env<'_> {
     }
 
     /// Waits for places among the requests under way, for as long as it takes: what waits for its turn is
-    /// not sent, and the time of its request does not run. `None` when the writer gave up meanwhile.
-    pub(super) async fn hold(&self, requests: u32) -> Option<Result<HeldPlaces<'_>>> {
-        self.control.unless_aborted(self.store().hold(requests)).await
+    /// not sent, and the time of its request does not run.
+    pub(super) async fn hold(&self, requests: u32) -> Result<HeldPlaces<'_>, Stop> {
+        Ok(self.control.unless_aborted(self.store().hold(requests)).await??)
     }
 
     pub(super) fn id(&self) -> &PartitionId {
@@ -65,20 +87,20 @@ impl Env<'_> {
         seen.is_past(self.options.stale_after, &**self.state.runtime().clock())
     }
 
-    /// Waits for a request at most 30 s and a second for each MiB. `Err` when it took longer, `None`
-    /// when the writer gave up; in both cases it may still be applied.
-    pub(super) async fn bounded<T>(&self, size: u64, request: impl Future<Output = T>) -> Option<Result<T>> {
+    /// Waits for a request at most 30 s and a second for each MiB. The inner `Err` says that it took longer, the outer
+    /// that the writer gave up. In both cases it may still be applied.
+    pub(super) async fn bounded<T>(&self, size: u64, request: impl Future<Output = T>) -> Result<Result<T>, Stop> {
         self.control.unless_aborted(bounded(self.state.runtime(), size, request)).await
     }
 
-    /// A read, retried until it is answered or the writer gives up (`None`). Not found and whatever
-    /// retrying can't mend is an answer. The size of what is read is not known: a try that took too long is
+    /// A read, retried until it is answered or the writer gives up. Not found and whatever retrying can't mend ends it,
+    /// too. The size of what is read is not known: a try that took too long is
     /// followed by one that may take twice as long.
     pub(super) async fn patiently<T, F: Future<Output = Result<T>>>(
         &self,
         doing: &'static str,
         mut read: impl FnMut() -> F,
-    ) -> Option<Result<T>> {
+    ) -> Result<T, Stop> {
         let mut retry = self.retry(doing);
         let mut size = 64 << 20;
         loop {
@@ -91,9 +113,9 @@ impl Env<'_> {
                 }
                 Ok(answer) => {
                     retry.done();
-                    return Some(answer);
+                    return Ok(answer?);
                 }
-                Err(error) => return Some(Err(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -111,8 +133,8 @@ impl Env<'_> {
         retry
     }
 
-    /// Waits after a failure until it is time for the next try; `None` when the writer gave up meanwhile.
-    pub(super) async fn again(&self, retry: &mut Retry<'_>, error: Error) -> Option<()> {
+    /// Waits after a failure until it is time for the next try.
+    pub(super) async fn again(&self, retry: &mut Retry<'_>, error: Error) -> Result<(), Stop> {
         self.control.unless_aborted(retry.after(error)).await
     }
 }
@@ -159,13 +181,4 @@ pub(super) fn not_created(created: Created, key: &str) -> Error {
             Error::new(ErrorKind::Unavailable, "the store says that the object exists, and keeps none").with_key(key)
         }
     }
-}
-
-/// The writer was closed before the flush was settled.
-pub(super) fn gave_up(may_have_landed: bool) -> Failure {
-    let stored = if may_have_landed { Stored::Perhaps } else { Stored::Not };
-    Failure::fatal(
-        Error::new(ErrorKind::Closed, "the writer's close deadline passed before the flush was durable"),
-        stored,
-    )
 }

@@ -2,8 +2,8 @@
 //! a log that had none (docs/design.md, "The stale writer").
 
 use super::chain::Chain;
-use super::env::{Env, Failure};
-use super::outcome::SlotEnd;
+use super::env::{Env, LOOKING};
+use super::outcome::{Stop, if_there};
 use super::seen::Seen;
 use super::slot::Flight;
 use crate::error::{Error, ErrorKind, Result, Stored};
@@ -13,9 +13,6 @@ use crate::store::{ObjectInfo, Version};
 
 /// Keys asked for at a time: the previous segment and its sidecars, our slot and its own, and some junk.
 const PAGE: usize = 32;
-
-/// What a writer does that has not seen the tail for long.
-const LOOKING: &str = "looking at the end of the log";
 
 /// What follows the last segment that is known.
 enum LookAnswer {
@@ -28,48 +25,39 @@ enum LookAnswer {
 }
 
 impl Flight {
-    /// The look of a writer that has not seen the tail for longer than the bound.
-    pub(super) async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+    /// The look of a writer that has not seen the tail for longer than the bound. `Some` says that the log went
+    /// elsewhere, and that nothing of this flight is in it.
+    pub(super) async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<Option<Error>, Stop> {
         let before = env.now();
         if mutant!(SkipLookBefore) {
             chain.saw(before);
-            return Ok(());
+            return Ok(None);
         }
-        let look = env.patiently(LOOKING, || look(env, chain, self.slot)).await;
-        let gone = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
+        let gone = match env.patiently(LOOKING, || look(env, chain, self.slot)).await? {
             LookAnswer::Clear => None,
             LookAnswer::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
-                Some(rival) => Some(rival.fenced()),
+                Some(winner) => Some(winner.fenced()),
                 None if self.segment.as_ref().is_some_and(|ours| ours.same_as(&version)) => None,
                 // What was read is not what was listed: the tail was not seen, and is looked at again.
-                None => return Ok(()),
+                None => return Ok(None),
             },
             LookAnswer::Next { .. } => Some(moved(env.id(), self.slot, "another writer went on after it")),
             LookAnswer::Moved(error) => Some(error),
         };
         match gone {
-            None => {
-                chain.saw(before);
-                Ok(())
-            }
-            Some(error) if self.may_have_landed => Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))),
-            Some(error) => Err(SlotEnd::Gone(error)),
+            None => chain.saw(before),
+            Some(error) => return self.gone(error),
         }
+        Ok(None)
     }
 
     /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
-    pub(super) async fn look_after(
-        &self,
-        chain: &mut Chain,
-        env: &Env<'_>,
-        version: &Version,
-    ) -> Result<Seen, SlotEnd> {
+    pub(super) async fn look_after(&self, chain: &mut Chain, env: &Env<'_>, version: &Version) -> Result<Seen, Stop> {
         let before = env.now();
         if mutant!(SkipLookAfter) {
             return Ok(chain.seen);
         }
-        let look = env.patiently(LOOKING, || look(env, chain, self.slot)).await;
-        let error = match look.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))? {
+        let error = match env.patiently(LOOKING, || look(env, chain, self.slot)).await? {
             // What follows ours already was not there to be seen: the next flight looks again.
             LookAnswer::Next { version: found, alone } if found.same_as(version) => {
                 if alone {
@@ -82,27 +70,31 @@ impl Flight {
             LookAnswer::Next { .. } => moved(env.id(), self.slot, "other bytes are in the slot"),
             LookAnswer::Moved(error) => error,
         };
-        Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
+        Err(Stop::from(error).or_stored(Stored::Perhaps))
     }
 
     /// Whether the partition holds the log that this writer opened, and not one that was made after it was deleted or
-    /// moved away: one request, once per bound. In a directory it is a look at one file, before and after each try.
-    pub(super) async fn confirm_log(&self, chain: &mut Chain, env: &Env<'_>) -> Result<(), SlotEnd> {
+    /// moved away: one request, once per bound. In a directory it is a look at one file, before and after each try. `Some` says
+    /// that it is another log, and that nothing of this flight is in it.
+    pub(super) async fn confirm_log(&self, chain: &mut Chain, env: &Env<'_>) -> Result<Option<Error>, Stop> {
         let before = env.now();
-        let Some(known) = chain.log.as_ref() else { return Ok(()) };
+        let Some(known) = chain.log.as_ref() else { return Ok(None) };
         let key = env.id().log_json_key();
-        let found = env.patiently("confirming the log", || env.store().head(&key)).await;
-        let why = match found.ok_or_else(|| self.gave_up())? {
-            Ok(found) if found.info.version.same_as(known) => {
+        let found = if_there(env.patiently("confirming the log", || env.store().head(&key)).await)?;
+        let why = match found {
+            Some(found) if found.info.version.same_as(known) => {
                 chain.confirmed = before;
-                return Ok(());
+                return Ok(None);
             }
-            Ok(_) => "log.json is another",
-            Err(error) if error.kind() == ErrorKind::NotFound => "log.json is gone",
-            Err(error) => return Err(self.failed(error)),
+            Some(_) => "log.json is another",
+            None => "log.json is gone",
         };
-        let moved = moved(env.id(), self.slot, why);
-        Err(if self.may_have_landed { self.failed(moved) } else { SlotEnd::Gone(moved) })
+        self.gone(moved(env.id(), self.slot, why))
+    }
+
+    /// The log is not as this writer left it. If a try may have landed, that ends the flush: nobody can tell any more.
+    fn gone(&self, error: Error) -> Result<Option<Error>, Stop> {
+        if self.may_have_landed { Err(error.into()) } else { Ok(Some(error)) }
     }
 }
 

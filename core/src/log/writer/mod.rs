@@ -8,7 +8,6 @@ mod checked;
 mod claiming;
 mod claims;
 mod commit;
-mod control;
 mod delivery;
 mod env;
 mod handle;

@@ -3,8 +3,8 @@
 use object_store::PutPayload;
 
 use super::chain::{Chain, Committed, Previous};
-use super::env::{Env, Failure, gave_up, is_hopeless, not_created};
-use super::outcome::SlotEnd;
+use super::env::{Env, is_hopeless, not_created};
+use super::outcome::{SlotEnd, Stop, if_there};
 use super::seen::Seen;
 use super::winner::Winner;
 use crate::error::{Error, ErrorKind, Result, Stored};
@@ -62,13 +62,16 @@ impl Flight {
         }
     }
 
-    pub(super) async fn win(mut self, chain: &mut Chain, env: &Env<'_>) -> SlotEnd {
+    /// # Errors
+    /// The flight is over, with what is known of the bytes.
+    pub(super) async fn win(mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, Stop> {
         let end = self.fly(chain, env).await;
-        end.unwrap_or_else(|failed| failed)
+        let stored = if self.may_have_landed { Stored::Perhaps } else { Stored::Not };
+        end.map_err(|stop| stop.or_stored(stored))
     }
 
-    /// The protocol of one slot. `Err` ends it early.
-    async fn fly(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, SlotEnd> {
+    /// The protocol of one slot. What an error says of the bytes is what `may_have_landed` says when it ends this.
+    async fn fly(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, Stop> {
         let mut retry = env.retry("writing a segment");
         let mut sent = env.now();
         let version = loop {
@@ -77,17 +80,20 @@ impl Flight {
             }
             // Invariant 2: a slot in the middle of the past must not be won by a writer that slept.
             if env.is_stale(chain.seen) {
-                self.look_before(chain, env).await?;
+                if let Some(gone) = self.look_before(chain, env).await? {
+                    return Ok(SlotEnd::Gone(gone));
+                }
                 // The look may have taken long: the clocks are read again just before the request.
                 continue;
             }
             // A writer that commits all the time never has to look, and its last segment says nothing of what came
             // before its own.
-            if env.is_stale(chain.confirmed) || env.store().is_directory() {
-                self.confirm_log(chain, env).await?;
+            if (env.is_stale(chain.confirmed) || env.store().is_directory())
+                && let Some(gone) = self.confirm_log(chain, env).await?
+            {
+                return Ok(SlotEnd::Gone(gone));
             }
-            let held = env.hold(SEGMENT_AND_INDEX).await.ok_or_else(|| self.gave_up())?;
-            let held = held.map_err(|error| self.failed(error))?;
+            let held = env.hold(SEGMENT_AND_INDEX).await?;
             // The wait for a place may have taken long, too.
             if env.is_stale(chain.seen) {
                 continue;
@@ -104,15 +110,15 @@ impl Flight {
                     if mutant!(MoveWithoutReading) {
                         return Ok(SlotEnd::Lost(Box::new(Winner::merged(&self.key))));
                     }
-                    if let Some(rival) = self.inspect(env).await? {
-                        return Ok(SlotEnd::Lost(rival));
+                    if let Some(winner) = self.inspect(env).await? {
+                        return Ok(SlotEnd::Lost(winner));
                     }
                     // An earlier try won, and others may have followed it before this one was sent.
                     sent = self.first_try.unwrap_or(sent);
                 }
                 Created::Refused(error) if is_hopeless(error) => {
                     self.may_have_landed = was_unsure;
-                    return Err(self.failed(error.clone()));
+                    return Err(error.clone().into());
                 }
                 Created::Refused(_) => self.may_have_landed = was_unsure,
                 Created::Unknown(_) if mutant!(TakeLostReplyForSuccess) => {
@@ -121,12 +127,12 @@ impl Flight {
                 Created::Unknown(_) => {}
                 Created::SyncFailed { visible, error } => {
                     self.may_have_landed = was_unsure || *visible;
-                    return Err(self.failed(error.clone()));
+                    return Err(error.clone().into());
                 }
             }
             if self.segment.is_none() {
                 let error = not_created(created, &self.key);
-                env.again(&mut retry, error).await.ok_or_else(|| self.gave_up())?;
+                env.again(&mut retry, error).await?;
             }
         };
         retry.done();
@@ -143,8 +149,10 @@ impl Flight {
             sent = self.look_after(chain, env, &version).await?;
         }
         // In a directory that costs next to nothing, so what is acked is in this log.
-        if env.store().is_directory() {
-            self.confirm_log(chain, env).await?;
+        if env.store().is_directory()
+            && let Some(gone) = self.confirm_log(chain, env).await?
+        {
+            return Ok(SlotEnd::Gone(gone));
         }
         Ok(SlotEnd::Won(self.committed(chain, env, version, sent)))
     }
@@ -160,35 +168,35 @@ impl Flight {
     }
 
     /// Sends segment and index together; the answer is the segment's.
-    async fn put(&mut self, env: &Env<'_>, store: &Store) -> Result<Created, SlotEnd> {
-        env.state.bucket.fork.check().map_err(|error| self.failed(error))?;
+    async fn put(&mut self, env: &Env<'_>, store: &Store) -> Result<Created, Stop> {
+        env.state.bucket.fork.check()?;
         self.first_try.get_or_insert_with(|| env.now());
         let was_unsure = std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored));
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
         let segment = env.bounded(self.built.size, store.create(&self.key, payload, &self.identity));
         let index = self.put_index(env, store);
         let (segment, index) = futures_util::future::join(segment, index).await;
-        match index.ok_or_else(|| self.gave_up())? {
+        match index? {
             Ok(Created::Yes(_)) => self.index_done = true,
             Ok(Created::Exists) if mutant!(KeepLeftoverIndex) => self.index_done = true,
             Ok(Created::SyncFailed { error, .. }) => {
                 // A failed fsync poisons the writer, whichever file it was.
-                let no_news = matches!(segment, Some(Ok(Created::Exists | Created::Refused(_))));
+                let no_news = matches!(segment, Ok(Ok(Created::Exists | Created::Refused(_))));
                 self.may_have_landed = was_unsure || !no_news;
-                return Err(self.failed(error));
+                return Err(error.into());
             }
-            // There already (a leftover, or a rival's), refused, or unknown: written over when the slot is ours.
+            // There already (a leftover, or a winner's), refused, or unknown: written over when the slot is ours.
             _ => {}
         }
-        Ok(match segment.ok_or_else(|| self.gave_up())? {
+        Ok(match segment? {
             Ok(created) => created,
             Err(timed_out) => Created::Unknown(timed_out),
         })
     }
 
-    async fn put_index(&self, env: &Env<'_>, store: &Store) -> Option<Result<Created>> {
+    async fn put_index(&self, env: &Env<'_>, store: &Store) -> Result<Result<Created>, Stop> {
         if self.index_done {
-            return Some(Ok(Created::Exists));
+            return Ok(Ok(Created::Exists));
         }
         let key = env.id().index_key(self.slot);
         let payload = PutPayload::from_bytes(self.built.index.clone());
@@ -197,26 +205,26 @@ impl Flight {
 
     /// Once the slot is ours, so that a loser leaves none beside the winner's segment. Best effort: readers
     /// do without it. But a failed fsync poisons the writer, whichever file it was.
-    async fn put_time_index(&self, env: &Env<'_>) -> Result<(), SlotEnd> {
+    async fn put_time_index(&self, env: &Env<'_>) -> Result<(), Stop> {
         let Some(time_index) = &self.built.time_index else { return Ok(()) };
         let key = env.id().time_index_key(self.slot);
         let payload = PutPayload::from_bytes(time_index.encode());
         let created = env.bounded(0, env.store().create(&key, payload.clone(), &Identity::default())).await;
         let failed = match created {
             // A leftover of another segment; create-only first, for a late one must not replace a merged segment's.
-            Some(Ok(Created::Exists)) => match env.bounded(0, env.store().overwrite(&key, payload)).await {
-                Some(Ok(Err(error))) if SyncFailure::of(&error).is_some() => error,
+            Ok(Ok(Created::Exists)) => match env.bounded(0, env.store().overwrite(&key, payload)).await {
+                Ok(Ok(Err(error))) if SyncFailure::of(&error).is_some() => error,
                 _ => return Ok(()),
             },
-            Some(Ok(Created::SyncFailed { error, .. })) => error,
+            Ok(Ok(Created::SyncFailed { error, .. })) => error,
             _ => return Ok(()),
         };
-        Err(SlotEnd::Failed(Failure::fatal(failed, Stored::Perhaps)))
+        Err(Stop::from(failed).or_stored(Stored::Perhaps))
     }
 
-    /// The slot is taken. By whom? `Some` is a rival; else ours, or empty after all. The object's last bytes and
+    /// The slot is taken. By whom? `Some` is a winner; else ours, or empty after all. The object's last bytes and
     /// its metadata tell, unless it may be ours: then all bytes count.
-    pub(super) async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Winner>>, SlotEnd> {
+    pub(super) async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Winner>>, Stop> {
         let mut read = self.read(env, ReadRange::Suffix(FOOTER_LEN as u64)).await?;
         if read.as_ref().is_some_and(|end| self.may_be_ours(end)) {
             read = self.read(env, ReadRange::AtMost(MAX_SEGMENT_LEN)).await?;
@@ -227,8 +235,7 @@ impl Flight {
         };
         match held {
             SlotContent::Ours(version) => {
-                let settled = env.control.unless_aborted(env.store().settle(&self.key)).await;
-                settled.ok_or_else(|| self.gave_up())?.map_err(|error| self.failed(error))?;
+                env.control.unless_aborted(env.store().settle(&self.key)).await??;
                 self.segment = Some(version);
                 Ok(None)
             }
@@ -248,7 +255,7 @@ impl Flight {
                     ),
                 )
                 .with_key(&*self.key);
-                Err(SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps)))
+                Err(error.into())
             }
             SlotContent::Unknown => {
                 Err(self.unknown("the slot holds our bytes, but the store keeps no metadata that says whose they are"))
@@ -260,18 +267,13 @@ impl Flight {
                 Err(self.unknown("the slot holds another segment now, and ours may have been there before"))
             }
             SlotContent::Merged => Ok(Some(Box::new(Winner::merged(&self.key)))),
-            SlotContent::Other(rival) => Ok(Some(rival)),
+            SlotContent::Other(winner) => Ok(Some(winner)),
         }
     }
 
     /// What is in the slot; `None` if there is nothing.
-    async fn read(&self, env: &Env<'_>, range: ReadRange) -> Result<Option<Fetched>, SlotEnd> {
-        let read = env.patiently("reading the slot", || env.store().get(&self.key, range.clone(), None)).await;
-        match read.ok_or_else(|| self.gave_up())? {
-            Ok(fetched) => Ok(Some(fetched)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.failed(error)),
-        }
+    async fn read(&self, env: &Env<'_>, range: ReadRange) -> Result<Option<Fetched>, Stop> {
+        if_there(env.patiently("reading the slot", || env.store().get(&self.key, range.clone(), None)).await)
     }
 
     fn may_be_ours(&self, end: &Fetched) -> bool {
@@ -281,7 +283,7 @@ impl Flight {
         *kfsid == self.identity.kfsid || (our_size && (unnamed || mutant!(TakeEqualBytesForOurs)))
     }
 
-    fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<SlotContent, SlotEnd> {
+    fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<SlotContent, Stop> {
         if mutant!(TakeConflictForOurs) {
             return Ok(SlotContent::Ours(fetched.info.version));
         }
@@ -306,8 +308,7 @@ impl Flight {
         // A slot is won once: ours is not there and can't be, unless so much time has passed that it may have been
         // removed and won again.
         self.may_have_landed &= self.first_try.is_none_or(|first| env.is_stale(first));
-        let rival = Winner::of(&self.key, fetched);
-        rival.map(|rival| SlotContent::Other(Box::new(rival))).map_err(|corrupt| self.failed(corrupt))
+        Ok(SlotContent::Other(Box::new(Winner::of(&self.key, fetched)?)))
     }
 
     fn has_bytes(&self, bytes: &[u8]) -> bool {
@@ -322,14 +323,14 @@ impl Flight {
     }
 
     /// The segment is in: its index must be, before it is acked.
-    async fn finish_index(&mut self, env: &Env<'_>) -> Result<(), SlotEnd> {
+    async fn finish_index(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         self.may_have_landed = true;
         let key = env.id().index_key(self.slot);
         let (mut refused, mut retry) = (0_u32, env.retry("writing an index"));
         while !self.index_done {
             let payload = PutPayload::from_bytes(self.built.index.clone());
             let written = env.bounded(self.built.index.len() as u64, env.store().overwrite(&key, payload)).await;
-            let error = match written.ok_or_else(|| self.gave_up())? {
+            let error = match written? {
                 Ok(Ok(_)) => {
                     self.index_done = true;
                     continue;
@@ -338,7 +339,7 @@ impl Flight {
             };
             // The kernel reports a lost write once: a later fsync that succeeds proves nothing.
             if SyncFailure::of(&error).is_some() {
-                return Err(self.failed(error));
+                return Err(error.into());
             }
             if !may_pass(&error) {
                 refused = refused.saturating_add(1);
@@ -346,29 +347,17 @@ impl Flight {
                     let error = error.with_hint(
                         "the segment is in the log, its index could not be written; opening a writer repairs it",
                     );
-                    return Err(self.failed(error));
+                    return Err(error.into());
                 }
             }
-            env.again(&mut retry, error).await.ok_or_else(|| self.gave_up())?;
+            env.again(&mut retry, error).await?;
         }
         retry.done();
         Ok(())
     }
 
-    pub(super) fn stored(&self) -> Stored {
-        if self.may_have_landed { Stored::Perhaps } else { Stored::Not }
-    }
-
-    pub(super) fn failed(&self, error: Error) -> SlotEnd {
-        SlotEnd::Failed(Failure::fatal(error, self.stored()))
-    }
-
-    pub(super) fn gave_up(&self) -> SlotEnd {
-        SlotEnd::Failed(gave_up(self.may_have_landed))
-    }
-
-    fn unknown(&self, why: &str) -> SlotEnd {
-        let error = Error::new(ErrorKind::Fenced, why).with_key(&*self.key);
-        SlotEnd::Failed(Failure::fatal(error, Stored::Perhaps))
+    /// Nobody can tell whether the bytes are in the log.
+    fn unknown(&self, why: &str) -> Stop {
+        Stop::from(Error::new(ErrorKind::Fenced, why).with_key(&*self.key)).or_stored(Stored::Perhaps)
     }
 }

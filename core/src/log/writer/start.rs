@@ -4,9 +4,10 @@ use bytes::Bytes;
 use object_store::PutPayload;
 
 use super::chain::{Chain, ChainStart};
-use super::env::{Env, Failure, bounded, gave_up, is_hopeless, not_created};
+use super::env::{Env, bounded, is_hopeless, not_created};
 use super::options::check_start_offset;
-use crate::error::{Error, ErrorKind, Result, Stored};
+use super::outcome::Stop;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
 use crate::log::identity::random_id;
 use crate::log::retry::{Retry, may_pass};
@@ -17,37 +18,36 @@ use crate::store::{Created, Identity, ReadRange, Store, Version};
 
 impl Chain {
     /// Before the first segment: creates `log.json`, or reads and obeys the one that is there.
-    pub(super) async fn fix_start(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+    pub(super) async fn fix_start(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         let ChainStart::Open { asked, mark } = self.start else { return Ok(()) };
         let wanted = asked.or(mark).unwrap_or(0);
         if mutant!(SkipLogJson) {
             (self.next, self.start) = (wanted.max(mark.unwrap_or(0)), ChainStart::Fixed);
             return Ok(());
         }
-        let payload = new_identity(env.state.runtime(), wanted).map_err(|e| Failure::fatal(e, Stored::Not))?;
+        let payload = new_identity(env.state.runtime(), wanted)?;
         let mut retry = env.retry("creating log.json");
         loop {
             let created = create(env.store(), env.id(), payload.clone());
-            let created = env.bounded(0, created).await.ok_or_else(|| gave_up(false))?;
+            let created = env.bounded(0, created).await?;
             let (start, version) = match created.unwrap_or_else(Created::Unknown) {
                 Created::Yes(version) => (wanted, version),
-                Created::SyncFailed { error, .. } => return Err(Failure::fatal(error, Stored::Not)),
-                Created::Refused(error) if is_hopeless(&error) => return Err(Failure::fatal(error, Stored::Not)),
+                Created::SyncFailed { error, .. } => return Err(error.into()),
+                Created::Refused(error) if is_hopeless(&error) => return Err(error.into()),
                 taken @ (Created::Exists | Created::Unknown(_) | Created::Refused(_)) => {
-                    let read = env.patiently("reading log.json", || read(env.state, env.store())).await;
-                    match read.ok_or_else(|| gave_up(false))?.map_err(|e| Failure::fatal(e, Stored::Not))? {
+                    match env.patiently("reading log.json", || read(env.state, env.store())).await? {
                         Some((_, version)) if mutant!(DisobeyLogJson) => (wanted, version),
                         Some((identity, version)) => (identity.start_offset, version),
                         None => {
                             let error = not_created(taken, &env.id().log_json_key());
-                            env.again(&mut retry, error).await.ok_or_else(|| gave_up(false))?;
+                            env.again(&mut retry, error).await?;
                             continue;
                         }
                     }
                 }
             };
             retry.done();
-            obey(env.id(), asked, start).map_err(|e| Failure::fatal(e, Stored::Not))?;
+            obey(env.id(), asked, start)?;
             self.next = start.max(mark.unwrap_or(0));
             self.log = Some(version.clone());
             (self.start, self.log_json) = (ChainStart::Fixed, Some(version));

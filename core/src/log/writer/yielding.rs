@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use super::chain::Chain;
 use super::claims::{STEP, read_marker};
-use super::env::{Env, Failure, gave_up};
+use super::env::Env;
 use super::options::OnConflict;
+use super::outcome::Stop;
 use crate::mutant::mutant;
 
 /// How long an owner leaves its next slot to a claim that it does not know.
@@ -27,7 +28,7 @@ impl Chain {
 
     /// Before a flight: if the last look found a claim that this owner does not know, nothing is sent until the next
     /// slot is taken, for 5 s at most. Then the flight finds out by itself whose the slot is.
-    pub(super) async fn yield_to_claim(&mut self, env: &Env<'_>) -> Result<(), Failure> {
+    pub(super) async fn yield_to_claim(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         if !self.owns(env) || mutant!(NeverYield) {
             return Ok(());
         }
@@ -40,11 +41,11 @@ impl Chain {
             if left.is_zero() {
                 break;
             }
-            env.control.unless_aborted(clock.sleep(STEP.min(left))).await.ok_or_else(|| gave_up(false))?;
+            env.control.unless_aborted(clock.sleep(STEP.min(left))).await?;
             let left = YIELD.saturating_sub(clock.elapsed().saturating_sub(began));
             // A failure says nothing. This is no look at the tail either: what was in the slot may be gone.
             let read = runtime.timeout(left, env.store().head(&key));
-            let read = env.control.unless_aborted(read).await.ok_or_else(|| gave_up(false))?;
+            let read = env.control.unless_aborted(read).await?;
             if matches!(read, Some(Ok(_))) {
                 break;
             }

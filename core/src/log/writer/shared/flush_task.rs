@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Phase, WriterCore, WriterState};
-use crate::error::{Error, ErrorKind, Stored};
+use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::Batch;
 use crate::log::catalog::SegmentRef;
 use crate::log::writer::accumulator::{Drained, Group};
 use crate::log::writer::chain::{Chain, Committed};
-use crate::log::writer::env::Failure;
 use crate::mutant::mutant;
 
 enum Next {
@@ -42,7 +41,8 @@ impl FlushTask {
                 Next::Flush { batches, first, claims } => {
                     let began = core.now();
                     let result = chain.commit(&core.state, &core.options, &core.control, &batches, claims).await;
-                    let result = result.map_err(|failure| failure.explained(&core.state, began));
+                    // A flush that was given up says why it was in vain.
+                    let result = result.map_err(|stop| core.state.explain_since(began, stop.into_error()));
                     // Before anybody learns of it, as the groups' charges.
                     drop(batches);
                     core.settle(&chain, first, result);
@@ -151,7 +151,7 @@ impl WriterCore {
         Next::Flush { batches, first, claims }
     }
 
-    fn settle(self: &Arc<Self>, chain: &Chain, first: i64, result: Result<Committed, Failure>) {
+    fn settle(self: &Arc<Self>, chain: &Chain, first: i64, result: Result<Committed>) {
         // From before the groups leave `in_flight` until they are in the queue of those to be told.
         let expected = self.deliveries.expect();
         self.lock().flushing_since = None;
@@ -174,17 +174,17 @@ impl WriterCore {
                 drop(expected);
                 self.deliveries.tell();
             }
-            Err(failure) => {
+            Err(error) => {
                 let mut inner = self.lock();
                 let flushed = std::mem::take(&mut inner.in_flight);
                 drop(inner);
                 if mutant!(GoOnAfterFailedFlush) {
                     self.account.flush_ended();
-                    flushed.settle(&Err(failure.error), &self.deliveries);
+                    flushed.settle(&Err(error), &self.deliveries);
                     return self.deliveries.tell();
                 }
                 // Invariant 4: what comes after a failed flush must not be acked, under any policy.
-                self.die(failure.error, flushed);
+                self.die(error, flushed);
             }
         }
     }

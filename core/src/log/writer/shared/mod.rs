@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 
 use super::accumulator::{Accumulator, Drained};
 use super::chain::Chain;
-use super::control::Control;
 use super::delivery::{Deliveries, FlushOutcome};
+use super::env::Control;
 use super::options::WriterOptions;
 use super::seen::Seen;
 use super::status::{WriterPhase, WriterStatus};
