@@ -106,7 +106,7 @@ pub use log::verify::{
     Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
 };
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus};
-pub use log::{Bucket, BucketOptions, Marks, Partition, Trouble, Watch};
+pub use log::{Bucket, BucketOptions, Partition, Trouble, Watch, Watermarks};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use mutant::Mutant;
@@ -115,7 +115,7 @@ pub use object_store;
 /// The compiler checks here that the types which threads share are `Send` and `Sync`.
 const _: fn() = || {
     fn shared<T: Send + Sync + 'static>() {}
-    shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Marks)>();
+    shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Watermarks)>();
     shared::<(Admission, Fetch, BatchStream, RecordStream, StreamRecord)>();
     shared::<(Error, store::Store, runtime::Runtime, BucketOptions, WriterOptions, ReaderOptions)>();
     shared::<(format::Batch, format::Records, format::Segment, format::SparseIndex)>();

@@ -89,14 +89,17 @@ impl Reading {
     async fn refresh(&mut self) {
         let before = self.range();
         match self.partition.refresh().await {
-            Ok(marks) => {
+            Ok(watermarks) => {
                 let now = self.range();
-                self.note(format_args!("refreshed: {} to {}", marks.log_start, marks.high_watermark));
-                let end_is_right = (before.end..=now.end).contains(&marks.high_watermark);
+                self.note(format_args!("refreshed: {} to {}", watermarks.log_start, watermarks.high_watermark));
+                let end_is_right = (before.end..=now.end).contains(&watermarks.high_watermark);
                 // A writer in this process knows better than the store who is not asked.
-                let start_is_right = Some(marks.log_start) <= now.start && Some(marks.log_start) >= before.start;
+                let start_is_right =
+                    Some(watermarks.log_start) <= now.start && Some(watermarks.log_start) >= before.start;
                 if !end_is_right || !start_is_right {
-                    self.host.world.fail(format!("refreshed to {marks:?}, the log went from {before:?} to {now:?}"));
+                    self.host
+                        .world
+                        .fail(format!("refreshed to {watermarks:?}, the log went from {before:?} to {now:?}"));
                 }
             }
             Err(error) => self.excuse("refresh", before.end, before, &error),
@@ -108,7 +111,7 @@ impl Reading {
         if sure {
             self.refresh().await;
         }
-        let known = self.partition.marks().filter(|_| sure);
+        let known = self.partition.watermarks().filter(|_| sure);
         let mut offset = self.offset();
         for _ in 0..=self.prng.below(8) {
             let bytes = pick(&mut self.prng, &[1, 100, 1_000, 1 << 20]);
@@ -134,13 +137,13 @@ impl Reading {
                 self.host.world.fail(format!("a fetch at {offset} goes on at {}, not {next}", fetched.next_offset));
             }
             if fetched.is_empty() {
-                let known = known.is_some_and(|marks| offset < marks.high_watermark);
+                let known = known.is_some_and(|watermarks| offset < watermarks.high_watermark);
                 if known && self.range().start.is_some_and(|s| s <= offset) {
                     self.host.world.fail(format!("a fetch at {offset} is empty, the log is known to go on"));
                 }
                 return self.end_is_right("fetch", offset, begun);
             }
-            if known.is_some_and(|marks| offset < marks.log_start) {
+            if known.is_some_and(|watermarks| offset < watermarks.log_start) {
                 self.host.world.fail(format!("a fetch at {offset} gives what lies before {known:?}"));
             }
             self.note(format_args!("fetched {offset} to {next}"));

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::format::{PartitionId, Topic};
 use crate::log::reader::{ReaderOptions, TimedOffset};
 use crate::log::writer::WriterOptions;
-use crate::log::{BucketOptions, Marks};
+use crate::log::{BucketOptions, Watermarks};
 use crate::runtime::Runtime;
 use crate::store::{RequestCounts, Store};
 
@@ -135,8 +135,8 @@ impl Partition {
     }
 
     /// The range of the log as far as this process knows it, without asking the store.
-    pub fn marks(&self) -> Option<Marks> {
-        self.0.marks()
+    pub fn watermarks(&self) -> Option<Watermarks> {
+        self.0.watermarks()
     }
 
     /// Opens a writer. When the wait ends first, the opening goes on and the writer is closed then.
@@ -156,7 +156,7 @@ impl Partition {
     ///
     /// # Errors
     /// As [`Partition::refresh`](crate::Partition::refresh); timed out.
-    pub fn refresh(&self, wait: &Wait) -> Result<Marks> {
+    pub fn refresh(&self, wait: &Wait) -> Result<Watermarks> {
         wait.on_log(self.0.state(), self.0.refresh())
     }
 

@@ -4,7 +4,7 @@ use super::bucket::Partition;
 use super::wait::Wait;
 use crate::error::Result;
 use crate::format::{Batch, PartitionId};
-use crate::log::Marks;
+use crate::log::Watermarks;
 use crate::log::reader::{Fetch, FetchOptions, Notice, ReaderOptions, StreamRecord};
 
 /// A [`Reader`](crate::Reader) for threads that wait. Cheap to clone; it never writes.
@@ -119,7 +119,7 @@ streams! {
     RecordStream of StreamRecord;
 }
 
-/// Waits until the marks of one or several partitions move: a [`Watch`](crate::Watch) for threads
+/// Waits until the watermarks of one or several partitions move: a [`Watch`](crate::Watch) for threads
 /// that wait. It costs no request.
 #[derive(Debug, Default)]
 pub struct Watch(crate::Watch);
@@ -140,11 +140,11 @@ impl Watch {
         self.0.remove(id);
     }
 
-    /// The next partition whose marks differ from those reported last.
+    /// The next partition whose watermarks differ from those reported last.
     ///
     /// # Errors
     /// Timed out; nothing is lost then.
-    pub fn changed(&mut self, wait: &Wait) -> Result<(PartitionId, Marks)> {
+    pub fn changed(&mut self, wait: &Wait) -> Result<(PartitionId, Watermarks)> {
         wait.on(async { Ok(self.0.changed().await) })
     }
 }

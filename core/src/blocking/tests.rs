@@ -46,7 +46,7 @@ fn everything() {
     assert_eq!(bucket.topics(&soon()).unwrap().len(), 1);
     writer.close(&soon()).unwrap();
     assert_eq!(writer.try_append(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
-    assert_eq!(partition.marks().unwrap().high_watermark, 11);
+    assert_eq!(partition.watermarks().unwrap().high_watermark, 11);
     read_everything(&bucket, &partition);
     bucket.close(&soon()).unwrap();
     let opened = partition.writer(WriterOptions::default(), &soon());

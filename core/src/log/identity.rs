@@ -56,7 +56,7 @@ pub(crate) async fn confirm_log(state: &PartitionState, store: &Store) -> Result
     Ok(())
 }
 
-/// The error of who read a log that is gone.
+/// The error for a reader of a log that is gone.
 pub(crate) fn another_log(id: &PartitionId) -> Error {
     let message = format!("the log that was read is gone: partition {id} was deleted and made again");
     Error::new(ErrorKind::NotFound, message)

@@ -373,12 +373,12 @@ pub(crate) async fn look_at_tail(state: &PartitionState) -> Result<()> {
     let tail = find_tail(state, state.store()).await?;
     if tail.newest.map(|s| s.base) < known {
         // Deleted and perhaps made again: what was known does not hold.
-        state.marks.forget();
+        state.watermarks.forget();
     }
     Ok(())
 }
 
-/// A fresh look at both ends of the log: marks, the first segments, and what follows the newest known.
+/// A fresh look at both ends of the log: log start marks, the first segments, and what follows the newest known.
 pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
     let known = state.with_catalog(|catalog| catalog.newest());
     let mut locator = Locator::new(state, state.store());
@@ -388,7 +388,7 @@ pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
     if locator.take(&mut aim, -1, &page) {
         locator.finish(&aim);
         if last < known {
-            state.marks.forget();
+            state.watermarks.forget();
         }
         return Ok(());
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::marks::Marks;
 use super::state::PartitionState;
+use super::watermarks::Watermarks;
 use super::writer::{Writer, WriterOptions};
 use crate::error::Result;
 use crate::format::PartitionId;
@@ -41,8 +41,8 @@ impl Partition {
     /// The range of the log as far as this process knows it, without asking the store; `None` before
     /// anything was learned. A writer in this process keeps it exact while it is not fenced;
     /// else [`refresh`](Self::refresh) asks the store.
-    pub fn marks(&self) -> Option<Marks> {
-        self.0.marks.get()
+    pub fn watermarks(&self) -> Option<Watermarks> {
+        self.0.watermarks.get()
     }
 
     /// Opens a writer: finds the tail, checks the newest segment and makes its index right. An empty

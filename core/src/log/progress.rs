@@ -33,7 +33,7 @@ impl Progress {
         if at > self.at {
             (self.at, self.steps) = (at, 0);
         }
-        self.steps = self.steps.saturating_add(1);
+        self.steps += 1;
         if self.steps <= MOST {
             return Ok(());
         }

@@ -131,7 +131,7 @@ pub(crate) fn spread(pause: Duration, runtime: &Runtime) -> Duration {
     // A failing generator only costs the spread.
     let _ = runtime.entropy().fill(&mut random);
     let [random] = random;
-    (pause / 2).saturating_add((pause / 2).mul_f64(f64::from(random) / 255.0))
+    pause / 2 + (pause / 2).mul_f64(f64::from(random) / 255.0)
 }
 
 /// One thing that is asked of the store until it is done. Dropping it gives it up.
@@ -164,7 +164,7 @@ impl<'a> Retry<'a> {
     pub(crate) fn note(&self, error: Error) {
         let now = self.runtime.clock().elapsed();
         self.edit(|entry| {
-            entry.failures = entry.failures.saturating_add(1);
+            entry.failures += 1;
             entry.last = Some((now, error));
         });
     }
@@ -172,8 +172,8 @@ impl<'a> Retry<'a> {
     /// Takes note of a failure, and waits until it is time for the next try.
     pub(crate) async fn after(&mut self, error: Error) {
         self.note(error);
-        let full = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(7)).min(LONGEST_PAUSE);
-        self.pauses = self.pauses.saturating_add(1);
+        let full = (FIRST_PAUSE * (1 << self.pauses.min(7))).min(LONGEST_PAUSE);
+        self.pauses += 1;
         self.runtime.clock().sleep(spread(full, self.runtime)).await;
     }
 

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use super::budget::Budget;
 use super::cache::{BlockCache, IndexCache};
 use super::catalog::{Catalog, CatalogBudget};
-use super::marks::MarksCell;
 use super::options::BucketOptions;
 use super::retry::{Retries, patiently};
+use super::watermarks::WatermarkCell;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
 use crate::format::PartitionId;
@@ -118,7 +118,7 @@ pub(crate) struct PartitionState {
     pub(crate) id: PartitionId,
     pub(crate) bucket: Arc<BucketInner>,
     catalog: Mutex<Catalog>,
-    pub(crate) marks: MarksCell,
+    pub(crate) watermarks: WatermarkCell,
     /// How many logs this partition was seen to hold, one after the other.
     generation: AtomicU64,
     /// What is asked of the store for it now.
@@ -140,7 +140,7 @@ impl PartitionState {
             id,
             bucket,
             catalog,
-            marks: MarksCell::default(),
+            watermarks: WatermarkCell::default(),
             generation: AtomicU64::new(0),
             retries: Retries::default(),
             writers: Mutex::default(),
@@ -163,7 +163,7 @@ impl PartitionState {
     /// The partition holds another log: nothing that was known is of it.
     pub(crate) fn forget_log(&self) {
         self.with_catalog(|catalog| catalog.forget());
-        self.marks.forget();
+        self.watermarks.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 

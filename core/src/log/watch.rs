@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use super::marks::{Marks, WatchEntry, WatchQueue};
 use super::partition::Partition;
 use super::state::PartitionState;
+use super::watermarks::{WatchEntry, WatchQueue, Watermarks};
 use crate::format::PartitionId;
 
 struct Watched {
     state: Arc<PartitionState>,
     entry: Arc<WatchEntry>,
-    seen: Option<Marks>,
+    seen: Option<Watermarks>,
     beyond: Option<Beyond>,
 }
 
@@ -25,7 +25,7 @@ struct Beyond {
     bytes: u64,
 }
 
-/// Waits until the marks of one or several partitions move. It costs no task and no request: it
+/// Waits until the watermarks of one or several partitions move. It costs no task and no request: it
 /// wakes on what this process learns, from its writers, its followers and [`Partition::refresh`].
 ///
 /// Each partition has its turn: one that moves all the time does not keep the others from being
@@ -58,8 +58,8 @@ impl Watch {
         let state = partition.state().clone();
         let entry =
             Arc::new(WatchEntry { id: state.id.clone(), queue: self.queue.clone(), queued: AtomicBool::new(false) });
-        state.marks.attach(&entry);
-        if state.marks.get().is_some() {
+        state.watermarks.attach(&entry);
+        if state.watermarks.get().is_some() {
             // Nobody waits: this watch is borrowed.
             let _ = entry.fire();
         }
@@ -69,7 +69,7 @@ impl Watch {
     /// Watches this partition no longer.
     pub fn remove(&mut self, id: &PartitionId) {
         if let Some(watched) = self.watched.remove(id) {
-            watched.state.marks.detach(&watched.entry);
+            watched.state.watermarks.detach(&watched.entry);
             self.queue.lock().entries.retain(|entry| !Arc::ptr_eq(entry, &watched.entry));
         }
     }
@@ -82,9 +82,9 @@ impl Watch {
         self.watched.get(id).and_then(|watched| watched.beyond.as_ref()).map_or(0, |beyond| beyond.bytes)
     }
 
-    /// The next partition whose marks differ from those reported last. Waits for ever on an empty
+    /// The next partition whose watermarks differ from those reported last. Waits for ever on an empty
     /// watch. May be dropped and called again; nothing is lost.
-    pub async fn changed(&mut self) -> (PartitionId, Marks) {
+    pub async fn changed(&mut self) -> (PartitionId, Watermarks) {
         poll_fn(|context| {
             loop {
                 let entry = {
@@ -98,8 +98,8 @@ impl Watch {
                     entry
                 };
                 let Some(watched) = self.watched.get_mut(&entry.id) else { continue };
-                if let Some(marks) = watched.news() {
-                    return Poll::Ready((entry.id.clone(), marks));
+                if let Some(watermarks) = watched.news() {
+                    return Poll::Ready((entry.id.clone(), watermarks));
                 }
             }
         })
@@ -108,24 +108,25 @@ impl Watch {
 }
 
 impl Watched {
-    /// The marks, if they are others than those reported last.
-    fn news(&mut self) -> Option<Marks> {
-        let now = self.state.marks.get();
-        let marks = now.filter(|_| now != self.seen)?;
+    /// The watermarks, if they are others than those reported last.
+    fn news(&mut self) -> Option<Watermarks> {
+        let now = self.state.watermarks.get();
+        let watermarks = now.filter(|_| now != self.seen)?;
         self.seen = now;
         if let Some(beyond) = &mut self.beyond {
-            let more = self.state.with_catalog(|catalog| catalog.bytes_beyond(beyond.counted, marks.high_watermark));
+            let more =
+                self.state.with_catalog(|catalog| catalog.bytes_beyond(beyond.counted, watermarks.high_watermark));
             beyond.bytes = beyond.bytes.saturating_add(more);
-            beyond.counted = beyond.counted.max(marks.high_watermark);
+            beyond.counted = beyond.counted.max(watermarks.high_watermark);
         }
-        Some(marks)
+        Some(watermarks)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         for watched in self.watched.values() {
-            watched.state.marks.detach(&watched.entry);
+            watched.state.watermarks.detach(&watched.entry);
         }
         // Entries hold their queue.
         self.queue.lock().entries.clear();

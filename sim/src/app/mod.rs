@@ -207,7 +207,7 @@ impl App {
         let opened = self.limited(patience, partition.writer(options)).await;
         match opened {
             Some(Ok(writer)) => {
-                self.note(format_args!("writer {number} is open, marks {:?}", partition.marks()));
+                self.note(format_args!("writer {number} is open, watermarks {:?}", partition.watermarks()));
                 self.writers.push(Held { number, writer, appends: Vec::new() });
             }
             Some(Err(error)) => self.note(format_args!("writer {number} does not open: {}", brief(&error))),

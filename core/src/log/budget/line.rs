@@ -39,7 +39,7 @@ impl Line {
         self.by_need.remove(&(place.need, id));
     }
 
-    /// Who waited longest, and what that account needs.
+    /// The account that waited longest, and what it needs.
     pub(super) fn first(&self) -> Option<(AccountId, usize)> {
         self.by_turn.first_key_value().map(|((_, id), need)| (*id, *need))
     }

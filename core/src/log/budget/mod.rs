@@ -38,7 +38,7 @@ pub(crate) struct Budget {
     state: Mutex<Ledger>,
 }
 
-/// All accounts, and who of them waits.
+/// All accounts, and which of them wait.
 #[derive(Default)]
 struct Ledger {
     used: usize,
@@ -59,9 +59,9 @@ struct Ledger {
 struct LedgerEntry {
     writer: Weak<dyn Flushable>,
     used: usize,
-    /// By ticket, so in call order.
+    /// By number, so in call order.
     waiting: BTreeMap<u64, (usize, Admit)>,
-    next_ticket: u64,
+    next_number: u64,
     place: Option<PlaceInLine>,
     /// An append was granted its room and has not entered the writer's queue yet.
     entering: bool,
@@ -83,17 +83,17 @@ impl Ledger {
         if !in_turn || need(entry.used, bytes) > free {
             return false;
         }
-        entry.used = entry.used.saturating_add(bytes);
+        entry.used += bytes;
         let used = entry.used;
-        self.used = self.used.saturating_add(bytes);
+        self.used += bytes;
         self.relief.holds(id, used);
         true
     }
 
     fn release(&mut self, id: AccountId, bytes: usize) {
-        self.used = self.used.saturating_sub(bytes);
+        self.used -= bytes;
         let Some(entry) = self.entry(id) else { return };
-        entry.used = entry.used.saturating_sub(bytes);
+        entry.used -= bytes;
         let (used, closed) = (entry.used, entry.closed);
         self.relief.holds(id, used);
         if closed && used == 0 {
@@ -150,9 +150,9 @@ impl Ledger {
         let entry = self.entry(id)?;
         let (_, (bytes, admit)) = entry.waiting.pop_first()?;
         entry.entering = true;
-        entry.used = entry.used.saturating_add(bytes);
+        entry.used += bytes;
         let used = entry.used;
-        self.used = self.used.saturating_add(bytes);
+        self.used += bytes;
         self.relief.holds(id, used);
         Some((id, bytes, admit))
     }
@@ -195,7 +195,7 @@ impl Budget {
             writer,
             used: 0,
             waiting: BTreeMap::new(),
-            next_ticket: 0,
+            next_number: 0,
             place: None,
             entering: false,
             closed: false,
@@ -253,14 +253,14 @@ impl Account {
         charged.then(|| self.budget.permit(self.id, bytes))
     }
 
-    /// Calls `admit` with a permit, now or when there is room, in the order of the calls. The ticket takes
-    /// it back.
+    /// Calls `admit` with a permit, now or when there is room, in the order of the calls. The number that is
+    /// returned takes it back.
     pub(crate) fn acquire(&self, bytes: usize, admit: Admit) -> u64 {
         let mut state = self.budget.lock();
         let Some(entry) = state.entry(self.id) else { return 0 };
-        let ticket = entry.next_ticket;
-        entry.next_ticket = ticket.wrapping_add(1);
-        entry.waiting.insert(ticket, (self.budget.charge_for(bytes), admit));
+        let number = entry.next_number;
+        entry.next_number = number.wrapping_add(1);
+        entry.waiting.insert(number, (self.budget.charge_for(bytes), admit));
         if entry.waiting.len() == 1 {
             state.line_up(self.id);
         }
@@ -271,15 +271,15 @@ impl Account {
             own.relieve();
         }
         self.budget.grant();
-        ticket
+        number
     }
 
     /// Takes back what waits, with its payload.
-    pub(crate) fn cancel(&self, ticket: u64) {
+    pub(crate) fn cancel(&self, number: u64) {
         let mut state = self.budget.lock();
         let Some(entry) = state.entry(self.id) else { return };
-        let first = entry.waiting.first_key_value().is_some_and(|(first, _)| *first == ticket);
-        let removed = entry.waiting.remove(&ticket);
+        let first = entry.waiting.first_key_value().is_some_and(|(first, _)| *first == number);
+        let removed = entry.waiting.remove(&number);
         if first {
             state.line_up(self.id);
         }
@@ -345,7 +345,7 @@ pub(crate) struct Permit {
 impl Permit {
     /// Both charges, of one account, in one.
     pub(crate) fn absorb(&mut self, mut other: Permit) {
-        self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
+        self.bytes += std::mem::take(&mut other.bytes);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is to flush when there is no room.
+//! Which writers are told to flush when there is no room.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ pub(super) struct Relief {
 }
 
 fn class(bytes: usize) -> u32 {
-    usize::BITS.saturating_sub(bytes.leading_zeros())
+    usize::BITS - bytes.leading_zeros()
 }
 
 impl Relief {
@@ -46,14 +46,14 @@ impl Relief {
             self.by_class.insert((class, id));
         }
         if self.status.len() <= id {
-            self.status.resize(id.saturating_add(1), Status::Idle(0));
+            self.status.resize(id + 1, Status::Idle(0));
         }
         if let Some(status) = self.status.get_mut(id) {
             *status = now;
         }
     }
 
-    /// An account holds so many bytes now.
+    /// An account now holds this many bytes.
     pub(super) fn holds(&mut self, id: AccountId, bytes: usize) {
         if let Status::Idle(_) = self.get(id) {
             self.set(id, Status::Idle(class(bytes)));
@@ -81,7 +81,7 @@ impl Relief {
         would_free
     }
 
-    /// Takes accounts whose flushes free about so many bytes: `first` if it can, then the fullest.
+    /// Takes accounts whose flushes free about this many bytes: `first` if it can, then the fullest.
     pub(super) fn choose(&mut self, first: AccountId, bytes: usize) -> Vec<AccountId> {
         let mut chosen = Vec::new();
         let mut freed = 0_usize;
@@ -89,8 +89,9 @@ impl Relief {
         while chosen.len() < TOLD_AT_ONCE && (chosen.is_empty() || freed < bytes) {
             let candidate = next.take().filter(|id| matches!(self.get(*id), Status::Idle(1..)));
             let Some(id) = candidate.or_else(|| self.by_class.last().map(|(_, id)| *id)) else { break };
-            if let Status::Idle(class) = self.get(id) {
-                freed = freed.saturating_add(1_usize.checked_shl(class.saturating_sub(1)).unwrap_or(usize::MAX));
+            // An account of class n holds 2^(n-1) bytes at least.
+            if let Status::Idle(class @ 1..) = self.get(id) {
+                freed += 1_usize << (class - 1);
             }
             self.set(id, Status::Told);
             chosen.push(id);

@@ -44,7 +44,7 @@ impl Share {
     /// Counts the segments that the catalog holds now.
     pub(super) fn count(&mut self, segments: usize) {
         let Some(budget) = &self.budget else { return };
-        let bytes = segments.saturating_mul(ENTRY_BYTES);
+        let bytes = segments * ENTRY_BYTES;
         budget.used.fetch_add(bytes, Ordering::Relaxed);
         budget.used.fetch_sub(self.counted, Ordering::Relaxed);
         self.counted = bytes;

@@ -22,7 +22,7 @@ use crate::store::Version;
 /// last lookup are dropped; they are listed again when needed.
 pub(crate) const MAX_SEGMENTS: usize = 1 << 18;
 
-/// A catalog that is asked to give room keeps so many segments.
+/// A catalog that is asked to give room keeps this many segments.
 const KEPT: usize = 64;
 /// A look's catalog keeps at least its own pages.
 const KEPT_BY_LOOK: usize = 4096;
@@ -111,14 +111,14 @@ impl Catalog {
         let above = self.bases.partition_point(|base| *base <= offset);
         let below = self.bases.get(above.saturating_sub(64)..above).unwrap_or_default();
         let (Some(first), Some(last)) = (below.first(), below.last()) else { return 1 };
-        let gaps = i64::try_from(below.len()).unwrap_or(1).saturating_sub(1);
+        let gaps = i64::try_from(below.len()).unwrap_or(1) - 1;
         last.saturating_sub(*first).checked_div(gaps).map_or(1, |d| d.max(1))
     }
 
     /// Bytes of the known segments from the one that holds offset `from` on, of those that start below `to`.
     pub(crate) fn bytes_beyond(&self, from: i64, to: i64) -> u64 {
         let above = self.bases.partition_point(|base| *base < from);
-        let end_of = |index: usize| match self.bases.get(index.saturating_add(1)) {
+        let end_of = |index: usize| match self.bases.get(index + 1) {
             Some(next) => *next,
             None => self.newest_end().unwrap_or(i64::MAX),
         };
@@ -128,12 +128,12 @@ impl Catalog {
         held.iter().fold(0, |bytes, held| bytes.saturating_add(held.version.size()))
     }
 
-    /// The segments that follow one with nothing between, as far as they are known: at most so many.
+    /// The segments that follow one with nothing between, as far as they are known: `most` at most.
     pub(crate) fn following(&self, base: i64, most: usize) -> Vec<SegmentRef> {
         let Ok(mut index) = self.bases.binary_search(&base) else { return Vec::new() };
         let mut found = Vec::new();
         while found.len() < most && self.held.get(index).is_some_and(|held| held.linked) {
-            index = index.saturating_add(1);
+            index += 1;
             let (Some(base), Some(held)) = (self.bases.get(index), self.held.get(index)) else { break };
             found.push(SegmentRef { base: *base, size: held.version.size(), version: held.version.clone() });
         }
@@ -303,7 +303,7 @@ impl Catalog {
 
     fn version_and_next(&self, base: i64) -> Option<(&Version, Option<i64>)> {
         let index = self.bases.binary_search(&base).ok()?;
-        Some((&self.held.get(index)?.version, self.bases.get(index.saturating_add(1)).copied()))
+        Some((&self.held.get(index)?.version, self.bases.get(index + 1).copied()))
     }
 
     /// The base that stands in the middle, by number, of those from `low` to below `high`, if all of
@@ -321,7 +321,7 @@ impl Catalog {
     /// Nothing lies between these two.
     pub(crate) fn link(&mut self, base: i64, next: i64) {
         let Ok(index) = self.bases.binary_search(&base) else { return };
-        if self.bases.get(index.saturating_add(1)) != Some(&next) {
+        if self.bases.get(index + 1) != Some(&next) {
             return;
         }
         if let Some(held) = self.held.get_mut(index) {
@@ -348,7 +348,7 @@ impl Catalog {
 
     /// When it last grew, if it has something to give.
     pub(crate) fn spare(&self) -> Option<Duration> {
-        (self.bases.len() > KEPT.saturating_mul(2)).then_some(self.used)
+        (self.bases.len() > KEPT * 2).then_some(self.used)
     }
 
     /// Gives room: keeps little more than the tail.

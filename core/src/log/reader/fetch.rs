@@ -71,7 +71,7 @@ impl ReaderCore {
                     }
                     return match start.log_start() {
                         Some(log_start) if start.log_json_start.is_some() || !start.has_log_json => {
-                            self.state.marks.learn(Some(log_start), log_start, self.state.now_ms());
+                            self.state.watermarks.learn(Some(log_start), log_start, self.state.now_ms());
                             self.at_end(job, log_start)
                         }
                         _ => Ok(FetchStep::Need(Need::LogJson)),
@@ -152,7 +152,7 @@ impl ReaderCore {
             });
             if known {
                 let log_start = self.state.with_catalog(|catalog| catalog.start().and_then(|s| s.log_start()));
-                self.state.marks.learn(log_start, end, self.state.now_ms());
+                self.state.watermarks.learn(log_start, end, self.state.now_ms());
             }
             // Else a newer one came in between: the next lookup knows.
             return Ok(None);
@@ -205,7 +205,8 @@ impl ReaderCore {
 
     /// Whether the offset is the end of what this process has buffered.
     fn is_buffered(&self, job: &FetchJob, position: i64) -> bool {
-        job.options.include_buffered && self.state.marks.get().is_some_and(|marks| position <= marks.log_end)
+        job.options.include_buffered
+            && self.state.watermarks.get().is_some_and(|watermarks| position <= watermarks.log_end)
     }
 
     /// There is no such partition, as far as is known.
@@ -241,7 +242,7 @@ impl ReaderCore {
     /// One past the last offset known to be durable, at least `floor`; `newest` is what the catalog knows
     /// of it.
     fn high_watermark(&self, floor: i64, newest: Option<i64>) -> i64 {
-        let known = self.state.marks.get().map(|marks| marks.high_watermark);
+        let known = self.state.watermarks.get().map(|watermarks| watermarks.high_watermark);
         known.max(newest).map_or(floor, |end| end.max(floor))
     }
 

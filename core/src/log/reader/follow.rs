@@ -66,10 +66,10 @@ impl FollowWait {
     /// Whether more is known to be there than when the last wait ended. What a fetch did not give then, it
     /// does not give now, so the same high watermark ends one wait only.
     fn has_news(&mut self, reader: &Reader, position: i64) -> bool {
-        let Some(marks) = reader.0.state.marks.get() else { return false };
-        let news = marks.high_watermark > position.max(self.asked_for);
+        let Some(watermarks) = reader.0.state.watermarks.get() else { return false };
+        let news = watermarks.high_watermark > position.max(self.asked_for);
         if news {
-            self.asked_for = marks.high_watermark;
+            self.asked_for = watermarks.high_watermark;
         }
         news
     }

@@ -7,9 +7,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::identity;
 use crate::log::identity::not_found;
 use crate::log::locate::look_at_log;
-use crate::log::marks::Marks;
 use crate::log::partition::Partition;
 use crate::log::state::PartitionState;
+use crate::log::watermarks::Watermarks;
 
 impl Partition {
     /// Asks the store what range the log has: log start, high watermark. One LIST for a log of up to
@@ -19,7 +19,7 @@ impl Partition {
     /// # Errors
     /// Not found for a partition that was never made; corrupt when the newest segment's footer is
     /// none; what the store answers.
-    pub async fn refresh(&self) -> Result<Marks> {
+    pub async fn refresh(&self) -> Result<Watermarks> {
         let state = self.state().clone();
         self.state().runtime().ask(async move { refresh(&state).await }).await
     }
@@ -56,8 +56,8 @@ async fn earliest(state: &Arc<PartitionState>) -> Result<i64> {
     Ok(state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start())).unwrap_or(0))
 }
 
-/// Asks for the log's range and lets the marks know.
-pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
+/// Asks for the log's range, and updates the watermarks.
+pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Watermarks> {
     look_at_log(state).await?;
     let (start, newest, end) =
         state.with_catalog(|catalog| (catalog.start().unwrap_or_default(), catalog.newest(), catalog.newest_end()));
@@ -78,8 +78,8 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Marks> {
         }
     };
     let log_start = state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start()));
-    state.marks.learn(log_start, end, state.now_ms());
-    state.marks.get().ok_or_else(|| Error::new(ErrorKind::Internal, "marks were learned and are not there"))
+    state.watermarks.learn(log_start, end, state.now_ms());
+    state.watermarks.get().ok_or_else(|| Error::new(ErrorKind::Internal, "watermarks were learned and are not there"))
 }
 
 /// Reads where an empty log starts.

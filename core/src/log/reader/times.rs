@@ -96,8 +96,8 @@ struct Search {
 impl Search {
     async fn new(asked: &Reader) -> Result<Self> {
         let state = asked.state().clone();
-        let (marks, broken_end) = match refresh(&state).await {
-            Ok(marks) => ((marks.log_start, marks.high_watermark), None),
+        let (watermarks, broken_end) = match refresh(&state).await {
+            Ok(watermarks) => ((watermarks.log_start, watermarks.high_watermark), None),
             // What is sound before the newest segment is searched all the same.
             Err(error) if error.kind() == ErrorKind::Corrupt => match before_newest(&state) {
                 Some(range) => (range, Some(error)),
@@ -105,7 +105,7 @@ impl Search {
             },
             Err(error) => return Err(error),
         };
-        let (log_start, end) = marks;
+        let (log_start, end) = watermarks;
         Ok(Search {
             state,
             // A fetch of more goes on into segments that may not be needed.

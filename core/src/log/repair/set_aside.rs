@@ -183,7 +183,7 @@ impl Partition {
         store.delete(&state.id.index_key(plan.base)).await?;
         store.delete(&state.id.time_index_key(plan.base)).await?;
         if plan.is_newest {
-            state.marks.forget();
+            state.watermarks.forget();
         }
         locate(state, plan.base, true).await
     }
@@ -216,7 +216,7 @@ impl Partition {
         self.write_over(&state.id.index_key(base), segment.index(DEFAULT_INDEX_INTERVAL).encode()).await?;
         state.store().delete(&state.id.time_index_key(base)).await?;
         // The segment's bytes are others now, and its end may be.
-        state.marks.forget();
+        state.watermarks.forget();
         locate(state, base, true).await
     }
 

@@ -10,10 +10,10 @@ async fn a_watch_gives_each_partition_its_turn_beside_one_that_moves_all_the_tim
     let mut watch = Watch::new();
     watch.add(&quiet);
     watch.add(&hot);
-    quiet.state().marks.learn(None, 1, 0);
+    quiet.state().watermarks.learn(None, 1, 0);
     let mut reported = Vec::new();
     for end in 1..=10 {
-        hot.state().marks.learn(None, end, 0);
+        hot.state().watermarks.learn(None, end, 0);
         reported.push(watch.changed().await.0);
     }
     assert_eq!(reported.iter().filter(|id| *id == quiet.id()).count(), 1, "its news are told, once");
@@ -31,7 +31,7 @@ async fn a_partition_stands_in_a_watchs_queue_once_and_leaves_it_when_it_is_remo
     }
     for end in 1..=50 {
         for partition in &partitions {
-            partition.state().marks.learn(None, end, 0);
+            partition.state().watermarks.learn(None, end, 0);
         }
     }
     assert_eq!(watch.queue.lock().entries.len(), 100);
@@ -39,9 +39,9 @@ async fn a_partition_stands_in_a_watchs_queue_once_and_leaves_it_when_it_is_remo
         watch.remove(partition.id());
     }
     assert_eq!(watch.queue.lock().entries.len(), 1);
-    let (id, marks) = watch.changed().await;
-    assert_eq!((&id, marks.high_watermark), (partitions[0].id(), 50));
-    assert!(!partitions[1].state().marks.is_watched());
+    let (id, watermarks) = watch.changed().await;
+    assert_eq!((&id, watermarks.high_watermark), (partitions[0].id(), 50));
+    assert!(!partitions[1].state().watermarks.is_watched());
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::checked::{CheckedBatches, check_len, too_large};
+use super::checked::{Built, CheckedBatches, check_len, new_batch};
 use super::delivery::{Deliveries, FlushOutcome};
 use super::options::WriterOptions;
 use crate::error::{Error, Result};
-use crate::format::{Batch, BatchBuilder, BatchOptions, NewRecord};
+use crate::format::{Batch, BatchBuilder, NewRecord};
 use crate::log::budget::Permit;
 
 /// Appends that can't be parted: one append of batches; or appends of records that share batches.
@@ -18,7 +18,7 @@ pub(super) struct Group {
     batches: usize,
     /// The batch that further records may join; only in the last group.
     open: Option<Box<BatchBuilder>>,
-    /// Bytes of its last batch while that is closed and not yet sealed; 0 if there is none.
+    /// Bytes of its last batch while that is closed and not yet sealed; 0 if there is no such batch.
     unsealed: usize,
     /// Encoded bytes of the closed batches.
     bytes: usize,
@@ -38,8 +38,8 @@ impl Group {
     fn has_room_for(&self, bytes: usize, records: u64, batches: usize, options: &WriterOptions) -> bool {
         let open = self.open.as_ref().map_or(0, |open| open.encoded_len());
         let bytes = self.bytes.saturating_add(open).saturating_add(bytes);
-        let batches = self.batches.saturating_add(usize::from(self.open.is_some())).saturating_add(batches);
-        bytes <= options.max_append() && options.one_flush_takes(self.records.saturating_add(records), batches)
+        let batches = self.batches + usize::from(self.open.is_some()) + batches;
+        bytes <= options.max_append() && options.one_flush_takes(self.records + records, batches)
     }
 }
 
@@ -61,9 +61,9 @@ pub(super) struct Drained {
 impl Drained {
     /// Bytes of its batches, and its records.
     pub(super) fn size(&self) -> (usize, u64) {
-        self.groups.iter().fold((0, 0), |(bytes, records), group| {
-            (usize::saturating_add(bytes, group.bytes), u64::saturating_add(records, group.records))
-        })
+        self.groups
+            .iter()
+            .fold((0_usize, 0_u64), |(bytes, records), group| (bytes + group.bytes, records + group.records))
     }
 
     /// Frees all that it holds, then decides the outcome, which the queue of deliveries tells.
@@ -130,7 +130,7 @@ impl Accumulator {
 
     /// Bytes that wait, with those of the batches that are open or not yet sealed.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes.saturating_add(self.unsealed.1).saturating_add(self.open().map_or(0, |b| b.encoded_len()))
+        self.bytes + self.unsealed.1 + self.open().map_or(0, |b| b.encoded_len())
     }
 
     pub(super) fn records(&self) -> u64 {
@@ -138,7 +138,7 @@ impl Accumulator {
     }
 
     pub(super) fn batches(&self) -> usize {
-        self.batches.len().saturating_add(self.unsealed.0).saturating_add(usize::from(self.open().is_some()))
+        self.batches.len() + self.unsealed.0 + usize::from(self.open().is_some())
     }
 
     /// One past the last relative offset.
@@ -169,7 +169,7 @@ impl Accumulator {
             0 if self.broken.is_none() => self.batches.len(),
             _ => {
                 let sealed = self.groups.iter().position(|g| g.unsealed > 0);
-                let groups = sealed.map_or(self.groups.len(), |at| at.saturating_add(1));
+                let groups = sealed.map_or(self.groups.len(), |at| at + 1);
                 self.groups.iter().take(groups).map(|g| g.batches).sum()
             }
         };
@@ -199,7 +199,7 @@ impl Accumulator {
     /// Marks that somebody waits for a group; false when it has left the queue.
     pub(super) fn wait_for(&mut self, id: u64) -> bool {
         let Some(group) = self.index_of(id).and_then(|index| self.groups.get_mut(index)) else { return false };
-        self.waited_for = self.waited_for.saturating_add(usize::from(!group.waited_for));
+        self.waited_for += usize::from(!group.waited_for);
         group.waited_for = true;
         let since = group.since;
         self.waited_since = Some(self.waited_since.map_or(since, |oldest| oldest.min(since)));
@@ -231,8 +231,8 @@ impl Accumulator {
         let group = self.groups.back_mut()?;
         let builder = group.open.take()?;
         group.unsealed = builder.encoded_len();
-        self.unsealed.0 = self.unsealed.0.saturating_add(1);
-        self.unsealed.1 = self.unsealed.1.saturating_add(group.unsealed);
+        self.unsealed.0 += 1;
+        self.unsealed.1 += group.unsealed;
         Some(Unsealed { group: group.id, builder })
     }
 
@@ -245,8 +245,8 @@ impl Accumulator {
         // A writer that ended meanwhile has settled the group.
         let Some(index) = self.index_of(group) else { return batch.map(drop) };
         let Some(group) = self.groups.get_mut(index) else { return batch.map(drop) };
-        self.unsealed.0 = self.unsealed.0.saturating_sub(1);
-        self.unsealed.1 = self.unsealed.1.saturating_sub(group.unsealed);
+        self.unsealed.0 -= 1;
+        self.unsealed.1 -= group.unsealed;
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
@@ -256,12 +256,12 @@ impl Accumulator {
         };
         let bytes = batch.bytes().len();
         group.unsealed = 0;
-        group.bytes = group.bytes.saturating_add(bytes);
-        group.batches = group.batches.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(bytes);
+        group.bytes += bytes;
+        group.batches += 1;
+        self.bytes += bytes;
         // It is the last of its group, and later groups may have batches already.
-        let later: usize = self.groups.range(index.saturating_add(1)..).map(|g| g.batches).sum();
-        self.batches.insert(self.batches.len().saturating_sub(later), batch);
+        let later: usize = self.groups.range(index + 1..).map(|g| g.batches).sum();
+        self.batches.insert(self.batches.len() - later, batch);
         Ok(())
     }
 
@@ -278,9 +278,9 @@ impl Accumulator {
         }
         for batch in batches {
             let bytes = batch.bytes().len();
-            group.bytes = group.bytes.saturating_add(bytes);
-            group.batches = group.batches.saturating_add(1);
-            self.bytes = self.bytes.saturating_add(bytes);
+            group.bytes += bytes;
+            group.batches += 1;
+            self.bytes += bytes;
             self.batches.push_back(batch);
         }
     }
@@ -298,13 +298,13 @@ impl Accumulator {
     ) -> Result<Placed> {
         let (mut bytes, mut records, mut count) = (0_usize, 0_u64, 0_i64);
         for batch in batches.as_slice() {
-            bytes = bytes.saturating_add(batch.bytes().len());
-            records = records.saturating_add(u64::try_from(batch.header().record_count).unwrap_or(0));
-            count = count.saturating_add(i64::from(batch.header().last_offset_delta).saturating_add(1));
+            bytes += batch.bytes().len();
+            records += u64::try_from(batch.header().record_count).unwrap_or(0);
+            count += i64::from(batch.header().last_offset_delta) + 1;
         }
         let small = options.batch_bytes.min(options.max_flush());
         let joins = self.groups.back().is_some_and(|last| {
-            let fits = last.bytes.saturating_add(bytes) <= small;
+            let fits = last.bytes + bytes <= small;
             let fits = fits && last.has_room_for(0, records, batches.as_slice().len(), options);
             let closed = last.open.is_none() && last.unsealed == 0;
             share && closed && !last.claims && fits && !last.waited_for
@@ -386,47 +386,54 @@ impl Accumulator {
             return Err(Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
         };
         let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count, starts, unsealed };
-        group.records = group.records.saturating_add(records);
+        group.records += records;
         if let Some(permit) = permit.take() {
             match &mut group.permit {
                 Some(charged) => charged.absorb(permit),
                 None => group.permit = Some(permit),
             }
         }
-        self.records = self.records.saturating_add(records);
+        self.records += records;
         self.next = self.next.saturating_add(count);
         Ok(placed)
     }
 
-    /// The groups of the next segment: as many as fit a flush (the first always), one if `small`. None when the
-    /// first is not yet sealed.
+    /// The groups of the next segment: as many as fit a flush (the first always), one if `small`. Empty when the first is
+    /// not yet sealed.
     pub(super) fn drain(&mut self, options: &WriterOptions, small: bool) -> Drained {
         let mut groups: Vec<Group> = Vec::new();
         let (mut bytes, mut records, mut batches) = (0_usize, 0_u64, 0_usize);
         while let Some(group) = self.groups.front() {
+            // What the flush would hold with this group. The first goes whatever its size: one append is never parted, and
+            // its size was checked when it came in.
             let first = groups.is_empty();
-            bytes = bytes.saturating_add(group.bytes);
-            records = records.saturating_add(group.records);
-            let with_its_own = batches.saturating_add(group.batches);
+            bytes += group.bytes;
+            records += group.records;
+            let with_its_own = batches + group.batches;
             let fits = bytes <= options.max_flush() && options.one_flush_takes(records, with_its_own);
             // Appends are flushed in call order, so none passes one that is not ready.
             let ready = group.open.is_none() && group.unsealed == 0;
+            // A claim needs a segment of its own: what came before it goes first, and nothing comes after it.
             if !ready || (!first && (small || group.claims || !fits)) {
                 break;
             }
+            // From here on the group is the flush's, and no longer counts as waiting.
             let claims = group.claims;
             batches = with_its_own;
-            self.waited_for = self.waited_for.saturating_sub(usize::from(group.waited_for));
-            self.bytes = self.bytes.saturating_sub(group.bytes);
-            self.records = self.records.saturating_sub(group.records);
+            self.waited_for -= usize::from(group.waited_for);
+            self.bytes -= group.bytes;
+            self.records -= group.records;
             groups.extend(self.groups.pop_front());
             if claims {
                 break;
             }
         }
-        // Not looked for where nobody waits: thousands of groups may be left.
+        // The next trigger counts from the oldest group that is still waited for. It is not looked for where nobody waits:
+        // thousands of groups may be left.
         let waited = if self.waited_for == 0 { None } else { self.groups.iter().find(|g| g.waited_for) };
         self.waited_since = waited.map(|g| g.since);
+        // The batches of the groups come first in the queue. When all of them go, so does the queue's memory, and the next
+        // one begins with room for as many as there were at most this time.
         self.peak = self.peak.max(self.batches.len());
         let batches: Vec<_> = if batches < self.batches.len() {
             self.batches.drain(..batches).collect()
@@ -444,38 +451,4 @@ impl Accumulator {
         let batches = Arc::new(std::mem::take(&mut self.batches).into());
         Drained { groups: std::mem::take(&mut self.groups).into(), batches }
     }
-}
-
-/// Records of one append in batches.
-pub(super) struct Built {
-    pub(super) closed: Vec<Batch>,
-    pub(super) open: Box<BatchBuilder>,
-    records: usize,
-}
-
-fn new_batch(options: &WriterOptions) -> Box<BatchBuilder> {
-    Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)))
-}
-
-/// Records in batches of up to `batch_bytes`; the last is left open. All of them fit one segment.
-pub(super) fn batch_up(
-    records: &[NewRecord<'_>],
-    options: &WriterOptions,
-    finish: impl Fn(&mut BatchBuilder) -> Result<Batch>,
-) -> Result<Built> {
-    let mut open = new_batch(options);
-    let (mut closed, mut bytes) = (Vec::new(), 0_usize);
-    for record in records {
-        let full = open.encoded_len().saturating_add(record.encoded_bound()) > options.max_batch();
-        if (full && !open.is_empty()) || !open.push(record)? {
-            let batch = finish(&mut open)?;
-            bytes = bytes.saturating_add(batch.bytes().len());
-            closed.push(batch);
-            if !open.push(record)? {
-                return Err(too_large("a record does not fit a batch of its own"));
-            }
-        }
-        check_len(bytes.saturating_add(open.finished_bound()), options)?;
-    }
-    Ok(Built { closed, open, records: records.len() })
 }

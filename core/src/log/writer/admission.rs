@@ -48,7 +48,7 @@ struct AdmissionTicket(Mutex<AdmissionState>);
 enum AdmissionState {
     #[default]
     New,
-    /// In the budget's queue, with who waits for it.
+    /// In the budget's queue, with the waker of the task that waits for it.
     Waiting(Waker),
     /// In the writer's queue, or refused.
     Settled(Result<Append>),
@@ -61,8 +61,8 @@ impl AdmissionTicket {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets it in, unless it was taken back. Both happen under the lock: who is told that it was
-    /// taken back may believe that it was not stored.
+    /// Lets it in, unless it was taken back. Both happen under the lock, so a caller that is told
+    /// that it was taken back can be sure that it was not stored.
     fn settle(&self, enter: impl FnOnce() -> Result<Append>) {
         let mut state = self.lock();
         if matches!(*state, AdmissionState::Over | AdmissionState::Settled(_)) {

@@ -81,7 +81,7 @@ impl Chain {
     /// Whether only a failure can change the offsets of what is buffered (invariant 2).
     pub(super) fn offsets_final(&self, options: &WriterOptions) -> bool {
         match options.on_conflict {
-            OnConflict::Takeover => self.committed || mutant!(PromiseTooEarly),
+            OnConflict::Takeover => self.committed || promises_too_early(),
             OnConflict::Fence => self.start == ChainStart::Fixed,
             OnConflict::Rebase => false,
         }
@@ -89,9 +89,19 @@ impl Chain {
 
     pub(super) fn may_move(&self, options: &WriterOptions) -> bool {
         match options.on_conflict {
-            OnConflict::Takeover => !self.committed || mutant!(GoOnAfterLoss),
+            OnConflict::Takeover => !self.committed || goes_on_after_loss(),
             OnConflict::Fence => false,
             OnConflict::Rebase => true,
         }
     }
+}
+
+/// `true` only as the mutant.
+fn promises_too_early() -> bool {
+    mutant!(PromiseTooEarly)
+}
+
+/// `true` only as the mutant.
+fn goes_on_after_loss() -> bool {
+    mutant!(GoOnAfterLoss)
 }

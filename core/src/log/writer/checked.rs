@@ -1,10 +1,10 @@
-//! What appends bring, checked before it is let in.
+//! What appends bring: batches that are checked before they are let in, and records that are put into batches.
 
 use bytes::Bytes;
 
 use super::options::WriterOptions;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{Batch, CrcCheck, MAX_SEGMENT_LEN, Malformed, NewRecord, batches};
+use crate::format::{Batch, BatchBuilder, BatchOptions, CrcCheck, MAX_SEGMENT_LEN, Malformed, NewRecord, batches};
 
 /// The batches of one append. Most bring one, which then needs no vector.
 pub(super) enum CheckedBatches {
@@ -37,14 +37,14 @@ pub(super) fn check_batches(bytes: Bytes, options: &WriterOptions) -> Result<Che
         let batch = batch.map_err(|malformed| refused(&malformed))?;
         let len = batch.bytes().len() as u64;
         checked.push(check(batch, at)?);
-        at = at.saturating_add(len);
+        at += len;
     }
     all_in_one(checked)
 }
 
 /// CheckedBatches that somebody has checked before.
 pub(super) fn take_batches(batches: Vec<Batch>, options: &WriterOptions) -> Result<(CheckedBatches, usize)> {
-    let bytes = batches.iter().map(|batch| batch.bytes().len()).fold(0, usize::saturating_add);
+    let bytes = batches.iter().map(|batch| batch.bytes().len()).sum();
     check_len(bytes, options)?;
     Ok((all_in_one(batches)?, bytes))
 }
@@ -91,4 +91,38 @@ pub(super) fn check_records(records: &[NewRecord<'_>]) -> Result<usize> {
 
 pub(super) fn too_large(what: &str) -> Error {
     Error::new(ErrorKind::InvalidInput, what).with_hint("split it into several appends")
+}
+
+/// Records of one append in batches.
+pub(super) struct Built {
+    pub(super) closed: Vec<Batch>,
+    pub(super) open: Box<BatchBuilder>,
+    pub(super) records: usize,
+}
+
+pub(super) fn new_batch(options: &WriterOptions) -> Box<BatchBuilder> {
+    Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)))
+}
+
+/// Records in batches of up to `batch_bytes`; the last is left open. All of them fit one segment.
+pub(super) fn batch_up(
+    records: &[NewRecord<'_>],
+    options: &WriterOptions,
+    finish: impl Fn(&mut BatchBuilder) -> Result<Batch>,
+) -> Result<Built> {
+    let mut open = new_batch(options);
+    let (mut closed, mut bytes) = (Vec::new(), 0_usize);
+    for record in records {
+        let full = open.encoded_len().saturating_add(record.encoded_bound()) > options.max_batch();
+        if (full && !open.is_empty()) || !open.push(record)? {
+            let batch = finish(&mut open)?;
+            bytes += batch.bytes().len();
+            closed.push(batch);
+            if !open.push(record)? {
+                return Err(too_large("a record does not fit a batch of its own"));
+            }
+        }
+        check_len(bytes.saturating_add(open.finished_bound()), options)?;
+    }
+    Ok(Built { closed, open, records: records.len() })
 }

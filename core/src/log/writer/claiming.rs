@@ -15,6 +15,7 @@ use super::options::OnConflict;
 use super::outcome::Stop;
 use crate::format::ClaimMarker;
 use crate::log::identity::random_id;
+use crate::mutant::mutant;
 use crate::store::{SyncFailure, Version};
 
 /// After its marker is written a claimant's losses do not count as contention for so long: by then a live owner has
@@ -175,7 +176,12 @@ impl Chain {
 }
 
 impl Chain {
-    /// The mutant `BelieveMarker`: whoever has the slot, it is taken for this writer's own.
+    /// Only as the mutant `BelieveMarker`: a claimant takes the slot for its own, whoever has it.
+    pub(super) fn believes_marker(&self) -> bool {
+        mutant!(BelieveMarker) && self.claims.asking.is_some()
+    }
+
+    /// What [`believes_marker`](Self::believes_marker) leads to.
     pub(super) async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Stop> {
         let base = self.next;
         self.follow(env).await?;

@@ -39,12 +39,8 @@ impl Chain {
         loop {
             self.fix_start(&env).await?;
             let created_ms = state.now_ms();
-            let batches = match batches.split_last() {
-                Some((_, kept)) if mutant!(DropBatchesOnFailure) && self.pace.losses() > 0 && !kept.is_empty() => kept,
-                _ => batches,
-            };
-            let built = self.build(&env, batches, created_ms)?;
-            self.flush_number = self.flush_number.saturating_add(1);
+            let built = self.build(&env, self.batches_to_send(batches), created_ms)?;
+            self.flush_number += 1;
             let began = runtime.clock().elapsed();
             let flight = Flight::new(self, &env, built);
             self.look_for_claim(&env);
@@ -55,9 +51,7 @@ impl Chain {
                     self.pace.won(began, shares, runtime);
                     return Ok(committed);
                 }
-                SlotEnd::Lost(_) if mutant!(BelieveMarker) && self.claims.asking.is_some() => {
-                    return self.believe_marker(&env).await;
-                }
+                SlotEnd::Lost(_) if self.believes_marker() => return self.believe_marker(&env).await,
                 SlotEnd::Lost(winner) => self.give_way(&env, winner.fenced(), winner.merged).await?,
                 SlotEnd::Gone(error) => self.give_way(&env, error, true).await?,
             }
@@ -74,8 +68,7 @@ impl Chain {
         // First, for only while its marker stands are a claimant's losses spared and its pauses short.
         let presses = self.keep_claim(env).await?;
         self.pace.lost(self.is_spared(env), &**runtime.clock());
-        let shares = env.options.on_conflict == OnConflict::Rebase;
-        if self.pace.is_contended(env.options.most_losses, shares, &**runtime.clock()) && !mutant!(LoseForEver) {
+        if self.is_contended(env) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
             return Err(error.into());
         }
@@ -85,10 +78,31 @@ impl Chain {
         }
         if gone {
             self.reopen(env).await
-        } else if (presses || self.pace.jumps()) && !mutant!(WalkSlotBySlot) {
+        } else if self.jumps(presses) {
             self.jump(env).await.map(drop)
         } else {
             self.follow(env).await
+        }
+    }
+
+    /// Whether the writer lost too many slots, and gives up.
+    fn is_contended(&self, env: &Env<'_>) -> bool {
+        let shares = env.options.on_conflict == OnConflict::Rebase;
+        let clock = env.state.runtime().clock();
+        self.pace.is_contended(env.options.most_losses, shares, &**clock) && !mutant!(LoseForEver)
+    }
+
+    /// Whether the tail is looked for after a lost slot, instead of following the segment that won it. A claimant whose
+    /// marker stands (`presses`) always looks.
+    fn jumps(&self, presses: bool) -> bool {
+        (presses || self.pace.jumps()) && !mutant!(WalkSlotBySlot)
+    }
+
+    /// All of them. The mutant `DropBatchesOnFailure` leaves out the last where it was sent before.
+    fn batches_to_send<'a>(&self, batches: &'a [Batch]) -> &'a [Batch] {
+        match batches.split_last() {
+            Some((_, kept)) if mutant!(DropBatchesOnFailure) && self.pace.losses() > 0 && !kept.is_empty() => kept,
+            _ => batches,
         }
     }
 
@@ -147,8 +161,7 @@ impl Chain {
     /// Reads another writer's segment whole, checks it, and makes its index right, before anything follows
     /// it. `None` when it is gone.
     async fn adopt(&self, env: &Env<'_>, base: i64) -> Result<Option<Adopted>, Stop> {
-        let mends = !mutant!(SkipIndexOfWinner);
-        let read = || adopt(env.state, env.store(), env.options, base, mends);
+        let read = || adopt(env.state, env.store(), env.options, base, mends_index_of_winner());
         if_there(env.patiently("reading the segment to follow", read).await)
     }
 
@@ -166,4 +179,9 @@ impl Chain {
         (self.previous, self.log_json, self.log) = (found.previous, found.log_json, found.log);
         Ok(())
     }
+}
+
+/// Whether the index beside a segment that is followed is made right.
+fn mends_index_of_winner() -> bool {
+    !mutant!(SkipIndexOfWinner)
 }

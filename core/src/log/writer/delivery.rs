@@ -28,7 +28,7 @@ pub fn in_callback() -> bool {
     RUNNING.with_borrow(|running| !running.is_empty())
 }
 
-/// Which writer's callback waits for which writer's callbacks to return: `(who waits, for whom)`.
+/// Which writer's callback waits for which writer's callbacks to return: `(the one that waits, the one it waits for)`.
 static WAITS: Mutex<Vec<(WriterId, WriterId)>> = Mutex::new(Vec::new());
 
 /// The waits of one thread, from within callbacks.
@@ -45,7 +45,7 @@ impl Waits {
             if running.contains(&at) {
                 return None;
             }
-            next = next.saturating_add(1);
+            next += 1;
             for (_, to) in all.iter().filter(|(from, _)| *from == at) {
                 if !reached.contains(to) {
                     reached.push(*to);
@@ -85,7 +85,7 @@ impl FlushOutcome {
         self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides it, and queues that those who asked are told.
+    /// Decides it, and queues the callbacks and wakers that must be told.
     pub(super) fn settle(self: Arc<Self>, outcome: Result<i64>, deliveries: &Deliveries) {
         let callbacks = {
             let mut callbacks = self.callbacks();
@@ -101,7 +101,7 @@ impl FlushOutcome {
         self.outcome.get()
     }
 
-    /// Wakes those who wait.
+    /// Wakes all tasks that wait for it.
     pub(super) fn wake(&self) {
         self.settled.notify_waiters();
     }
@@ -146,12 +146,19 @@ struct DeliveryQueue {
 }
 
 impl DeliveryQueue {
+    /// Only as the mutant `LoseOutcomes`.
+    fn lose(&mut self) {
+        if mutant!(LoseOutcomes) {
+            self.queue.clear();
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.queue.is_empty() && !self.telling && self.expected == 0
     }
 }
 
-/// A settled fate, and who asked to be called back. Those who await it are woken.
+/// A settled outcome with its callbacks. The tasks that await it are woken.
 struct Delivery {
     fate: Arc<FlushOutcome>,
     callbacks: Vec<Callback>,
@@ -165,7 +172,7 @@ impl Deliveries {
     /// Says that outcomes will be added: until the guard is dropped, [`finished`](Self::finished) waits.
     pub(super) fn expect(self: &Arc<Self>) -> Expected {
         let mut state = self.lock();
-        state.expected = state.expected.saturating_add(1);
+        state.expected += 1;
         Expected(self.clone())
     }
 
@@ -184,9 +191,7 @@ impl Deliveries {
             drop(state);
             delivery.tell(self.id());
             state = self.lock();
-            if mutant!(LoseOutcomes) {
-                state.queue.clear();
-            }
+            state.lose();
         }
         state.telling = false;
         drop(state);
@@ -245,7 +250,7 @@ pub(super) struct Expected(Arc<Deliveries>);
 impl Drop for Expected {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.expected = state.expected.saturating_sub(1);
+        state.expected -= 1;
         drop(state);
         self.0.moved();
     }

@@ -29,7 +29,7 @@ impl Flight {
     /// elsewhere, and that nothing of this flight is in it.
     pub(super) async fn look_before(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<Option<Error>, Stop> {
         let before = env.now();
-        if mutant!(SkipLookBefore) {
+        if skips_look_before() {
             chain.saw(before);
             return Ok(None);
         }
@@ -54,7 +54,7 @@ impl Flight {
     /// The look after a try that took longer than the bound: the first keeps ghosts rare, this keeps acks true.
     pub(super) async fn look_after(&self, chain: &mut Chain, env: &Env<'_>, version: &Version) -> Result<Seen, Stop> {
         let before = env.now();
-        if mutant!(SkipLookAfter) {
+        if skips_look_after() {
             return Ok(chain.seen);
         }
         let error = match env.patiently(LOOKING, || look(env, chain, self.slot)).await? {
@@ -152,4 +152,14 @@ fn moved(id: &PartitionId, slot: i64, why: &str) -> Error {
     Error::new(ErrorKind::Fenced, format!("the log is not as this writer left it before offset {slot}: {why}"))
         .with_key(id.segment_key(slot))
         .with_hint("another writer or maintenance moved the log; open again if this process should own it")
+}
+
+/// `true` only as the mutant.
+fn skips_look_before() -> bool {
+    mutant!(SkipLookBefore)
+}
+
+/// `true` only as the mutant.
+fn skips_look_after() -> bool {
+    mutant!(SkipLookAfter)
 }

@@ -67,7 +67,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
             let fixed = fixed_start(state, store, tail.log_json.is_some(), first).await?;
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
-        let adopted = adopt(state, store, options, newest.base, !mutant!(SkipIndexAtOpen));
+        let adopted = adopt(state, store, options, newest.base, mends_index_at_open());
         let (adopted, fault) =
             futures_util::future::join(adopted, refuse_overlap(state, store, newest.base, tail.log_start_mark)).await;
         match adopted.and_then(|adopted| fault.map(|()| adopted)) {
@@ -75,7 +75,7 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
                 refuse_mark_above(state, tail.log_start_mark, next)?;
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
-                state.marks.learn(log_start, next, state.now_ms());
+                state.watermarks.learn(log_start, next, state.now_ms());
                 let previous = Previous { base: newest.base, version, leader_epoch };
                 return Ok(CheckedTail {
                     start: ChainStart::Fixed,
@@ -93,6 +93,11 @@ pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &W
     }
 }
 
+/// Whether the index of the newest segment is made right.
+fn mends_index_at_open() -> bool {
+    !mutant!(SkipIndexAtOpen)
+}
+
 async fn find_empty(
     state: &PartitionState,
     store: &Store,
@@ -107,7 +112,7 @@ async fn find_empty(
         Some((identity, version)) => {
             obey(&state.id, options.start_offset, identity.start_offset)?;
             let next = identity.start_offset.max(mark.unwrap_or(0));
-            state.marks.learn(Some(next), next, state.now_ms());
+            state.watermarks.learn(Some(next), next, state.now_ms());
             (ChainStart::Fixed, next, Some(version))
         }
         None => {

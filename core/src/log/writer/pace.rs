@@ -64,14 +64,14 @@ impl Pace {
     /// A slot was lost. One that a claimant is spared does not count against it; it tells all the same that the log
     /// goes on elsewhere.
     pub(super) fn lost(&mut self, spared: bool, clock: &dyn Clock) {
-        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.in_a_row += 1;
         if spared {
             return;
         }
         if self.losses == 0 {
             self.losing_since = clock.elapsed();
         }
-        self.losses = self.losses.saturating_add(1);
+        self.losses += 1;
         self.shared = true;
         if self.losses > FREE_LOSSES || !self.pause.is_zero() {
             self.pause = self.pause.saturating_mul(2).clamp(SHORTEST, LONGEST);
@@ -80,7 +80,7 @@ impl Pace {
 
     /// Whether the writer lost so often, or for so long, that it gives up. The time does not count for one that
     /// `shares` the partition: beside a writer that never pauses about one try in ten meets a rest of that writer,
-    /// so many tries are needed, and they take time.
+    /// so it takes many tries, and they take time.
     pub(super) fn is_contended(&self, most_losses: u32, shares: bool, clock: &dyn Clock) -> bool {
         let losing = clock.elapsed().saturating_sub(self.losing_since);
         self.losses >= most_losses || (!shares && self.losses >= LEAST_LOSSES && losing > LONGEST_CONTENTION)
@@ -114,7 +114,7 @@ impl Pace {
         let took = now.saturating_sub(began);
         let in_a_row = self.last.is_some_and(|(ended, took)| began.saturating_sub(ended) <= took);
         self.last = Some((now, took));
-        self.flights = if in_a_row { self.flights.saturating_add(1) } else { 1 };
+        self.flights = if in_a_row { self.flights + 1 } else { 1 };
         let turn = if self.pause.is_zero() { LONG_TURN } else { TURN };
         if !rests || self.flights < turn {
             return;

@@ -62,18 +62,22 @@ impl Flight {
         }
     }
 
+    /// Flies until the slot is won or lost.
+    ///
     /// # Errors
-    /// The flight is over, with what is known of the bytes.
+    /// What ends the flush, with what is known of the bytes.
     pub(super) async fn win(mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, Stop> {
         let end = self.fly(chain, env).await;
         let stored = if self.may_have_landed { Stored::Perhaps } else { Stored::Not };
         end.map_err(|stop| stop.or_stored(stored))
     }
 
-    /// The protocol of one slot. What an error says of the bytes is what `may_have_landed` says when it ends this.
+    /// The protocol of one slot (docs/design.md, "States"). What an error says of the bytes is what `may_have_landed`
+    /// says when it ends this.
     async fn fly(&mut self, chain: &mut Chain, env: &Env<'_>) -> Result<SlotEnd, Stop> {
         let mut retry = env.retry("writing a segment");
         let mut sent = env.now();
+        // LOOKING, PUTTING, INSPECTING: tries, until one of them turns out to have won the slot.
         let version = loop {
             if let Some(version) = &self.segment {
                 break version.clone();
@@ -93,38 +97,40 @@ impl Flight {
             {
                 return Ok(SlotEnd::Gone(gone));
             }
-            let held = env.hold(SEGMENT_AND_INDEX).await?;
+            // The places come before the clock is read: a request that waits for its turn is not sent yet.
+            let places = env.hold(SEGMENT_AND_INDEX).await?;
             // The wait for a place may have taken long, too.
             if env.is_stale(chain.seen) {
                 continue;
             }
+            // From this moment on the tail counts as seen if the slot is won: it was free after this.
             sent = env.now();
             let was_unsure = self.may_have_landed;
-            let created = self.put(env, held.store()).await?;
-            drop(held);
+            let created = self.put(env, places.store()).await?;
+            drop(places);
             match &created {
+                // The slot was free, and is ours.
                 Created::Yes(version) => self.segment = Some(version.clone()),
+                // A segment is in the slot. Only reading it tells whose.
                 Created::Exists => {
                     // A client that tries again by itself may have met its own first try.
                     self.may_have_landed = was_unsure || !env.store().sends_once();
-                    if mutant!(MoveWithoutReading) {
-                        return Ok(SlotEnd::Lost(Box::new(Winner::merged(&self.key))));
-                    }
-                    if let Some(winner) = self.inspect(env).await? {
+                    if let Some(winner) = self.read_winner(env).await? {
                         return Ok(SlotEnd::Lost(winner));
                     }
                     // An earlier try won, and others may have followed it before this one was sent.
                     sent = self.first_try.unwrap_or(sent);
                 }
+                // No try can succeed. This one changed nothing, so the bytes are where they were before it.
                 Created::Refused(error) if is_hopeless(error) => {
                     self.may_have_landed = was_unsure;
                     return Err(error.clone().into());
                 }
+                // This try changed nothing, and the next may succeed.
                 Created::Refused(_) => self.may_have_landed = was_unsure,
-                Created::Unknown(_) if mutant!(TakeLostReplyForSuccess) => {
-                    self.segment = Some(Version::new(None, self.built.size, None));
-                }
-                Created::Unknown(_) => {}
+                // The reply was lost. The next try finds the slot taken if this one landed.
+                Created::Unknown(_) => self.lost_reply(),
+                // The kernel reports a lost write once, so no later try could be believed.
                 Created::SyncFailed { visible, error } => {
                     self.may_have_landed = was_unsure || *visible;
                     return Err(error.clone().into());
@@ -136,15 +142,14 @@ impl Flight {
             }
         };
         retry.done();
-        // The index of a segment that is not in its place must not be written over.
+        // INDEXING. The index of a segment that is not in its place must not be written over, so a writer that slept
+        // looks first.
         if !self.index_done && env.is_stale(chain.seen) {
             self.look_after(chain, env, &version).await?;
         }
-        if !mutant!(AckBeforeIndex) {
-            self.finish_index(env).await?;
-        }
+        self.finish_index(env).await?;
         self.put_time_index(env).await?;
-        // Invariant 1: the log may have been deleted or retained while the request was on its way.
+        // CONFIRMING. Invariant 1: the log may have been deleted or retained while the request was on its way.
         if env.is_stale(chain.seen) {
             sent = self.look_after(chain, env, &version).await?;
         }
@@ -154,7 +159,23 @@ impl Flight {
         {
             return Ok(SlotEnd::Gone(gone));
         }
+        // DURABLE.
         Ok(SlotEnd::Won(self.committed(chain, env, version, sent)))
+    }
+
+    /// The reply to a try was lost: nothing is known. Only the mutant takes that for a success.
+    fn lost_reply(&mut self) {
+        if mutant!(TakeLostReplyForSuccess) {
+            self.segment = Some(Version::new(None, self.built.size, None));
+        }
+    }
+
+    /// The slot is taken. Reads by whom. Only the mutant takes it for another's unread.
+    async fn read_winner(&mut self, env: &Env<'_>) -> Result<Option<Box<Winner>>, Stop> {
+        if mutant!(MoveWithoutReading) {
+            return Ok(Some(Box::new(Winner::merged(&self.key))));
+        }
+        self.inspect(env).await
     }
 
     fn committed(&self, chain: &mut Chain, env: &Env<'_>, version: Version, sent: Seen) -> Committed {
@@ -171,27 +192,32 @@ impl Flight {
     async fn put(&mut self, env: &Env<'_>, store: &Store) -> Result<Created, Stop> {
         env.state.bucket.fork.check()?;
         self.first_try.get_or_insert_with(|| env.now());
-        let was_unsure = std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored));
+        let was_unsure = self.begin_try();
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
         let segment = env.bounded(self.built.size, store.create(&self.key, payload, &self.identity));
         let index = self.put_index(env, store);
         let (segment, index) = futures_util::future::join(segment, index).await;
         match index? {
             Ok(Created::Yes(_)) => self.index_done = true,
-            Ok(Created::Exists) if mutant!(KeepLeftoverIndex) => self.index_done = true,
+            Ok(Created::Exists) if keeps_leftover_index() => self.index_done = true,
             Ok(Created::SyncFailed { error, .. }) => {
                 // A failed fsync poisons the writer, whichever file it was.
                 let no_news = matches!(segment, Ok(Ok(Created::Exists | Created::Refused(_))));
                 self.may_have_landed = was_unsure || !no_news;
                 return Err(error.into());
             }
-            // There already (a leftover, or a winner's), refused, or unknown: written over when the slot is ours.
+            // There already (a leftover, or another writer's), refused, or unknown: written over when the slot is ours.
             _ => {}
         }
         Ok(match segment? {
             Ok(created) => created,
             Err(timed_out) => Created::Unknown(timed_out),
         })
+    }
+
+    /// Until its reply comes a try may have landed. Returns whether an earlier one may have.
+    fn begin_try(&mut self) -> bool {
+        std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored))
     }
 
     async fn put_index(&self, env: &Env<'_>, store: &Store) -> Result<Result<Created>, Stop> {
@@ -222,8 +248,8 @@ impl Flight {
         Err(Stop::from(failed).or_stored(Stored::Perhaps))
     }
 
-    /// The slot is taken. By whom? `Some` is a winner; else ours, or empty after all. The object's last bytes and
-    /// its metadata tell, unless it may be ours: then all bytes count.
+    /// Reads whose segment is in the slot. `Some` is another writer's; with `None` it is ours, or the slot is empty after
+    /// all. The object's last bytes and its metadata tell, unless it may be ours: then all bytes count.
     pub(super) async fn inspect(&mut self, env: &Env<'_>) -> Result<Option<Box<Winner>>, Stop> {
         let mut read = self.read(env, ReadRange::Suffix(FOOTER_LEN as u64)).await?;
         if read.as_ref().is_some_and(|end| self.may_be_ours(end)) {
@@ -243,7 +269,7 @@ impl Flight {
                 // The answer was a conflict and nothing is there: it can have been an earlier try's own
                 // landing in progress, so nothing is certain.
                 self.may_have_landed = true;
-                self.empty_conflicts = self.empty_conflicts.saturating_add(1);
+                self.empty_conflicts += 1;
                 if self.empty_conflicts < MOST_EMPTY_CONFLICTS {
                     return Ok(None);
                 }
@@ -280,21 +306,17 @@ impl Flight {
         let Identity { kfsid, kfsmerged, .. } = &end.identity;
         let unnamed = kfsid.is_none() && kfsmerged.is_none();
         let our_size = end.info.size == self.built.size;
-        *kfsid == self.identity.kfsid || (our_size && (unnamed || mutant!(TakeEqualBytesForOurs)))
+        *kfsid == self.identity.kfsid || (our_size && (unnamed || takes_equal_bytes_for_ours()))
     }
 
     fn identify(&mut self, env: &Env<'_>, fetched: Fetched) -> Result<SlotContent, Stop> {
-        if mutant!(TakeConflictForOurs) {
+        let has_our_bytes = self.has_bytes(&fetched.bytes);
+        let has_our_id = fetched.identity.kfsid == self.identity.kfsid;
+        if (has_our_id && has_our_bytes) || mistaken_for_ours(has_our_id, has_our_bytes) {
             return Ok(SlotContent::Ours(fetched.info.version));
         }
-        if mutant!(TakeEqualBytesForOurs) && self.has_bytes(&fetched.bytes) {
-            return Ok(SlotContent::Ours(fetched.info.version));
-        }
-        if fetched.identity.kfsid == self.identity.kfsid {
+        if has_our_id {
             // A copy of this process (a VM snapshot, CRIU, a fork) has the same id, and other bytes.
-            if self.has_bytes(&fetched.bytes) || mutant!(TakeEqualIdForOurs) {
-                return Ok(SlotContent::Ours(fetched.info.version));
-            }
             return Err(
                 self.unknown("the slot holds other bytes under this writer's id: a copy of this process writes")
             );
@@ -302,7 +324,7 @@ impl Flight {
         if fetched.identity.kfsmerged.is_some() {
             return Ok(SlotContent::Merged);
         }
-        if fetched.identity.kfsid.is_none() && self.has_bytes(&fetched.bytes) {
+        if fetched.identity.kfsid.is_none() && has_our_bytes {
             return Ok(SlotContent::Unknown);
         }
         // A slot is won once: ours is not there and can't be, unless so much time has passed that it may have been
@@ -324,6 +346,9 @@ impl Flight {
 
     /// The segment is in: its index must be, before it is acked.
     async fn finish_index(&mut self, env: &Env<'_>) -> Result<(), Stop> {
+        if mutant!(AckBeforeIndex) {
+            return Ok(());
+        }
         self.may_have_landed = true;
         let key = env.id().index_key(self.slot);
         let (mut refused, mut retry) = (0_u32, env.retry("writing an index"));
@@ -342,7 +367,7 @@ impl Flight {
                 return Err(error.into());
             }
             if !may_pass(&error) {
-                refused = refused.saturating_add(1);
+                refused += 1;
                 if refused >= MOST_INDEX_REFUSALS || is_hopeless(&error) {
                     let error = error.with_hint(
                         "the segment is in the log, its index could not be written; opening a writer repairs it",
@@ -360,4 +385,21 @@ impl Flight {
     fn unknown(&self, why: &str) -> Stop {
         Stop::from(Error::new(ErrorKind::Fenced, why).with_key(&*self.key)).or_stored(Stored::Perhaps)
     }
+}
+
+/// `true` only as the mutant.
+fn keeps_leftover_index() -> bool {
+    mutant!(KeepLeftoverIndex)
+}
+
+/// `true` only as the mutant.
+fn takes_equal_bytes_for_ours() -> bool {
+    mutant!(TakeEqualBytesForOurs)
+}
+
+/// `true` only as one of the mutants that take another writer's segment for ours.
+fn mistaken_for_ours(has_our_id: bool, has_our_bytes: bool) -> bool {
+    mutant!(TakeConflictForOurs)
+        || (has_our_bytes && takes_equal_bytes_for_ours())
+        || (has_our_id && mutant!(TakeEqualIdForOurs))
 }

@@ -21,7 +21,7 @@ impl Chain {
     pub(super) async fn fix_start(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         let ChainStart::Open { asked, mark } = self.start else { return Ok(()) };
         let wanted = asked.or(mark).unwrap_or(0);
-        if mutant!(SkipLogJson) {
+        if skips_log_json() {
             (self.next, self.start) = (wanted.max(mark.unwrap_or(0)), ChainStart::Fixed);
             return Ok(());
         }
@@ -36,8 +36,7 @@ impl Chain {
                 Created::Refused(error) if is_hopeless(&error) => return Err(error.into()),
                 taken @ (Created::Exists | Created::Unknown(_) | Created::Refused(_)) => {
                     match env.patiently("reading log.json", || read(env.state, env.store())).await? {
-                        Some((_, version)) if mutant!(DisobeyLogJson) => (wanted, version),
-                        Some((identity, version)) => (identity.start_offset, version),
+                        Some((identity, version)) => (obeyed(&identity, wanted), version),
                         None => {
                             let error = not_created(taken, &env.id().log_json_key());
                             env.again(&mut retry, error).await?;
@@ -54,6 +53,16 @@ impl Chain {
             return Ok(());
         }
     }
+}
+
+/// `true` only as the mutant.
+fn skips_log_json() -> bool {
+    mutant!(SkipLogJson)
+}
+
+/// The start offset of the log that another writer made. The mutant keeps to its own.
+fn obeyed(identity: &LogIdentity, wanted: i64) -> i64 {
+    if mutant!(DisobeyLogJson) { wanted } else { identity.start_offset }
 }
 
 /// Any start offset but the one that is fixed is a conflict.
@@ -117,7 +126,7 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
         }
     }
     retry.done();
-    state.marks.learn(Some(start_offset), start_offset, state.now_ms());
+    state.watermarks.learn(Some(start_offset), start_offset, state.now_ms());
     Ok(())
 }
 

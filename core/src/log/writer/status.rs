@@ -1,4 +1,4 @@
-//! What a writer is doing, for who wonders why it takes so long.
+//! What a writer is doing, and why it takes so long.
 
 use std::time::Duration;
 

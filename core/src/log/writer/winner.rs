@@ -49,7 +49,7 @@ impl Winner {
     }
 }
 
-/// Who made an object, where the store tells. A directory keeps neither name nor id, and what it
+/// The name, else the id, of the writer that made an object, where the store tells. A directory keeps neither name nor id, and what it
 /// answers in place of an id names nobody.
 fn who(identity: &Identity) -> Option<String> {
     let id = identity.kfsid.as_deref().filter(|id| !Identity::is_stand_in(id));
@@ -79,7 +79,7 @@ pub(super) fn highest_epoch(segment: &Segment) -> i32 {
 /// A higher leader epoch in the newest segment fences, whatever the policy (docs/design.md, "Leader epoch").
 pub(super) fn check_epoch(key: &str, highest: i32, by: &Identity, options: &WriterOptions) -> Result<()> {
     let Some(ours) = options.leader_epoch else { return Ok(()) };
-    if highest <= ours || mutant!(IgnoreLeaderEpoch) {
+    if highest <= ours || ignores_leader_epoch() {
         return Ok(());
     }
     let error = Error::new(ErrorKind::Fenced, format!("the log holds leader epoch {highest}, this writer has {ours}"))
@@ -89,4 +89,9 @@ pub(super) fn check_epoch(key: &str, highest: i32, by: &Identity, options: &Writ
         Some(who) => error.with_winner(who),
         None => error,
     })
+}
+
+/// `true` only as the mutant.
+fn ignores_leader_epoch() -> bool {
+    mutant!(IgnoreLeaderEpoch)
 }

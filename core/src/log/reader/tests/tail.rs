@@ -49,7 +49,7 @@ async fn what_another_process_appends_takes_one_get() {
         at = fetch.next_offset;
     }
     assert_eq!(f.reads(), (before.0, before.1 + 3));
-    assert_eq!(f.partition.marks().unwrap().high_watermark, model.end());
+    assert_eq!(f.partition.watermarks().unwrap().high_watermark, model.end());
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn refresh_tells_the_range_of_the_log() {
     assert_eq!(f.partition.refresh().await.unwrap_err().kind(), crate::ErrorKind::NotFound);
     f.partition.create(30).await.unwrap();
     let cold = f.cold();
-    let range = |marks: crate::Marks| (marks.log_start, marks.high_watermark);
+    let range = |watermarks: crate::Watermarks| (watermarks.log_start, watermarks.high_watermark);
     assert_eq!(range(cold.partition.refresh().await.unwrap()), (30, 30));
     let mut base = 30;
     for _ in 0..1_300 {
@@ -147,7 +147,7 @@ async fn refresh_tells_the_range_of_the_log() {
     assert_eq!(cold.reads(), (before.0 + 4, before.1 + 1));
     assert_eq!(cold.partition.earliest().await.unwrap(), 77);
     assert_eq!(cold.partition.latest().await.unwrap(), base);
-    assert_eq!(range(cold.partition.marks().unwrap()), (77, base));
+    assert_eq!(range(cold.partition.watermarks().unwrap()), (77, base));
 }
 
 #[tokio::test]

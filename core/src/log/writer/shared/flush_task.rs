@@ -110,12 +110,12 @@ impl WriterCore {
             return Next::Rest;
         }
         let Some(mut at) = self.due_at(&inner) else { return Next::Wait(None) };
-        // Others get their turn, but nobody waits for one who closes.
+        // Other writers get their turn, but a writer that closes does not rest.
         if matches!(inner.phase, Phase::Open) {
             at = at.max(chain.pace.rest_until());
         }
         if at > now {
-            return Next::Wait(Some(at.saturating_sub(now)));
+            return Next::Wait(Some(at - now));
         }
         // What has joined the open batch until now goes with this flush. Appends need the lock meanwhile.
         if let Some(unsealed) = inner.queue.close_open() {
@@ -158,14 +158,14 @@ impl WriterCore {
         match result {
             Ok(committed) => {
                 let shift = committed.base.saturating_sub(first);
-                // The chain is told before the waiters: who wakes reads what was written.
+                // The catalog and the watermarks are told before the waiters, so that a waiter that reads finds its records.
                 self.publish(&committed);
                 let mut inner = self.lock();
                 inner.shift = shift;
                 inner.owned = Some(chain.seen);
                 inner.offsets_final = chain.offsets_final(&self.options);
                 let log_end = inner.offsets_final.then(|| shift.saturating_add(inner.queue.end()));
-                let moved = self.state.marks.set_log_end(log_end);
+                let moved = self.state.watermarks.set_log_end(log_end);
                 let flushed = std::mem::take(&mut inner.in_flight);
                 drop(inner);
                 drop(moved);
@@ -178,7 +178,7 @@ impl WriterCore {
                 let mut inner = self.lock();
                 let flushed = std::mem::take(&mut inner.in_flight);
                 drop(inner);
-                if mutant!(GoOnAfterFailedFlush) {
+                if goes_on_after_failed_flush() {
                     self.account.flush_ended();
                     flushed.settle(&Err(error), &self.deliveries);
                     return self.deliveries.tell();
@@ -193,7 +193,7 @@ impl WriterCore {
         let segment = SegmentRef { base: committed.base, size: committed.size, version: committed.version.clone() };
         self.state.with_catalog(|catalog| catalog.committed(committed.previous, segment, committed.end));
         let log_start = committed.previous.is_none().then_some(committed.base);
-        self.state.marks.learn(log_start, committed.end, self.state.now_ms());
+        self.state.watermarks.learn(log_start, committed.end, self.state.now_ms());
     }
 
     /// Ends the writer at once, without waiting for what is on its way, and tells its callbacks on this thread. Waits
@@ -230,7 +230,7 @@ impl WriterCore {
             let mut inner = self.lock();
             inner.flushing_since = None;
             inner.phase = Phase::Dead(error.clone());
-            let moved = self.state.marks.set_log_end(None);
+            let moved = self.state.watermarks.set_log_end(None);
             (inner.queue.take_all(), inner.leave(), self.deliveries.expect(), moved)
         };
         drop(moved);
@@ -242,4 +242,9 @@ impl WriterCore {
         drop(expected);
         self.deliveries.tell();
     }
+}
+
+/// `true` only as the mutant.
+fn goes_on_after_failed_flush() -> bool {
+    mutant!(GoOnAfterFailedFlush)
 }

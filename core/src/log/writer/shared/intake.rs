@@ -9,9 +9,9 @@ use super::{WriterCore, refusal};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BATCH_HEADER_LEN, Batch, BatchBuilder, NewRecord};
 use crate::log::budget::Permit;
-use crate::log::writer::accumulator::{Built, Placed, Unsealed, batch_up};
+use crate::log::writer::accumulator::{Placed, Unsealed};
 use crate::log::writer::append::Append;
-use crate::log::writer::checked::CheckedBatches;
+use crate::log::writer::checked::{Built, CheckedBatches, batch_up};
 use crate::runtime::shielded;
 
 /// The most bytes that one append copies under the writer's lock; that takes about 10 microseconds.
@@ -74,7 +74,7 @@ impl WriterCore {
         let placed = placed.map_err(|error| error.with_stored(Stored::Not))?;
         let Some(Placed { fate, group, first, count, starts, unsealed }) = placed else { return Ok(None) };
         let log_end = inner.offsets_final.then(|| inner.shift.saturating_add(inner.queue.end()));
-        let moved = log_end.map(|log_end| self.state.marks.set_log_end(Some(log_end)));
+        let moved = log_end.map(|log_end| self.state.watermarks.set_log_end(Some(log_end)));
         let task = self.task(&mut inner);
         let wake = self.is_due(&inner, starts);
         drop(inner);
@@ -86,7 +86,7 @@ impl WriterCore {
             self.wake.notify_one();
         }
         if let Some(unsealed) = unsealed {
-            // This append is behind that batch, so when that failed it never leaves the queue.
+            // This append comes after that batch, so if that batch failed it never leaves the queue.
             self.seal(unsealed).map_err(|error| error.with_stored(Stored::Not))?;
         }
         Ok(Some(Append { core: self.clone(), fate, group, first, count }))

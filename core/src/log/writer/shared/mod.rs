@@ -149,8 +149,8 @@ impl WriterCore {
         let mut status = WriterStatus {
             phase: WriterPhase::Open,
             doing: "nothing",
-            buffered_bytes: inner.queue.bytes().saturating_add(in_flight_bytes),
-            buffered_records: inner.queue.records().saturating_add(in_flight_records),
+            buffered_bytes: inner.queue.bytes() + in_flight_bytes,
+            buffered_records: inner.queue.records() + in_flight_records,
             flushing_for: inner.flushing_since.map(|since| now.saturating_sub(since)),
             trouble: None,
             failure: None,
@@ -258,7 +258,7 @@ impl WriterCore {
         for batch in inner.in_flight.batches.iter().chain(queued) {
             let next = base.saturating_add(i64::from(batch.header().last_offset_delta)).saturating_add(1);
             if next > offset {
-                bytes = bytes.saturating_add(batch.bytes().len());
+                bytes += batch.bytes().len();
                 if !found.is_empty() && bytes > max_bytes {
                     return found;
                 }

@@ -1,4 +1,4 @@
-//! What is known of a log's range, kept in memory, and who is told when it moves.
+//! What is known of a log's range, kept in memory, and the watches that are told when it moves.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use crate::format::PartitionId;
 /// A log's range as far as this process knows it. Offsets are Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Marks {
+pub struct Watermarks {
     /// Log start offset: the first offset that is served.
     pub log_start: i64,
     /// High watermark: one past the last offset known to be durable.
@@ -23,12 +23,12 @@ pub struct Marks {
 
 #[derive(Default)]
 struct Cell {
-    marks: Option<Marks>,
+    watermarks: Option<Watermarks>,
     entries: Vec<Weak<WatchEntry>>,
 }
 
-/// Those who wait for marks that moved. They are woken when this is dropped. A waker may run code of the caller's, so no
-/// lock may be held then.
+/// The tasks that wait for watermarks that moved. They are woken when this is dropped. A waker may run code of the
+/// caller's, so no lock may be held then.
 #[derive(Default)]
 #[must_use = "dropping it under a lock calls the caller's code there"]
 pub(crate) struct WatchWakers(Vec<Waker>);
@@ -39,29 +39,29 @@ impl Drop for WatchWakers {
     }
 }
 
-/// The marks of one partition and who waits for them.
+/// The watermarks of one partition, and the watches on them.
 #[derive(Default)]
-pub(crate) struct MarksCell(Mutex<Cell>);
+pub(crate) struct WatermarkCell(Mutex<Cell>);
 
-impl MarksCell {
+impl WatermarkCell {
     fn lock(&self) -> MutexGuard<'_, Cell> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn get(&self) -> Option<Marks> {
-        self.lock().marks
+    pub(crate) fn get(&self) -> Option<Watermarks> {
+        self.lock().watermarks
     }
 
     /// What a look at the store told: the high watermark never goes back, for a look can be older than a commit.
     pub(crate) fn learn(&self, log_start: Option<i64>, high_watermark: i64, now_ms: i64) {
         self.change(|old| {
-            let old = old.unwrap_or(Marks {
+            let old = old.unwrap_or(Watermarks {
                 log_start: log_start.unwrap_or(0),
                 high_watermark,
                 log_end: high_watermark,
                 learned_ms: now_ms,
             });
-            Marks {
+            Watermarks {
                 log_start: log_start.unwrap_or(old.log_start).max(old.log_start),
                 high_watermark: old.high_watermark.max(high_watermark),
                 log_end: old.log_end.max(high_watermark),
@@ -74,10 +74,10 @@ impl MarksCell {
     /// its writer's lock, and lets go of the wakers after that.
     pub(crate) fn set_log_end(&self, log_end: Option<i64>) -> WatchWakers {
         let mut cell = self.lock();
-        if let Some(marks) = &mut cell.marks {
-            let end = log_end.unwrap_or_default().max(marks.high_watermark);
-            if end != marks.log_end {
-                marks.log_end = end;
+        if let Some(watermarks) = &mut cell.watermarks {
+            let end = log_end.unwrap_or_default().max(watermarks.high_watermark);
+            if end != watermarks.log_end {
+                watermarks.log_end = end;
                 return Self::fire(cell);
             }
         }
@@ -86,14 +86,14 @@ impl MarksCell {
 
     /// The partition was deleted and made again: what was known no longer holds.
     pub(crate) fn forget(&self) {
-        self.lock().marks = None;
+        self.lock().watermarks = None;
     }
 
-    fn change(&self, change: impl FnOnce(Option<Marks>) -> Marks) {
+    fn change(&self, change: impl FnOnce(Option<Watermarks>) -> Watermarks) {
         let mut cell = self.lock();
-        let old = cell.marks;
+        let old = cell.watermarks;
         let new = change(old);
-        cell.marks = Some(new);
+        cell.watermarks = Some(new);
         let moved = old.is_none_or(|old| {
             (old.log_start, old.high_watermark, old.log_end) != (new.log_start, new.high_watermark, new.log_end)
         });
@@ -142,7 +142,7 @@ pub(super) struct WatchEntry {
 
 impl WatchEntry {
     /// Goes to the queue's end, unless it is in it already: so each partition has its turn, however often
-    /// another one moves. The waker of who waits is given back.
+    /// another one moves. Returns the waker of the task that waits.
     pub(super) fn fire(self: &Arc<Self>) -> Option<Waker> {
         let mut ready = self.queue.lock();
         if !self.queued.swap(true, Ordering::Relaxed) {
