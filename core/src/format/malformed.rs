@@ -14,10 +14,10 @@ const RAISE_LIMIT: &str =
 /// It holds a position, what was found there and what was expected. It knows no object: whoever
 /// read the bytes adds the key by [`Malformed::into_error`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Malformed(Box<Inner>);
+pub struct Malformed(Box<MalformedDetails>);
 
 #[derive(Clone, PartialEq, Eq)]
-struct Inner {
+struct MalformedDetails {
     position: u64,
     found: Cow<'static, str>,
     expected: Cow<'static, str>,
@@ -42,7 +42,12 @@ impl Malformed {
         found: impl Into<Cow<'static, str>>,
         expected: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Malformed(Box::new(Inner { position, found: found.into(), expected: expected.into(), why: Why::Damaged }))
+        Malformed(Box::new(MalformedDetails {
+            position,
+            found: found.into(),
+            expected: expected.into(),
+            why: Why::Damaged,
+        }))
     }
 
     #[cold]
@@ -112,7 +117,7 @@ impl Malformed {
 /// For bytes that have no key: what a caller handed in, a file.
 impl From<Malformed> for Error {
     fn from(malformed: Malformed) -> Self {
-        let Inner { position, found, expected, why } = *malformed.0;
+        let MalformedDetails { position, found, expected, why } = *malformed.0;
         let kind = if why == Why::Damaged { ErrorKind::Corrupt } else { ErrorKind::Unsupported };
         let error = Error::new(kind, format!("found {found}, expected {expected}")).at(position);
         match why {

@@ -167,7 +167,7 @@ impl Segment {
         }
         let footer_at = body.len() as u64;
         let footer = SegmentFooter::parse(footer).map_err(|e| e.offset_position(footer_at))?;
-        let mut walk = Walk::new(bytes.slice(..body.len()), header.base_offset, check);
+        let mut walk = BatchWalk::new(bytes.slice(..body.len()), header.base_offset, check);
         let segment = Segment {
             bytes: bytes.clone(),
             header,
@@ -181,7 +181,7 @@ impl Segment {
     }
 
     /// Header and footer against what the batches say.
-    fn check_against(&self, walk: &Walk, footer_at: u64) -> Result<(), Malformed> {
+    fn check_against(&self, walk: &BatchWalk, footer_at: u64) -> Result<(), Malformed> {
         if walk.check == CrcCheck::Verify && walk.crc != self.footer.crc {
             return Err(Malformed::new(
                 footer_at,
@@ -293,7 +293,7 @@ pub(super) fn add_times(range: &mut Option<TimeIndex>, batch: &Batch, limits: &L
 }
 
 /// One pass over a segment's batches.
-struct Walk {
+struct BatchWalk {
     body: Bytes,
     check: CrcCheck,
     crc: u32,
@@ -305,9 +305,9 @@ struct Walk {
     overlaps: Vec<Overlap>,
 }
 
-impl Walk {
+impl BatchWalk {
     fn new(body: Bytes, base_offset: i64, check: CrcCheck) -> Self {
-        Walk {
+        BatchWalk {
             body,
             check,
             crc: 0,

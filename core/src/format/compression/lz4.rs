@@ -43,21 +43,21 @@ impl Frame {
 }
 
 pub(super) fn decompress(payload: &[u8], limit: usize) -> Result<Spare, Malformed> {
-    let mut reader = Reader { payload, cursor: Cursor::new(payload), limit, out: Spare::take() };
+    let mut reader = BlockReader { payload, cursor: Cursor::new(payload), limit, out: Spare::take() };
     while !reader.cursor.rest().is_empty() {
         reader.frame()?;
     }
     Ok(reader.out)
 }
 
-struct Reader<'a> {
+struct BlockReader<'a> {
     payload: &'a [u8],
     cursor: Cursor<'a>,
     limit: usize,
     out: Spare,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BlockReader<'a> {
     fn position(&self) -> usize {
         self.payload.len() - self.cursor.rest().len()
     }

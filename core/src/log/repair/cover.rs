@@ -26,7 +26,7 @@ pub(super) struct SegmentEnd {
 
 /// Where a segment ended, as far as its bytes and what stands beside it tell.
 pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> SegmentEnd {
-    let walk = Walk::over(base, segment);
+    let walk = CoverWalk::over(base, segment);
     let leader_epoch = walk.leader_epoch;
     if walk.is_sound {
         return SegmentEnd { next: walk.next, known: true, leader_epoch };
@@ -50,17 +50,17 @@ pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_ind
 }
 
 /// The batches from the front, as far as their headers can be read.
-struct Walk {
+struct CoverWalk {
     next: i64,
     leader_epoch: i32,
     /// All of them are whole, by their CRCs, and fill the segment up to its footer.
     is_sound: bool,
 }
 
-impl Walk {
+impl CoverWalk {
     fn over(base: i64, segment: &Bytes) -> Self {
         let body = segment.slice(..segment.len().saturating_sub(FOOTER_LEN));
-        let mut walk = Walk { next: base, leader_epoch: -1, is_sound: false };
+        let mut walk = CoverWalk { next: base, leader_epoch: -1, is_sound: false };
         let (mut at, mut whole) = (HEADER_LEN, true);
         while let Some(header) = body.get(at..).and_then(|rest| BatchHeader::parse(rest).ok()) {
             let end = at.saturating_add(header.total_len());

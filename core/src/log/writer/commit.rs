@@ -16,7 +16,11 @@ use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 
 impl Chain {
-    /// Makes the batches durable as one segment. `claims`: they are a claim's.
+    /// Makes the batches durable as one segment: READY and GIVING WAY of docs/design.md, "States". `claims` says that the
+    /// batches are a claim's.
+    ///
+    /// # Errors
+    /// What ends the flush. It ends the writer, too (invariant 4).
     pub(super) async fn commit(
         &mut self,
         state: &Arc<PartitionState>,
@@ -28,23 +32,31 @@ impl Chain {
         let env = Env { state, options, control };
         let runtime = state.runtime();
         let shares = options.on_conflict == OnConflict::Rebase;
+        // Losses are counted by commit: one that is won ends them.
         self.pace.begin();
+        // A claimant puts its marker first, so that a busy owner has read it when the first try is sent.
         if claims {
             self.claim_slot(&env).await?;
         }
+        // An owner that another writer's claim asks for its slot leaves it free for a while.
         self.yield_to_claim(&env).await?;
+        // A writer that shares the partition, and was idle, has probably missed segments. One LIST costs less than lost slots.
         if shares && self.pace.looks_first(&**runtime.clock()) && !self.jump(&env).await? {
             self.pace.alone();
         }
         loop {
+            // Without a segment and without `log.json`, writers do not agree on the first slot yet.
             self.fix_start(&env).await?;
+            // The segment is built for the slot, so it is built again for each.
             let created_ms = state.now_ms();
             let built = self.build(&env, self.batches_to_send(batches), created_ms)?;
+            // The identity of this flight is this writer's alone, and never used again.
             self.flush_number += 1;
             let began = runtime.clock().elapsed();
             let flight = Flight::new(self, &env, built);
             self.look_for_claim(&env);
             match flight.win(self, &env).await? {
+                // DURABLE. From here on a lost slot fences a writer that takes over.
                 SlotEnd::Won(committed) => {
                     self.committed = true;
                     self.claims.won(runtime.clock().elapsed());
@@ -61,21 +73,26 @@ impl Chain {
     /// Another writer won the slot, or the log went elsewhere (`gone`): finds where it goes on, at a pace at
     /// which all writers get on.
     async fn give_way(&mut self, env: &Env<'_>, lost: Error, gone: bool) -> Result<(), Stop> {
+        // The policy decides first: a writer that must not move is fenced, whatever the pace.
         if !self.may_move(env.options) {
             return Err(lost.into());
         }
         let runtime = env.state.runtime();
-        // First, for only while its marker stands are a claimant's losses spared and its pauses short.
+        // The claim comes before the count: a claimant's losses are spared, and its pauses short, only while its marker
+        // stands.
         let presses = self.keep_claim(env).await?;
         self.pace.lost(self.is_spared(env), &**runtime.clock());
         if self.is_contended(env) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
             return Err(error.into());
         }
+        // The pause comes before the look, so that the look is fresh when the next try is sent.
         let pause = if presses { STEP } else { self.pace.pause(runtime) };
         if !pause.is_zero() {
             env.control.unless_aborted(runtime.clock().sleep(pause)).await?;
         }
+        // Where the log goes on. The segment in the slot is the cheapest answer, if it is likely to be the newest. A log that
+        // went elsewhere is read as an opening reads it.
         if gone {
             self.reopen(env).await
         } else if self.jumps(presses) {

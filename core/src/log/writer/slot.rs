@@ -399,7 +399,7 @@ fn takes_equal_bytes_for_ours() -> bool {
 
 /// `true` only as one of the mutants that take another writer's segment for ours.
 fn mistaken_for_ours(has_our_id: bool, has_our_bytes: bool) -> bool {
-    mutant!(TakeConflictForOurs)
-        || (has_our_bytes && takes_equal_bytes_for_ours())
-        || (has_our_id && mutant!(TakeEqualIdForOurs))
+    let by_id = mutant!(TakeEqualIdForOurs);
+    let by_conflict = mutant!(TakeConflictForOurs);
+    by_conflict || (has_our_bytes && takes_equal_bytes_for_ours()) || (has_our_id && by_id)
 }

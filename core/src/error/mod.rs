@@ -86,10 +86,10 @@ pub enum Stored {
 /// a credential. Text from outside (a server's words, names, keys) is escaped in all its parts, so that it can be
 /// printed as it is: see [`printable`].
 #[derive(Clone)]
-pub struct Error(Arc<Inner>);
+pub struct Error(Arc<ErrorDetails>);
 
 #[derive(Clone)]
-struct Inner {
+struct ErrorDetails {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
@@ -111,7 +111,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of a kind with a message for the reader.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error(Arc::new(Inner {
+        Error(Arc::new(ErrorDetails {
             kind,
             message: into_printable(message.into()),
             hint: None,
@@ -206,7 +206,7 @@ impl Error {
         self.0.kind.is_retriable()
     }
 
-    fn edit(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+    fn edit(mut self, change: impl FnOnce(&mut ErrorDetails)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
