@@ -216,15 +216,18 @@ impl Budget {
     /// Lets in what fits. If others still wait, has writers flush.
     fn grant(self: &Arc<Self>) {
         let mut state = self.lock();
+        // Whoever grants now goes on until nothing fits, so it lets in what fits because of this call, too.
         if state.granting {
             return;
         }
         state.granting = true;
         while let Some((id, bytes, admit)) = state.next(self.limit) {
+            // Admitting takes the writer's lock, and may run a caller's waker.
             drop(state);
             let permit = self.permit(id, bytes);
             shielded(|| admit(permit));
             state = self.lock();
+            // Only now may the account's next append enter, after this one.
             if let Some(entry) = state.entry(id) {
                 entry.entering = false;
             }

@@ -29,7 +29,7 @@ pub(super) struct Group {
     waited_for: bool,
     /// A claim: a segment of its own.
     pub(super) claims: bool,
-    pub(super) fate: Arc<FlushOutcome>,
+    pub(super) outcome: Arc<FlushOutcome>,
     permit: Option<Permit>,
 }
 
@@ -67,12 +67,12 @@ impl Drained {
     }
 
     /// Frees all that it holds, then decides the outcome, which the queue of deliveries tells.
-    pub(super) fn settle(self, outcome: &Result<i64>, deliveries: &Deliveries) {
+    pub(super) fn settle(self, result: &Result<i64>, deliveries: &Deliveries) {
         drop(self.batches);
-        let mut fates = Vec::with_capacity(self.groups.len());
+        let mut outcomes = Vec::with_capacity(self.groups.len());
         let mut charged: Option<Permit> = None;
         for group in self.groups {
-            fates.push(group.fate);
+            outcomes.push(group.outcome);
             match (&mut charged, group.permit) {
                 (Some(charged), Some(permit)) => charged.absorb(permit),
                 (charged, permit) => *charged = charged.take().or(permit),
@@ -80,15 +80,15 @@ impl Drained {
         }
         // Whoever appends again when told must find the room.
         drop(charged);
-        for fate in fates {
-            fate.settle(outcome.clone(), deliveries);
+        for outcome in outcomes {
+            outcome.settle(result.clone(), deliveries);
         }
     }
 }
 
 /// Where an append went.
 pub(super) struct Placed {
-    pub(super) fate: Arc<FlushOutcome>,
+    pub(super) outcome: Arc<FlushOutcome>,
     pub(super) group: u64,
     pub(super) first: i64,
     pub(super) count: i64,
@@ -219,7 +219,7 @@ impl Accumulator {
             since,
             waited_for: false,
             claims: false,
-            fate: Arc::default(),
+            outcome: Arc::default(),
             permit: None,
         });
         self.next_group = self.next_group.wrapping_add(1);
@@ -385,7 +385,8 @@ impl Accumulator {
         let Some(group) = self.groups.back_mut() else {
             return Err(Error::new(crate::ErrorKind::Internal, "an append was placed in no group"));
         };
-        let placed = Placed { fate: group.fate.clone(), group: group.id, first: self.next, count, starts, unsealed };
+        let placed =
+            Placed { outcome: group.outcome.clone(), group: group.id, first: self.next, count, starts, unsealed };
         group.records += records;
         if let Some(permit) = permit.take() {
             match &mut group.permit {

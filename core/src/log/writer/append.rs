@@ -23,7 +23,7 @@ pub struct Offsets {
 #[derive(Clone)]
 pub struct Append {
     pub(super) core: Arc<WriterCore>,
-    pub(super) fate: Arc<FlushOutcome>,
+    pub(super) outcome: Arc<FlushOutcome>,
     /// Number of its group, to tell the writer that somebody waits for it.
     pub(super) group: u64,
     /// Relative to the writer's own count; what is added is fixed when the offsets are final.
@@ -35,7 +35,7 @@ impl Append {
     /// Its offsets, if they are final: it is durable, or nothing but the failure of this append can
     /// change them any more (see [`OnConflict`](super::OnConflict)). Not a promise of durability.
     pub fn final_offsets(&self) -> Option<Offsets> {
-        match self.fate.get() {
+        match self.outcome.get() {
             Some(Ok(shift)) => Some(self.offsets(*shift)),
             Some(Err(_)) => None,
             None => self.core.final_shift().map(|shift| self.offsets(shift)),
@@ -44,7 +44,7 @@ impl Append {
 
     /// Whether it is settled: `None` while it is buffered or in flight.
     pub fn outcome(&self) -> Option<Result<Offsets>> {
-        self.fate.get().map(|outcome| outcome.clone().map(|shift| self.offsets(shift)))
+        self.outcome.get().map(|result| result.clone().map(|shift| self.offsets(shift)))
     }
 
     /// Waits until it is durable. From the first poll on, the writer flushes as soon as
@@ -55,13 +55,13 @@ impl Append {
     pub fn durable(&self) -> impl Future<Output = Result<Offsets>> + Send + 'static {
         let append = self.clone();
         async move {
-            if append.fate.get().is_none() {
+            if append.outcome.get().is_none() {
                 // The parent of a forked child may store it; nobody in the child does.
                 let here = append.core.state().bucket.fork.check();
                 here.map_err(|error| error.with_stored(Stored::Perhaps))?;
                 append.core.somebody_waits(append.group);
             }
-            append.fate.wait().await.map(|shift| append.offsets(shift))
+            append.outcome.wait().await.map(|shift| append.offsets(shift))
         }
     }
 
@@ -73,13 +73,13 @@ impl Append {
     /// be opened. A callback must be short, for the writer waits for it. If it panics, only the rest of
     /// that callback is lost.
     pub fn on_settled(&self, wait: bool, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
-        if wait && self.fate.get().is_none() {
+        if wait && self.outcome.get().is_none() {
             self.core.somebody_waits(self.group);
         }
         let append = self.clone();
         let callback: Callback = Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift))));
-        if let Some(late) = self.fate.keep(callback) {
-            self.core.deliveries.add(self.fate.clone(), vec![late]);
+        if let Some(late) = self.outcome.keep(callback) {
+            self.core.deliveries.add(self.outcome.clone(), vec![late]);
             self.core.deliveries.tell_on(self.core.state().runtime());
         }
     }
@@ -99,7 +99,7 @@ impl fmt::Debug for Append {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Append")
             .field("offsets", &self.final_offsets())
-            .field("settled", &self.fate.get().is_some())
+            .field("settled", &self.outcome.get().is_some())
             .finish()
     }
 }

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use object_store::PutPayload;
 
-use super::chain::{Chain, Committed};
+use super::chain::Chain;
 use super::claims::{Asking, PATIENCE, read_marker};
 use super::env::Env;
 use super::options::OnConflict;
 use super::outcome::Stop;
 use crate::format::ClaimMarker;
 use crate::log::identity::random_id;
-use crate::mutant::mutant;
-use crate::store::{SyncFailure, Version};
+use crate::store::SyncFailure;
 
 /// After its marker is written a claimant's losses do not count as contention for so long: by then a live owner has
 /// read it.
@@ -172,22 +171,6 @@ impl Chain {
             }
             _ => Ok(()),
         }
-    }
-}
-
-impl Chain {
-    /// Only as the mutant `BelieveMarker`: a claimant takes the slot for its own, whoever has it.
-    pub(super) fn believes_marker(&self) -> bool {
-        mutant!(BelieveMarker) && self.claims.asking.is_some()
-    }
-
-    /// What [`believes_marker`](Self::believes_marker) leads to.
-    pub(super) async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Stop> {
-        let base = self.next;
-        self.follow(env).await?;
-        self.committed = true;
-        let version = self.previous.as_ref().map_or_else(|| Version::new(None, 0, None), |p| p.version.clone());
-        Ok(Committed { base, end: self.next, size: version.size(), version, previous: None })
     }
 }
 

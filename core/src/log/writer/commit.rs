@@ -14,6 +14,7 @@ use crate::format::{Batch, BuiltSegment, Limits, SegmentBuilder};
 use crate::log::locate::newest_from;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
+use crate::store::Version;
 
 impl Chain {
     /// Makes the batches durable as one segment: READY and GIVING WAY of docs/design.md, "States". `claims` says that the
@@ -137,7 +138,7 @@ impl Chain {
 
     /// Goes on after the segment that won the slot. That is no look at the tail: the log may have
     /// passed the next slot long ago, and merging may have taken it away since.
-    pub(super) async fn follow(&mut self, env: &Env<'_>) -> Result<(), Stop> {
+    async fn follow(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         let base = self.next;
         match self.adopt(env, base).await? {
             Some(adopted) if !adopted.merged => {
@@ -195,6 +196,20 @@ impl Chain {
         self.saw(found.seen);
         (self.previous, self.log_json, self.log) = (found.previous, found.log_json, found.log);
         Ok(())
+    }
+
+    /// Only as the mutant `BelieveMarker`: a claimant takes the slot for its own, whoever has it.
+    fn believes_marker(&self) -> bool {
+        mutant!(BelieveMarker) && self.claims.asking.is_some()
+    }
+
+    /// What [`believes_marker`](Self::believes_marker) leads to.
+    async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Stop> {
+        let base = self.next;
+        self.follow(env).await?;
+        self.committed = true;
+        let version = self.previous.as_ref().map_or_else(|| Version::new(None, 0, None), |p| p.version.clone());
+        Ok(Committed { base, end: self.next, size: version.size(), version, previous: None })
     }
 }
 

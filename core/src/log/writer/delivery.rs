@@ -71,11 +71,11 @@ impl Drop for Waits {
 
 pub(super) type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
 
-/// How the flush of a group of appends ended. They share a segment, so they share its fate.
+/// How the flush of a group of appends ended. They share a segment, so they share its outcome.
 #[derive(Default)]
 pub(super) struct FlushOutcome {
     /// What must be added to a relative offset to have the absolute one; or why it failed.
-    outcome: OnceLock<Result<i64>>,
+    result: OnceLock<Result<i64>>,
     settled: Notify,
     callbacks: Mutex<Vec<Callback>>,
 }
@@ -86,10 +86,10 @@ impl FlushOutcome {
     }
 
     /// Decides it, and queues the callbacks and wakers that must be told.
-    pub(super) fn settle(self: Arc<Self>, outcome: Result<i64>, deliveries: &Deliveries) {
+    pub(super) fn settle(self: Arc<Self>, result: Result<i64>, deliveries: &Deliveries) {
         let callbacks = {
             let mut callbacks = self.callbacks();
-            if self.outcome.set(outcome).is_err() {
+            if self.result.set(result).is_err() {
                 return;
             }
             std::mem::take(&mut *callbacks)
@@ -98,7 +98,7 @@ impl FlushOutcome {
     }
 
     pub(super) fn get(&self) -> Option<&Result<i64>> {
-        self.outcome.get()
+        self.result.get()
     }
 
     /// Wakes all tasks that wait for it.
@@ -109,17 +109,17 @@ impl FlushOutcome {
     pub(super) async fn wait(&self) -> Result<i64> {
         loop {
             let settled = self.settled.notified();
-            if let Some(outcome) = self.outcome.get() {
-                return outcome.clone();
+            if let Some(result) = self.result.get() {
+                return result.clone();
             }
             settled.await;
         }
     }
 
-    /// Keeps a callback until the fate is decided; gives it back when it is.
+    /// Keeps a callback until the outcome is decided; gives it back when it is.
     pub(super) fn keep(&self, callback: Callback) -> Option<Callback> {
         let mut callbacks = self.callbacks();
-        if self.outcome.get().is_some() {
+        if self.result.get().is_some() {
             return Some(callback);
         }
         callbacks.push(callback);
@@ -160,7 +160,7 @@ impl DeliveryQueue {
 
 /// A settled outcome with its callbacks. The tasks that await it are woken.
 struct Delivery {
-    fate: Arc<FlushOutcome>,
+    outcome: Arc<FlushOutcome>,
     callbacks: Vec<Callback>,
 }
 
@@ -176,8 +176,8 @@ impl Deliveries {
         Expected(self.clone())
     }
 
-    pub(super) fn add(&self, fate: Arc<FlushOutcome>, callbacks: Vec<Callback>) {
-        self.lock().queue.push_back(Delivery { fate, callbacks });
+    pub(super) fn add(&self, outcome: Arc<FlushOutcome>, callbacks: Vec<Callback>) {
+        self.lock().queue.push_back(Delivery { outcome, callbacks });
     }
 
     /// Tells on this thread what is in the queue, unless another thread is at it.
@@ -266,11 +266,11 @@ impl Drop for Tell {
 
 impl Delivery {
     fn tell(self, writer: WriterId) {
-        shielded(|| self.fate.wake());
-        let Some(outcome) = self.fate.get() else { return };
+        shielded(|| self.outcome.wake());
+        let Some(result) = self.outcome.get() else { return };
         for callback in self.callbacks {
             RUNNING.with_borrow_mut(|running| running.push(writer));
-            shielded(|| callback(outcome));
+            shielded(|| callback(result));
             RUNNING.with_borrow_mut(|running| running.pop());
         }
     }

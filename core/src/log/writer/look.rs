@@ -99,11 +99,14 @@ impl Flight {
 }
 
 async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<LookAnswer> {
+    // The listing begins at the last segment that is known, so that it shows whether that one is still there, and what
+    // follows it. Without a segment it begins at the log's start, where `log.json` and the log start marks are.
     let previous = chain.previous.as_ref();
     let id = env.id();
     let prefix = id.prefix();
     // `segment-{base}` sorts directly before the segment's own objects.
     let mut after = previous.map(|p| format!("{prefix}segment-{:020}", p.base));
+    // Enough to know: the previous segment, the one in our slot, and whether another one comes after it.
     let (mut log_json, mut segments) = (None, Vec::<(i64, ObjectInfo)>::new());
     let wanted = if previous.is_some() { 3 } else { 2 };
     loop {
@@ -124,6 +127,8 @@ async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<LookAnswer> {
             break;
         }
     }
+    // First, whether this writer's place is still what it was. If the segment before the slot is gone or changed, nothing that
+    // comes after it says anything.
     let mut segments = segments.into_iter();
     let is = |found: Option<Version>, known: &Version| found.is_some_and(|found| found.same_as(known));
     let changed = match (previous, &chain.log_json) {
@@ -139,6 +144,7 @@ async fn look(env: &Env<'_>, chain: &Chain, slot: i64) -> Result<LookAnswer> {
     if let Some(why) = changed {
         return Ok(LookAnswer::Moved(moved(id, slot, why)));
     }
+    // Then, what comes after it.
     Ok(match (segments.next(), segments.next()) {
         (None, _) => LookAnswer::Clear,
         (Some((base, found)), rest) if base == slot => {

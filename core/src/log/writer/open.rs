@@ -59,20 +59,25 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
 pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &WriterOptions) -> Result<CheckedTail> {
     let mut tries = 0;
     loop {
+        // The tail is as old as the request that showed it.
         let seen = Seen::now(&**state.runtime().clock());
         let tail = find_tail(state, store).await?;
         let Some(newest) = &tail.newest else { return find_empty(state, store, options, &tail, seen).await };
+        // A start offset is only a condition here: the log has one already.
         if options.start_offset.is_some() {
             let first = tail.first.as_ref().map(|s| s.base);
             let fixed = fixed_start(state, store, tail.log_json.is_some(), first).await?;
             obey(&state.id, options.start_offset, fixed.unwrap_or(newest.base))?;
         }
+        // The newest segment is read whole, for its last bytes decide the next slot. At the same time the segment before it
+        // is asked whether it reaches into the newest.
         let adopted = adopt(state, store, options, newest.base, mends_index_at_open());
         let (adopted, fault) =
             futures_util::future::join(adopted, refuse_overlap(state, store, newest.base, tail.log_start_mark)).await;
         match adopted.and_then(|adopted| fault.map(|()| adopted)) {
             Ok(Adopted { next, version, leader_epoch, .. }) => {
                 refuse_mark_above(state, tail.log_start_mark, next)?;
+                // What was learned is worth keeping for readers in this process.
                 let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
                 state.watermarks.learn(log_start, next, state.now_ms());

@@ -103,7 +103,9 @@ impl WriterCore {
         None
     }
 
+    /// What the task does now: flush what is due, wait for a trigger, or rest because nothing is buffered.
     fn next(self: &Arc<Self>, chain: &Chain) -> Next {
+        // Read before the queue: what comes in later is not due earlier.
         let now = self.now();
         let mut inner = self.lock();
         if inner.queue.is_empty() || !matches!(inner.phase, Phase::Open | Phase::Closing) {
@@ -124,6 +126,7 @@ impl WriterCore {
             let _ = self.seal(unsealed);
             inner = self.lock();
         }
+        // The writer may have ended while the lock was free.
         if !matches!(inner.phase, Phase::Open | Phase::Closing) {
             return Next::Rest;
         }
@@ -140,6 +143,7 @@ impl WriterCore {
             return Next::Wait(None);
         };
         let (first, claims) = (*first, *claims);
+        // A flush that was asked for covers all that was buffered then, which may take several segments.
         if inner.queue.is_empty() {
             inner.flush_now = false;
         }

@@ -72,7 +72,7 @@ impl WriterCore {
             Content::Built(built) => queue.push_built(built, permit, now).map(Some),
         };
         let placed = placed.map_err(|error| error.with_stored(Stored::Not))?;
-        let Some(Placed { fate, group, first, count, starts, unsealed }) = placed else { return Ok(None) };
+        let Some(Placed { outcome, group, first, count, starts, unsealed }) = placed else { return Ok(None) };
         let log_end = inner.offsets_final.then(|| inner.shift.saturating_add(inner.queue.end()));
         let moved = log_end.map(|log_end| self.state.watermarks.set_log_end(Some(log_end)));
         let task = self.task(&mut inner);
@@ -89,7 +89,7 @@ impl WriterCore {
             // This append comes after that batch, so if that batch failed it never leaves the queue.
             self.seal(unsealed).map_err(|error| error.with_stored(Stored::Not))?;
         }
-        Ok(Some(Append { core: self.clone(), fate, group, first, count }))
+        Ok(Some(Append { core: self.clone(), outcome, group, first, count }))
     }
 
     /// Compresses a batch that was closed, without the lock, and puts it into its place. When that fails, has the

@@ -179,7 +179,7 @@ impl WriterCore {
     /// Flushes what is buffered now; gives what tells when all of it is settled.
     pub(super) fn flush_all(self: &Arc<Self>) -> Option<Arc<FlushOutcome>> {
         let mut inner = self.lock();
-        let last = inner.queue.last_group().or(inner.in_flight.groups.last()).map(|g| g.fate.clone());
+        let last = inner.queue.last_group().or(inner.in_flight.groups.last()).map(|g| g.outcome.clone());
         if !inner.queue.is_empty() {
             inner.flush_now = true;
             let task = self.task(&mut inner);
