@@ -63,7 +63,7 @@ impl Meter {
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     meter: Arc<Meter>,
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "_http")]
     kind: RequestKind,
     status: Arc<AtomicU16>,
 }
@@ -76,7 +76,7 @@ impl Attempt {
         }
         Attempt {
             meter: meter.clone(),
-            #[cfg(feature = "aws")]
+            #[cfg(feature = "_http")]
             kind,
             status: Arc::new(AtomicU16::new(0)),
         }
@@ -93,14 +93,14 @@ impl Attempt {
         Some(self.status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "_http")]
     pub(crate) fn on_the_wire(&self, body: u64) {
         self.meter.count(self.kind, 1);
         self.meter.sent(body);
         self.status.store(0, Ordering::Relaxed);
     }
 
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "_http")]
     pub(crate) fn answered(&self, status: u16) {
         self.status.store(status, Ordering::Relaxed);
     }

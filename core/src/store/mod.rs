@@ -13,6 +13,8 @@
 mod aws;
 mod failure;
 mod hint;
+#[cfg(feature = "_http")]
+mod http;
 mod list;
 mod local;
 mod location;
@@ -38,6 +40,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use self::failure::Dialect;
 use self::list::Lister;
 use self::location::Location;
 use self::meter::Meter;
@@ -107,6 +110,8 @@ type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
 /// What is known about a store that its trait does not say.
 #[derive(Clone, Copy, Debug, Default)]
 struct Backend {
+    /// Whose answers these are.
+    dialect: Dialect,
     /// A create or overwrite is one request: the client never sends it again by itself.
     single_attempt: bool,
     /// Our own HTTP connector counts requests, retries included.
@@ -205,7 +210,7 @@ impl Store {
 
     /// The same store, which removes its client's secrets from what a server says. This has an effect only on a store that
     /// has just been built.
-    #[cfg(feature = "aws")]
+    #[cfg(feature = "_http")]
     fn redacting(mut self, redact: Redact) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.0) {
             inner.redact = Some(redact);

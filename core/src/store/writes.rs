@@ -2,11 +2,11 @@
 
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
-use super::failure::{self, PutFailure};
+use super::failure::{self, PutCondition, PutFailure};
 use super::meter::{Attempt, RequestKind};
 use super::types::{Created, Identity, ReadRange, Replaced};
 use super::version::Version;
-use super::{KFSID, KFSMERGED, KFSNAME, Store};
+use super::{Backend, KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::MAX_SEGMENT_LEN;
 use crate::mutant::mutant;
@@ -45,10 +45,11 @@ impl Store {
 
     fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
         let mapped = self.failed(error, key, status);
-        let sends_once = self.0.backend.single_attempt;
-        match PutFailure::of(error, status, sends_once) {
+        let Backend { dialect, single_attempt, .. } = self.0.backend;
+        match PutFailure::of(error, status, PutCondition::FreeName, dialect, single_attempt) {
             PutFailure::Condition => Created::Exists,
-            PutFailure::Absent if !sends_once => Created::Unknown(mapped),
+            // The bucket is absent, and an earlier try may have been applied while it was there.
+            PutFailure::Absent if !single_attempt => Created::Unknown(mapped),
             PutFailure::Absent | PutFailure::Refused => Created::Refused(mapped),
             PutFailure::Unknown => Created::Unknown(mapped),
             PutFailure::SyncFailed { visible } => Created::SyncFailed { visible, error: mapped },
@@ -91,7 +92,8 @@ impl Store {
         };
         drop(permit);
         let mapped = self.failed(&error, key, attempt.status());
-        match PutFailure::of(&error, attempt.status(), self.0.backend.single_attempt) {
+        let Backend { dialect, single_attempt, .. } = self.0.backend;
+        match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
             PutFailure::Condition => match self.head(key).await {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => Replaced::NotFound,
                 _ => Replaced::Changed,

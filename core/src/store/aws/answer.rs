@@ -1,7 +1,7 @@
 //! Whether an answer is an S3 store's. Another server, a proxy or a login page may answer in its place.
 
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use reqwest::{Method, StatusCode};
 
 use super::listing::ListingFault;
 use crate::error::{Error, ErrorKind};
@@ -18,11 +18,6 @@ pub(super) fn is_a_page(status: StatusCode, headers: &HeaderMap) -> bool {
     believed && is_html && !headers.keys().any(|name| name.as_str().starts_with("x-amz-"))
 }
 
-/// Whether a request of this kind is answered without a body by an S3 store once it was done.
-pub(super) fn has_no_body(method: &Method) -> bool {
-    method == Method::PUT
-}
-
 fn kind(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()
 }
@@ -37,8 +32,8 @@ pub(super) fn foreign(what: &str, headers: &HeaderMap, body: &str) -> Error {
 }
 
 /// The error for an answer to a listing that lists nothing.
-pub(super) fn no_listing(unfit: ListingFault, headers: &HeaderMap, body: &str) -> Error {
-    match unfit {
+pub(super) fn no_listing(fault: ListingFault, headers: &HeaderMap, body: &str) -> Error {
+    match fault {
         ListingFault::Foreign => foreign("a listing", headers, body),
         ListingFault::Refusal => {
             let said = failure::text(&std::io::Error::other(body.to_string()));

@@ -15,13 +15,10 @@ use object_store::client::{
 use tokio::sync::Mutex;
 use url::{Host, Url};
 
-use super::files;
-use super::http::{Connector, short};
-use super::secrets::Secrets;
-use super::settings::bad_character;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::failure::{Effect, StoreFailure, between, text};
+use crate::store::http::{Connector, Secrets, bad_character, read_file, short};
 
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
@@ -222,7 +219,7 @@ fn web_identity_form(role: &str, session: &str, token: &str) -> String {
 async fn token(file: &str) -> Result<String> {
     let path = file.to_string();
     let read = move || {
-        let bytes = files::read(path.as_ref(), TOKEN_LIMIT)?;
+        let bytes = read_file(path.as_ref(), TOKEN_LIMIT)?;
         String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
     };
     let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));

@@ -2,11 +2,8 @@
 
 mod answer;
 mod credentials;
-mod files;
-mod http;
 mod listing;
-mod proxy;
-mod secrets;
+mod protocol;
 mod settings;
 
 use std::sync::Arc;
@@ -17,11 +14,12 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::ClientConfigKey;
 
 use self::credentials::Noted;
-use self::http::Connector;
-use self::secrets::Secrets;
+use self::protocol::S3Protocol;
 use self::settings::Settings;
+use super::failure::{self, Dialect};
+use super::http::{Connector, Secrets, ca_bundle};
 use super::list::Lister;
-use super::{Backend, Store, StoreOptions, failure};
+use super::{Backend, Store, StoreOptions};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often, and how long, the client tries a read again by itself. The log goes on from there, and is
@@ -42,7 +40,8 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     settings.check_endpoint(&builder)?;
     check_credentials(&builder).map_err(|error| with_profile(error, options))?;
     let secrets = Arc::new(Secrets::default());
-    let connector = Connector { secrets: secrets.clone(), roots: ca_bundle(options)?, proxies: true };
+    let roots = ca_bundle(CA_BUNDLE, options)?;
+    let connector = Connector { protocol: Arc::new(S3Protocol), secrets: secrets.clone(), roots, proxies: true };
     let own = credentials::of(&builder, &connector)?;
     let builder = builder
         .with_http_connector(connector.clone())
@@ -72,7 +71,8 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
         builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() }).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
-    let backend = Backend { single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
+    let backend =
+        Backend { dialect: Dialect::S3, single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
     let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), backend, options);
     Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }
@@ -83,28 +83,6 @@ fn unusable(error: &object_store::Error) -> Error {
 
 /// The setting for the certificates to trust; object_store does not know it.
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
-/// The largest bundle, in bytes.
-const CA_BUNDLE_LIMIT: u64 = 16 << 20;
-
-/// The certificates of `AWS_CA_BUNDLE`, a PEM file. As with AWS's own tools only these are trusted then.
-fn ca_bundle(options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>> {
-    let given = options.config.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(CA_BUNDLE));
-    let file = match given {
-        Some((_, file)) => Some(file.into()),
-        None => options.environment.then(|| std::env::var_os(CA_BUNDLE)).flatten(),
-    };
-    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
-    let shown = std::path::Path::new(&file).display().to_string();
-    let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{CA_BUNDLE} ({shown}) {what}"));
-    let bytes =
-        files::read(file.as_ref(), CA_BUNDLE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&bytes)
-        .map_err(|error| invalid(format!("can't be understood: {}", failure::text(&error))))?;
-    if certificates.is_empty() {
-        return Err(invalid("holds no certificate in PEM form".into()));
-    }
-    Ok(Some(certificates))
-}
 
 /// Somebody must have said where credentials come from. Without that object_store asks the address
 /// of a cloud machine's metadata, which on another machine is anybody's, and takes minutes to fail.

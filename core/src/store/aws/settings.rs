@@ -3,9 +3,9 @@
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::ClientConfigKey;
 
-use super::http::Connector;
 use super::{CA_BUNDLE, is_true, unusable};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::http::{BadCharacter, Connector, bad_character};
 use crate::store::{StoreOptions, failure};
 
 /// A certificate, which has more than one line.
@@ -15,31 +15,6 @@ fn is_in_headers(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     let credentials = matches!(key, Key::AccessKeyId | Key::SecretAccessKey | Key::Token);
     credentials || matches!(key, Key::Region | Key::DefaultRegion | Key::Encryption(_))
-}
-
-/// Why a value can't stand in a header.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum BadCharacter {
-    Control,
-    NotAscii,
-}
-
-impl std::fmt::Display for BadCharacter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            BadCharacter::Control => "holds a control character",
-            BadCharacter::NotAscii => "holds a character that is not ASCII",
-        })
-    }
-}
-
-/// Why this value can't stand in a header, if it can't.
-pub(super) fn bad_character(value: &str) -> Option<BadCharacter> {
-    match value {
-        _ if value.contains(char::is_control) => Some(BadCharacter::Control),
-        _ if !value.is_ascii() => Some(BadCharacter::NotAscii),
-        _ => None,
-    }
 }
 
 /// What was set, in the order in which it counts: a later one of the same key replaces an earlier one.

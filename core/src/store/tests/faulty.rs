@@ -226,6 +226,18 @@ async fn a_failed_create_on_a_store_that_may_try_again_is_unknown() {
     }
     let created = store(Fault::Put(taken)).await.create("t/new", PutPayload::new(), &Identity::none()).await;
     assert!(matches!(created, Created::Exists));
+    fn being_deleted() -> Error {
+        let body = "409 Conflict: <?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>ContainerBeingDeleted</Code>\
+                    <Message>The specified container is being deleted. Try operation later.</Message></Error>";
+        Error::AlreadyExists { path: "k".into(), source: body.into() }
+    }
+    match store(Fault::Put(being_deleted)).await.create("t/new", PutPayload::new(), &Identity::none()).await {
+        Created::Unknown(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert!(error.message().contains("is being deleted"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
     fn cant() -> Error {
         Error::NotImplemented { operation: "put".into(), implementer: "x".into() }
     }

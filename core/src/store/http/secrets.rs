@@ -12,7 +12,7 @@ const IN_PARTS: usize = 16;
 
 /// Secret values of one store.
 #[derive(Default)]
-pub(super) struct Secrets(RwLock<VecDeque<String>>);
+pub(in crate::store) struct Secrets(RwLock<VecDeque<String>>);
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -22,7 +22,7 @@ impl std::fmt::Debug for Secrets {
 
 impl Secrets {
     /// Remembers a value.
-    pub(super) fn add(&self, value: &str) {
+    pub(in crate::store) fn add(&self, value: &str) {
         if value.is_empty() || self.0.read().unwrap_or_else(PoisonError::into_inner).iter().any(|one| one == value) {
             return;
         }
@@ -34,14 +34,14 @@ impl Secrets {
     }
 
     /// Removes the remembered values, and `more` of them.
-    pub(super) fn strip(&self, text: &str, more: &[String]) -> String {
+    pub(in crate::store) fn strip(&self, text: &str, more: &[String]) -> String {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         strip(text, known.iter().chain(more).map(String::as_str).collect())
     }
 
     /// Removes the remembered values from a name. Short ones stay: real secrets are long, and what a test server takes
     /// for one, such as `test`, is somebody's topic too.
-    pub(super) fn strip_from_name(&self, text: &str) -> String {
+    pub(in crate::store) fn strip_from_name(&self, text: &str) -> String {
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         strip(text, known.iter().map(String::as_str).filter(|value| value.len() >= IN_PARTS).collect())
     }

@@ -5,6 +5,26 @@ use std::fmt;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+/// Where a client learns of its proxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proxy {
+    None,
+    /// From the setting with this name.
+    Set(&'static str),
+    OfEnvironment,
+}
+
+impl Proxy {
+    /// The name of what names the proxy for this URL.
+    pub(super) fn name(self, scheme: Option<&str>, host: Option<&str>) -> Option<&'static str> {
+        match self {
+            Proxy::None => None,
+            Proxy::Set(name) => Some(name),
+            Proxy::OfEnvironment => of_environment(scheme?, host?, |name| std::env::var(name).ok()),
+        }
+    }
+}
+
 /// A connection that failed where a proxy is set.
 #[derive(Debug)]
 struct ThroughProxy {
@@ -34,7 +54,7 @@ pub(super) fn named(error: HttpError, name: &'static str) -> HttpError {
 }
 
 /// The environment's variable that names the proxy for a URL, as the client reads them.
-pub(super) fn of_environment(scheme: &str, host: &str, value: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+fn of_environment(scheme: &str, host: &str, value: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     let given = |name: &str| value(name).filter(|value| !value.is_empty());
     let without = given("no_proxy").or_else(|| given("NO_PROXY")).unwrap_or_default();
     let covers = |entry: &str| {

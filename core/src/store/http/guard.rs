@@ -1,0 +1,150 @@
+//! What passes between object_store and a server: each try is counted, and nothing secret passes in what a server says of a
+//! failure.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use object_store::client::{
+    HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
+use reqwest::Method;
+
+use super::Protocol;
+use super::proxy::{self, Proxy};
+use super::secrets::Secrets;
+use crate::error::Error;
+use crate::store::failure::{Effect, StoreFailure};
+use crate::store::meter::Attempt;
+use crate::store::secrets::strip_by_pattern;
+
+/// How much of a refusal is read, in bytes.
+const REFUSAL_LIMIT: usize = 64 * 1024;
+/// The largest page of a listing that is read, in bytes. A page has up to 1,000 keys of up to 1,024 bytes each, of
+/// which XML may make six times as many.
+const LISTING_LIMIT: usize = 16 << 20;
+
+/// Counts the tries of our requests, keeps their status, and cuts and cleans what a server says of a failure
+/// before anybody else sees it.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    pub(super) client: HttpClient,
+    pub(super) protocol: Arc<dyn Protocol>,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) proxy: Proxy,
+}
+
+#[async_trait]
+impl HttpService for Guarded {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // Requests for credentials carry none.
+        let attempt = request.extensions().get::<Attempt>().cloned();
+        if let Some(attempt) = &attempt {
+            attempt.on_the_wire(u64::try_from(request.body().content_length()).unwrap_or(u64::MAX));
+        }
+        let sent = self.protocol.secrets_of(&request);
+        let method = request.method().clone();
+        let lists = self.protocol.is_listing(&request);
+        let proxy = self.proxy.name(request.uri().scheme_str(), request.uri().host());
+        let answered = self.client.execute(request).await;
+        let answered = answered.map_err(|error| match proxy {
+            Some(name) => proxy::named(error, name),
+            None => error,
+        })?;
+        let status = answered.status();
+        if let Some(attempt) = &attempt {
+            attempt.answered(status.as_u16());
+        }
+        // object_store lets no attempt travel with a DELETE.
+        let is_ours = attempt.is_some() || method == Method::DELETE;
+        if is_ours && !(lists && status.is_success()) && self.protocol.is_a_page(status, answered.headers()) {
+            let what = if lists { "a listing".to_string() } else { format!("a {method}") };
+            return Err(self.foreign(&what, answered, &sent).await);
+        }
+        if status.is_success() {
+            return match lists {
+                true => self.listed(answered, &sent).await,
+                false if attempt.is_some() && self.protocol.has_no_body(&method) => {
+                    self.done(&method, answered, &sent).await
+                }
+                false => Ok(answered),
+            };
+        }
+        let (parts, body) = answered.into_parts();
+        let said = self.secrets.strip(&String::from_utf8_lossy(&beginning(body).await?), &sent);
+        Ok(HttpResponse::from_parts(parts, said.into()))
+    }
+}
+
+impl Guarded {
+    /// A page of a listing: read whole, checked, and without keys that no log can use. object_store reads a listing
+    /// whole too, but makes room for as much as the server promises: a promise of a terabyte would end the process.
+    async fn listed(&self, answered: HttpResponse, sent: &[String]) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = answered.into_parts();
+        let mut stream = body.bytes_stream();
+        let mut bytes = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            bytes.extend_from_slice(&chunk?);
+            if bytes.len() > LISTING_LIMIT {
+                let message = format!(
+                    "a page of a listing has more than {LISTING_LIMIT} bytes: this is no answer of {}",
+                    self.protocol.store()
+                );
+                return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
+            }
+        }
+        match self.protocol.sift(&bytes, &parts.headers, &|| self.said(&bytes, sent)) {
+            Ok(page) => Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(page).into())),
+            Err(error) => Err(failed(Effect::None, error)),
+        }
+    }
+
+    /// The answer to a request that such a store answers without a body. One with a body was given by something
+    /// else, and proves nothing, even with an ETag.
+    async fn done(&self, method: &Method, answered: HttpResponse, sent: &[String]) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = answered.into_parts();
+        let bytes = beginning(body).await?;
+        if bytes.trim_ascii().is_empty() {
+            return Ok(HttpResponse::from_parts(parts, bytes::Bytes::new().into()));
+        }
+        let what = format!("a {method}");
+        Err(failed(Effect::Unknown, self.protocol.foreign(&what, &parts.headers, &self.said(&bytes, sent))))
+    }
+
+    async fn foreign(&self, what: &str, answered: HttpResponse, sent: &[String]) -> HttpError {
+        let (parts, body) = answered.into_parts();
+        let bytes = beginning(body).await.unwrap_or_default();
+        failed(Effect::Unknown, self.protocol.foreign(what, &parts.headers, &self.said(&bytes, sent)))
+    }
+
+    /// The beginning of a body for a message.
+    fn said(&self, body: &[u8], sent: &[String]) -> String {
+        let body = body.get(..body.len().min(REFUSAL_LIMIT)).unwrap_or_default();
+        strip_by_pattern(&self.secrets.strip(&String::from_utf8_lossy(body), sent))
+    }
+}
+
+/// An error of ours that passes through object_store.
+fn failed(effect: Effect, error: Error) -> HttpError {
+    HttpError::new(HttpErrorKind::Decode, StoreFailure::new(effect, error))
+}
+
+/// The first bytes of a body.
+async fn beginning(body: HttpResponseBody) -> Result<Vec<u8>, HttpError> {
+    let mut stream = body.bytes_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        bytes.extend_from_slice(&chunk?);
+        if bytes.len() >= REFUSAL_LIMIT {
+            bytes.truncate(REFUSAL_LIMIT);
+            break;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Reads a short answer whole.
+pub(in crate::store) async fn short(answer: HttpResponse) -> Result<String, HttpError> {
+    let bytes = beginning(answer.into_body()).await?;
+    String::from_utf8(bytes).map_err(|error| HttpError::new(HttpErrorKind::Decode, error))
+}

@@ -1,0 +1,115 @@
+//! What every store needs that is reached by HTTP: a client that counts and guards what passes, secrets that no message
+//! repeats, the certificates and the proxy that the user names, and small files that settings name.
+//!
+//! What differs between stores is a [`Protocol`]. Credentials, listings and settings stay with each store.
+
+mod client;
+mod guard;
+mod proxy;
+mod secrets;
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+use object_store::client::HttpRequest;
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+
+pub(super) use self::client::Connector;
+pub(super) use self::guard::short;
+pub(super) use self::secrets::Secrets;
+use super::{StoreOptions, failure};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What one kind of store says in its requests and answers.
+pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
+    /// The store's name, for messages.
+    fn store(&self) -> &'static str;
+
+    /// The setting that names a proxy, for messages.
+    fn proxy_setting(&self) -> &'static str;
+
+    /// What a request tells a server that no message may repeat.
+    fn secrets_of(&self, request: &HttpRequest) -> Vec<String>;
+
+    /// Whether a request asks for a page of a listing.
+    fn is_listing(&self, request: &HttpRequest) -> bool;
+
+    /// Whether a request of this kind is answered without a body by such a store once it was done.
+    fn has_no_body(&self, method: &Method) -> bool;
+
+    /// Whether an answer that would be believed is a web page, and so not of such a store.
+    fn is_a_page(&self, status: StatusCode, headers: &HeaderMap) -> bool;
+
+    /// The page of a listing without keys that no log can use. `said` gives the page's beginning without secrets.
+    ///
+    /// # Errors
+    /// What the answer is instead of a listing.
+    fn sift(&self, page: &[u8], headers: &HeaderMap, said: &dyn Fn() -> String) -> Result<Vec<u8>>;
+
+    /// The error for an answer that no such store gives to `what`. `said` is its beginning, without secrets.
+    fn foreign(&self, what: &str, headers: &HeaderMap, said: &str) -> Error;
+}
+
+/// The largest file of certificates, in bytes.
+const CA_BUNDLE_LIMIT: u64 = 16 << 20;
+
+/// The certificates of the PEM file that the setting `name` names. Only these are trusted then.
+pub(super) fn ca_bundle(name: &str, options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>> {
+    let given = options.config.iter().rev().find(|(given, _)| given.eq_ignore_ascii_case(name));
+    let file = match given {
+        Some((_, file)) => Some(file.into()),
+        None => options.environment.then(|| std::env::var_os(name)).flatten(),
+    };
+    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
+    let shown = Path::new(&file).display().to_string();
+    let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{name} ({shown}) {what}"));
+    let bytes =
+        read_file(file.as_ref(), CA_BUNDLE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
+    let certificates = reqwest::Certificate::from_pem_bundle(&bytes)
+        .map_err(|error| invalid(format!("can't be understood: {}", failure::text(&error))))?;
+    if certificates.is_empty() {
+        return Err(invalid("holds no certificate in PEM form".into()));
+    }
+    Ok(Some(certificates))
+}
+
+/// Reads a regular file of at most `limit` bytes. A device may never end, and a pipe may never begin.
+pub(super) fn read_file(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
+    use std::io::Error;
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
+        return Err(Error::other(format!("it is too large: at most {limit} bytes are read")));
+    }
+    Ok(bytes)
+}
+
+/// Why a value can't stand in a header.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum BadCharacter {
+    Control,
+    NotAscii,
+}
+
+impl std::fmt::Display for BadCharacter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            BadCharacter::Control => "holds a control character",
+            BadCharacter::NotAscii => "holds a character that is not ASCII",
+        })
+    }
+}
+
+/// Why this value can't stand in a header, if it can't.
+pub(super) fn bad_character(value: &str) -> Option<BadCharacter> {
+    match value {
+        _ if value.contains(char::is_control) => Some(BadCharacter::Control),
+        _ if !value.is_ascii() => Some(BadCharacter::NotAscii),
+        _ => None,
+    }
+}
