@@ -6,13 +6,13 @@ use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
 use crate::runtime::Runtime;
-use crate::store::{ReadRange, Store, Version};
+use crate::store::{ReadRange, StoreReader, Version};
 
 /// Reads `log.json`: one GET.
 ///
 /// # Errors
 /// Not found; corrupt; what the store answers.
-pub(crate) async fn read_log_json(state: &PartitionState, store: &Store) -> Result<(LogIdentity, Version)> {
+pub(crate) async fn read_log_json(state: &PartitionState, store: &StoreReader) -> Result<(LogIdentity, Version)> {
     let key = state.id.log_json_key();
     let fetched = state.get_through(store, &key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await?;
     let identity = LogIdentity::parse(&fetched.bytes).map_err(|e| e.into_error(&key))?;
@@ -21,7 +21,7 @@ pub(crate) async fn read_log_json(state: &PartitionState, store: &Store) -> Resu
 
 /// A listing showed this version of `log.json`. It costs a request only where another version was there
 /// before: then the log's id says whether this is another log.
-pub(crate) async fn saw_log_json(state: &PartitionState, store: &Store, version: Version) -> Result<()> {
+pub(crate) async fn saw_log_json(state: &PartitionState, store: &StoreReader, version: Version) -> Result<()> {
     match state.with_catalog(|catalog| catalog.log()) {
         None => state.with_catalog(|catalog| catalog.set_log(KnownLog { version, id: None })),
         Some(known) if known.version.same_as(&version) => {}
@@ -35,7 +35,7 @@ pub(crate) async fn saw_log_json(state: &PartitionState, store: &Store, version:
 ///
 /// # Errors
 /// What the store answers. A `log.json` that is gone or can't be read tells nothing.
-pub(crate) async fn confirm_log(state: &PartitionState, store: &Store) -> Result<()> {
+pub(crate) async fn confirm_log(state: &PartitionState, store: &StoreReader) -> Result<()> {
     let Some(known) = state.with_catalog(|catalog| catalog.log()) else { return Ok(()) };
     let (identity, version) = match read_log_json(state, store).await {
         Ok(read) => read,

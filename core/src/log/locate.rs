@@ -18,7 +18,7 @@ use super::progress::Progress;
 use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::ObjectName;
-use crate::store::{Store, Version};
+use crate::store::{StoreReader, Version};
 
 /// Keys of one page; a listing counts one request per 1,000 keys begun.
 const PAGE_KEYS: usize = 1000;
@@ -60,7 +60,7 @@ impl SegmentPage {
 struct Locator<'a> {
     state: &'a PartitionState,
     /// The store with the bound of those who look.
-    store: &'a Store,
+    store: &'a StoreReader,
     newest_before: Option<i64>,
     /// Listings sent.
     spent: u64,
@@ -77,7 +77,7 @@ struct Locator<'a> {
 }
 
 impl<'a> Locator<'a> {
-    fn new(state: &'a PartitionState, store: &'a Store) -> Self {
+    fn new(state: &'a PartitionState, store: &'a StoreReader) -> Self {
         Locator {
             state,
             store,
@@ -317,7 +317,7 @@ impl Aim {
 }
 
 /// A fresh look, within the bound that this handle of the store keeps: lists as few pages as the budget allows.
-pub(crate) async fn find_tail(state: &PartitionState, store: &Store) -> Result<LogEnds> {
+pub(crate) async fn find_tail(state: &PartitionState, store: &StoreReader) -> Result<LogEnds> {
     let mut locator = Locator::new(state, store);
     locator.run(&mut Aim::newest()).await?;
     let start = locator.start.unwrap_or_default();
@@ -431,7 +431,11 @@ pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> 
 
 /// The segment directly before the one with this base, which a look has just found: known from the page that showed
 /// it, unless the page begins with it. `None` for the first.
-pub(crate) async fn segment_before(state: &PartitionState, store: &Store, base: i64) -> Result<Option<SegmentRef>> {
+pub(crate) async fn segment_before(
+    state: &PartitionState,
+    store: &StoreReader,
+    base: i64,
+) -> Result<Option<SegmentRef>> {
     let Some(below) = base.checked_sub(1).filter(|below| *below >= 0) else { return Ok(None) };
     let known = |catalog: &Catalog| match catalog.lookup(below) {
         Lookup::In { base: before, next, .. } if next == Some(base) => Some(catalog.get(before)),

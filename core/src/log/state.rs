@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
 use crate::format::PartitionId;
 use crate::runtime::{BoxFuture, Runtime};
-use crate::store::{Fetched, ListPage, ReadRange, Store, Version};
+use crate::store::{Fetched, ListPage, ReadRange, Store, StoreReader, Version};
 
 /// A writer as its partition and its bucket see it.
 pub(crate) trait LiveWriter: Send + Sync {
@@ -151,7 +151,13 @@ impl PartitionState {
         work(&mut self.catalog.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    /// The store for reads: this handle can change nothing.
+    pub(crate) fn store(&self) -> &StoreReader {
+        &self.bucket.store
+    }
+
+    /// The store for repairs and for what no ack waits for.
+    pub(crate) fn writes(&self) -> &Store {
         &self.bucket.store
     }
 
@@ -248,7 +254,7 @@ impl Drop for Reservation {
 
 /// What a log reads goes through these.
 impl PartitionState {
-    /// Reads an object, or a part of it, as [`Store::get`](crate::store::Store::get), until it is answered.
+    /// Reads an object, or a part of it, as [`StoreReader::get`], until it is answered.
     ///
     /// # Errors
     /// What asking again can't mend: not found, permission denied, conflict, invalid input.
@@ -256,14 +262,23 @@ impl PartitionState {
         self.get_through(self.store(), key, range, if_match).await
     }
 
-    /// The same within the bound that this handle of the store keeps: [`commits`](Self::commits) for what an
+    /// The same for [`StoreReader::get_data`]: a copy of the store that lags may answer.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) async fn get_data(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        let read = || self.store().get_data(key, range.clone(), if_match);
+        patiently(&self.retries, self.runtime(), "reading", read).await
+    }
+
+    /// The same as [`get`](Self::get) within the bound that this handle of the store keeps: [`commits`](Self::commits) for what an
     /// ack waits for.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub(crate) async fn get_through(
         &self,
-        store: &Store,
+        store: &StoreReader,
         key: &str,
         range: ReadRange,
         if_match: Option<&Version>,
@@ -272,14 +287,14 @@ impl PartitionState {
         patiently(&self.retries, self.runtime(), "reading", read).await
     }
 
-    /// Lists a page of keys, as [`Store::list_page`](crate::store::Store::list_page), until it is answered,
+    /// Lists a page of keys, as [`StoreReader::list_page`], until it is answered,
     /// within the bound that this handle of the store keeps.
     ///
     /// # Errors
     /// As [`get`](Self::get).
     pub(crate) async fn list_page_through(
         &self,
-        store: &Store,
+        store: &StoreReader,
         prefix: &str,
         after: Option<&str>,
         max: usize,

@@ -7,7 +7,7 @@ use object_store::ObjectMeta;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
 
-use super::Store;
+use super::StoreReader;
 use super::failure;
 use super::local::LocalStore;
 use super::meter::{Attempt, RequestKind};
@@ -27,7 +27,7 @@ pub(super) enum Lister {
     Pages(Arc<dyn PaginatedListStore>),
 }
 
-impl Store {
+impl StoreReader {
     /// Lists objects whose key begins with `prefix` and is greater than `after` (a whole key, or
     /// any text), at most `max` of them (at least 1), ascending. A listing that breaks off after some of
     /// them gives those, as a page that is not complete.
@@ -36,8 +36,8 @@ impl Store {
     /// `Unsupported` when the store does not list in ascending order; what a request answers.
     pub async fn list_page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
         let max = max.max(1);
-        let prefix = format!("{}{prefix}", self.0.prefix);
-        let after = after.map(|after| format!("{}{after}", self.0.prefix));
+        let prefix = format!("{}{prefix}", self.inner.prefix);
+        let after = after.map(|after| format!("{}{after}", self.inner.prefix));
         let after = after.filter(|after| after.as_str() >= prefix.as_str());
         if after.as_deref().is_some_and(|after| !after.starts_with(&prefix)) {
             // Every key with this prefix is smaller.
@@ -46,7 +46,7 @@ impl Store {
         let _permit = self.permit().await?;
         let mut page =
             PageBuilder { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
-        let complete = match &self.0.lister {
+        let complete = match &self.inner.lister {
             Lister::Stream => self.list_stream(&mut page).await,
             Lister::Directory(local) => self.list_directory(local, &mut page).await,
             Lister::Pages(pages) => self.list_pages(pages.as_ref(), &mut page).await,
@@ -66,11 +66,11 @@ impl Store {
         let directory = Some(&directory).filter(|directory| !directory.is_root());
         let offset = page.after.and_then(|after| Path::parse(after).ok().filter(|path| path.as_ref() == after));
         let mut stream = match &offset {
-            Some(offset) => self.0.reads.list_with_offset(directory, offset),
-            None => self.0.reads.list(directory),
+            Some(offset) => self.inner.reads.list_with_offset(directory, offset),
+            None => self.inner.reads.list(directory),
         };
         let mut begun = 0usize;
-        self.0.meter.count(RequestKind::List, 1);
+        self.inner.meter.count(RequestKind::List, 1);
         loop {
             if page.is_full() && begun.is_multiple_of(KEYS_A_REQUEST) {
                 // To look whether something follows would cost another request.
@@ -81,7 +81,7 @@ impl Store {
             };
             let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
             if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
-                self.0.meter.count(RequestKind::List, 1);
+                self.inner.meter.count(RequestKind::List, 1);
             }
             begun = begun.saturating_add(1);
             match page.take(&meta)? {
@@ -96,7 +96,7 @@ impl Store {
         let listed = local.page(page.prefix, page.after, page.max).await;
         let (found, complete) = listed.map_err(|error| failure::map(&error, page.prefix, None))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
-        self.0.meter.count(RequestKind::List, u64::try_from(requests).unwrap_or(u64::MAX));
+        self.inner.meter.count(RequestKind::List, u64::try_from(requests).unwrap_or(u64::MAX));
         for meta in &found {
             page.take(meta)?;
         }
@@ -110,7 +110,7 @@ impl Store {
         let mut progress = ListingProgress::default();
         loop {
             let found = page.objects.len();
-            let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.0.page_size.now());
+            let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.inner.page_size.now());
             let options = PaginatedListOptions {
                 offset: offset.clone(),
                 max_keys: Some(wanted),
@@ -139,7 +139,7 @@ impl Store {
                     continue;
                 }
             };
-            self.0.page_size.arrived(wanted);
+            self.inner.page_size.arrived(wanted);
             for meta in &answer.result.objects {
                 if let Taken::Full = page.take(meta)? {
                     return Ok(false);
@@ -166,9 +166,9 @@ impl Store {
         mut options: PaginatedListOptions,
         wanted: usize,
     ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
-        let attempt = Attempt::begin(&self.0.meter, RequestKind::List, self.0.backend.counted_on_the_wire);
+        let attempt = Attempt::begin(&self.inner.meter, RequestKind::List, self.inner.backend.counted_on_the_wire);
         options.extensions = attempt.extensions();
-        let asked = self.0.page_size.ask(wanted, &attempt);
+        let asked = self.inner.page_size.ask(wanted, &attempt);
         match pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options).await {
             Ok(answer) => {
                 asked.arrived();
@@ -194,13 +194,13 @@ impl Store {
     /// `NotFound` when the bucket, or its directory, does not exist; `Unsupported` when the prefix leads through a
     /// symbolic link; what a request answers.
     pub async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
-        let prefix = format!("{}{}", self.0.prefix, prefix.trim_end_matches('/'));
+        let prefix = format!("{}{}", self.inner.prefix, prefix.trim_end_matches('/'));
         let prefix = prefix.trim_end_matches('/');
         let _permit = self.permit().await?;
-        let mut names = match &self.0.lister {
+        let mut names = match &self.inner.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
-                self.0.meter.count(RequestKind::List, 1);
+                self.inner.meter.count(RequestKind::List, 1);
                 local.dirs(prefix).await.map_err(|error| failure::map(&error, prefix, None))?
             }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
@@ -212,12 +212,12 @@ impl Store {
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
         let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
-        self.0.meter.count(RequestKind::List, 1);
-        let answer = self.0.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
+        self.inner.meter.count(RequestKind::List, 1);
+        let answer = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
         let answer = answer.map_err(|error| failure::map(&error, prefix, None))?;
         let keys = answer.objects.len().saturating_add(answer.common_prefixes.len());
         let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
-        self.0.meter.count(RequestKind::List, u64::try_from(more).unwrap_or(u64::MAX));
+        self.inner.meter.count(RequestKind::List, u64::try_from(more).unwrap_or(u64::MAX));
         Ok(answer.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)).collect())
     }
 
@@ -226,7 +226,7 @@ impl Store {
         let mut names = Vec::new();
         let (mut token, mut last, mut progress) = (None, None, ListingProgress::default());
         // The same for all pages, for one that fails is the end of all: the next try asks for smaller ones.
-        let wanted = self.0.page_size.now();
+        let wanted = self.inner.page_size.now();
         loop {
             let options = PaginatedListOptions {
                 delimiter: Some("/".into()),
@@ -241,7 +241,7 @@ impl Store {
             }
             token = answer.page_token;
             let Some(next) = &token else {
-                self.0.page_size.arrived(wanted);
+                self.inner.page_size.arrived(wanted);
                 return Ok(names);
             };
             let objects = answer.result.objects.into_iter().map(|object| object.location);
@@ -265,7 +265,7 @@ fn unusable_key(error: &object_store::Error) -> Option<&str> {
 
 /// A page as it fills.
 struct PageBuilder<'a> {
-    store: &'a Store,
+    store: &'a StoreReader,
     prefix: &'a str,
     after: Option<&'a str>,
     max: usize,
@@ -314,7 +314,7 @@ impl PageBuilder<'_> {
         if self.is_full() {
             return Ok(Taken::Full);
         }
-        let key = full.strip_prefix(&self.store.0.prefix).unwrap_or(full).to_string();
+        let key = full.strip_prefix(&self.store.inner.prefix).unwrap_or(full).to_string();
         self.objects.push(info(key, meta));
         Ok(Taken::Yes)
     }

@@ -62,8 +62,35 @@ pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRang
 pub use self::version::Version;
 
 /// An object store with what the log needs of it. It is cheap to clone, and clones share their counters and limits.
+///
+/// What reads is in [`StoreReader`], which a store gives by itself. Only a store can create, replace and delete.
 #[derive(Clone)]
-pub struct Store(Arc<StoreInner>, Lane);
+pub struct Store {
+    reader: StoreReader,
+}
+
+/// The reads of a store. Whoever has only this can change nothing.
+///
+/// There are two kinds of reads, and each call is one of them:
+///
+/// - **Reads of truth** ask the store itself, and see the newest state: [`get`](Self::get), [`head`](Self::head),
+///   [`list_page`](Self::list_page), [`list_dirs`](Self::list_dirs). What the log *is* is read so: its tail, slots,
+///   `log.json`, `claim.json`, marks, and all that is not told apart by a version.
+/// - **Reads of data**, [`get_data`](Self::get_data), may be answered by a copy that lags: bodies of segments by their
+///   version, and sparse indexes, which are hints.
+#[derive(Clone)]
+pub struct StoreReader {
+    inner: Arc<StoreInner>,
+    lane: Lane,
+}
+
+impl std::ops::Deref for Store {
+    type Target = StoreReader;
+
+    fn deref(&self) -> &StoreReader {
+        &self.reader
+    }
+}
 
 /// Which limit on concurrent requests applies. Commits have their own, so that no ack waits for reads.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +120,8 @@ struct StoreInner {
     prefix: String,
     /// The client for GETs, listings and deletes. It may retry by itself.
     reads: Arc<dyn ObjectStore>,
+    /// A copy of the store that lags behind it, for reads of data.
+    replica: Option<Arc<dyn ObjectStore>>,
     /// The client for creates and overwrites.
     commits: Arc<dyn ObjectStore>,
     lister: Lister,
@@ -195,6 +224,7 @@ impl Store {
             url: url.to_string(),
             prefix,
             reads,
+            replica: None,
             commits,
             lister,
             backend,
@@ -205,30 +235,70 @@ impl Store {
             page_size: PageSize::default(),
             redact: None,
         };
-        Store(Arc::new(inner), Lane::Reads)
+        Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads } }
     }
 
     /// The same store, which removes its client's secrets from what a server says. This has an effect only on a store that
     /// has just been built.
     #[cfg(feature = "_http")]
     fn redacting(mut self, redact: Redact) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.0) {
+        if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
             inner.redact = Some(redact);
         }
         self
     }
 
+    /// A copy of this store, which may lag, for reads of data.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn with_replica(mut self, replica: Arc<dyn ObjectStore>) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
+            inner.replica = Some(replica);
+        }
+        self
+    }
+
+    /// The reads of this store: a handle that can change nothing.
+    pub fn reader(&self) -> &StoreReader {
+        &self.reader
+    }
+
+    /// Forgets a writer that was closed, by its id (the part of its `kfsid` before the dot). A directory remembers the
+    /// newest four flushes of each writer until then.
+    pub fn forget_writer(&self, writer: &str) {
+        if let Some(local) = self.local() {
+            local.forget_writer(writer);
+        }
+    }
+
+    /// The same store with the limit for commits.
+    pub(crate) fn for_commits(&self) -> Store {
+        self.with_lane(Lane::Commits)
+    }
+
+    /// Waits for places among the commits' concurrent requests. `requests` is at most 2.
+    pub(crate) async fn hold(&self, requests: u32) -> Result<HeldPlaces<'_>> {
+        let places = self.inner.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
+        Ok(HeldPlaces { store: self.with_lane(Lane::Held), _places: places })
+    }
+
+    fn with_lane(&self, lane: Lane) -> Store {
+        Store { reader: StoreReader { inner: self.inner.clone(), lane } }
+    }
+}
+
+impl StoreReader {
     /// The text without those secrets of the store's client that have 16 characters or more. The client sent them to the
     /// server, which can return them in the name of an object or in its metadata. So call this on every name from
     /// a listing before you print it.
     pub fn redact(&self, text: &str) -> String {
-        self.0.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
+        self.inner.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
     }
 
     /// The error of a request for `key`. `status` is the HTTP status, where it is known.
     fn failed(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
         if failure::is_bucket_missing(error) {
-            let message = format!("the bucket of {} does not exist", self.0.url);
+            let message = format!("the bucket of {} does not exist", self.inner.url);
             return failure::map(error, key, status).with_kind(ErrorKind::NotFound).with_message(message);
         }
         let mapped = failure::map(error, key, status);
@@ -245,7 +315,7 @@ impl Store {
     /// The URL that the store was opened with. It holds no secret, because URLs with a user, a password or
     /// a query are refused.
     pub fn url(&self) -> &str {
-        &self.0.url
+        &self.inner.url
     }
 
     /// Whether reads are mapped into memory. Then the bytes of a whole object cost no copy, and the
@@ -266,45 +336,26 @@ impl Store {
 
     /// Whether a create is one request, which the client never sends again by itself.
     pub(crate) fn sends_once(&self) -> bool {
-        self.0.backend.single_attempt
+        self.inner.backend.single_attempt
     }
 
     fn local(&self) -> Option<&LocalStore> {
-        match &self.0.lister {
+        match &self.inner.lister {
             Lister::Directory(local) => Some(local),
             _ => None,
         }
     }
 
-    /// Forgets a writer that was closed, by its id (the part of its `kfsid` before the dot). A directory remembers the
-    /// newest four flushes of each writer until then.
-    pub fn forget_writer(&self, writer: &str) {
-        if let Some(local) = self.local() {
-            local.forget_writer(writer);
-        }
-    }
-
     /// The requests and bytes so far.
     pub fn requests(&self) -> RequestCounts {
-        self.0.meter.counts()
-    }
-
-    /// The same store with the limit for commits.
-    pub(crate) fn for_commits(&self) -> Store {
-        Store(self.0.clone(), Lane::Commits)
-    }
-
-    /// Waits for places among the commits' concurrent requests. `requests` is at most 2.
-    pub(crate) async fn hold(&self, requests: u32) -> Result<HeldPlaces<'_>> {
-        let places = self.0.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
-        Ok(HeldPlaces { store: Store(self.0.clone(), Lane::Held), _places: places })
+        self.inner.meter.counts()
     }
 
     /// A place among the concurrent requests, to be held until the request has ended.
     async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>> {
-        let places = match self.1 {
-            Lane::Reads => &self.0.read_places,
-            Lane::Commits => &self.0.commit_places,
+        let places = match self.lane {
+            Lane::Reads => &self.inner.read_places,
+            Lane::Commits => &self.inner.commit_places,
             Lane::Held => return Ok(None),
         };
         places::waiting(places.acquire()).await.map(Some).map_err(|_| closed())
@@ -323,7 +374,7 @@ impl Store {
             return Err(invalid("it begins or ends with /"));
         }
         // Path::parse refuses empty segments, `.`, `..` and control characters.
-        Path::parse(format!("{}{key}", self.0.prefix))
+        Path::parse(format!("{}{key}", self.inner.prefix))
             .map_err(|_| invalid("it has an empty segment, `.` or `..`, or a control character"))
     }
 }
@@ -335,12 +386,24 @@ fn closed() -> Error {
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The clients are left out, because some print their keys.
-        write!(f, "Store({})", self.0.url)
+        write!(f, "Store({})", self.inner.url)
     }
 }
 
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.url)
+        f.write_str(&self.inner.url)
+    }
+}
+
+impl fmt::Debug for StoreReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreReader({})", self.inner.url)
+    }
+}
+
+impl fmt::Display for StoreReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.url)
     }
 }

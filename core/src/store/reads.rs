@@ -1,28 +1,69 @@
-//! Reads of one object.
+//! Reads of one object: of truth, and of data.
 
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use object_store::{Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta};
+use object_store::path::Path;
+use object_store::{Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
 
 use super::failure::{self, StoreFailure};
 use super::meter::{Attempt, RequestKind};
 use super::types::{Fetched, Identity, ObjectInfo, ReadRange};
 use super::version::Version;
-use super::{KFSID, KFSMERGED, KFSNAME, Store};
+use super::{KFSID, KFSMERGED, KFSNAME, StoreReader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
 use crate::text::counted;
 
-impl Store {
-    /// Reads an object, or a part of it. With `if_match`, only if it is that version still.
+/// What is read, and so who may answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ReadOf {
+    /// What stays right when it is old.
+    Data,
+    /// What must be the newest.
+    Truth,
+}
+
+impl StoreReader {
+    /// Reads an object, or a part of it, as it is now: a read of truth. With `if_match`, only if it is that version still.
     ///
     /// # Errors
     /// `NotFound`; `Conflict` when the object is another version; `InvalidInput` for an empty range
     /// or a key that can't be one; `Corrupt` for an object of more bytes than [`ReadRange::AtMost`]
     /// allows; `Unavailable` for a body that ended early, too.
     pub async fn get(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        self.read(ReadOf::Truth, key, range, if_match).await
+    }
+
+    /// Reads a part of an object that a copy of the store may answer, though it lags. Only for what stays right then: the
+    /// body of a segment by its version, and a sparse index, which is a hint. Where a copy has no answer, or another
+    /// version, the store itself is asked.
+    ///
+    /// # Errors
+    /// What [`get`](Self::get) answers.
+    pub async fn get_data(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        self.read(ReadOf::Data, key, range, if_match).await
+    }
+
+    /// The one place that says where which read goes.
+    async fn read(&self, of: ReadOf, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        if of == ReadOf::Data
+            && let Some(replica) = &self.inner.replica
+            && let Ok(found) = self.read_from(replica.as_ref(), key, range.clone(), if_match).await
+        {
+            return Ok(found);
+        }
+        self.read_from(self.inner.reads.as_ref(), key, range, if_match).await
+    }
+
+    async fn read_from(
+        &self,
+        client: &dyn ObjectStore,
+        key: &str,
+        range: ReadRange,
+        if_match: Option<&Version>,
+    ) -> Result<Fetched> {
         let path = self.path(key)?;
         let most = if let ReadRange::AtMost(most) = range { most } else { u64::MAX };
         let asked = match range {
@@ -37,16 +78,16 @@ impl Store {
         let attempt = self.attempt(RequestKind::Get);
         let mut options = GetOptions::new();
         options.range = asked.clone();
-        options.if_match = if_match.and_then(|version| version.if_match(self.0.backend.quoted_e_tags));
+        options.if_match = if_match.and_then(|version| version.if_match(self.inner.backend.quoted_e_tags));
         options.extensions = attempt.extensions();
-        let fetched = match self.0.reads.get_opts(&path, options).await {
+        let fetched = match client.get_opts(&path, options).await {
             Ok(answer) => self.body(key, answer, asked, most, if_match).await?,
             // A store answers a range that begins after the end with an error that can't be told
             // from others. That must not look like a store that is away, for it would be asked for
             // ever: one HEAD tells.
             Err(error) => match asked {
                 Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
-                    self.beyond_the_end(key, &path, &asked, self.failed(&error, key, attempt.status())).await?
+                    self.beyond_the_end(client, key, &path, &asked, self.failed(&error, key, attempt.status())).await?
                 }
                 _ => return Err(self.failed(&error, key, attempt.status())),
             },
@@ -56,20 +97,20 @@ impl Store {
         Ok(fetched)
     }
 
-    /// What a store says of an object, without its bytes: one HEAD.
+    /// What a store says of an object now, without its bytes: one HEAD, a read of truth.
     ///
     /// # Errors
-    /// `NotFound`, and what [`Store::get`] answers.
+    /// `NotFound`, and what [`get`](Self::get) answers.
     pub async fn head(&self, key: &str) -> Result<Fetched> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
-        self.head_at(key, &path).await
+        self.head_at(self.inner.reads.as_ref(), key, &path).await
     }
 
-    async fn head_at(&self, key: &str, path: &object_store::path::Path) -> Result<Fetched> {
+    async fn head_at(&self, client: &dyn ObjectStore, key: &str, path: &Path) -> Result<Fetched> {
         let attempt = self.attempt(RequestKind::Get);
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
-        let answer = self.0.reads.get_opts(path, options).await;
+        let answer = client.get_opts(path, options).await;
         let answer = answer.map_err(|error| self.failed(&error, key, attempt.status()))?;
         let info = info(key.to_string(), &answer.meta);
         Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: self.identity(&answer.attributes) })
@@ -77,12 +118,13 @@ impl Store {
 
     async fn beyond_the_end(
         &self,
+        client: &dyn ObjectStore,
         key: &str,
-        path: &object_store::path::Path,
+        path: &Path,
         asked: &GetRange,
         otherwise: Error,
     ) -> Result<Fetched> {
-        let mut fetched = self.head_at(key, path).await?;
+        let mut fetched = self.head_at(client, key, path).await?;
         let size = fetched.info.size;
         let beyond = match asked {
             GetRange::Bounded(range) => range.start >= size,
@@ -128,7 +170,7 @@ impl Store {
             .with_key(key));
         }
         let bytes = collect(key, answer.payload, &expected).await?;
-        self.0.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.inner.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(Fetched { bytes, range: expected, info, identity })
     }
 
@@ -146,7 +188,7 @@ impl Store {
     }
 
     pub(super) fn attempt(&self, kind: RequestKind) -> Attempt {
-        Attempt::begin(&self.0.meter, kind, self.0.backend.counted_on_the_wire)
+        Attempt::begin(&self.inner.meter, kind, self.inner.backend.counted_on_the_wire)
     }
 }
 

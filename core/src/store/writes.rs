@@ -37,7 +37,7 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        match self.0.commits.put_opts(&path, payload, options).await {
+        match self.inner.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Created::Yes(version_put(&answer, size)),
             Err(error) => self.not_created(&error, key, attempt.status()),
         }
@@ -45,7 +45,7 @@ impl Store {
 
     fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
         let mapped = self.failed(error, key, status);
-        let Backend { dialect, single_attempt, .. } = self.0.backend;
+        let Backend { dialect, single_attempt, .. } = self.inner.backend;
         match PutFailure::of(error, status, PutCondition::FreeName, dialect, single_attempt) {
             PutFailure::Condition => Created::Exists,
             // The bucket is absent, and an earlier try may have been applied while it was there.
@@ -69,7 +69,7 @@ impl Store {
             Ok(path) => path,
             Err(error) => return Replaced::Refused(error),
         };
-        let Some(condition) = version.condition(self.0.backend.quoted_e_tags) else {
+        let Some(condition) = version.condition(self.inner.backend.quoted_e_tags) else {
             let error =
                 Error::new(ErrorKind::InvalidInput, "the version to replace has neither an ETag nor a generation");
             return Replaced::Refused(error.with_hint("take the version from a read of the object").with_key(key));
@@ -86,13 +86,13 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        let error = match self.0.commits.put_opts(&path, payload, options).await {
+        let error = match self.inner.commits.put_opts(&path, payload, options).await {
             Ok(answer) => return Replaced::Yes(version_put(&answer, size)),
             Err(error) => error,
         };
         drop(permit);
         let mapped = self.failed(&error, key, attempt.status());
-        let Backend { dialect, single_attempt, .. } = self.0.backend;
+        let Backend { dialect, single_attempt, .. } = self.inner.backend;
         match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
             PutFailure::Condition => match self.head(key).await {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => Replaced::NotFound,
@@ -118,7 +118,7 @@ impl Store {
         let size = payload.content_length();
         let attempt = self.attempt_to_put(size);
         let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
-        match self.0.commits.put_opts(&path, payload, options).await {
+        match self.inner.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Ok(version_put(&answer, size)),
             Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
             Err(error) => Err(self.failed(&error, key, attempt.status())),
@@ -146,8 +146,8 @@ impl Store {
     pub async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
-        self.0.meter.count(RequestKind::Delete, 1);
-        match self.0.reads.delete(&path).await {
+        self.inner.meter.count(RequestKind::Delete, 1);
+        match self.inner.reads.delete(&path).await {
             Ok(()) => Ok(()),
             Err(error) => match failure::map(&error, key, None) {
                 absent if absent.kind() == ErrorKind::NotFound => Ok(()),
@@ -170,7 +170,7 @@ impl Store {
 
     fn attempt_to_put(&self, size: usize) -> Attempt {
         let attempt = self.attempt(RequestKind::Put);
-        if !self.0.backend.counted_on_the_wire {
+        if !self.inner.backend.counted_on_the_wire {
             attempt.meter().sent(u64::try_from(size).unwrap_or(u64::MAX));
         }
         attempt

@@ -10,7 +10,7 @@ use crate::format::{DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, SparseIndex};
 use crate::log::partition::Partition;
 use crate::log::verify::{Finding, FindingKind, SegmentBytes, verify_segment};
 use crate::log::writer::bounded;
-use crate::store::{ReadRange, Store, Version};
+use crate::store::{ReadRange, StoreReader, Version};
 
 /// One index that is to be written.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Partition {
                 for repair in indexes {
                     if is_same(state.store(), &repair.segment_key, &repair.segment).await? {
                         let size = repair.bytes.len() as u64;
-                        let put = state.store().overwrite(&repair.key, PutPayload::from_bytes(repair.bytes));
+                        let put = state.writes().overwrite(&repair.key, PutPayload::from_bytes(repair.bytes));
                         bounded(state.runtime(), size, put).await.map_err(|late| late.with_key(repair.key))??;
                         written = written.saturating_add(1);
                     }
@@ -124,7 +124,7 @@ impl Partition {
 }
 
 /// Whether the object is this version still.
-pub(super) async fn is_same(store: &Store, key: &str, version: &Version) -> Result<bool> {
+pub(super) async fn is_same(store: &StoreReader, key: &str, version: &Version) -> Result<bool> {
     match store.head(key).await {
         Ok(found) => Ok(found.info.version.same_as(version)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

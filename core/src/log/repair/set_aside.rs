@@ -139,7 +139,7 @@ impl Partition {
 
     async fn carry_out(&self, plan: &SetAside) -> Result<()> {
         let state = self.state();
-        let store = state.store();
+        let store = state.writes();
         if !state.live_writers().iter().all(|writer| !writer.is_live()) {
             return Err(Error::new(ErrorKind::Conflict, format!("a writer of partition {} is open", state.id))
                 .with_hint("close it first"));
@@ -199,7 +199,7 @@ impl Partition {
         let cover = covering(from, next, plan.leader_epoch, state.now_ms(), DEFAULT_INDEX_INTERVAL)?;
         let key = state.id.segment_key(from);
         let (payload, nobody) = (PutPayload::from_bytes(cover.chunks.concat().into()), Identity::none());
-        let put = bounded(state.runtime(), cover.size, state.store().create(&key, payload, &nobody)).await;
+        let put = bounded(state.runtime(), cover.size, state.writes().create(&key, payload, &nobody)).await;
         match put.map_err(|late| late.with_key(&*key))? {
             Created::Yes(_) => self.finish_cover(from).await,
             Created::Exists => Err(changed(&plan.key)),
@@ -214,7 +214,7 @@ impl Partition {
         let cover = state.get(&key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?.bytes;
         let segment = Segment::parse(&cover, CrcCheck::Verify).map_err(|malformed| malformed.into_error(&key))?;
         self.write_over(&state.id.index_key(base), segment.index(DEFAULT_INDEX_INTERVAL).encode()).await?;
-        state.store().delete(&state.id.time_index_key(base)).await?;
+        state.writes().delete(&state.id.time_index_key(base)).await?;
         // The segment's bytes are others now, and its end may be.
         state.watermarks.forget();
         locate(state, base, true).await
@@ -222,7 +222,7 @@ impl Partition {
 
     async fn write_over(&self, key: &str, bytes: Bytes) -> Result<()> {
         let size = bytes.len() as u64;
-        let put = self.state().store().overwrite(key, PutPayload::from_bytes(bytes));
+        let put = self.state().writes().overwrite(key, PutPayload::from_bytes(bytes));
         bounded(self.state().runtime(), size, put).await.map_err(|late| late.with_key(key))??;
         Ok(())
     }

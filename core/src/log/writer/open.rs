@@ -18,7 +18,7 @@ use crate::log::identity::random_id;
 use crate::log::locate::{LogEnds, find_tail, segment_before};
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
-use crate::store::{Fetched, ReadRange, Store, Version};
+use crate::store::{Fetched, ReadRange, StoreReader, Version};
 
 /// The most segments that begin inside one another and are followed back; more of them are no accident.
 const MOST_GHOSTS: usize = 16;
@@ -56,7 +56,11 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
 
 /// Finds the end of the log and checks its newest segment whole, within the bound that this handle of the store
 /// keeps: an opening is a read, and a commit that lost its place is not.
-pub(super) async fn find(state: &Arc<PartitionState>, store: &Store, options: &WriterOptions) -> Result<CheckedTail> {
+pub(super) async fn find(
+    state: &Arc<PartitionState>,
+    store: &StoreReader,
+    options: &WriterOptions,
+) -> Result<CheckedTail> {
     let mut tries = 0;
     loop {
         // The tail is as old as the request that showed it.
@@ -105,7 +109,7 @@ fn mends_index_at_open() -> bool {
 
 async fn find_empty(
     state: &PartitionState,
-    store: &Store,
+    store: &StoreReader,
     options: &WriterOptions,
     tail: &LogEnds,
     seen: Seen,
@@ -141,7 +145,7 @@ fn refuse_mark_above(state: &PartitionState, mark: Option<i64>, next: i64) -> Re
 /// The error for a newest segment that begins inside one before it. The offsets from there on may have been acked in
 /// the earlier one, and a writer that went on at the end of the newest would give them out again. Such a segment was
 /// copied there, or comes from a log that was deleted and made again.
-async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64, mark: Option<i64>) -> Result<()> {
+async fn refuse_overlap(state: &PartitionState, store: &StoreReader, newest: i64, mark: Option<i64>) -> Result<()> {
     let Some((before, last)) = covered_by(state, store, newest, mark).await? else { return Ok(()) };
     let key = state.id.segment_key(newest);
     let message = format!("the newest segment begins inside {before}, which holds the offsets up to {last}");
@@ -163,7 +167,7 @@ async fn refuse_overlap(state: &PartitionState, store: &Store, newest: i64, mark
 /// either, and that one is looked at in its place.
 pub(crate) async fn covered_by(
     state: &PartitionState,
-    store: &Store,
+    store: &StoreReader,
     base: i64,
     mark: Option<i64>,
 ) -> Result<Option<(String, i64)>> {
@@ -180,7 +184,7 @@ pub(crate) async fn covered_by(
 
 /// The last offset of a segment, if it is `next` or beyond it. A footer has no checksum, so one that says so is believed
 /// only if the whole segment agrees. A segment that can't be read says nothing here: its readers find it.
-async fn last_beyond(state: &PartitionState, store: &Store, base: i64, next: i64) -> Result<Option<i64>> {
+async fn last_beyond(state: &PartitionState, store: &StoreReader, base: i64, next: i64) -> Result<Option<i64>> {
     let key = state.id.segment_key(base);
     let read = |range| state.get_through(store, &key, range, None);
     let Some(end) = if_readable(read(ReadRange::Suffix(FOOTER_LEN as u64)).await)? else { return Ok(None) };
@@ -215,7 +219,7 @@ pub(super) struct Adopted {
 /// unprotected bytes decide the next slot; its leader epoch; and its index, which is made right if `mends`.
 pub(super) async fn adopt(
     state: &PartitionState,
-    store: &Store,
+    store: &StoreReader,
     options: &WriterOptions,
     base: i64,
     mends: bool,

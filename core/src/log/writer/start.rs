@@ -14,7 +14,7 @@ use crate::log::retry::{Retry, may_pass};
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::runtime::Runtime;
-use crate::store::{Created, Identity, ReadRange, Store, Version};
+use crate::store::{Created, Identity, ReadRange, Store, StoreReader, Version};
 
 impl Chain {
     /// Before the first segment: creates `log.json`, or reads and obeys the one that is there.
@@ -88,7 +88,7 @@ async fn create(store: &Store, id: &PartitionId, payload: Bytes) -> Created {
 }
 
 /// `log.json` and its version, if it is there.
-pub(super) async fn read(state: &PartitionState, store: &Store) -> Result<Option<(LogIdentity, Version)>> {
+pub(super) async fn read(state: &PartitionState, store: &StoreReader) -> Result<Option<(LogIdentity, Version)>> {
     let key = state.id.log_json_key();
     match state.get_through(store, &key, ReadRange::AtMost(MAX_LOG_JSON_LEN as u64), None).await {
         Ok(fetched) => {
@@ -103,7 +103,7 @@ pub(super) async fn read(state: &PartitionState, store: &Store) -> Result<Option
 /// Creates the log without an append.
 pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Result<()> {
     check_start_offset(start_offset)?;
-    let (store, id) = (state.store(), &state.id);
+    let (store, id) = (state.writes(), &state.id);
     let tail = crate::log::locate::find_tail(state, store).await?;
     if let Some(fixed) = fixed_start(state, store, tail.log_json.is_some(), tail.first.map(|s| s.base)).await? {
         return obey(id, Some(start_offset), fixed);
@@ -133,7 +133,7 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
 /// The start offset that is fixed already: `log.json`'s, else the first segment's of a log that has none.
 pub(super) async fn fixed_start(
     state: &PartitionState,
-    store: &Store,
+    store: &StoreReader,
     has_log_json: bool,
     first: Option<i64>,
 ) -> Result<Option<i64>> {

@@ -1,2 +1,3 @@
 mod each;
 mod faulty;
+mod replica;

@@ -226,7 +226,7 @@ impl WriterCore {
 
     /// Tells those who wait for the end.
     fn ended_now(&self) {
-        self.state.store().forget_writer(&self.writer_id);
+        self.state.writes().forget_writer(&self.writer_id);
         shielded(|| self.idle.notify_waiters());
     }
 
