@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use kfs_core::testing::{Faults, Prng};
+use kfs_core::testing::Prng;
 use kfs_core::{ErrorKind, OnCorrupt, Partition, ReaderOptions, Result};
 
 use crate::config::pick;
 use crate::host::Host;
 use crate::oracle::{Range, brief};
+use crate::seeded::Faults;
 use crate::world::World;
 
 /// Plants such a segment when all is over, and reads up to it: by readers that knew the end, and by others.

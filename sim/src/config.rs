@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kfs_core::OnConflict;
-use kfs_core::testing::{Faults, Prng};
+use kfs_core::testing::Prng;
 
 /// The settings of one simulation.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Config {
     /// A read of `claim.json` may return anything: nothing, an old one, or one that nobody wrote.
     pub strange_markers: bool,
 }
+
+use crate::seeded::Faults;
 
 impl Config {
     /// Draws the settings.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kfs_core::testing::{Faults, Prng};
+use kfs_core::testing::Prng;
 use kfs_core::{OnConflict, Result, Writer, WriterOptions};
 use tokio::sync::oneshot;
 
 use crate::host::Host;
 use crate::oracle::{Content, brief};
+use crate::seeded::Faults;
 use crate::world::World;
 
 /// By then a claim must have displaced the owner.

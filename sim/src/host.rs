@@ -7,12 +7,13 @@ use std::time::Duration;
 use kfs_core::format::{ObjectName, PartitionId};
 use kfs_core::runtime::{Clock, Runtime};
 use kfs_core::store::Store;
-use kfs_core::testing::{Event, Faults, Moment, Op, Prng, SeededEntropy, SeededStore};
+use kfs_core::testing::{Op, Prng, SeededEntropy};
 use kfs_core::{Bucket, BucketOptions};
 
 use crate::clock::{Liar, ProcessClock};
 use crate::config::pick;
 use crate::process::Life;
+use crate::seeded::{Event, Faults, Moment, SeededStore};
 use crate::world::World;
 
 /// One life of a process.
@@ -159,7 +160,6 @@ impl Host {
             Moment::Answered(outcome) => {
                 self.world.note(format_args!("p{number} #{id} answered: {outcome:?}"));
             }
-            _ => {}
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kfs_core::format::{Batch, BatchBuilder, BatchOptions, Namespace, NewRecord, PartitionId, SegmentBuilder, Topic};
 use kfs_core::runtime::{Clock, Spawn};
-use kfs_core::testing::{Faults, Prng};
+use kfs_core::testing::Prng;
 use kfs_core::{OnConflict, WriterOptions};
 use tokio::sync::oneshot;
 
@@ -20,6 +20,7 @@ use crate::maintain::Maintainer;
 use crate::oracle::{Content, brief, value};
 use crate::process::WorldSpawn;
 use crate::reading::Reading;
+use crate::seeded::Faults;
 use crate::vandal::{deface_all, vandalism};
 use crate::world::World;
 

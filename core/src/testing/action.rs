@@ -1,9 +1,11 @@
 //! The script of a [`FaultStore`](super::FaultStore): which requests, and what becomes of them.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::{CopyMode, CopyOptions, GetOptions, GetRange, PutMode, PutOptions, PutPayload};
 use tokio::sync::watch;
 
 /// A kind of request to a store.
@@ -38,8 +40,42 @@ pub struct Request {
     pub size: Option<u64>,
     /// Whether a put or copy must not replace an existing object.
     pub create: bool,
+    /// Whether a put replaces a certain version of an object only.
+    pub update: bool,
     /// For a get: the range asked for, as in the HTTP header without its unit, such as `0-15`.
     pub range: Option<String>,
+}
+
+impl Request {
+    /// A request for a key. It carries no bytes and has no condition.
+    pub fn new(op: Op, key: impl Into<String>) -> Self {
+        Request { op, key: key.into(), size: None, create: false, update: false, range: None }
+    }
+
+    /// A put with these options.
+    pub fn put(key: impl Into<String>, payload: &PutPayload, options: &PutOptions) -> Self {
+        Request {
+            size: u64::try_from(payload.content_length()).ok(),
+            create: matches!(options.mode, PutMode::Create),
+            update: matches!(options.mode, PutMode::Update(_)),
+            ..Request::new(Op::Put, key)
+        }
+    }
+
+    /// A get or a head with these options.
+    pub fn get(key: impl Into<String>, options: &GetOptions) -> Self {
+        let range = options.range.as_ref().map(|range| match range {
+            GetRange::Bounded(Range { start, end }) => format!("{start}-{}", end.saturating_sub(1)),
+            GetRange::Offset(start) => format!("{start}-"),
+            GetRange::Suffix(length) => format!("-{length}"),
+        });
+        Request { range, ..Request::new(if options.head { Op::Head } else { Op::Get }, key) }
+    }
+
+    /// A copy to a key with these options.
+    pub fn copy(to: impl Into<String>, options: &CopyOptions) -> Self {
+        Request { create: matches!(options.mode, CopyMode::Create), ..Request::new(Op::Copy, to) }
+    }
 }
 
 /// What becomes of a request.
@@ -127,7 +163,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    pub(super) fn error(self, key: &str) -> object_store::Error {
+    /// As object_store tells it of a request for this key.
+    pub fn error(self, key: &str) -> object_store::Error {
         let path = key.to_owned();
         let source: Box<dyn std::error::Error + Send + Sync> = format!("injected: {self:?}").into();
         match self {
@@ -174,7 +211,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(super) fn of<T>(result: &object_store::Result<T>) -> Self {
+    /// What a store answered.
+    pub fn of<T>(result: &object_store::Result<T>) -> Self {
         match result {
             Ok(_) => Outcome::Done,
             Err(object_store::Error::AlreadyExists { .. }) => Outcome::AlreadyExists,

@@ -1,7 +1,6 @@
 //! The store that fails on purpose.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,8 +8,8 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attributes, CopyMode, CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use super::action::{Action, Failure, KeyMatcher, Op, Request};
@@ -119,21 +118,10 @@ impl fmt::Display for FaultStore {
     }
 }
 
-pub(super) fn range_text(range: Option<&GetRange>) -> Option<String> {
-    range.map(|range| match range {
-        GetRange::Bounded(Range { start, end }) => format!("{start}-{}", end.saturating_sub(1)),
-        GetRange::Offset(start) => format!("{start}-"),
-        GetRange::Suffix(length) => format!("-{length}"),
-    })
-}
-
 #[async_trait]
 impl ObjectStore for FaultStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, mut opts: PutOptions) -> Result<PutResult> {
-        let size = u64::try_from(payload.content_length()).ok();
-        let create = matches!(opts.mode, PutMode::Create);
-        let key = location.to_string();
-        let (ticket, action) = self.player.begin(Request { op: Op::Put, key, size, create, range: None });
+        let (ticket, action) = self.player.begin(Request::put(location.to_string(), &payload, &opts));
         if matches!(action, Action::DropMetadata) {
             opts.attributes = Attributes::new();
         }
@@ -145,7 +133,7 @@ impl ObjectStore for FaultStore {
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         let key = location.to_string();
-        let request = Request { op: Op::Multipart, key: key.clone(), size: None, create: false, range: None };
+        let request = Request::new(Op::Multipart, key.clone());
         let (ticket, action) = self.player.begin(request);
         let (inner, location) = (self.player.inner.clone(), location.clone());
         let act = Box::pin(async move { inner.put_multipart_opts(&location, opts).await });
@@ -154,9 +142,7 @@ impl ObjectStore for FaultStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let key = location.to_string();
-        let op = if options.head { Op::Head } else { Op::Get };
-        let range = range_text(options.range.as_ref());
-        let (ticket, action) = self.player.begin(Request { op, key: key.clone(), size: None, create: false, range });
+        let (ticket, action) = self.player.begin(Request::get(key.clone(), &options));
         let (inner, location) = (self.player.inner.clone(), location.clone());
         let act = Box::pin(async move { inner.get_opts(&location, options).await });
         let mut result = self.player.play(ticket, &action, &key, act).await?;
@@ -190,8 +176,7 @@ impl ObjectStore for FaultStore {
                 let player = player.clone();
                 async move {
                     let key = location.to_string();
-                    let request = Request { op: Op::Delete, key: key.clone(), size: None, create: false, range: None };
-                    let (ticket, action) = player.begin(request);
+                    let (ticket, action) = player.begin(Request::new(Op::Delete, key.clone()));
                     let (inner, target) = (player.inner.clone(), location.clone());
                     let act = Box::pin(async move { inner.delete(&target).await });
                     player.play(ticket, &action, &key, act).await.map(|()| location)
@@ -210,8 +195,7 @@ impl ObjectStore for FaultStore {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let key = prefix.map(Path::to_string).unwrap_or_default();
-        let request = Request { op: Op::List, key: key.clone(), size: None, create: false, range: None };
-        let (ticket, action) = self.player.begin(request);
+        let (ticket, action) = self.player.begin(Request::new(Op::List, key.clone()));
         let (inner, prefix) = (self.player.inner.clone(), prefix.cloned());
         let act = Box::pin(async move { inner.list_with_delimiter(prefix.as_ref()).await });
         self.player.play(ticket, &action, &key, act).await
@@ -219,9 +203,7 @@ impl ObjectStore for FaultStore {
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let key = to.to_string();
-        let create = matches!(options.mode, CopyMode::Create);
-        let request = Request { op: Op::Copy, key: key.clone(), size: None, create, range: None };
-        let (ticket, action) = self.player.begin(request);
+        let (ticket, action) = self.player.begin(Request::copy(key.clone(), &options));
         let (inner, from, to) = (self.player.inner.clone(), from.clone(), to.clone());
         let act = Box::pin(async move { inner.copy_opts(&from, &to, options).await });
         self.player.play(ticket, &action, &key, act).await

@@ -4,7 +4,6 @@
 //! * [`FaultStore`] wraps any [`ObjectStore`](object_store::ObjectStore). A test scripts what
 //!   happens to the n-th request on a key: fail before acting, act and lose the reply, answer a
 //!   conflict that keeps nothing, wait at a [`Gate`], land late. It also logs every request.
-//! * [`SeededStore`] wraps one too; its [`Faults`] come by chance from one seed, in virtual time.
 //! * [`ManualClock`] stands still until the test moves it. [`PausedClock`] follows tokio's paused
 //!   time, which runs by itself when nothing else can run.
 //! * [`SeededEntropy`] and [`Prng`] give the same bytes for the same seed.
@@ -30,16 +29,12 @@ mod clock;
 mod fault;
 mod player;
 mod random;
-mod seeded;
-mod weather;
 
 pub use action::{Action, Change, Failure, Gate, KeyMatcher, Op, Outcome, Request};
 pub use clock::{LocalSpawn, ManualClock, PausedClock};
 pub use fault::FaultStore;
 pub use player::LoggedRequest;
 pub use random::{Prng, SeededEntropy};
-pub use seeded::{Event, Moment, SeededStore};
-pub use weather::Faults;
 
 #[cfg(test)]
 mod tests;

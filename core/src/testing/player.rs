@@ -148,7 +148,7 @@ impl Player {
         listing: BoxStream<'static, Result<ObjectMeta>>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         // The stream must not borrow this, so the rule is taken when the listing is made.
-        let (ticket, action) = self.begin(Request { op: Op::List, key, size: None, create: false, range: None });
+        let (ticket, action) = self.begin(Request::new(Op::List, key));
         let fail = |failure: Failure| stream::once(async move { Err(failure.error("(a listing)")) }).boxed();
         let mut outcome = Outcome::NotApplied;
         let result = match action {

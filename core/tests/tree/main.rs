@@ -117,7 +117,6 @@ fn a_type_name_means_one_thing() {
 }
 
 #[test]
-#[ignore = "testing/seeded.rs"]
 fn a_module_with_files_of_its_own_is_a_mod_rs() {
     let files = files();
     let flat = |file: &&String| {

@@ -1,8 +1,8 @@
 //! Claims against owners that flush without a pause, on a store whose requests take time.
 
+use super::slow::SlowStore;
 use super::*;
 use crate::format::ClaimMarker;
-use crate::testing::{Faults, SeededStore};
 
 const CLAIM_JSON: &str = "default/orders/0/claim.json";
 
@@ -17,10 +17,7 @@ impl World {
     }
 
     fn process_at(&self, seed: u64, latency: Duration) -> Process {
-        let clock = PausedClock::new(1_700_000_000_000);
-        let runtime = Runtime::new(clock, Arc::new(SeededEntropy::new(seed)), Arc::new(LocalSpawn));
-        let slow = SeededStore::new(self.store.clone(), runtime, seed, Faults::none().latency(latency));
-        let faults = FaultStore::new(slow);
+        let faults = FaultStore::new(Arc::new(SlowStore::new(self.store.clone(), seed, latency)));
         let store = Store::from_object_store_sent_once(faults.clone());
         self.process_over(store, faults, seed, BucketOptions::default())
     }

@@ -15,6 +15,7 @@ mod limits;
 mod many;
 mod policies;
 mod pressure;
+mod slow;
 mod stale;
 mod start;
 mod trouble;

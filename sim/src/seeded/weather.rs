@@ -2,19 +2,10 @@
 
 use std::time::Duration;
 
-use super::action::{Failure, Op, Request};
-use super::random::Prng;
+use kfs_core::testing::{Failure, Op, Prng, Request};
 
 /// How often which fault meets a request. Chances are in thousandths; those of one request must not
 /// add up to more than 1000.
-///
-/// ```
-/// use std::time::Duration;
-/// use kfs_core::testing::Faults;
-///
-/// let faults = Faults::flaky().late(20).latest(Duration::from_secs(3600));
-/// assert_eq!(faults.late, 20);
-/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Faults {
@@ -22,7 +13,7 @@ pub struct Faults {
     pub fail: u32,
     /// The store acts, then the reply is lost: a reset, a time-out, 5xx, a reply that breaks off.
     pub lose_reply: u32,
-    /// A create answers that the key exists, and keeps nothing (S3's 409).
+    /// A create or a conditional replace answers a conflict, and keeps nothing (S3's 409).
     pub conflict: u32,
     /// A put that is applied later: an error or silence now, the object after up to [`latest`](Self::latest).
     pub late: u32,
@@ -243,7 +234,7 @@ impl Weather {
         let chances = [
             (f.fail, true),
             (f.lose_reply, true),
-            (f.conflict, create),
+            (f.conflict, create || put && request.update),
             (f.late, put),
             (f.hang, true),
             (f.twice, put),

@@ -1,6 +1,8 @@
 //! A store whose faults come from one seed.
 
 mod listing;
+mod weather;
+
 #[cfg(test)]
 mod tests;
 
@@ -12,17 +14,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use kfs_core::runtime::Runtime;
+use kfs_core::testing::{Failure, Op, Outcome, Request};
 use object_store::path::Path;
 use object_store::{
-    Attributes, CopyMode, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use tokio::sync::oneshot;
 
-use super::action::{Failure, Op, Outcome, Request};
-use super::fault::range_text;
-use super::weather::{Fate, Faults, Plan, Weather};
-use crate::runtime::Runtime;
+pub use self::weather::Faults;
+use self::weather::{Fate, Plan, Weather};
 
 /// A store around another that fails by chance, the same way each time for the same seed.
 ///
@@ -36,15 +38,15 @@ use crate::runtime::Runtime;
 /// stop midway; spells of 503, 403 or silence. An answer tells of the moment when the request was
 /// served, which may be a while ago when it arrives: a 404 may be true no more. Faults that break what a store must
 /// guarantee (a lost object, a stale read, a second winner of a create) it has none.
-pub struct SeededStore(Arc<Core>);
+pub(crate) struct SeededStore(Arc<SeededCore>);
 
-struct Core {
+struct SeededCore {
     inner: Arc<dyn ObjectStore>,
     runtime: Runtime,
-    state: Mutex<State>,
+    state: Mutex<Sky>,
 }
 
-struct State {
+struct Sky {
     weather: Weather,
     observer: Option<Observer>,
     next_id: u64,
@@ -57,20 +59,18 @@ type Observer = Arc<dyn Fn(&Event<'_>) + Send + Sync>;
 
 /// A moment in the life of a request, as [`SeededStore::observe`] reports it.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Event<'a> {
+pub(crate) struct Event<'a> {
     /// Number of the request, from 0 on.
-    pub id: u64,
+    pub(crate) id: u64,
     /// The request.
-    pub request: &'a Request,
+    pub(crate) request: &'a Request,
     /// What happens to it.
-    pub moment: Moment<'a>,
+    pub(crate) moment: Moment<'a>,
 }
 
 /// What happens to a request.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub enum Moment<'a> {
+pub(crate) enum Moment<'a> {
     /// It is sent.
     Sent,
     /// The store has acted.
@@ -81,44 +81,44 @@ pub enum Moment<'a> {
 
 impl SeededStore {
     /// Around `inner`, with the faults that `seed` draws. `runtime` runs the requests.
-    pub fn new(inner: Arc<dyn ObjectStore>, runtime: Runtime, seed: u64, faults: Faults) -> Arc<Self> {
-        let state = State {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, runtime: Runtime, seed: u64, faults: Faults) -> Arc<Self> {
+        let state = Sky {
             weather: Weather::new(seed, faults),
             observer: None,
             next_id: 0,
             cut_off: false,
             stalled_until: Duration::ZERO,
         };
-        Arc::new(SeededStore(Arc::new(Core { inner, runtime, state: Mutex::new(state) })))
+        Arc::new(SeededStore(Arc::new(SeededCore { inner, runtime, state: Mutex::new(state) })))
     }
 
     /// From now on other faults; a spell that was on is over. Requests under way keep their fate.
-    pub fn set_faults(&self, faults: Faults) {
+    pub(crate) fn set_faults(&self, faults: Faults) {
         self.0.lock().weather.set(faults);
     }
 
     /// For so long nothing reaches the store: the machine is suspended, with what it sent in its
     /// buffers. If it is [cut off](Self::cut_off) meanwhile, that is lost.
-    pub fn stall(&self, time: Duration) {
+    pub(crate) fn stall(&self, time: Duration) {
         let until = self.0.runtime.clock().elapsed().saturating_add(time);
         let mut state = self.0.lock();
         state.stalled_until = state.stalled_until.max(until);
     }
 
     /// From now on nothing is sent, and nothing answered: the process behind it is dead.
-    pub fn cut_off(&self) {
+    pub(crate) fn cut_off(&self) {
         self.0.lock().cut_off = true;
     }
 
     /// Calls back at each moment of each request. The callback may call [`cut_off`](Self::cut_off)
     /// when a request is [sent](Moment::Sent): then it is not.
-    pub fn observe(&self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) {
+    pub(crate) fn observe(&self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) {
         self.0.lock().observer = Some(Arc::new(observer));
     }
 }
 
-impl Core {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SeededCore {
+    fn lock(&self) -> MutexGuard<'_, Sky> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -162,7 +162,7 @@ type Act<T> = Box<dyn Fn(Fate) -> BoxFuture<'static, Result<T>> + Send + Sync>;
 
 /// A request under way.
 struct Wire<T> {
-    core: Arc<Core>,
+    core: Arc<SeededCore>,
     id: u64,
     request: Request,
     act: Act<T>,
@@ -296,9 +296,7 @@ async fn reshape(answer: GetResult, fate: Fate, key: &str) -> Result<GetResult> 
 #[async_trait]
 impl ObjectStore for SeededStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let size = u64::try_from(payload.content_length()).ok();
-        let create = matches!(opts.mode, PutMode::Create);
-        let request = Request { op: Op::Put, key: location.to_string(), size, create, range: None };
+        let request = Request::put(location.to_string(), &payload, &opts);
         let (inner, location) = (self.0.inner.clone(), location.clone());
         let act = move |fate| -> BoxFuture<'static, _> {
             let (inner, location, payload, mut opts) = (inner.clone(), location.clone(), payload.clone(), opts.clone());
@@ -311,7 +309,7 @@ impl ObjectStore for SeededStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let request = Request { op: Op::Multipart, key: location.to_string(), size: None, create: false, range: None };
+        let request = Request::new(Op::Multipart, location.to_string());
         let (inner, location) = (self.0.inner.clone(), location.clone());
         let act = move |_| -> BoxFuture<'static, _> {
             let (inner, location, opts) = (inner.clone(), location.clone(), opts.clone());
@@ -321,9 +319,7 @@ impl ObjectStore for SeededStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let op = if options.head { Op::Head } else { Op::Get };
-        let range = range_text(options.range.as_ref());
-        let request = Request { op, key: location.to_string(), size: None, create: false, range };
+        let request = Request::get(location.to_string(), &options);
         let (inner, location) = (self.0.inner.clone(), location.clone());
         let act = move |fate| -> BoxFuture<'static, _> {
             let (inner, location, options) = (inner.clone(), location.clone(), options.clone());
@@ -345,8 +341,7 @@ impl ObjectStore for SeededStore {
             .and_then(move |location| {
                 let core = core.clone();
                 let (inner, target) = (core.inner.clone(), location.clone());
-                let key = location.to_string();
-                let request = Request { op: Op::Delete, key, size: None, create: false, range: None };
+                let request = Request::new(Op::Delete, location.to_string());
                 let act = move |_| -> BoxFuture<'static, _> {
                     let (inner, target) = (inner.clone(), target.clone());
                     Box::pin(async move { inner.delete(&target).await })
@@ -366,7 +361,7 @@ impl ObjectStore for SeededStore {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let key = prefix.map(Path::to_string).unwrap_or_default();
-        let request = Request { op: Op::List, key, size: None, create: false, range: None };
+        let request = Request::new(Op::List, key);
         let (inner, prefix) = (self.0.inner.clone(), prefix.cloned());
         let act = move |_| -> BoxFuture<'static, _> {
             let (inner, prefix) = (inner.clone(), prefix.clone());
@@ -376,8 +371,7 @@ impl ObjectStore for SeededStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let create = matches!(options.mode, CopyMode::Create);
-        let request = Request { op: Op::Copy, key: to.to_string(), size: None, create, range: None };
+        let request = Request::copy(to.to_string(), &options);
         let (inner, from, to) = (self.0.inner.clone(), from.clone(), to.clone());
         let act = move |_| -> BoxFuture<'static, _> {
             let (inner, from, to, options) = (inner.clone(), from.clone(), to.clone(), options.clone());

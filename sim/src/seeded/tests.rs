@@ -1,7 +1,8 @@
+use kfs_core::testing::{LocalSpawn, PausedClock, SeededEntropy};
+use object_store::PutMode;
 use object_store::memory::InMemory;
 
 use super::*;
-use crate::testing::{LocalSpawn, PausedClock, SeededEntropy};
 
 fn seeded(seed: u64, faults: Faults) -> (Arc<SeededStore>, Arc<InMemory>, Runtime) {
     let runtime = Runtime::new(PausedClock::new(0), Arc::new(SeededEntropy::new(0)), Arc::new(LocalSpawn));
@@ -54,6 +55,9 @@ async fn every_fault_is_what_it_says() {
     store.set_faults(certain.clone().conflict(1000));
     assert!(matches!(put(&store, "b").await, Err(object_store::Error::AlreadyExists { .. })));
     assert!(!there(&inner, "b").await);
+    let update = PutMode::Update(object_store::UpdateVersion { e_tag: Some("\"0\"".into()), version: None });
+    let met = store.put_opts(&"a".into(), PutPayload::new(), update.into()).await;
+    assert!(matches!(met, Err(object_store::Error::AlreadyExists { .. })), "a replace meets it too");
     store.set_faults(certain.clone().twice(1000));
     assert!(matches!(put(&store, "c").await, Err(object_store::Error::AlreadyExists { .. })));
     assert!(there(&inner, "c").await);

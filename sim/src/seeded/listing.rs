@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use kfs_core::testing::{Failure, Op, Request};
 use object_store::path::Path;
 use object_store::{ObjectMeta, Result};
 
-use super::Core;
-use crate::testing::action::{Failure, Op, Request};
-use crate::testing::weather::Fate;
+use super::SeededCore;
+use super::weather::Fate;
 
 /// A page of a listing.
 struct Listed {
@@ -18,12 +18,12 @@ struct Listed {
     stopped: bool,
 }
 
-impl Core {
+impl SeededCore {
     /// One page of a listing after a key, of the moment when it is served.
     async fn page(self: Arc<Self>, prefix: Option<Path>, after: Option<Path>) -> Result<Listed> {
         let size = self.lock().weather.faults.page.max(1);
         let key = after.as_ref().or(prefix.as_ref()).map(Path::to_string).unwrap_or_default();
-        let request = Request { op: Op::List, key, size: None, create: false, range: None };
+        let request = Request::new(Op::List, key);
         let inner = self.inner.clone();
         let act = move |fate| -> BoxFuture<'static, _> {
             let (inner, prefix, after) = (inner.clone(), prefix.clone(), after.clone());
