@@ -182,6 +182,16 @@ pub fn batches(bytes: &Bytes, check: CrcCheck) -> Batches {
     Batches { bytes: bytes.clone(), at: 0, check }
 }
 
+/// The batches from position `at` on, by their headers alone: where each begins, and its header. Ends before the first
+/// whose header can't be read, or that is not wholly there.
+pub(crate) fn batch_headers(bytes: &[u8], mut at: usize) -> impl Iterator<Item = (usize, BatchHeader)> {
+    std::iter::from_fn(move || {
+        let header = BatchHeader::parse(bytes.get(at..)?).ok()?;
+        let end = at.checked_add(header.total_len()).filter(|end| *end <= bytes.len())?;
+        Some((std::mem::replace(&mut at, end), header))
+    })
+}
+
 /// Iterator over batches that stand back to back; see [`batches`].
 #[derive(Clone, Debug)]
 pub struct Batches {
@@ -191,6 +201,11 @@ pub struct Batches {
 }
 
 impl Batches {
+    /// The batches from position `at` on.
+    pub(crate) fn starting_at(bytes: &Bytes, at: usize, check: CrcCheck) -> Self {
+        Batches { bytes: bytes.clone(), at, check }
+    }
+
     /// Where the next batch starts.
     pub fn position(&self) -> usize {
         self.at

@@ -51,6 +51,7 @@ mod segment_builder;
 mod time_index;
 mod varint;
 
+pub(crate) use batch::batch_headers;
 pub use batch::{Batch, Batches, batches};
 pub use batch_builder::{BatchBuilder, BatchOptions, NewHeader, NewRecord};
 pub use batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, MAX_OFFSET};

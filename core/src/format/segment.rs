@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::batch_header::{BatchHeader, CRC_FROM};
+use super::batch::batch_headers;
+use super::batch_header::CRC_FROM;
 use super::fields::{array, be_i32, be_i64, be_u16, be_u32};
 use super::{Batch, CrcCheck, IndexBuilder, Limits, MAX_OFFSET, Malformed, SparseIndex, TimeIndex, crc};
 use crate::text::counted;
@@ -74,6 +75,18 @@ impl SegmentHeader {
         }
         Ok(SegmentHeader { base_offset, message_count, created_ms })
     }
+
+    /// Checks that the header's base offset is the one in the segment's key.
+    ///
+    /// # Errors
+    /// [`Malformed`] where they differ.
+    pub(crate) fn check_key(&self, base: i64) -> Result<(), Malformed> {
+        if self.base_offset == base {
+            return Ok(());
+        }
+        let found = format!("base offset {}", self.base_offset);
+        Err(Malformed::new(8, found, format!("{base}, which the key says")))
+    }
 }
 
 /// The last 16 bytes of a segment.
@@ -106,6 +119,12 @@ impl SegmentFooter {
             return Err(Malformed::new(4, format!("last offset {last_offset}"), format!("0 to {}", MAX_OFFSET - 1)));
         }
         Ok(SegmentFooter { crc, last_offset })
+    }
+
+    /// Reads the footer from the end of a segment, or of the last bytes of one.
+    pub(crate) fn at_end_of(bytes: &[u8]) -> Option<Self> {
+        let at = bytes.len().checked_sub(FOOTER_LEN)?;
+        Self::parse(bytes.get(at..)?).ok()
     }
 }
 
@@ -177,6 +196,16 @@ impl Segment {
             overlaps: std::mem::take(&mut walk.overlaps),
         };
         segment.check_against(&walk, footer_at)?;
+        Ok(segment)
+    }
+
+    /// Like [`parse`](Self::parse), and checks that the segment is the one that its key names.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); and [`Malformed`] for another base offset.
+    pub(crate) fn parse_at(base: i64, bytes: &Bytes, check: CrcCheck) -> Result<Segment, Malformed> {
+        let segment = Self::parse(bytes, check)?;
+        segment.header.check_key(base)?;
         Ok(segment)
     }
 
@@ -253,15 +282,11 @@ impl Segment {
     pub fn index(&self, interval: i32) -> SparseIndex {
         let mut builder = IndexBuilder::new(interval);
         let mut next_offset = self.header.base_offset;
-        let mut at = HEADER_LEN;
-        while let Some(Ok(header)) = self.bytes.get(at..).map(BatchHeader::parse) {
+        let body = self.bytes.get(..self.bytes.len().saturating_sub(FOOTER_LEN)).unwrap_or_default();
+        for (at, header) in batch_headers(body, HEADER_LEN) {
             if header.base_offset >= next_offset {
                 builder.push(header.base_offset, at as u64, header.record_count);
                 next_offset = header.next_offset();
-            }
-            at = at.saturating_add(header.total_len());
-            if at >= self.bytes.len().saturating_sub(FOOTER_LEN) {
-                break;
             }
         }
         builder.finish()

@@ -64,16 +64,7 @@ pub struct Segments {
 impl Partition {
     /// The segments that hold these offsets, in pages of some 500. Asks nothing before the first page.
     pub fn segments(&self, offsets: impl RangeBounds<i64>) -> Segments {
-        let from = match offsets.start_bound() {
-            Bound::Included(from) => *from,
-            Bound::Excluded(from) => from.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let to = match offsets.end_bound() {
-            Bound::Included(to) => *to,
-            Bound::Excluded(to) => to.saturating_sub(1),
-            Bound::Unbounded => i64::MAX,
-        };
+        let (from, to) = first_and_last(offsets);
         let state = self.state().clone();
         Segments { state, from: from.max(0), to, after: None, held: None, index: None, done: from > to }
     }
@@ -253,9 +244,7 @@ impl SegmentHandle {
     pub async fn read(&self) -> Result<Segment> {
         let (key, base) = (self.key(), self.base);
         let bytes = self.bytes().await?;
-        let segment = Segment::parse(&bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))?;
-        check_base(base, &segment).map_err(|e| e.into_error(&key))?;
-        Ok(segment)
+        Segment::parse_at(base, &bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))
     }
 
     /// Reads all of it by one GET and checks nothing.
@@ -321,13 +310,19 @@ impl fmt::Debug for SegmentHandle {
     }
 }
 
-/// A segment's header agrees with its key.
-pub(crate) fn check_base(base: i64, segment: &Segment) -> std::result::Result<(), Malformed> {
-    let found = segment.header().base_offset;
-    if found == base {
-        return Ok(());
-    }
-    Err(Malformed::new(8, format!("base offset {found}"), format!("{base}, which the key says")))
+/// The first and the last offset of a range; a last one below the first is an empty range.
+pub(crate) fn first_and_last(offsets: impl RangeBounds<i64>) -> (i64, i64) {
+    let first = match offsets.start_bound() {
+        Bound::Included(first) => *first,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let last = match offsets.end_bound() {
+        Bound::Included(last) => *last,
+        Bound::Excluded(after) => after.saturating_sub(1),
+        Bound::Unbounded => i64::MAX,
+    };
+    (first, last)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 
-use crate::format::{Batch, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed, Segment, SegmentFooter, SegmentHeader};
+use crate::format::{Batches, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed, Segment, SegmentFooter, SegmentHeader};
 use crate::mutant::mutant;
 use crate::store::Version;
 
@@ -223,40 +223,25 @@ fn check_edges(base: i64, bytes: &Bytes) -> Result<(), Malformed> {
 }
 
 fn check_header(base: i64, bytes: &[u8]) -> Result<(), Malformed> {
-    SegmentHeader::parse(bytes).and_then(|header| check_base(base, &header))
-}
-
-fn check_base(base: i64, header: &SegmentHeader) -> Result<(), Malformed> {
-    if header.base_offset == base {
-        return Ok(());
-    }
-    Err(Malformed::new(8, format!("base offset {}", header.base_offset), format!("{base}, which the key says")))
+    SegmentHeader::parse(bytes).and_then(|header| header.check_key(base))
 }
 
 fn check_whole(base: i64, bytes: &Bytes, check: CrcCheck) -> Soundness {
-    let parsed = Segment::parse(bytes, check).and_then(|segment| check_base(base, segment.header()));
-    match parsed {
-        Ok(()) => Soundness::Sound,
+    match Segment::parse_at(base, bytes, check) {
+        Ok(_) => Soundness::Sound,
         Err(fault) => Soundness::Broken { in_batch: has_broken_batch(base, bytes), fault },
     }
 }
 
 /// Whether a batch is broken, or only what is around them.
 fn has_broken_batch(base: i64, bytes: &Bytes) -> bool {
-    let body_end = bytes.len().saturating_sub(FOOTER_LEN);
-    if body_end <= HEADER_LEN {
-        return false;
-    }
-    let body = bytes.slice(..body_end);
-    let (mut at, mut offset) = (HEADER_LEN, base);
-    while at < body_end {
-        match Batch::parse(&body, at, CrcCheck::Verify) {
-            Ok(batch) if batch.base_offset() == offset => {
-                at = at.saturating_add(batch.bytes().len());
-                offset = batch.next_offset();
-            }
-            _ => return true,
+    let body = bytes.slice(..bytes.len().saturating_sub(FOOTER_LEN));
+    let mut offset = base;
+    Batches::starting_at(&body, HEADER_LEN, CrcCheck::Verify).any(|batch| match batch {
+        Ok(batch) if batch.base_offset() == offset => {
+            offset = batch.next_offset();
+            false
         }
-    }
-    at != body_end
+        _ => true,
+    })
 }

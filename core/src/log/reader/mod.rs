@@ -12,6 +12,7 @@ mod gather;
 mod handle;
 mod job;
 mod options;
+mod pass;
 mod place;
 mod records;
 mod refresh;

@@ -8,14 +8,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::span::BlockSpan;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{
-    BATCH_HEADER_LEN, BatchHeader, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, IndexBuilder, IndexEntry,
-    MAX_SEGMENT_LEN, Malformed, SegmentFooter, SparseIndex, crc32c_append,
-};
+use crate::format::{BATCH_HEADER_LEN, HEADER_LEN, IndexEntry, MAX_SEGMENT_LEN, SparseIndex};
 use crate::log::cache::{BatchStart, Block, BlockCheck, SegmentBlocks};
 use crate::log::retry::may_pass;
 use crate::log::state::PartitionState;
@@ -28,8 +23,6 @@ const MAX_RANGE: u64 = 64 << 20;
 const MAX_AHEAD: u64 = 8 << 20;
 /// A segment of up to so many blocks is read whole, rather than its index and then a part of it.
 const WHOLE_BLOCKS: u64 = 4;
-/// Bytes of one GET where a segment is gone through in parts.
-const STEP: u64 = 8 << 20;
 
 /// Which bytes of a segment are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +36,7 @@ pub(crate) enum Want {
 /// Reads segments of one partition.
 #[derive(Clone)]
 pub(crate) struct BlockSource {
-    state: Arc<PartitionState>,
+    pub(super) state: Arc<PartitionState>,
     /// Segments of up to so many bytes are one block; larger ones are read in blocks of so many.
     pub(crate) block: u64,
     /// Whether a read that failed is sent again, until nobody wants its answer.
@@ -61,7 +54,7 @@ impl BlockSource {
     }
 
     /// Reads a part of a segment. With its version that is data; without, it asks whether there is such a segment.
-    async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
+    pub(super) async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
         let (key, store) = (self.state.id.segment_key(base), self.state.store());
         match version {
             Some(_) if self.patient => self.state.get_data(&key, range, version).await,
@@ -319,82 +312,10 @@ impl BlockSource {
         };
         bucket.indexes.load(id, base, version, get).await
     }
-
-    /// Builds the index from the batch headers, reading the segment in parts, up to the first that
-    /// is broken.
-    async fn rebuild(&self, base: i64, version: &Version) -> Result<Arc<SparseIndex>> {
-        let mut builder = IndexBuilder::new(DEFAULT_INDEX_INTERVAL);
-        let end = version.size().saturating_sub(FOOTER_LEN as u64);
-        let (mut position, mut offset) = (HEADER_LEN as u64, base);
-        let mut held = (0, Bytes::new());
-        while position < end {
-            let header = match header_at(&held, position) {
-                Some(header) => header,
-                None => {
-                    let to = position.saturating_add(STEP).min(end.max(position.saturating_add(1)));
-                    let fetched = self.get(base, ReadRange::Range(position..to), Some(version)).await?;
-                    held = (position, fetched.bytes);
-                    match header_at(&held, position) {
-                        Some(header) => header,
-                        None => break,
-                    }
-                }
-            };
-            let Ok(header) = header else { break };
-            if header.base_offset >= offset {
-                builder.push(header.base_offset, position, header.record_count);
-                offset = header.next_offset();
-            }
-            position = position.saturating_add(header.total_len() as u64);
-        }
-        let index = Arc::new(builder.finish());
-        self.state.bucket.indexes.put(&self.state.id, base, version, index.clone());
-        Ok(index)
-    }
-
-    /// Compares the body's CRC with the bytes, reading the segment in parts.
-    ///
-    /// # Errors
-    /// Corrupt when they differ.
-    pub(crate) async fn confirm(&self, base: i64, version: &Version) -> Result<()> {
-        let key = self.state.id.segment_key(base);
-        let body_end = version.size().saturating_sub(FOOTER_LEN as u64);
-        let mut crc = 0;
-        let mut position = HEADER_LEN as u64;
-        while position < body_end {
-            let to = position.saturating_add(STEP).min(body_end);
-            let fetched = self.get(base, ReadRange::Range(position..to), Some(version)).await?;
-            crc = crc32c_append(crc, &fetched.bytes);
-            position = to;
-        }
-        let footer = self.footer(base, Some(version)).await?.0;
-        if footer.crc != crc {
-            let found = format!("body CRC {:08x}", footer.crc);
-            return Err(Malformed::new(body_end, found, format!("{crc:08x}, which the body has")).into_error(&key));
-        }
-        Ok(())
-    }
-
-    /// Reads a segment's footer: one GET.
-    ///
-    /// # Errors
-    /// Corrupt when it is none.
-    pub(crate) async fn footer(&self, base: i64, version: Option<&Version>) -> Result<(SegmentFooter, Version)> {
-        let fetched = self.get(base, ReadRange::Suffix(FOOTER_LEN as u64), version).await?;
-        let footer = SegmentFooter::parse(&fetched.bytes)
-            .map_err(|e| e.offset_position(fetched.range.start).into_error(&self.state.id.segment_key(base)))?;
-        Ok((footer, fetched.info.version))
-    }
 }
 
 fn place_of(entry: IndexEntry) -> BatchStart {
     BatchStart { offset: entry.offset, position: entry.position }
-}
-
-fn header_at(held: &(u64, Bytes), position: u64) -> Option<std::result::Result<BatchHeader, Malformed>> {
-    let from = usize::try_from(position.checked_sub(held.0)?).ok()?;
-    let rest = held.1.get(from..).filter(|rest| rest.len() >= BATCH_HEADER_LEN)?;
-    Some(BatchHeader::parse(rest))
 }
 
 /// Whether a read failed because the object is gone or another version.

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::handle::Reader;
 use super::options::ReaderOptions;
+use super::pass::greatest_of_records;
 use super::refresh::refresh;
 use super::stamps::{self, TimedOffset};
 use super::stream::BatchStream;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{
-    BATCH_HEADER_LEN, BatchHeader, FOOTER_LEN, HEADER_LEN, MAX_DECOMPRESSED_BATCH, TIME_INDEX_LEN, TimeIndex,
-};
+use crate::format::{MAX_DECOMPRESSED_BATCH, TIME_INDEX_LEN, TimeIndex};
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
 use crate::log::partition::Partition;
@@ -20,9 +17,6 @@ use crate::log::progress::Progress;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::ReadRange;
-
-/// Bytes of one GET where a large segment is gone through.
-const STEP: u64 = 64 << 20;
 
 impl Partition {
     /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none. Control
@@ -275,7 +269,7 @@ impl Search {
         }
         let greatest = match self.time_index(base).await? {
             Some(index) => Some(index.max_ts),
-            None => match self.records(base).await {
+            None => match greatest_of_records(&self.state, base, &self.reader.options().limits).await {
                 Ok(greatest) => greatest,
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(error),
@@ -314,42 +308,5 @@ impl Search {
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// The greatest timestamp of a segment's records: one GET, more beyond 64 MiB. The header is asked of a batch
-    /// that is larger than that.
-    async fn records(&self, base: i64) -> Result<Option<i64>> {
-        let key = self.state.id.segment_key(base);
-        let mut greatest = None;
-        let (mut position, mut size) = (HEADER_LEN as u64, u64::MAX);
-        let mut held = (0_u64, Bytes::new());
-        while position < size.saturating_sub(FOOTER_LEN as u64) {
-            let from = usize::try_from(position.saturating_sub(held.0)).unwrap_or(usize::MAX);
-            let rest = held.1.slice(from.min(held.1.len())..);
-            let header = match rest.len() >= BATCH_HEADER_LEN {
-                true => Some(BatchHeader::parse(&rest).map_err(|e| e.offset_position(position).into_error(&key))?),
-                false => None,
-            };
-            // What was read from here on is all that there is of it, or all that is read for it.
-            let read = held.0 == position;
-            match header {
-                Some(header) if header.total_len() <= rest.len() => {
-                    greatest = greatest.max(stamps::greatest(&rest, &header, &self.reader.options().limits));
-                    position = position.saturating_add(header.total_len() as u64);
-                }
-                Some(header) if read || header.total_len() as u64 > STEP => {
-                    greatest = greatest.max(stamps::told(&header));
-                    position = position.saturating_add(header.total_len() as u64);
-                }
-                None if read => break,
-                _ => {
-                    let range = ReadRange::Range(position..position.saturating_add(STEP));
-                    let fetched = self.state.get(&key, range, None).await?;
-                    size = fetched.info.size;
-                    held = (position, fetched.bytes);
-                }
-            }
-        }
-        Ok(greatest)
     }
 }

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{
-    Batch, BatchBuilder, BatchHeader, BatchOptions, BuiltSegment, CrcCheck, FOOTER_LEN, HEADER_LEN, MAX_OFFSET,
-    Segment, SegmentBuilder, SegmentFooter, SegmentHeader, SparseIndex, TimeIndex,
+    Batch, BatchBuilder, BatchOptions, BuiltSegment, CrcCheck, FOOTER_LEN, HEADER_LEN, MAX_OFFSET, Segment,
+    SegmentBuilder, SegmentFooter, SegmentHeader, SparseIndex, TimeIndex, batch_headers,
 };
 
 /// What is added where a segment's end can't be told. A segment is smaller than 2^31 bytes, and no codec packs
@@ -26,20 +26,19 @@ pub(super) struct SegmentEnd {
 
 /// Where a segment ended, as far as its bytes and what stands beside it tell.
 pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> SegmentEnd {
-    let walk = CoverWalk::over(base, segment);
-    let leader_epoch = walk.leader_epoch;
-    if walk.is_sound {
-        return SegmentEnd { next: walk.next, known: true, leader_epoch };
+    let readable = Readable::over(base, segment);
+    let leader_epoch = readable.leader_epoch;
+    if readable.is_sound {
+        return SegmentEnd { next: readable.next, known: true, leader_epoch };
     }
-    let footer = segment.len().checked_sub(FOOTER_LEN).and_then(|at| SegmentFooter::parse(segment.get(at..)?).ok());
-    let footer = footer.map(|footer| footer.last_offset.saturating_add(1));
+    let footer = SegmentFooter::at_end_of(segment).map(|footer| footer.last_offset.saturating_add(1));
     let counted = SegmentHeader::parse(segment).ok().map(|h| base.saturating_add(i64::from(h.message_count)));
     let indexed = index.and_then(|bytes| SparseIndex::parse(bytes).ok()?.entries().last().map(|e| e.offset));
     let timed = time_index.and_then(|bytes| TimeIndex::parse(bytes).ok()).map(|times| times.max_offset);
     // What can't be true of a segment that begins there is broken itself.
     let believed = |end: &i64| (base..=base.saturating_add(MARGIN)).contains(end);
     let sidecars = [indexed, timed].into_iter().flatten().map(|last| last.saturating_add(1));
-    let least = sidecars.chain(counted).filter(believed).fold(walk.next.max(base.saturating_add(1)), i64::max);
+    let least = sidecars.chain(counted).filter(believed).fold(readable.next.max(base.saturating_add(1)), i64::max);
     match footer.filter(believed) {
         Some(end) if end >= least => SegmentEnd { next: end, known: true, leader_epoch },
         footer => {
@@ -50,30 +49,29 @@ pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_ind
 }
 
 /// The batches from the front, as far as their headers can be read.
-struct CoverWalk {
+struct Readable {
     next: i64,
     leader_epoch: i32,
     /// All of them are whole, by their CRCs, and fill the segment up to its footer.
     is_sound: bool,
 }
 
-impl CoverWalk {
+impl Readable {
     fn over(base: i64, segment: &Bytes) -> Self {
         let body = segment.slice(..segment.len().saturating_sub(FOOTER_LEN));
-        let mut walk = CoverWalk { next: base, leader_epoch: -1, is_sound: false };
-        let (mut at, mut whole) = (HEADER_LEN, true);
-        while let Some(header) = body.get(at..).and_then(|rest| BatchHeader::parse(rest).ok()) {
-            let end = at.saturating_add(header.total_len());
-            if end > body.len() || header.base_offset != walk.next {
+        let mut readable = Readable { next: base, leader_epoch: -1, is_sound: false };
+        let (mut end, mut whole) = (HEADER_LEN, true);
+        for (at, header) in batch_headers(&body, HEADER_LEN) {
+            if header.base_offset != readable.next {
                 break;
             }
             whole &= Batch::parse(&body, at, CrcCheck::Verify).is_ok();
-            walk.next = header.next_offset();
-            walk.leader_epoch = walk.leader_epoch.max(header.leader_epoch);
-            at = end;
+            readable.next = header.next_offset();
+            readable.leader_epoch = readable.leader_epoch.max(header.leader_epoch);
+            end = at.saturating_add(header.total_len());
         }
-        walk.is_sound = whole && at == body.len() && walk.next > base;
-        walk
+        readable.is_sound = whole && end == body.len() && readable.next > base;
+        readable
     }
 }
 

@@ -7,7 +7,6 @@ use crate::format::{
     Batch, BatchHeader, CrcCheck, FOOTER_LEN, HEADER_LEN, Limits, Malformed, Segment, SegmentFooter, SegmentHeader,
     SparseIndex, TimeIndex,
 };
-use crate::log::segments::check_base;
 use crate::text::counted;
 
 /// The bytes of a segment, and of its sidecars where they are there.
@@ -95,7 +94,7 @@ pub fn verify_segment(bytes: &SegmentBytes, records: Option<&Limits>) -> Segment
 
 fn check_whole(bytes: &SegmentBytes, segment: &Segment, records: Option<&Limits>, report: &mut SegmentReport) {
     let key = &bytes.key;
-    if let Some(malformed) = bytes.base.and_then(|base| check_base(base, segment).err()) {
+    if let Some(malformed) = bytes.base.and_then(|base| segment.header().check_key(base).err()) {
         report.findings.push(Finding::malformed(Severity::Error, FindingKind::Segment, key, &malformed));
     }
     for overlap in segment.overlaps() {
@@ -234,7 +233,7 @@ fn check_time_index(key: &str, stored: &Bytes, times: Option<TimeIndex>, report:
 fn broken(bytes: &SegmentBytes, fault: &Malformed, report: &mut SegmentReport) {
     let (key, segment) = (&bytes.key, &bytes.segment);
     let body_end = segment.len().saturating_sub(FOOTER_LEN);
-    let footer = segment.get(body_end..).and_then(|footer| SegmentFooter::parse(footer).ok());
+    let footer = SegmentFooter::at_end_of(segment);
     let header = SegmentHeader::parse(segment).ok();
     let body = segment.slice(..body_end.min(segment.len()));
     let mut offset = bytes.base.or(header.map(|h| h.base_offset)).unwrap_or(0);

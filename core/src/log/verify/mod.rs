@@ -6,13 +6,13 @@ mod finding;
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use ::bytes::Bytes;
 
 use super::partition::Partition;
-use super::segments::{SegmentInfo, Segments};
+use super::segments::{SegmentInfo, Segments, first_and_last};
 use super::state::PartitionState;
 use crate::error::{ErrorKind, Result};
 use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
@@ -62,17 +62,7 @@ impl VerifyOptions {
     /// Sets [`offsets`](Self::offsets).
     #[must_use]
     pub fn offsets(mut self, offsets: impl RangeBounds<i64>) -> Self {
-        let first = match offsets.start_bound() {
-            Bound::Included(first) => *first,
-            Bound::Excluded(first) => first.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let last = match offsets.end_bound() {
-            Bound::Included(last) => *last,
-            Bound::Excluded(last) => last.saturating_sub(1),
-            Bound::Unbounded => i64::MAX,
-        };
-        self.offsets = (first, last);
+        self.offsets = first_and_last(offsets);
         self
     }
 

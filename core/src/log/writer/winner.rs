@@ -58,17 +58,7 @@ fn who(identity: &Identity) -> Option<String> {
 
 /// A segment object whole: every check that format.md knows, and the key's offset is the header's.
 pub(super) fn check_segment(key: &str, base: i64, fetched: &Fetched) -> Result<Segment> {
-    let segment = Segment::parse(&fetched.bytes, CrcCheck::Verify).map_err(|malformed| malformed.into_error(key))?;
-    let found = segment.header().base_offset;
-    if found != base {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            format!("the header's base offset is {found}, the key says {base}"),
-        )
-        .with_key(key)
-        .at(8));
-    }
-    Ok(segment)
+    Segment::parse_at(base, &fetched.bytes, CrcCheck::Verify).map_err(|malformed| malformed.into_error(key))
 }
 
 /// The highest leader epoch in a segment, -1 for none.
