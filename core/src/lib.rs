@@ -60,7 +60,7 @@
 //!
 //! All I/O runs on the [`runtime`] of the bucket: the tokio runtime that the caller is in, or one
 //! of its own. The futures run on any executor. Dropping a future ends the wait, never the work.
-//! [`blocking`] offers the same calls to threads. The caller may bring a clock, randomness and a task spawner
+//! [`blocking`] waits for them on threads. The caller may bring a clock, randomness and a task spawner
 //! ([`runtime::Runtime::new`]). With the feature `testing` the module `testing` has a store that fails on
 //! purpose and clocks that a test moves.
 //!
@@ -86,7 +86,7 @@ pub mod blocking;
 pub mod error;
 mod fork;
 pub mod format;
-pub mod log;
+mod log;
 mod mutant;
 pub mod runtime;
 pub mod store;

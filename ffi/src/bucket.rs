@@ -2,8 +2,8 @@
 
 use std::ffi::c_char;
 
-use kfs_core::ForkSafe;
-use kfs_core::blocking::Bucket;
+use kfs_core::blocking;
+use kfs_core::{Bucket, ForkSafe};
 
 use crate::call::{Out, call, free, shared, text};
 use crate::error::kfs_error;
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn kfs_bucket_open(
     // SAFETY: the header's rules on strings, structs and outputs.
     call(|| unsafe {
         let out = Out::new(bucket, "bucket")?;
-        let opened = Bucket::open_with(text(url, "url")?, bucket_options(options)?)?;
+        let opened = blocking::open(text(url, "url")?, bucket_options(options)?)?;
         out.give(kfs_bucket(ForkSafe::new(opened)));
         Ok(())
     })
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn kfs_bucket_close(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(bucket, "bucket")?.0.get()?.close(&wait(timeout_ms, cancel)) })
+    call(|| unsafe { wait(timeout_ms, cancel).close_bucket(shared(bucket, "bucket")?.0.get()?) })
 }
 
 /// Frees the handle, at any time: writers and readers that came from it live on until they are freed

@@ -1,6 +1,6 @@
 //! The C ABI of kfs-core: libkfs.so, libkfs.a and `include/kfs.h`.
 //!
-//! It is thin: every function checks its pointers, calls [`kfs_core::blocking`], and turns the
+//! It is thin: every function checks its pointers, waits through [`kfs_core::blocking`], and turns the
 //! result into C's. The comments on functions and types here are the manual: cbindgen prints them into
 //! the header (`tests/header.rs`). Names are C's, so that the header needs no second set of them.
 //!

@@ -3,9 +3,8 @@
 use std::ffi::c_char;
 use std::ptr;
 
-use kfs_core::blocking::Reader;
 use kfs_core::format::{Batch, CrcCheck, Limits};
-use kfs_core::{Error, ErrorKind, Fetch, FetchOptions, ForkSafe, Result};
+use kfs_core::{Error, ErrorKind, Fetch, FetchOptions, ForkSafe, Reader, Result};
 
 use crate::bucket::kfs_bucket;
 use crate::call::{Out, ask, call, free, put, shared, text};
@@ -103,7 +102,7 @@ pub unsafe extern "C" fn kfs_reader_fetch(
         let out = Out::new(fetch, "fetch")?;
         let options = FetchOptions::new(max_bytes).include_buffered(include_buffered);
         let reader = shared(reader, "reader")?.0.get()?;
-        let fetched = reader.fetch_with(offset, options, &wait(timeout_ms, cancel))?;
+        let fetched = wait(timeout_ms, cancel).on_log(reader, reader.fetch_with(offset, options))?;
         let (batches, spots) = views(&fetched)?;
         out.give(kfs_fetch { batches, spots, limits: reader.options().limits, fetch: ForkSafe::new(fetched) });
         Ok(())

@@ -5,9 +5,8 @@ use std::ptr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use kfs_core::ForkSafe;
-use kfs_core::blocking::{Wait, Writer, in_callback};
-use kfs_core::{Offsets, Result, WriterStatus};
+use kfs_core::blocking::{Wait, in_callback};
+use kfs_core::{ForkSafe, Offsets, Result, Writer, WriterStatus};
 
 use crate::bucket::kfs_bucket;
 use crate::call::{Out, bytes, call, free, shared, text};
@@ -78,7 +77,8 @@ pub unsafe extern "C" fn kfs_writer_open(
     call(|| unsafe {
         let out = Out::new(writer, "writer")?;
         let partition = shared(bucket, "bucket")?.0.get()?.partition(text(topic, "topic")?, partition)?;
-        let opened = partition.writer(writer_options(options)?, &wait(timeout_ms, cancel))?;
+        let opening = partition.writer(writer_options(options)?);
+        let opened = wait(timeout_ms, cancel).on_log(&partition, opening)?;
         out.give(kfs_writer(ForkSafe::new(opened)));
         Ok(())
     })
@@ -105,7 +105,9 @@ pub unsafe extern "C" fn kfs_writer_append(
     call(|| unsafe {
         let wait = wait(timeout_ms, cancel);
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
-        let durable = shared(writer, "writer")?.0.get()?.append(batches, &wait)?.durable(&wait)?;
+        let writer = shared(writer, "writer")?.0.get()?;
+        let append = wait.on_admission(writer, writer.append(batches))?;
+        let durable = wait.on_commit(&append, append.durable())?;
         if let Ok(out) = Out::new(offsets, "offsets") {
             out.write(durable.into());
         }
@@ -141,7 +143,7 @@ pub unsafe extern "C" fn kfs_writer_append_callback(
         let append = if timeout_ms == 0 {
             handle.try_append(batches)?
         } else {
-            handle.append(batches, &wait(timeout_ms, cancel))?
+            wait(timeout_ms, cancel).on_admission(handle, handle.append(batches))?
         };
         let target = Target { callback, user_data };
         append.on_settled(flush, move |outcome| target.tell(outcome));
@@ -185,7 +187,10 @@ pub unsafe extern "C" fn kfs_writer_flush(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(writer, "writer")?.0.get()?.flush(&wait(timeout_ms, cancel)) })
+    call(|| unsafe {
+        let writer = shared(writer, "writer")?.0.get()?;
+        wait(timeout_ms, cancel).on_commit(writer, writer.flush())
+    })
 }
 
 /// Takes no more appends, flushes what is buffered and ends the writer. When the time runs out,
@@ -203,7 +208,7 @@ pub unsafe extern "C" fn kfs_writer_close(
     cancel: *const kfs_cancel,
 ) -> *mut kfs_error {
     // SAFETY: the header's rules on handles.
-    call(|| unsafe { shared(writer, "writer")?.0.get()?.close(&wait(timeout_ms, cancel)) })
+    call(|| unsafe { wait(timeout_ms, cancel).close_writer(shared(writer, "writer")?.0.get()?) })
 }
 
 /// Frees the handle; no call may be using it. NULL is fine.
@@ -226,7 +231,7 @@ pub unsafe extern "C" fn kfs_writer_free(writer: *mut kfs_writer) {
                 // A close needs threads that callbacks may hold up.
                 return writer.abandon().map(drop);
             }
-            writer.close(&Wait::at_most(Duration::ZERO))
+            Wait::at_most(Duration::ZERO).close_writer(writer)
         });
         free(ended);
         free(writer);

@@ -36,19 +36,19 @@ pub(crate) fn open(
         if let Some(bytes) = cache_bytes {
             options = options.cache_bytes(bytes);
         }
-        blocking::Bucket::open_with(url, options)
+        blocking::open(url, options)
     });
     opened.map(|bucket| Bucket(Owned::new(bucket))).map_err(|error| exception(py, &error))
 }
 
 #[pyclass(frozen, module = "kfs")]
-pub(crate) struct Bucket(Owned<blocking::Bucket>);
+pub(crate) struct Bucket(Owned<kfs_core::Bucket>);
 
 #[pymethods]
 impl Bucket {
     #[getter]
     fn url(&self, py: Python<'_>) -> PyResult<String> {
-        Ok(self.0.get(py)?.as_async().store().url().to_owned())
+        Ok(self.0.get(py)?.store().url().to_owned())
     }
 
     fn partition(&self, py: Python<'_>, topic: &str, partition: i32) -> PyResult<Partition> {
@@ -59,7 +59,7 @@ impl Bucket {
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let bucket = self.0.get(py)?;
-        wait(py, timeout, |wait| bucket.close(wait))
+        wait(py, timeout, |wait| wait.close_bucket(bucket))
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -82,7 +82,7 @@ impl Bucket {
 }
 
 #[pyclass(frozen, module = "kfs")]
-pub(crate) struct Partition(Owned<blocking::Partition>);
+pub(crate) struct Partition(Owned<kfs_core::Partition>);
 
 #[pymethods]
 impl Partition {
@@ -135,7 +135,7 @@ impl Partition {
             options = options.linger(seconds(py, "linger", linger)?);
         }
         let partition = self.0.get(py)?;
-        wait(py, timeout, |wait| partition.writer(options, wait)).map(Writer::new)
+        wait(py, timeout, |wait| wait.on_log(partition, partition.writer(options))).map(Writer::new)
     }
 
     #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false, max_decompressed=None))]

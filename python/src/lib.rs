@@ -1,6 +1,6 @@
 //! `kfs._kfs`: the part of the Python package `kfs` that is Rust.
 //!
-//! It is thin: every method calls [`kfs_core::blocking`] with the interpreter released, and turns
+//! It is thin: every method waits through [`kfs_core::blocking`] with the interpreter released, and turns
 //! errors into those of `kfs/_errors.py`. `kfs/_kfs.pyi` is its manual.
 #![deny(unsafe_code)]
 #![cfg_attr(

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use kfs_core::{FetchOptions, FetchRecords, ReaderOptions, StreamRecord, blocking};
+use kfs_core::{FetchOptions, FetchRecords, ReaderOptions, StreamRecord};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PyType};
 
@@ -13,10 +13,10 @@ use crate::fork::Owned;
 use crate::wait::wait;
 
 #[pyclass(frozen, module = "kfs")]
-pub(crate) struct Reader(Owned<blocking::Reader>);
+pub(crate) struct Reader(Owned<kfs_core::Reader>);
 
 impl Reader {
-    pub(crate) fn new(reader: blocking::Reader) -> Self {
+    pub(crate) fn new(reader: kfs_core::Reader) -> Self {
         Reader(Owned::new(reader))
     }
 }
@@ -34,7 +34,7 @@ impl Reader {
     ) -> PyResult<Fetch> {
         let reader = self.0.get(py)?;
         let options = FetchOptions::new(max_bytes).include_buffered(include_buffered);
-        let fetch = wait(py, timeout, |wait| reader.fetch_with(offset, options, wait))?;
+        let fetch = wait(py, timeout, |wait| wait.on_log(reader, reader.fetch_with(offset, options)))?;
         Ok(Fetch { fetch: Owned::new(fetch), offset, options: reader.options().clone() })
     }
 }

@@ -1,7 +1,6 @@
 //! The writer and its appends.
 
 use kfs_core::Offsets;
-use kfs_core::blocking;
 use kfs_core::format::{NewHeader, NewRecord};
 use kfs_core::runtime::{Clock, SystemClock};
 use pyo3::prelude::*;
@@ -13,10 +12,10 @@ use crate::fork::Owned;
 use crate::wait::{leave, wait};
 
 #[pyclass(frozen, module = "kfs")]
-pub(crate) struct Writer(Owned<blocking::Writer>);
+pub(crate) struct Writer(Owned<kfs_core::Writer>);
 
 impl Writer {
-    pub(crate) fn new(writer: blocking::Writer) -> Self {
+    pub(crate) fn new(writer: kfs_core::Writer) -> Self {
         Writer(Owned::new(writer))
     }
 }
@@ -31,7 +30,7 @@ impl Writer {
             // The batches are checked meanwhile.
             return Append::new(py, py.detach(|| writer.try_append(batches)));
         }
-        let appended = wait(py, timeout, |wait| writer.append(batches, wait))?;
+        let appended = wait(py, timeout, |wait| wait.on_admission(writer, writer.append(batches)))?;
         Append::new(py, Ok(appended))
     }
 
@@ -45,14 +44,14 @@ impl Writer {
         if timeout == Some(0.0) {
             return Append::new(py, py.detach(|| writer.try_append_records(&records)));
         }
-        let appended = wait(py, timeout, |wait| writer.append_records(&records, wait))?;
+        let appended = wait(py, timeout, |wait| wait.on_admission(writer, writer.append_records(&records)))?;
         Append::new(py, Ok(appended))
     }
 
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let writer = self.0.get(py)?;
-        wait(py, timeout, |wait| writer.flush(wait))
+        wait(py, timeout, |wait| wait.on_commit(writer, writer.flush()))
     }
 
     fn status<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -73,7 +72,7 @@ impl Writer {
     #[pyo3(signature = (timeout=None))]
     fn close(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let writer = self.0.get(py)?;
-        wait(py, timeout, |wait| writer.close(wait))
+        wait(py, timeout, |wait| wait.close_writer(writer))
     }
 
     fn __enter__(slf: Py<Self>) -> Py<Self> {
@@ -137,10 +136,10 @@ impl Owner {
 }
 
 #[pyclass(frozen, module = "kfs")]
-pub(crate) struct Append(Owned<blocking::Append>);
+pub(crate) struct Append(Owned<kfs_core::Append>);
 
 impl Append {
-    fn new(py: Python<'_>, append: kfs_core::Result<blocking::Append>) -> PyResult<Self> {
+    fn new(py: Python<'_>, append: kfs_core::Result<kfs_core::Append>) -> PyResult<Self> {
         append.map(|append| Append(Owned::new(append))).map_err(|error| exception(py, &error))
     }
 }
@@ -154,7 +153,7 @@ impl Append {
     #[pyo3(signature = (timeout=None))]
     fn durable<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let append = self.0.get(py)?;
-        let durable = wait(py, timeout, |wait| append.durable(wait))?;
+        let durable = wait(py, timeout, |wait| wait.on_commit(append, append.durable()))?;
         offsets(py, durable)
     }
 

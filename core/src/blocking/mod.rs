@@ -1,47 +1,42 @@
-//! The same log for threads that wait: a twin of [`Bucket`](crate::Bucket) and what it opens.
+//! Waiting for the async API on threads.
 //!
-//! It has no logic of its own. Every call is the call of the same name in the async API, and a wait.
-//! It works on any thread, inside an async runtime too: the I/O runs on a runtime of the bucket's
-//! own, so that a thread of somebody else's runtime that waits here holds up nobody but its own.
-//! (It does hold up that one: inside async code the async API is the better choice.)
+//! There is one API, the async one. A [`Wait`] waits on the calling thread for any of its futures, and [`open`] opens a
+//! bucket that needs no runtime of the caller's.
 //!
-//! Every wait has an end that its caller sets: a [`Wait`] with a time limit, a [`Cancel`], or both.
-//! Both end the wait only. The work goes on, as it does when a future is dropped.
+//! This works on any thread, inside an async runtime too: the I/O runs on a runtime of the bucket's own, so a thread of
+//! another runtime that waits here holds up only that runtime. (Inside async code, `await` is the better choice.)
+//!
+//! Every wait has an end that its caller sets: a [`Wait`] with a time limit, a [`Cancel`], or both. Both end the wait
+//! only. The work goes on, as it does when a future is dropped.
 //!
 //! ```
 //! use std::time::Duration;
-//! use kfs_core::blocking::{Bucket, Wait};
-//! use kfs_core::{ReaderOptions, WriterOptions};
+//! use kfs_core::blocking::{self, Wait};
 //! use kfs_core::format::NewRecord;
+//! use kfs_core::{BucketOptions, ReaderOptions, WriterOptions};
 //!
 //! let wait = Wait::at_most(Duration::from_secs(10));
-//! let bucket = Bucket::open("memory:")?;
+//! let bucket = blocking::open("memory:", BucketOptions::default())?;
 //! let orders = bucket.partition("orders", 0)?;
-//! let writer = orders.writer(WriterOptions::default(), &wait)?;
-//! let append = writer.append_records(&[NewRecord::new(1_767_225_600_000).value(b"paid")], &wait)?;
-//! assert_eq!(append.durable(&wait)?.last, 0);
-//! writer.close(&wait)?;
+//! let writer = wait.on_log(&orders, orders.writer(WriterOptions::default()))?;
+//! let record = NewRecord::new(1_767_225_600_000).value(b"paid");
+//! let append = wait.on_admission(&writer, writer.append_records(&[record]))?;
+//! assert_eq!(wait.on_commit(&append, append.durable())?.last, 0);
+//! wait.close_writer(&writer)?;
 //!
 //! let mut records = orders.reader(ReaderOptions::default()).records(0);
-//! while let Some(record) = records.next(&wait)? {
+//! while let Some(record) = wait.on_log(&orders, records.next())? {
 //!     assert_eq!(record.value().map(|value| &value[..]), Some(&b"paid"[..]));
 //! }
 //! # Ok::<(), kfs_core::Error>(())
 //! ```
 
-mod bucket;
-mod callback;
-mod reader;
-mod segments;
+mod calls;
 mod wait;
-mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use bucket::{Bucket, Partition};
-pub use callback::in_callback;
-pub use reader::{BatchStream, Reader, RecordStream, Watch};
-pub use segments::{SegmentHandle, Segments};
+pub use crate::log::writer::in_callback;
+pub use calls::{Explain, on_own_runtime, open};
 pub use wait::{Cancel, Wait};
-pub use writer::{Append, Writer};

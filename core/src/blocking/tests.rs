@@ -1,4 +1,4 @@
-//! The twin on every kind of thread; limits and cancels.
+//! Waiting on every kind of thread; limits and cancels.
 #![allow(clippy::disallowed_methods, reason = "these tests are about real threads and real time")]
 
 use std::sync::Arc;
@@ -6,13 +6,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
-use super::{Append, Bucket, Cancel, Partition, Reader, Wait, Watch, Writer};
-use crate::error::{ErrorKind, Stored};
-use crate::format::{BatchBuilder, BatchOptions, NewRecord};
+use super::{Cancel, Wait, on_own_runtime, open};
+use crate::error::{ErrorKind, Result, Stored};
+use crate::format::{BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::testing::{Action, Failure, FaultStore, Op};
-use crate::{BucketOptions, FetchOptions, ReaderOptions, WriterOptions};
+use crate::{
+    Append, Bucket, BucketOptions, FetchOptions, Offsets, Partition, Reader, ReaderOptions, Watch, Watermarks, Writer,
+    WriterOptions,
+};
 
 fn soon() -> Wait {
     Wait::at_most(Duration::from_secs(30))
@@ -30,68 +34,89 @@ fn batch(records: usize) -> Vec<u8> {
     builder.finish(0).unwrap().bytes().to_vec()
 }
 
+fn in_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Bucket> {
+    Bucket::from_object_store(store, on_own_runtime(options)?)
+}
+
+fn writer_of(bucket: &Bucket) -> Writer {
+    let partition = bucket.partition("orders", 0).unwrap();
+    soon().on_log(&partition, partition.writer(WriterOptions::default())).unwrap()
+}
+
+async fn changed(watch: &mut Watch) -> Result<(PartitionId, Watermarks)> {
+    Ok(watch.changed().await)
+}
+
+fn appended(writer: &Writer, wait: &Wait) -> Result<Append> {
+    wait.on_admission(writer, writer.append(batch(1)))
+}
+
+fn durable(append: &Append, wait: &Wait) -> Result<Offsets> {
+    wait.on_commit(append, append.durable())
+}
+
 /// Every call of the writer's side once, and all handles dropped.
 fn everything() {
-    let bucket = Bucket::open("memory:").unwrap();
+    let bucket = open("memory:", BucketOptions::default()).unwrap();
     let partition: Partition = bucket.partition("orders", 0).unwrap();
-    partition.create(7, &soon()).unwrap();
-    let writer: Writer = partition.writer(WriterOptions::default(), &soon()).unwrap();
-    let first: Append = writer.append(batch(2), &soon()).unwrap();
-    let offsets = first.durable(&soon()).unwrap();
+    soon().on_log(&partition, partition.create(7)).unwrap();
+    let writer: Writer = writer_of(&bucket);
+    let first: Append = soon().on_admission(&writer, writer.append(batch(2))).unwrap();
+    let offsets = durable(&first, &soon()).unwrap();
     assert_eq!((offsets.base, offsets.last), (7, 8));
-    let second = writer.append_records(&[record()], &soon()).unwrap();
-    writer.flush(&soon()).unwrap();
+    let second = soon().on_admission(&writer, writer.append_records(&[record()])).unwrap();
+    soon().on_commit(&writer, writer.flush()).unwrap();
     assert_eq!(second.final_offsets().unwrap().base, 9);
-    assert_eq!(writer.claim(&soon()).unwrap().base, 10);
-    assert_eq!(bucket.topics(&soon()).unwrap().len(), 1);
-    writer.close(&soon()).unwrap();
+    assert_eq!(soon().on_commit(&writer, writer.claim()).unwrap().base, 10);
+    assert_eq!(soon().on_log(&bucket, bucket.topics()).unwrap().len(), 1);
+    soon().close_writer(&writer).unwrap();
     assert_eq!(writer.try_append(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(partition.watermarks().unwrap().high_watermark, 11);
     read_everything(&bucket, &partition);
-    bucket.close(&soon()).unwrap();
-    let opened = partition.writer(WriterOptions::default(), &soon());
+    soon().close_bucket(&bucket).unwrap();
+    let opened = soon().on_log(&partition, partition.writer(WriterOptions::default()));
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 /// Every call of the reader's side once, over offsets 7 to 10, of which the last has no record.
 fn read_everything(bucket: &Bucket, partition: &Partition) {
     let reader: Reader = partition.reader(ReaderOptions::default());
-    let fetch = reader.fetch(8, 1, &soon()).unwrap();
+    let fetch = soon().on_log(&reader, reader.fetch(8, 1)).unwrap();
     assert_eq!((fetch.next_offset, fetch.high_watermark), (9, 11));
-    assert!(reader.fetch_with(11, FetchOptions::new(1), &soon()).unwrap().is_empty());
+    assert!(soon().on_log(&reader, reader.fetch_with(11, FetchOptions::new(1))).unwrap().is_empty());
     let mut records = reader.records(8);
     let mut offsets = Vec::new();
-    while let Some(record) = records.next(&soon()).unwrap() {
+    while let Some(record) = soon().on_log(partition, records.next()).unwrap() {
         offsets.push(record.offset());
     }
     assert_eq!(offsets, [8, 9]);
     let mut batches = reader.batches(7);
-    assert_eq!(batches.next(&soon()).unwrap().unwrap().next_offset(), 9);
+    assert_eq!(soon().on_log(partition, batches.next()).unwrap().unwrap().next_offset(), 9);
 
-    assert_eq!(partition.refresh(&soon()).unwrap().high_watermark, 11);
-    assert_eq!(partition.offset_for_timestamp(0, &soon()).unwrap().unwrap().offset, 7);
-    assert_eq!(partition.max_timestamp(&soon()).unwrap().unwrap().timestamp, record().timestamp_ms);
-    let segments = partition.segments(..).all(&soon()).unwrap();
-    assert_eq!(partition.segments(..).next_page(&soon()).unwrap().unwrap().len(), segments.len());
+    assert_eq!(soon().on_log(partition, partition.refresh()).unwrap().high_watermark, 11);
+    assert_eq!(soon().on_log(partition, partition.offset_for_timestamp(0)).unwrap().unwrap().offset, 7);
+    assert_eq!(soon().on_log(partition, partition.max_timestamp()).unwrap().unwrap().timestamp, record().timestamp_ms);
+    let segments = soon().on(partition.segments(..).all()).unwrap();
+    assert_eq!(soon().on(partition.segments(..).next_page()).unwrap().unwrap().len(), segments.len());
     let first = partition.segment(segments[0].base);
     assert_eq!((first.base(), first.key()), (7, segments[0].key.clone()));
-    assert_eq!(first.read(&soon()).unwrap().header().base_offset, 7);
-    assert_eq!(first.bytes(&soon()).unwrap().len() as u64, segments[0].size);
-    assert!(first.index(&soon()).unwrap().is_some() && first.time_index(&soon()).unwrap().is_none());
-    assert!(first.identity(&soon()).unwrap().kfsid.is_some());
+    assert_eq!(soon().on(first.read()).unwrap().header().base_offset, 7);
+    assert_eq!(soon().on(first.bytes()).unwrap().len() as u64, segments[0].size);
+    assert!(soon().on(first.index()).unwrap().is_some() && soon().on(first.time_index()).unwrap().is_none());
+    assert!(soon().on(first.identity()).unwrap().kfsid.is_some());
 
     // A follower at the end waits, and loses nothing by a wait that ends.
     let mut following = reader.follow_records(11);
     let mut watch = Watch::new();
     watch.add(&reader.partition());
-    assert_eq!(watch.changed(&soon()).unwrap().1.high_watermark, 11);
+    assert_eq!(soon().on(changed(&mut watch)).unwrap().1.high_watermark, 11);
     let short = Wait::at_most(Duration::from_millis(10));
-    assert_eq!(following.next(&short).unwrap_err().kind(), ErrorKind::TimedOut);
-    assert_eq!(watch.changed(&short).unwrap_err().kind(), ErrorKind::TimedOut);
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    writer.append(batch(1), &soon()).unwrap().durable(&soon()).unwrap();
-    assert_eq!(following.next(&soon()).unwrap().unwrap().offset(), 11);
-    assert_eq!(watch.changed(&soon()).unwrap().1.high_watermark, 12);
+    assert_eq!(short.on_log(partition, following.next()).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(short.on(changed(&mut watch)).unwrap_err().kind(), ErrorKind::TimedOut);
+    let writer = writer_of(bucket);
+    durable(&appended(&writer, &soon()).unwrap(), &soon()).unwrap();
+    assert_eq!(soon().on_log(partition, following.next()).unwrap().unwrap().offset(), 11);
+    assert_eq!(soon().on(changed(&mut watch)).unwrap().1.high_watermark, 12);
 }
 
 #[test]
@@ -126,9 +151,10 @@ fn a_task_that_waits_many_times_is_not_starved_by_its_executor() {
     // tokio gives a task 128 polls of its primitives before it makes them feign to be pending.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let task = runtime.spawn(async {
-        let bucket = Bucket::open("memory:").unwrap();
+        let bucket = open("memory:", BucketOptions::default()).unwrap();
         for number in 0..300 {
-            bucket.partition("orders", number).unwrap().create(0, &soon()).unwrap();
+            let partition = bucket.partition("orders", number).unwrap();
+            soon().on_log(&partition, partition.create(0)).unwrap();
         }
     });
     runtime.block_on(task).unwrap();
@@ -139,9 +165,9 @@ fn handles_dropped_inside_a_runtime_do_not_panic_and_what_was_buffered_is_flushe
     let store = Arc::new(InMemory::new());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let appended = runtime.block_on(async {
-        let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default()).unwrap();
-        let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-        let append = writer.append(batch(1), &soon()).unwrap();
+        let bucket = in_store(store.clone(), BucketOptions::default()).unwrap();
+        let writer = writer_of(&bucket);
+        let append = appended(&writer, &soon()).unwrap();
         let (send, settled) = mpsc::channel();
         append.on_settled(false, move |outcome| drop(send.send(outcome)));
         settled
@@ -154,23 +180,23 @@ fn handles_dropped_inside_a_runtime_do_not_panic_and_what_was_buffered_is_flushe
 fn stuck(options: BucketOptions) -> Bucket {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
     faults.always(Op::Put, ".kfs", Action::Hang);
-    Bucket::from_object_store(faults, options).unwrap()
+    in_store(faults, options).unwrap()
 }
 
 #[test]
 fn a_wait_ends_at_its_limit_and_the_append_goes_on() {
     let bucket = stuck(BucketOptions::default());
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    let append = writer.append(batch(1), &soon()).unwrap();
+    let writer = writer_of(&bucket);
+    let append = appended(&writer, &soon()).unwrap();
     let begun = Instant::now();
     let limit = Duration::from_millis(50);
     for wait in [Wait::at_most(limit), Wait::at_most(Duration::ZERO)] {
-        let error = append.durable(&wait).unwrap_err();
+        let error = durable(&append, &wait).unwrap_err();
         assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, Some(Stored::Perhaps)));
     }
     assert!(begun.elapsed() >= limit);
     assert!(append.outcome().is_none(), "it is still on its way");
-    let error = writer.close(&Wait::at_most(limit)).unwrap_err();
+    let error = Wait::at_most(limit).close_writer(&writer).unwrap_err();
     assert_eq!(error.stored(), Some(Stored::Perhaps));
     assert!(append.outcome().unwrap().is_err(), "closing settles what it gives up");
 }
@@ -178,9 +204,9 @@ fn a_wait_ends_at_its_limit_and_the_append_goes_on() {
 #[test]
 fn a_wait_for_room_that_ends_takes_the_append_back() {
     let bucket = stuck(BucketOptions::default().buffer_bytes(batch(1).len()));
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    let _first = writer.append(batch(1), &soon()).unwrap();
-    let error = writer.append(batch(1), &Wait::at_most(Duration::from_millis(20))).unwrap_err();
+    let writer = writer_of(&bucket);
+    let _first = appended(&writer, &soon()).unwrap();
+    let error = appended(&writer, &Wait::at_most(Duration::from_millis(20))).unwrap_err();
     assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, Some(Stored::Not)));
     let error = writer.try_append(batch(1)).unwrap_err();
     assert_eq!((error.kind(), error.stored()), (ErrorKind::Full, Some(Stored::Not)));
@@ -189,12 +215,12 @@ fn a_wait_for_room_that_ends_takes_the_append_back() {
 #[test]
 fn cancel_ends_every_wait_that_it_was_given_to_now_and_later() {
     let bucket = stuck(BucketOptions::default());
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let writer = writer_of(&bucket);
     let cancel = Cancel::new();
     let wait = Wait::forever().or_until(&cancel);
-    let append = writer.append(batch(1), &wait).unwrap();
+    let append = appended(&writer, &wait).unwrap();
     thread::scope(|scope| {
-        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| append.durable(&wait))).collect();
+        let waiting: Vec<_> = (0..3).map(|_| scope.spawn(|| durable(&append, &wait))).collect();
         thread::sleep(Duration::from_millis(20));
         assert!(!cancel.is_cancelled());
         cancel.cancel();
@@ -203,43 +229,43 @@ fn cancel_ends_every_wait_that_it_was_given_to_now_and_later() {
         }
     });
     assert!(cancel.is_cancelled());
-    assert_eq!(writer.flush(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
-    assert_eq!(bucket.close(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(wait.on_commit(&writer, writer.flush()).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(wait.close_bucket(&bucket).unwrap_err().kind(), ErrorKind::TimedOut);
 }
 
 #[test]
 fn a_check_ends_the_wait_when_it_says_so() {
     let bucket = stuck(BucketOptions::default());
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    let append = writer.append(batch(1), &soon()).unwrap();
+    let writer = writer_of(&bucket);
+    let append = appended(&writer, &soon()).unwrap();
     let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let counter = asked.clone();
     let wait = Wait::forever()
         .or_when(Duration::from_millis(5), move || counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 2);
-    assert_eq!(append.durable(&wait).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(durable(&append, &wait).unwrap_err().kind(), ErrorKind::TimedOut);
     assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 3);
 }
 
 #[test]
 fn what_is_done_already_is_given_even_if_the_wait_is_over() {
-    let bucket = Bucket::open("memory:").unwrap();
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    let append = writer.append(batch(1), &soon()).unwrap();
-    append.durable(&soon()).unwrap();
+    let bucket = open("memory:", BucketOptions::default()).unwrap();
+    let writer = writer_of(&bucket);
+    let append = appended(&writer, &soon()).unwrap();
+    durable(&append, &soon()).unwrap();
     let cancel = Cancel::new();
     cancel.cancel();
-    assert_eq!(append.durable(&Wait::at_most(Duration::ZERO).or_until(&cancel)).unwrap().last, 0);
+    assert_eq!(durable(&append, &Wait::at_most(Duration::ZERO).or_until(&cancel)).unwrap().last, 0);
 }
 
 #[test]
 fn a_wait_that_has_begun_counts_over_all_calls() {
     let bucket = stuck(BucketOptions::default());
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    let append = writer.append(batch(1), &soon()).unwrap();
+    let writer = writer_of(&bucket);
+    let append = appended(&writer, &soon()).unwrap();
     let wait = Wait::at_most(Duration::from_millis(200)).begun();
     let begun = Instant::now();
     for _ in 0..10 {
-        append.durable(&wait).unwrap_err();
+        durable(&append, &wait).unwrap_err();
     }
     assert!(begun.elapsed() < Duration::from_millis(1000));
     assert_eq!(wait.limit(), Some(Duration::ZERO));
@@ -247,10 +273,10 @@ fn a_wait_that_has_begun_counts_over_all_calls() {
 
 #[test]
 fn a_callback_never_runs_within_the_call_that_asks_for_it() {
-    let bucket = Bucket::open("memory:").unwrap();
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
-    let append = writer.append(batch(1), &soon()).unwrap();
-    append.durable(&soon()).unwrap();
+    let bucket = open("memory:", BucketOptions::default()).unwrap();
+    let writer = writer_of(&bucket);
+    let append = appended(&writer, &soon()).unwrap();
+    durable(&append, &soon()).unwrap();
     let (send, called) = mpsc::channel();
     let held = Arc::new(std::sync::Mutex::new(()));
     let guard = held.lock().unwrap();
@@ -266,41 +292,46 @@ fn a_callback_never_runs_within_the_call_that_asks_for_it() {
 
 #[test]
 fn a_callback_that_would_wait_is_refused_and_one_that_appends_is_not() {
-    let bucket = Bucket::open("memory:").unwrap();
-    let writer = bucket.partition("orders", 0).unwrap().writer(WriterOptions::default(), &soon()).unwrap();
+    let bucket = open("memory:", BucketOptions::default()).unwrap();
+    let writer = writer_of(&bucket);
     let (send, received) = mpsc::channel();
     let again = writer.clone();
-    writer.append(batch(1), &soon()).unwrap().on_settled(true, move |_| {
-        let next = again.append(batch(1), &Wait::forever()).unwrap();
-        let refused = next.durable(&Wait::forever()).map_err(|e| e.kind());
+    appended(&writer, &soon()).unwrap().on_settled(true, move |_| {
+        let next = appended(&again, &Wait::forever()).unwrap();
+        let refused = durable(&next, &Wait::forever()).map_err(|e| e.kind());
         send.send((next, refused)).unwrap();
     });
     let (next, refused) = received.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(refused, Err(ErrorKind::InvalidInput));
-    assert_eq!(next.durable(&soon()).unwrap().base, 1);
+    assert_eq!(durable(&next, &soon()).unwrap().base, 1);
 }
 
 #[test]
 fn a_wait_that_ends_in_vain_says_why() {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
-    let bucket = Bucket::from_object_store(faults.clone(), BucketOptions::default()).unwrap();
+    let bucket = in_store(faults.clone(), BucketOptions::default()).unwrap();
     let partition = bucket.partition("t", 0).unwrap();
-    let writer = partition.writer(WriterOptions::default(), &soon()).unwrap();
+    let writer = soon().on_log(&partition, partition.writer(WriterOptions::default())).unwrap();
     faults.set_down(Some(Failure::PermissionDenied));
-    let append = writer.append(batch(1), &soon()).unwrap();
+    let append = appended(&writer, &soon()).unwrap();
     let short = Wait::at_most(Duration::from_millis(300));
     let stored = Some(Stored::Perhaps);
-    for error in [append.durable(&short).unwrap_err(), writer.flush(&short).unwrap_err()] {
+    for error in [durable(&append, &short).unwrap_err(), short.on_commit(&writer, writer.flush()).unwrap_err()] {
         assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, stored));
         assert!(error.to_string().contains("injected: PermissionDenied"), "{error}");
     }
     faults.set_down(Some(Failure::Unavailable));
     let reader = bucket.partition("v", 0).unwrap().reader(ReaderOptions::default());
-    let opened = bucket.partition("u", 0).unwrap().writer(WriterOptions::default(), &short).unwrap_err();
-    for error in [reader.fetch(0, 1, &short).unwrap_err(), bucket.topics(&short).unwrap_err(), opened] {
+    let unopened = bucket.partition("u", 0).unwrap();
+    let opened = short.on_log(&unopened, unopened.writer(WriterOptions::default())).unwrap_err();
+    for error in [
+        short.on_log(&reader, reader.fetch(0, 1)).unwrap_err(),
+        short.on_log(&bucket, bucket.topics()).unwrap_err(),
+        opened,
+    ] {
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(error.to_string().contains("injected: Unavailable"), "{error}");
     }
     faults.set_down(None);
-    append.durable(&soon()).unwrap();
+    durable(&append, &soon()).unwrap();
 }

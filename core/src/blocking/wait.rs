@@ -9,25 +9,24 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::callback::{in_callback, would_deadlock};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::PartitionState;
+use crate::log::writer::in_callback;
 use crate::runtime::{Clock, SystemClock};
 
 /// When a wait ends though the work has not: after a time, by a [`Cancel`], by whichever comes
-/// first, or never. The time counts anew for each call that it is given to.
+/// first, or never. The time counts from the start of each call that it is given to.
 #[derive(Clone, Default)]
 pub struct Wait {
     limit: Option<Duration>,
     /// Set when the time runs already: on the system's clock.
     until: Option<Duration>,
     cancel: Option<Cancel>,
-    check: Option<Check>,
+    check: Option<StopCheck>,
 }
 
 /// A question that is asked now and then while a thread waits.
 #[derive(Clone)]
-struct Check {
+struct StopCheck {
     every: Duration,
     stop: Arc<dyn Fn() -> bool + Send + Sync>,
 }
@@ -54,7 +53,7 @@ impl Wait {
     /// wakes no thread by itself, such as a signal in an interpreter.
     #[must_use]
     pub fn or_when(mut self, every: Duration, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.check = Some(Check { every, stop: Arc::new(stop) });
+        self.check = Some(StopCheck { every, stop: Arc::new(stop) });
         self
     }
 
@@ -77,9 +76,11 @@ impl Wait {
         Wait { limit: None, until: None, ..self.clone() }
     }
 
-    /// Waits on this thread for any future of this crate: what the calls of this module do. The
-    /// future must not need this thread's own runtime to make progress; those of a
-    /// [`blocking::Bucket`](super::Bucket) never do.
+    /// Waits on this thread for any future of this crate. The future must not need this thread's own runtime to make
+    /// progress; those of a bucket that [`open`](super::open) opened never do.
+    ///
+    /// Within a completion callback ([`in_callback`](super::in_callback)) it refuses to wait: a future that is not ready
+    /// at once is dropped, and the error is invalid input.
     ///
     /// # Errors
     /// What the future gives; timed out when the wait ended first. The future is dropped then.
@@ -122,11 +123,6 @@ impl Wait {
         }
     }
 
-    /// The same for what asks the store on behalf of a partition: a wait that ended in vain says why.
-    pub(super) fn on_log<T>(&self, state: &PartitionState, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.on(work).map_err(|error| state.explain(error))
-    }
-
     fn timed_out(&self) -> Error {
         let limit = self.limit.unwrap_or_default();
         Error::new(ErrorKind::TimedOut, format!("not done after {limit:?}"))
@@ -138,6 +134,12 @@ impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wait").field("limit", &self.limit()).field("cancel", &self.cancel).finish_non_exhaustive()
     }
+}
+
+/// Completion callbacks run on the task of a writer, which they must not hold up.
+fn would_deadlock() -> Error {
+    Error::new(ErrorKind::InvalidInput, "a completion callback must not wait: the writer waits for it to return")
+        .with_hint("append without waiting there, or hand the result to another thread")
 }
 
 fn cancelled() -> Error {
@@ -190,11 +192,11 @@ pub struct Cancel(Arc<Waiters>);
 #[derive(Debug, Default)]
 struct Waiters {
     cancelled: AtomicBool,
-    wakers: Mutex<Wakers>,
+    wakers: Mutex<CancelWakers>,
 }
 
 #[derive(Debug, Default)]
-struct Wakers {
+struct CancelWakers {
     next: u64,
     waiting: Vec<(u64, Waker)>,
 }
@@ -229,7 +231,7 @@ impl Cancel {
 }
 
 impl Waiters {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Wakers> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CancelWakers> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -76,11 +76,6 @@ impl Partition {
 }
 
 impl Segments {
-    /// Where what it asks of the store can be seen.
-    pub(crate) fn state(&self) -> &Arc<PartitionState> {
-        &self.state
-    }
-
     /// The next page; `None` when there are no more. One LIST a page; the first takes what locating
     /// takes, and the newest segment one GET of its footer.
     ///
@@ -221,11 +216,6 @@ pub struct SegmentHandle {
 }
 
 impl SegmentHandle {
-    /// Where what it asks of the store can be seen.
-    pub(crate) fn state(&self) -> &PartitionState {
-        &self.state
-    }
-
     /// Its first offset, as the key says.
     pub fn base(&self) -> i64 {
         self.base

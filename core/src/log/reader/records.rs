@@ -14,7 +14,6 @@ use super::place::BatchPlace;
 use super::stream::{BatchStream, Notice};
 use crate::error::{Error, Result};
 use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, OwnedRecord};
-use crate::log::state::PartitionState;
 
 /// A record with its batch's header. Its key, value and headers share the batch's bytes.
 #[derive(Clone, Debug)]
@@ -113,11 +112,6 @@ impl Reader {
 impl RecordStream {
     fn new(batches: BatchStream) -> Self {
         RecordStream { from: batches.position(), batches, current: None }
-    }
-
-    /// Where what it asks of the store can be seen.
-    pub(crate) fn state(&self) -> &Arc<PartitionState> {
-        self.batches.state()
     }
 
     /// The next record; `None` at the log's end, never when following. Control records are skipped

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -17,7 +16,6 @@ use super::place::BatchPlace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, CrcCheck};
 use crate::log::identity::another_log;
-use crate::log::state::PartitionState;
 use crate::runtime::Running;
 
 /// Notices that a stream keeps for its caller.
@@ -115,11 +113,6 @@ impl BatchStream {
     /// The same as a [`Stream`], for combinators. It ends after an error.
     pub fn into_stream(self) -> impl Stream<Item = Result<Batch>> + Send {
         try_unfold(self, |mut batches| async move { Ok(batches.next().await?.map(|batch| (batch, batches))) })
-    }
-
-    /// Where what it asks of the store can be seen.
-    pub(crate) fn state(&self) -> &Arc<PartitionState> {
-        self.reader.state()
     }
 
     /// The next offset that the stream gives.

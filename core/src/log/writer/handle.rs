@@ -198,9 +198,18 @@ impl Writer {
         }
     }
 
-    /// Gives up at once what is not durable, and waits for callbacks; see
-    /// [`blocking::Writer::abandon`](crate::blocking::Writer::abandon).
-    pub(crate) fn abandon(&self) -> Result<bool> {
+    /// Gives up at once what is not durable: what is on its way fails as *perhaps stored*, what is buffered as
+    /// *not stored*. Then blocks the thread until every callback of this writer has returned, and answers whether they
+    /// have. It is for a face whose callbacks' owner goes away; [`close`](Self::close) is the way to end a writer.
+    ///
+    /// Unlike a [`Wait`](crate::blocking::Wait) it may block within a callback of *another* writer: it needs no thread
+    /// of the runtime, and calls this writer's callbacks itself where no other thread does. It answers `false` without
+    /// blocking within a callback of the same writer, and where a callback of this writer waits in this way for the
+    /// calling one. Callbacks that are left come after that one has returned.
+    ///
+    /// # Errors
+    /// Closed in a forked child.
+    pub fn abandon(&self) -> Result<bool> {
         self.core().state().bucket.fork.check()?;
         Ok(self.core().abandon())
     }
