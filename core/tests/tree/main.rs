@@ -110,7 +110,6 @@ fn no_files_of_the_log_import_each_other_in_a_circle() {
 }
 
 #[test]
-#[ignore = "the handles for threads have the names of those that they wrap"]
 fn a_type_name_means_one_thing() {
     let doubled = doubled(&core().types());
     assert!(doubled.is_empty(), "declared more than once:\n{}", doubled.join("\n"));
