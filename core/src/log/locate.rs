@@ -7,7 +7,7 @@
 //! Two bounds hold together (docs/design.md, "Request budget"): listings <= 1 + 2 N/500, and listings
 //! <= 1 + 2 log2(next offset - log start). The second comes from doubling and halving. For the first,
 //! a probe is sent only while the segments seen so far have paid for it: a page that is not the last
-//! proves some 500 more segments and pays for two listings, an empty probe proves nothing. Who can't
+//! proves some 500 more segments and pays for two listings, an empty probe proves nothing. A look that can't
 //! pay lists on from the lower bound instead, which always pays for itself.
 
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl SegmentPage {
 
 struct Locator<'a> {
     state: &'a PartitionState,
-    /// The store with the bound of those who look.
+    /// The store with the bound on requests of looks.
     store: &'a StoreReader,
     newest_before: Option<i64>,
     /// Listings sent.
@@ -290,7 +290,7 @@ enum Above {
 enum ProbeStep {
     /// By doubling the distance: nothing is known of where the log ends.
     Double,
-    /// By density, so many times.
+    /// By density, this many times.
     Near(u8),
     /// In the middle.
     Halve,

@@ -83,7 +83,7 @@ impl Segments {
     /// What the store answers.
     pub async fn next_page(&mut self) -> Result<Option<Vec<SegmentInfo>>> {
         while !self.done {
-            // A copy pages on: who drops this future, or gets an error, stands where he was.
+            // A copy pages on: a caller that drops this future, or gets an error, stands where it was.
             let mut pager = self.clone();
             let (pager, page) = self
                 .state
@@ -258,7 +258,7 @@ impl SegmentHandle {
     /// Reads its sparse index; `None` when there is none. It says where to look first, no more.
     ///
     /// # Errors
-    /// Corrupt when it is none; what the store answers.
+    /// Corrupt if the object is not an index; what the store answers.
     pub async fn index(&self) -> Result<Option<SparseIndex>> {
         let most = SparseIndex::max_len(MAX_SEGMENT_LEN);
         self.sidecar(self.state.id.index_key(self.base), most, SparseIndex::parse).await
@@ -267,7 +267,7 @@ impl SegmentHandle {
     /// Reads its time index; `None` when there is none.
     ///
     /// # Errors
-    /// Corrupt when it is none; what the store answers.
+    /// Corrupt if the object is not an index; what the store answers.
     pub async fn time_index(&self) -> Result<Option<TimeIndex>> {
         self.sidecar(self.state.id.time_index_key(self.base), TIME_INDEX_LEN as u64, TimeIndex::parse).await
     }

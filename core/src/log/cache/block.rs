@@ -9,7 +9,7 @@ use crate::format::{Batches, CrcCheck, FOOTER_LEN, HEADER_LEN, Malformed, Segmen
 use crate::mutant::mutant;
 use crate::store::Version;
 
-/// Of a block's bytes, so many for each place that is kept; and as many for each stretch that was checked.
+/// Bytes of a block for each place that is kept, and for each stretch that was checked.
 const BYTES_A_PLACE: usize = 1024;
 const MAX_PLACES: usize = 4096;
 
@@ -110,7 +110,7 @@ impl Block {
         &self.bytes
     }
 
-    /// The position behind the last byte.
+    /// The position after the last byte.
     pub(crate) fn end(&self) -> u64 {
         self.at.saturating_add(self.bytes.len() as u64)
     }
@@ -177,8 +177,8 @@ impl Block {
         }
     }
 
-    /// Whether bytes at this position were given already. One who reads on from where he stood does not
-    /// read again, however small his steps.
+    /// Whether bytes at this position were given already. A reader that goes on from where it stood does not
+    /// read again, however small its steps.
     pub(crate) fn was_served(&self, position: u64) -> bool {
         position < self.served_to.load(Ordering::Relaxed)
     }

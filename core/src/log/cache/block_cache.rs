@@ -24,7 +24,7 @@ const HOT: f64 = 0.75;
 /// Bytes of one shard at least: many blocks must fit into one for it to tell the good from the bad.
 const SHARD_BYTES: u64 = 64 << 20;
 const MAX_SHARDS: u64 = 16;
-/// Up to so many bytes are copied when they come in: they may be a corner of a client's larger buffer.
+/// Up to this many bytes are copied when they come in: they may be a corner of a client's larger buffer.
 const COPIED: usize = 64 << 10;
 /// A block's bytes beside its payload: these, and about a thirtieth for what is known of its batches.
 const BLOCK_BYTES: u64 = 512;
@@ -129,7 +129,7 @@ type BlockGets = SharedGets<(PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
 type BlockClaim<'a> = Claim<'a, Arc<Block>, (PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
 
 impl BlockCache {
-    /// A cache of at most so many bytes.
+    /// A cache of at most this many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let limit = u64::try_from(bytes).unwrap_or(u64::MAX);
         let shards = (limit / SHARD_BYTES).clamp(1, MAX_SHARDS);
@@ -195,7 +195,7 @@ impl BlockCache {
     /// `get` is given the range and gives all of it.
     ///
     /// # Errors
-    /// What the GET answers. All who wait for it are told; nobody later is.
+    /// What the GET answers. Every caller that waits for it gets the error; later callers ask again.
     pub(crate) async fn load<F>(
         &self,
         of: &SegmentBlocks<'_>,
@@ -243,7 +243,8 @@ impl BlockCache {
         }
     }
 
-    /// What is to be done about a block, and how far a GET for it reaches: to the next block that is held or on its way.
+    /// What is to be done about a block, and how far a GET for it reaches: to the next block that is held or on its
+    /// way.
     fn claim(&self, of: &SegmentBlocks<'_>, number: u64, from: u64, until: u64) -> (BlockClaim<'_>, Range<u64>) {
         let mut run = number..number;
         let claim = self.gets.claim(

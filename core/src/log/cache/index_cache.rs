@@ -44,7 +44,7 @@ pub(crate) struct IndexCache {
 }
 
 impl IndexCache {
-    /// A cache of at most so many bytes.
+    /// A cache of at most this many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(16, 1 << 20);
@@ -64,10 +64,10 @@ impl IndexCache {
         self.cache.insert((id.clone(), base), CachedIndex { version: version.clone(), index });
     }
 
-    /// The index that is held, or what one GET brings to all who want it now.
+    /// The index that is held, or what one GET brings to all callers that want it now.
     ///
     /// # Errors
-    /// What the GET answers. All who wait for it are told; nobody later is.
+    /// What the GET answers. Every caller that waits for it gets the error; later callers ask again.
     pub(crate) async fn load<F: Future<Output = Loaded>>(
         &self,
         id: &PartitionId,

@@ -1,4 +1,5 @@
-//! One GET for all who want what it brings: each cache asks the store once, however many readers miss the same thing.
+//! One GET for all callers that want what it brings: each cache asks the store once, however many readers miss the
+//! same thing.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -79,7 +80,7 @@ impl<K: Clone + Eq + Hash, B, T: Clone> SharedGets<K, B, T> {
     }
 }
 
-/// The permit to load what others wait for. When it is dropped, one of those who wait loads it.
+/// The permit to load what others wait for. When it is dropped, one of the callers that wait loads it.
 pub(super) struct LoadPermit<'a, K: Clone + Eq + Hash, B, T> {
     gets: &'a SharedGets<K, B, T>,
     key: K,
@@ -88,7 +89,7 @@ pub(super) struct LoadPermit<'a, K: Clone + Eq + Hash, B, T> {
 }
 
 impl<K: Clone + Eq + Hash, B, T: Clone> LoadPermit<'_, K, B, T> {
-    /// The GET has ended: all who wait for it are told, and nobody later is.
+    /// The GET has ended: all callers that wait for it get its answer, and later ones ask again.
     pub(super) fn land(mut self, loaded: Result<T>) -> Result<T> {
         let send = self.send.take();
         drop(self);

@@ -37,7 +37,7 @@ pub struct Fetch {
     pub high_watermark: i64,
     /// The first offset that is served.
     pub log_start: i64,
-    /// Offsets that were asked for and do not exist; the answer begins behind them.
+    /// Offsets that were asked for and do not exist; the answer begins after them.
     pub hole: Option<Hole>,
     /// What was corrupt and skipped, with key, position and offsets; only with
     /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).

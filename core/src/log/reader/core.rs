@@ -40,7 +40,7 @@ pub(super) struct Spot {
     ended: i64,
     /// Segments in a row that were found by asking for the next key.
     pub(super) found: u32,
-    /// Who wrote the one that was found last.
+    /// The writer of the segment that was found last.
     pub(super) writer: Option<String>,
     /// A segment that is mapped.
     mapped: Option<Arc<Block>>,
@@ -89,7 +89,7 @@ impl ReaderCore {
         job.span = Some(span);
     }
 
-    /// The fetch ends in these blocks, or goes on behind them.
+    /// The fetch ends in these blocks, or goes on after them.
     pub(super) fn leave(&self, job: &mut FetchJob, span: &BlockSpan) {
         let mut spot = self.spot();
         job.goes_on |= spot.goes_on(job.start);
@@ -108,7 +108,7 @@ impl ReaderCore {
     }
 
     /// Small segments that are read together with this one, because the fetch goes on into them: at
-    /// most so many bytes as it has room for, or as are read ahead.
+    /// most as many bytes as it has room for, or as are read ahead.
     pub(super) fn read_with(&self, job: &FetchJob, base: i64, version: &Version, ahead: u64) -> Vec<SegmentRef> {
         // A cold fetch has its budget of requests; a map is read when it is touched.
         let goes_on = !job.gather.is_empty() || ahead > 0;
@@ -151,7 +151,7 @@ impl ReaderCore {
         faithful.push((base, version.clone()));
     }
 
-    /// Tells a caller who skips, once, what is wrong with a segment outside its batches.
+    /// Tells a caller that skips corrupt bytes, once, what is wrong with a segment outside its batches.
     pub(super) fn report(&self, job: &mut FetchJob, span: &BlockSpan) {
         let Some(malformed) = span.whole_fault(self.options.crc_check) else { return };
         if self.is_news(span.base(), span.version()) {

@@ -31,7 +31,7 @@ impl Partition {
 impl Reader {
     /// The batches from the one that holds `offset` on, whole, of `max_bytes` in all; the first comes
     /// whatever its length (invariant 6). At the log's end the answer is empty. Where the offset is in
-    /// a hole, the answer begins behind it and says so.
+    /// a hole, the answer begins after it and says so.
     ///
     /// Small segments that follow each other are read at the same time.
     ///

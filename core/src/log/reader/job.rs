@@ -13,7 +13,7 @@ use crate::format::PartitionId;
 use crate::log::progress::Progress;
 use crate::store::Version;
 
-/// How often a fetch looks anew at a log that changes under it.
+/// How often a fetch looks again at a log that changes under it.
 const MAX_LOOKS: u32 = 8;
 
 /// A fetch under way.

@@ -94,7 +94,7 @@ impl BlockSource {
     /// Reads a segment's footer: one GET.
     ///
     /// # Errors
-    /// Corrupt when it is none.
+    /// Corrupt if those bytes are not a footer.
     pub(crate) async fn footer(&self, base: i64, version: Option<&Version>) -> Result<(SegmentFooter, Version)> {
         let fetched = self.get(base, ReadRange::Suffix(FOOTER_LEN as u64), version).await?;
         let footer = SegmentFooter::parse(&fetched.bytes)

@@ -165,7 +165,7 @@ impl RecordStream {
         Ok(())
     }
 
-    /// Records can't be decoded: who skips is told by a notice.
+    /// Records can't be decoded: a caller that skips corrupt bytes gets a notice.
     fn failed(&mut self, error: Error) -> Result<()> {
         if self.batches.reader.options().on_corrupt != OnCorrupt::Skip {
             return Err(error);

@@ -92,7 +92,7 @@ pub(crate) async fn read_log_json(state: &PartitionState) -> Result<()> {
 /// Whether there is such a partition: one LIST.
 ///
 /// # Errors
-/// Not found when there is none; what the store answers.
+/// Not found if there is no such partition; what the store answers.
 pub(crate) async fn exists(state: &Arc<PartitionState>) -> Result<()> {
     look_at_log(state).await?;
     let start = state.with_catalog(|catalog| catalog.start().unwrap_or_default());

@@ -2,7 +2,7 @@
 //!
 //! Small segments, and mapped ones of any size, are read whole and need no index. Of larger ones blocks
 //! are read from where the index says; the index is never believed (invariant 5): the batch found must
-//! carry the entry's offset, else the index is built anew from the segment. Blocks come from the
+//! carry the entry's offset, else the index is built again from the segment. Blocks come from the
 //! bucket's cache and go into it; a map needs none.
 
 use std::ops::Range;
@@ -21,7 +21,7 @@ use crate::store::{Fetched, ReadRange, Version};
 const MAX_RANGE: u64 = 64 << 20;
 /// The most bytes that are read ahead of what a fetch wants.
 const MAX_AHEAD: u64 = 8 << 20;
-/// A segment of up to so many blocks is read whole, rather than its index and then a part of it.
+/// A segment of up to this many blocks is read whole, rather than its index and then a part of it.
 const WHOLE_BLOCKS: u64 = 4;
 
 /// Which bytes of a segment are wanted.
@@ -29,7 +29,7 @@ const WHOLE_BLOCKS: u64 = 4;
 pub(crate) enum Want {
     /// From the batch that holds an offset.
     Offset(i64),
-    /// From a known batch on, at least so many bytes.
+    /// From a known batch on, at least this many bytes.
     Place(BatchStart, u64),
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Want {
 #[derive(Clone)]
 pub(crate) struct BlockSource {
     pub(super) state: Arc<PartitionState>,
-    /// Segments of up to so many bytes are one block; larger ones are read in blocks of so many.
+    /// Bytes of a block. A smaller segment is one block; larger ones are read in blocks.
     pub(crate) block: u64,
     /// Whether a read that failed is sent again, until nobody wants its answer.
     patient: bool,
@@ -90,7 +90,7 @@ impl BlockSource {
         self.held_from(base, version, base, BatchStart::first(base), 0).is_some()
     }
 
-    /// How many bytes are read ahead, after so many the last time.
+    /// How many bytes are read ahead, given how many were the last time.
     pub(crate) fn more_ahead(&self, last: u64) -> u64 {
         // Of the part of the cache for newcomers, half: what was read ahead is to be there when it is wanted.
         let most = (self.state.bucket.blocks.limit() / 8).min(MAX_AHEAD);

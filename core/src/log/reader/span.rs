@@ -38,7 +38,7 @@ impl BlockSpan {
     /// Of blocks that follow each other.
     ///
     /// # Errors
-    /// Internal when there is none.
+    /// Internal if there is no block.
     pub(crate) fn of(blocks: Vec<Arc<Block>>, start: BatchStart) -> Result<Self> {
         let mut blocks = blocks.into_iter();
         match blocks.next() {
@@ -74,7 +74,7 @@ impl BlockSpan {
         self.first.is(base, version)
     }
 
-    /// The position behind the last byte held.
+    /// The position after the last byte held.
     pub(crate) fn end(&self) -> u64 {
         self.rest.last().unwrap_or(&self.first).end()
     }

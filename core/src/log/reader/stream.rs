@@ -25,7 +25,7 @@ const MAX_NOTICES: usize = 1024;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// Offsets that do not exist; the stream went on behind them.
+    /// Offsets that do not exist; the stream went on after them.
     Hole(Hole),
     /// Bytes that are corrupt, with their place; only with
     /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).
@@ -50,8 +50,8 @@ pub struct BatchStream {
     notices: VecDeque<Notice>,
     /// Something was read: what goes missing now is a hole, not an offset out of range.
     underway: bool,
-    /// What comes next, fetched while the caller is busy with what came, and from which offset. Who
-    /// reads on once will again; who stops after the first fetch costs nothing more.
+    /// What comes next, fetched while the caller is busy with what came, and from which offset. A
+    /// caller that reads on once will again; one that stops after the first fetch costs nothing more.
     ahead: Option<(i64, Running<Fetch>)>,
     waiting: Option<FollowWait>,
 }

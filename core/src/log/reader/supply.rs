@@ -21,7 +21,7 @@ use crate::log::locate::{locate, look_at_tail};
 use crate::mutant::mutant;
 use crate::store::{Identity, Version};
 
-/// After so many segments in a row that the next key found, a listing says what else there is: so a
+/// After this many segments in a row that the next key found, a listing says what else there is, so that a
 /// backlog is read many segments at a time.
 const BACKLOG: u32 = 3;
 
@@ -129,7 +129,7 @@ impl ReaderCore {
             job.gather.skip_to(next);
             return Ok(());
         }
-        // Merging changes segments, and retention takes them away; so does making the log anew.
+        // Merging changes segments, and retention takes them away; so does making the log again.
         let generation = self.state.generation();
         confirm_log(&self.state, self.state.store()).await?;
         if self.state.generation() != generation {
@@ -230,7 +230,7 @@ impl ReaderCore {
                 (truthful && behind).then_some(BatchStart { offset: entry.offset, position: entry.position })
             };
             if let Some(place) = index.as_ref().and_then(|index| index.find(job.position())).and_then(behind) {
-                // What is wanted stands behind the broken batch.
+                // What is wanted stands after the broken batch.
                 span.note(place);
                 job.span = Some(span);
                 return Ok(());

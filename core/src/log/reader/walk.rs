@@ -31,7 +31,7 @@ pub(crate) enum Served {
     Full,
     /// The segment has no more batches; its last ended before this offset.
     End(i64),
-    /// The batch at this place is not held; it takes at least so many bytes.
+    /// The batch at this place is not held; it takes at least this many bytes.
     More(BatchStart, u64),
     /// No batch at or below the offset is known.
     Unplaced,
@@ -183,12 +183,15 @@ impl<'a> SpanWalk<'a> {
             Ok(header) => header,
             Err(malformed) => return Some(self.fault(malformed, None)),
         };
+        // A length that reaches into the footer can't be followed: nothing after it is a batch.
         let len = header.total_len();
         if len > left {
             let found = format!("a batch of {len} bytes where {left} are left before the footer");
             return Some(self.fault(Malformed::new(8, found, "a whole batch"), None));
         }
         let after = BatchStart { offset: header.next_offset(), position: position.saturating_add(len as u64) };
+        // No batch's CRC covers its base offset. The key vouches for the first one's; of a segment that is known to be
+        // broken no other is believed; else the body's CRC must tell.
         if header.base_offset != offset {
             let first = position == HEADER_LEN as u64;
             if first || self.broken {
@@ -205,11 +208,13 @@ impl<'a> SpanWalk<'a> {
             self.place.position = after.position;
             return None;
         }
+        // Batches below the wanted offset are passed over by their headers, and their CRCs are not compared.
         let late = i64::from(mutant!(StartOneBatchLate));
         if after.offset <= self.gather.position().saturating_add(late) {
             self.place = after;
             return None;
         }
+        // Room is asked for before the bytes: what does not fit is not read.
         if !self.gather.has_room(len) {
             return Some(Served::Full);
         }
@@ -220,6 +225,7 @@ impl<'a> SpanWalk<'a> {
                 None => return more(len),
             },
         };
+        // A batch that ends beyond the next segment's base claims offsets of that one, too.
         if self.next.is_some_and(|next| after.offset > next) && self.doubts {
             return Some(Served::Doubt);
         }
@@ -229,6 +235,7 @@ impl<'a> SpanWalk<'a> {
         {
             return Some(self.fault(malformed, Some(after)));
         }
+        // Batches back to back in one block leave as one slice; one that lies in several blocks leaves as its own copy.
         match joined {
             Some(joined) => {
                 self.flush();
@@ -280,7 +287,7 @@ impl<'a> SpanWalk<'a> {
 
     /// The batch here is broken; `after` is where the next one should be.
     fn fault(&self, malformed: Malformed, after: Option<BatchStart>) -> Served {
-        // What the broken header says of its offsets is not believed: the batch behind it says where it
+        // What the broken header says of its offsets is not believed: the batch after it says where it
         // begins. Behind the last one only what follows the segment tells.
         let resume = after.and_then(|after| {
             let offset = self.span.base_offset_at(after.position)?;

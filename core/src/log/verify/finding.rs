@@ -47,7 +47,7 @@ pub enum FindingKind {
     /// A segment has no sparse index. KafScale can't open the partition; `kfs repair` builds it. Merely
     /// an info of the newest segment: a flush may be under way, and the next writer makes it.
     IndexMissing,
-    /// A sparse index is not its segment's. Readers find out; `kfs repair` builds it anew.
+    /// A sparse index is not its segment's. Readers find out; `kfs repair` builds it again.
     IndexWrong,
     /// A time index does not say what the segment's records say.
     TimeIndexWrong,

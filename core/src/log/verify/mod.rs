@@ -174,7 +174,7 @@ impl Verify {
             if self.work.ended {
                 return Ok(None);
             }
-            // A copy works on: who drops this future, or gets an error, can call again.
+            // A copy works on: a caller that drops this future, or gets an error, can call again.
             let mut work = self.work.clone();
             let runtime = work.state.runtime().clone();
             self.work = runtime
@@ -228,6 +228,7 @@ impl VerifyWork {
             }
             return Ok(());
         };
+        // Too large to be a segment, and to be read. Its neighbour tells where it ends.
         if info.size > MAX_SEGMENT_LEN {
             let message = format!("found {} bytes, expected less than 2 GiB", info.size);
             self.found(Finding::new(Severity::Error, FindingKind::Segment, &info.key, message));
@@ -249,6 +250,7 @@ impl VerifyWork {
             }
             Err(error) => return Err(error),
         };
+        // Only now is it known that the segment before was not the newest, which decides how bad its findings are.
         self.release(false);
         let index = match info.index_size {
             Some(_) => {
