@@ -50,7 +50,7 @@ fn deface(world: &World, base: i64) {
     }
 }
 
-/// An index that can be parsed, whose entries stand at the batches behind their own; `None` for a segment
+/// An index that can be parsed, whose entries stand at the batches after their own; `None` for a segment
 /// of one batch.
 fn wrong_index(segment: &Bytes) -> Option<Bytes> {
     let mut index = Segment::parse(segment, CrcCheck::AlreadyChecked).ok()?.index(1).encode().to_vec();
@@ -62,7 +62,7 @@ fn wrong_index(segment: &Bytes) -> Option<Bytes> {
     for (entry, next) in index[16..].chunks_exact_mut(12).zip(entries.chunks_exact(12).skip(1)) {
         entry[8..].copy_from_slice(&next[8..]);
     }
-    // The last has none behind it.
+    // No batch follows the last one.
     let count = i32::try_from(entries.len() / 12 - 1).ok()?;
     index[6..10].copy_from_slice(&count.to_be_bytes());
     index.truncate(index.len() - 12);

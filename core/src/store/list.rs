@@ -83,7 +83,7 @@ impl StoreReader {
             if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
                 self.inner.meter.count(RequestKind::List, 1);
             }
-            begun = begun.saturating_add(1);
+            begun += 1;
             match page.take(&meta)? {
                 Taken::Yes | Taken::Skipped => {}
                 Taken::Full => return Ok(false),
@@ -150,7 +150,7 @@ impl StoreReader {
             progress.check(next, page.objects.len() > found)?;
             if page.objects.len() == found {
                 // All that this page had was left out: what is left out must not cost a request for each key.
-                least = wanted.saturating_mul(2);
+                least = wanted * 2;
             } else if page.is_full() || answer.result.objects.len() < wanted {
                 // To fill up for the keys that were left out would cost another request.
                 return Ok(false);
@@ -158,7 +158,7 @@ impl StoreReader {
         }
     }
 
-    /// Sends one request for a page of so many keys. A failure comes in object_store's words and in ours.
+    /// Sends one request for a page of `wanted` keys. A failure comes in object_store's words and in ours.
     async fn ask_page(
         &self,
         pages: &dyn PaginatedListStore,
@@ -215,7 +215,7 @@ impl StoreReader {
         self.inner.meter.count(RequestKind::List, 1);
         let answer = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
         let answer = answer.map_err(|error| failure::map(&error, prefix, None))?;
-        let keys = answer.objects.len().saturating_add(answer.common_prefixes.len());
+        let keys = answer.objects.len() + answer.common_prefixes.len();
         let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
         self.inner.meter.count(RequestKind::List, u64::try_from(more).unwrap_or(u64::MAX));
         Ok(answer.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)).collect())

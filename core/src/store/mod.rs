@@ -78,6 +78,12 @@ pub struct Store {
 ///   `log.json`, `claim.json`, marks, and all that is not told apart by a version.
 /// - **Reads of data**, [`get_data`](Self::get_data), may be answered by a copy that lags: bodies of segments by their
 ///   version, and sparse indexes, which are hints.
+///
+/// ```compile_fail,E0599
+/// async fn delete(reader: &kfs_core::store::StoreReader) -> kfs_core::Result<()> {
+///     reader.delete("topic/0/segment-00000000000000000000.kfs").await
+/// }
+/// ```
 #[derive(Clone)]
 pub struct StoreReader {
     inner: Arc<StoreInner>,

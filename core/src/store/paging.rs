@@ -28,19 +28,19 @@ impl PageSize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Pages of so many keys arrive.
+    /// Pages of this many keys arrive.
     pub(super) fn arrived(&self, keys: usize) {
         // Slower than they shrink: where large pages always fail, few are tried.
-        let larger = keys.saturating_add(keys.div_ceil(4)).min(KEYS_A_REQUEST);
+        let larger = (keys + keys.div_ceil(4)).min(KEYS_A_REQUEST);
         self.0.fetch_max(larger, Ordering::Relaxed);
     }
 
-    /// A page of so many keys did not arrive.
+    /// A page of this many keys did not arrive.
     pub(super) fn broke(&self, keys: usize) {
         self.0.fetch_min((keys / 2).max(1), Ordering::Relaxed);
     }
 
-    /// A page of so many keys is asked for.
+    /// A page of this many keys is asked for.
     pub(super) fn ask<'a>(&'a self, keys: usize, attempt: &'a Attempt) -> Asked<'a> {
         Asked { size: self, keys, attempt, is_over: false }
     }
@@ -95,7 +95,7 @@ impl ListingProgress {
             return Err(stuck("the server gave the same continuation token twice"));
         }
         self.token = Some(token.to_string());
-        self.empty = if is_new { 0 } else { self.empty.saturating_add(1) };
+        self.empty = if is_new { 0 } else { self.empty + 1 };
         if self.empty >= EMPTY_PAGES {
             return Err(stuck(&format!("the server gave {EMPTY_PAGES} pages in a row with nothing new")));
         }
@@ -112,7 +112,7 @@ impl ListingProgress {
     /// # Errors
     /// `Unsupported` when there are too many.
     pub(super) fn keep(&mut self, name: &str) -> Result<()> {
-        self.bytes = self.bytes.saturating_add(name.len()).saturating_add(size_of::<String>());
+        self.bytes += name.len() + size_of::<String>();
         if self.bytes <= NAMES_LIMIT {
             return Ok(());
         }

@@ -54,7 +54,7 @@ pub(super) fn strip_by_pattern(text: &str) -> String {
 pub(super) fn is_plain(text: &str) -> bool {
     text.split(['-', '_', '/', '.']).all(|word| {
         let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
-        let one_case = capitals.saturating_mul(3) <= word.len() || capitals == word.len();
+        let one_case = capitals * 3 <= word.len() || capitals == word.len();
         word.bytes().all(|b| b.is_ascii_alphabetic()) && one_case
     })
 }

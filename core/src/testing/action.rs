@@ -311,7 +311,7 @@ impl Gate {
     }
 
     pub(super) async fn pass(&self) {
-        self.0.send_modify(|state| state.arrived = state.arrived.saturating_add(1));
+        self.0.send_modify(|state| state.arrived += 1);
         let _ = self.0.subscribe().wait_for(|state| state.open).await;
     }
 }

@@ -87,7 +87,7 @@ impl FaultStore {
         self.player.lock().log.clone()
     }
 
-    /// Begins the log anew.
+    /// Empties the log.
     pub fn clear_log(&self) {
         let mut state = self.player.lock();
         state.log.clear();

@@ -1,6 +1,5 @@
 //! S3, by object_store's client: one for reads that tries again, one for commits that does not.
 
-mod answer;
 mod credentials;
 mod listing;
 mod protocol;

@@ -12,6 +12,7 @@ use crate::error::causes::chain;
 use crate::error::{Error, ErrorKind};
 
 pub(super) use self::class::{Dialect, PutCondition, PutFailure, changed, is_bucket_missing, map, met};
+#[cfg(feature = "_http")]
 pub(super) use self::text::{between, entity, text};
 
 /// A failure of our own that travels through `object_store::Error::Generic`.

@@ -1,6 +1,7 @@
 //! Errors of clients, as they come.
 
 use super::text::TEXT_LIMIT;
+use super::text::text;
 use super::*;
 
 fn generic(text: &str) -> object_store::Error {

@@ -23,11 +23,11 @@ pub(super) struct FileId {
 impl FileId {
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "the types differ between systems")]
     pub(super) fn of(stat: &Stat) -> Self {
-        let seconds = i128::from(stat.st_mtime).saturating_mul(1_000_000_000);
+        let seconds = i128::from(stat.st_mtime) * 1_000_000_000;
         FileId {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
-            modified_ns: seconds.saturating_add(i128::from(stat.st_mtime_nsec)),
+            modified_ns: seconds + i128::from(stat.st_mtime_nsec),
             size: u64::try_from(stat.st_size).unwrap_or(0),
         }
     }

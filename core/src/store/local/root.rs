@@ -254,8 +254,8 @@ pub(super) enum DirError {
 fn components(path: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut start = 0usize;
     path.split('/').filter(|name| !name.is_empty()).map(move |name| {
-        let end = start.saturating_add(name.len());
-        start = end.saturating_add(1);
+        let end = start + name.len();
+        start = end + 1;
         (end, name)
     })
 }

@@ -101,7 +101,7 @@ impl<'a> Staged<'a> {
             if self.id()?.modified_ns > old.modified_ns {
                 break;
             }
-            let time = old.modified_ns.saturating_add(step);
+            let time = old.modified_ns + step;
             let out_of_range = |_| io::Error::from(Errno::RANGE);
             let last_modification = Timespec {
                 tv_sec: i64::try_from(time.div_euclid(1_000_000_000)).map_err(out_of_range)?,

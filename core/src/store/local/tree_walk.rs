@@ -87,7 +87,7 @@ impl TreeWalk {
                     read(dir, &level.path, &self.prefix, &self.after, last.as_deref(), self.stretch)?;
                 continue;
             };
-            // One that is gone since its name was read is none.
+            // Skips a file that has gone since its name was read.
             if let Some(id) = object(dir, &entry)
                 // Names that can't be keys are none.
                 && let Ok(location) = Path::parse(format!("{}{entry}", level.path))
@@ -107,7 +107,7 @@ impl TreeWalk {
     }
 }
 
-/// Opens a directory of a walk, unless it is the one that is open. `None` when there is none.
+/// Opens a directory of a walk, unless it is the one that is open. `None` if it does not exist.
 fn open<'a>(current: &'a mut Option<(String, OwnedFd)>, root: &Root, path: &str) -> io::Result<Option<&'a OwnedFd>> {
     if current.as_ref().is_none_or(|(open, _)| open != path) {
         // The last one is closed first.
@@ -117,7 +117,7 @@ fn open<'a>(current: &'a mut Option<(String, OwnedFd)>, root: &Root, path: &str)
     Ok(current.as_ref().map(|(_, dir)| dir))
 }
 
-/// Opens a directory. `None` when there is none: a prefix that is no directory has no files, one may vanish while we
+/// Opens a directory. `None` if it does not exist: a prefix that is no directory has no files, one may vanish while we
 /// walk, and a path that is too long for the system holds no key of ours. A symbolic link is an error: what it leads to
 /// may be a log, and must not look like none.
 fn open_dir(root: &Root, path: &str) -> io::Result<Option<OwnedFd>> {
