@@ -80,7 +80,7 @@ typedef enum {
 
 // What is known of a failed append.
 typedef enum {
-  // The error is not an append's, or there is none.
+  // The error is not an append's, or there is no error.
   KFS_STORED_NOT_APPLICABLE = 0,
   // No request that carried the bytes was or can become visible: they may be appended again.
   KFS_STORED_NOT = 1,
@@ -208,7 +208,7 @@ typedef struct {
   size_t size;
   // Bytes of a block: what is asked of the store at least, and held in the bucket's cache.
   uint64_t block_bytes;
-  // Not 0: go on behind what is corrupt. 0: fail there.
+  // Not 0: go on after what is corrupt. 0: fail there.
   int32_t skip_corrupt;
   // Not 0: a partition that was never made is empty. 0: it is KFS_NOT_FOUND.
   int32_t wait_for_partition;
@@ -416,7 +416,7 @@ kfs_error *kfs_writer_append(const kfs_writer *writer,
 //
 // flush: true when somebody waits for the outcome: the writer flushes as soon as linger_ms allows.
 // False when it may take until flush_bytes, flush_records or flush_interval_ms say so.
-// timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is none.
+// timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is no room.
 // user_data: given to the callback, never touched.
 // When this gives an error, the callback is not and will not be called, and nothing was appended.
 // Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_FULL, KFS_TIMED_OUT;
@@ -461,7 +461,7 @@ void kfs_writer_free(kfs_writer *writer);
 //
 // state, size: give sizeof(kfs_writer_state) as `size`; as many bytes are written. NULL is passed over.
 // last_error: gets the last failure of the flush that is tried again, or what ended the writer; free it
-// with kfs_error_free. NULL when there is none. May itself be NULL.
+// with kfs_error_free. NULL when there is no error. May itself be NULL.
 // Errors: none beyond those that are always possible.
 kfs_error *kfs_writer_status(const kfs_writer *writer,
                              kfs_writer_state *state,
@@ -481,7 +481,7 @@ kfs_error *kfs_reader_open(const kfs_bucket *bucket,
 
 // Fetches whole batches from the one that holds `offset` on, of `max_bytes` in all; the first comes
 // whatever its length, and may begin below the offset. At the log's end there are none. Where the
-// offset is in a hole, they begin behind it, and kfs_fetch_hole says so.
+// offset is in a hole, they begin after it, and kfs_fetch_hole says so.
 //
 // include_buffered: give what this process's writer has buffered and not made durable yet, too, as
 // far as its offsets are final.

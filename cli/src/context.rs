@@ -160,7 +160,7 @@ fn quoted(text: &str) -> String {
 /// Checks that the runtime can have the file descriptors that it needs: those of its signals it takes or panics.
 ///
 /// # Errors
-/// When there are not so many.
+/// When the process may open fewer.
 #[cfg(unix)]
 fn check_descriptors() -> Outcome {
     use std::os::fd::AsFd;

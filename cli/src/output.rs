@@ -149,7 +149,7 @@ pub(crate) fn escape_for_terminal(bytes: &[u8], out: &mut impl Sink) -> Outcome 
     Ok(())
 }
 
-/// A bar for long work on so many bytes, drawn on stderr where that is a terminal.
+/// A bar for long work on a known number of bytes, drawn on stderr where that is a terminal.
 pub(crate) fn progress(bytes: u64) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

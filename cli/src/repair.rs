@@ -1,4 +1,4 @@
-//! `kfs repair`: builds indexes anew, sets a broken segment aside. Says first what it will do.
+//! `kfs repair`: builds indexes again, sets a broken segment aside. Says first what it will do.
 
 use kfs_core::format::{Namespace, ObjectName, PartitionId};
 use kfs_core::text::{counted, offset_range};

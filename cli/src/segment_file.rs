@@ -126,7 +126,7 @@ impl SegmentFile {
     /// The next batch; at the end, body CRC and footer are compared. A batch below its
     /// predecessor's end is passed over, as readers of a log do (format.md).
     ///
-    /// After an error the next call goes on behind the batch if that can be found, else it ends.
+    /// After an error the next call goes on after the batch if its end can be found, else it ends.
     pub(crate) fn next(&mut self) -> Result<Option<Batch>, Error> {
         while self.state != State::Ended && self.position < self.end {
             let at = self.position;

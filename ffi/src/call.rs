@@ -73,7 +73,7 @@ pub(crate) unsafe fn optional_text<'a>(pointer: *const c_char, name: &str) -> Re
 /// Bytes that the caller passes.
 ///
 /// # Safety
-/// `length` is 0, or `pointer` is NULL or points to so many bytes that are not written to for `'a`.
+/// `length` is 0, or `pointer` is NULL or points to `length` bytes that are not written to for `'a`.
 pub(crate) unsafe fn bytes<'a>(pointer: *const u8, length: usize, name: &str) -> Result<&'a [u8]> {
     if length == 0 {
         return Ok(&[]);

@@ -46,7 +46,7 @@ pub enum kfs_code {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub enum kfs_stored {
-    /// The error is not an append's, or there is none.
+    /// The error is not an append's, or there is no error.
     KFS_STORED_NOT_APPLICABLE = 0,
     /// No request that carried the bytes was or can become visible: they may be appended again.
     KFS_STORED_NOT = 1,

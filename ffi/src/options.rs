@@ -101,7 +101,7 @@ pub struct kfs_reader_options {
     pub size: usize,
     /// Bytes of a block: what is asked of the store at least, and held in the bucket's cache.
     pub block_bytes: u64,
-    /// Not 0: go on behind what is corrupt. 0: fail there.
+    /// Not 0: go on after what is corrupt. 0: fail there.
     pub skip_corrupt: i32,
     /// Not 0: a partition that was never made is empty. 0: it is KFS_NOT_FOUND.
     pub wait_for_partition: i32,

@@ -79,7 +79,7 @@ pub unsafe extern "C" fn kfs_reader_open(
 
 /// Fetches whole batches from the one that holds `offset` on, of `max_bytes` in all; the first comes
 /// whatever its length, and may begin below the offset. At the log's end there are none. Where the
-/// offset is in a hole, they begin behind it, and kfs_fetch_hole says so.
+/// offset is in a hole, they begin after it, and kfs_fetch_hole says so.
 ///
 /// include_buffered: give what this process's writer has buffered and not made durable yet, too, as
 /// far as its offsets are final.

@@ -86,7 +86,7 @@ impl From<&WriterStatus> for kfs_writer_state {
 ///
 /// state, size: give sizeof(kfs_writer_state) as `size`; as many bytes are written. NULL is passed over.
 /// last_error: gets the last failure of the flush that is tried again, or what ended the writer; free it
-/// with kfs_error_free. NULL when there is none. May itself be NULL.
+/// with kfs_error_free. NULL when there is no error. May itself be NULL.
 /// Errors: none beyond those that are always possible.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_writer_status(

@@ -120,7 +120,7 @@ pub unsafe extern "C" fn kfs_writer_append(
 ///
 /// flush: true when somebody waits for the outcome: the writer flushes as soon as linger_ms allows.
 /// False when it may take until flush_bytes, flush_records or flush_interval_ms say so.
-/// timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is none.
+/// timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is no room.
 /// user_data: given to the callback, never touched.
 /// When this gives an error, the callback is not and will not be called, and nothing was appended.
 /// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_FULL, KFS_TIMED_OUT;

@@ -38,7 +38,7 @@ pub struct WriterConfig {
 }
 
 impl WriterConfig {
-    /// A writer that is opened once and makes so many appends of one offset.
+    /// A writer that is opened once and makes this number of appends of one offset.
     pub fn new(policy: Policy, appends: u8) -> Self {
         WriterConfig { policy, start_offset: None, leader_epoch: None, appends, size: 1, opens: 1 }
     }
@@ -55,13 +55,13 @@ impl WriterConfig {
         self
     }
 
-    /// Its appends take so many offsets each.
+    /// How many offsets each of its appends takes.
     pub fn with_size(mut self, size: u8) -> Self {
         self.size = size;
         self
     }
 
-    /// Is opened up to so many times.
+    /// How often it is opened at most.
     pub fn with_opens(mut self, opens: u8) -> Self {
         self.opens = opens;
         self
@@ -150,7 +150,7 @@ impl Config {
         }
     }
 
-    /// A former owner left so many segments.
+    /// How many segments a former owner left.
     pub fn with_old(mut self, segments: u8) -> Self {
         self.old = segments;
         self

@@ -241,7 +241,7 @@ impl Run<'_> {
         self.failed(w);
     }
 
-    /// The look after a try that took longer than the bound. The log going on behind the own segment is
+    /// The look after a try that took longer than the bound. The log going on after the own segment is
     /// no sight of the tail: what the next slot held may be gone. So the time of the last look stays.
     pub(crate) fn look_after(&mut self, w: usize) {
         let append = self.state.writers[w].flight.append;

@@ -8,7 +8,7 @@ pub enum Mutation {
     SkipLookBefore,
     /// A try that took longer than the bound is acked without a look.
     SkipLookAfter,
-    /// The log that the second look sees going on behind the own segment counts as seen.
+    /// The log that the second look sees going on after the own segment counts as seen.
     LookAfterCountsBeyondOwn,
     /// The read of a lost slot counts as a look at the tail.
     FollowCountsAsLook,

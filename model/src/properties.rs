@@ -108,7 +108,7 @@ impl State {
     }
 }
 
-/// Which append is at each offset; 0 is none.
+/// Which append is at each offset; 0 stands for no append.
 type Offsets = [u8; OFFSETS + 4];
 
 fn write(offsets: &mut Offsets, base: u8, content: Content, config: &Config) {

@@ -71,7 +71,7 @@ events! {
     /// Lost too often.
     Contended => "contended",
     /// The lost slot holds a merged segment.
-    ReopenedBehindMerged => "opened again behind a merged segment",
+    ReopenedBehindMerged => "opened again after a merged segment",
     /// The look says that the log went on.
     ReopenedAfterLook => "opened again after a look",
     /// A look before a try found nothing new.
@@ -80,7 +80,7 @@ events! {
     SlotChangedWithinLook => "a slot that changed within a look",
     /// A look after a try found it at the end.
     LookAfterOk => "a look after a try that found it in place",
-    /// A look after a try found it in place, and more behind it.
+    /// A look after a try found it in place, and more after it.
     LookAfterBuiltUpon => "a look after a try that found it built upon",
     /// A look after a try did not find it where it was put.
     LookAfterFenced => "fenced by the look after a try",

@@ -3,7 +3,7 @@
 use crate::config::{Budget, Config, WRITERS};
 use crate::store::{Content, LogJson, Segment, Slot, Store};
 
-/// Appends of a run, the former owner's included; number 0 is none.
+/// Appends of a run, the former owner's included. Number 0 stands for no append.
 pub(crate) const FATES: usize = 16;
 
 /// What became of an append.
@@ -92,7 +92,7 @@ pub(crate) enum Step {
     Settle,
 }
 
-/// What the LIST of `look_before` saw alone behind the previous segment.
+/// What the LIST of `look_before` saw alone after the previous segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Listed {
     pub(crate) version: Content,

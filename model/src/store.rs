@@ -85,7 +85,7 @@ pub(crate) struct Store {
     pub(crate) log_json: Option<LogJson>,
     /// The log start mark: nothing below it is served.
     pub(crate) mark: u8,
-    /// How often the partition was made anew.
+    /// How often the partition was made again.
     pub(crate) made: u8,
     /// Creates of segments that nobody waits for any more: they may still act.
     pub(crate) late_segments: Late,

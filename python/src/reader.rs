@@ -91,7 +91,7 @@ impl Fetch {
     }
 }
 
-/// Records that are decoded so many at a time, with the interpreter released.
+/// Records that are decoded some at a time, with the interpreter released.
 const AT_A_TIME: usize = 256;
 
 /// The iterator over a fetch's records. Of its batches one is decompressed at a time.

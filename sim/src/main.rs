@@ -87,7 +87,7 @@ fn many(arguments: &Arguments) -> bool {
 #[cfg(feature = "mutants")]
 fn mutant_named(name: &str) -> Result<kfs_core::Mutant, String> {
     let found = kfs_core::Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == name);
-    found.copied().ok_or_else(|| format!("there is none of this name; they are {:?}", kfs_core::Mutant::ALL))
+    found.copied().ok_or_else(|| format!("no mutant has this name; the names are {:?}", kfs_core::Mutant::ALL))
 }
 
 /// Whether all are found.

@@ -30,7 +30,7 @@ impl Tally {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An append of so many records is on its way.
+    /// An append of this number of records is on its way.
     pub(super) fn enter(&self, records: u64) {
         self.lock().pending_records += records;
     }

@@ -74,7 +74,7 @@ impl Printer {
     }
 
     /// Nothing from this offset on is wanted, as far as can be told from where the reading stands: where
-    /// offsets are missing, so many records reach further.
+    /// offsets are missing, so the same number of records reaches further.
     pub(super) fn needs_until(&self, position: i64) -> i64 {
         let left = i64::try_from(self.left).unwrap_or(i64::MAX);
         self.to.min(position.max(self.from).saturating_add(left))

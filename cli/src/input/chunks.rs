@@ -46,7 +46,7 @@ impl<R: Read> Buffer<R> {
         })
     }
 
-    /// Takes the first `len` bytes; a later reading starts behind them.
+    /// Takes the first `len` bytes; a later reading starts after them.
     pub(super) fn take(&mut self, len: usize) -> Vec<u8> {
         let rest = self.bytes.split_off(len.min(self.bytes.len()));
         std::mem::replace(&mut self.bytes, rest)
