@@ -248,9 +248,9 @@ fn writes_to_standard_output(process: u32) -> bool {
     // The number of `write`, then its first argument.
     let write = if cfg!(target_arch = "x86_64") { "1 0x1 " } else { "64 0x1 " };
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    threads.flatten().any(|thread| {
-        std::fs::read_to_string(thread.path().join("syscall")).is_ok_and(|call| call.starts_with(write))
-    })
+    threads
+        .flatten()
+        .any(|thread| std::fs::read_to_string(thread.path().join("syscall")).is_ok_and(|call| call.starts_with(write)))
 }
 
 /// The input goes on while the signal comes; what is not in the log by then is in the pipe still, or is one line

@@ -13,8 +13,8 @@ use crate::format::PartitionId;
 use crate::log::progress::Progress;
 use crate::store::Version;
 
-/// How often a fetch looks again at a log that changes under it.
-const MAX_LOOKS: u32 = 8;
+/// How often a fetch, or a search by time, looks again at a log that changes under it.
+pub(super) const MAX_LOOKS: u32 = 8;
 
 /// A fetch under way.
 #[derive(Debug)]
@@ -130,6 +130,11 @@ impl FetchJob {
         if self.looks <= MAX_LOOKS {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unavailable, format!("partition {id} changes faster than it can be read")))
+        Err(changes_too_fast(id))
     }
+}
+
+/// The error of reading that looked at a log again and again, and found it changed each time.
+pub(super) fn changes_too_fast(id: &PartitionId) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("partition {id} changes faster than it can be read"))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::Reader;
+use super::job::{MAX_LOOKS, changes_too_fast};
 use super::options::ReaderOptions;
 use super::pass::greatest_of_records;
 use super::refresh::refresh;
@@ -52,10 +53,8 @@ impl Reader {
     /// limits.
     pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
         let reader = self.clone();
-        self.state()
-            .runtime()
-            .ask(async move { Search::new(&reader).await?.first_at_or_after(timestamp_ms).await })
-            .await
+        let search = async move { searched(&reader, Sought::FirstAtOrAfter(timestamp_ms)).await };
+        self.state().runtime().ask(search).await
     }
 
     /// Like [`Partition::max_timestamp`], within this reader's [`limits`](ReaderOptions::limits).
@@ -64,7 +63,37 @@ impl Reader {
     /// As [`Partition::max_timestamp`]; unsupported where a batch that may hold the record is beyond the limits.
     pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
         let reader = self.clone();
-        self.state().runtime().ask(async move { Search::new(&reader).await?.greatest().await }).await
+        let search = async move { searched(&reader, Sought::Greatest).await };
+        self.state().runtime().ask(search).await
+    }
+}
+
+/// What a search is for.
+#[derive(Clone, Copy)]
+enum Sought {
+    FirstAtOrAfter(i64),
+    Greatest,
+}
+
+/// Searches, and begins again when retention or merging changed what the search had found of the log. Nobody asked for
+/// the offsets that it comes to, so no caller could do anything with the error that one of them is out of range.
+async fn searched(reader: &Reader, sought: Sought) -> Result<Option<TimedOffset>> {
+    let mut looks = 0;
+    loop {
+        let mut search = Search::new(reader).await?;
+        let found = match sought {
+            Sought::FirstAtOrAfter(timestamp) => search.first_at_or_after(timestamp).await,
+            Sought::Greatest => search.greatest().await,
+        };
+        match found {
+            Err(error) if search.outdated || error.kind() == ErrorKind::OutOfRange => {
+                looks += 1;
+                if looks > MAX_LOOKS {
+                    return Err(changes_too_fast(&search.state.id).with_source(error));
+                }
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -85,6 +114,8 @@ struct Search {
     time_indexes: bool,
     /// Why the newest segment is left out: its end can't be read.
     broken_end: Option<Error>,
+    /// A segment that it had found is gone. What it has concluded so far may be wrong.
+    outdated: bool,
 }
 
 impl Search {
@@ -108,6 +139,7 @@ impl Search {
             end,
             time_indexes: true,
             broken_end,
+            outdated: false,
         })
     }
 
@@ -261,7 +293,10 @@ impl Search {
         Ok(None)
     }
 
-    /// The greatest timestamp of a segment's records; `None` when it has none, or is gone.
+    /// The greatest timestamp of a segment's records; `None` when it has none.
+    ///
+    /// # Errors
+    /// Not found when the segment is gone: the search is outdated, and has looked where the segment was.
     async fn greatest_of(&mut self, base: i64) -> Result<Option<i64>> {
         let (known, held) = self.state.with_catalog(|catalog| (catalog.greatest(base), catalog.get(base)));
         if let Some(known) = known {
@@ -271,7 +306,11 @@ impl Search {
             Some(index) => Some(index.max_ts),
             None => match greatest_of_records(&self.state, base, &self.reader.options().limits).await {
                 Ok(greatest) => greatest,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.outdated = true;
+                    locate(&self.state, base, true).await?;
+                    return Err(error);
+                }
                 Err(error) => return Err(error),
             },
         };

@@ -1,6 +1,7 @@
 use super::*;
 use crate::format::{Limits, SegmentBuilder};
-use crate::log::fixtures::{batch_at, changed, told};
+use crate::log::fixtures::{batch_at, changed, spawn, told};
+use crate::testing::{Action, FaultStore, Gate, KeyMatcher, Op};
 
 /// One segment for each list of (records, first timestamp), 1 ms apart; dense from 0.
 async fn timed(segments: &[Vec<(usize, i64)>], time_index: bool) -> Fixture {
@@ -83,6 +84,65 @@ async fn a_log_start_hides_earlier_records_from_times_too() {
     assert_eq!(find(&f, 0).await, Some((3, 103)));
     f.put(&f.partition.id().log_start_key(7), "").await;
     assert_eq!(find(&f, 0).await, Some((7, 202)));
+}
+
+#[tokio::test]
+async fn a_search_by_time_begins_again_when_retention_passes_it() {
+    for greatest in [false, true] {
+        let f = timed(&[vec![(3, 100)], vec![(3, 200)], vec![(3, 300)], vec![(3, 400)]], false).await;
+        let faults = FaultStore::new(f.store.clone());
+        let slow = Fixture::over(faults.clone());
+        slow.partition.refresh().await.unwrap();
+        let gate = Gate::new();
+        faults.on(Op::Get, KeyMatcher::any(), Action::Hold(gate.clone()));
+        let partition = slow.partition.clone();
+        let search = spawn(async move {
+            if greatest { partition.max_timestamp().await } else { partition.offset_for_timestamp(150).await }
+        });
+        gate.arrived(1).await;
+        // The newest segment stays, whatever retention does. For the greatest time another becomes the newest.
+        let kept = if greatest { f.put_segment(12, &[batch_at(3, 10, 500)], 1).await - 3 } else { 9 };
+        f.put(&f.partition.id().log_start_key(kept), "").await;
+        for base in (0..kept).step_by(3) {
+            f.delete(&f.key(base)).await;
+        }
+        gate.open();
+        let found = search.await.unwrap().unwrap().unwrap();
+        assert_eq!((found.offset, found.timestamp), if greatest { (14, 502) } else { (9, 400) });
+    }
+}
+
+#[tokio::test]
+async fn a_search_by_time_begins_again_when_merging_passes_it() {
+    for greatest in [false, true] {
+        let f = timed(&[vec![(3, 100)], vec![(3, 200)], vec![(3, 300)], vec![(3, 400)], vec![(1, 500)]], false).await;
+        let faults = FaultStore::new(f.store.clone());
+        let slow = Fixture::over(faults.clone());
+        slow.partition.refresh().await.unwrap();
+        if greatest {
+            // The newest segment holds no record, so that those before it are looked at.
+            let empty = crate::format::BatchBuilder::empty_batch(0, 0, &Default::default()).unwrap();
+            f.put_segment(13, &[empty], 1).await;
+        }
+        let gate = Gate::new();
+        faults.on(
+            Op::Get,
+            KeyMatcher::containing(if greatest { "012.kfs" } else { "06.kfs" }),
+            Action::Hold(gate.clone()),
+        );
+        let partition = slow.partition.clone();
+        let search = spawn(async move {
+            if greatest { partition.max_timestamp().await } else { partition.offset_for_timestamp(301).await }
+        });
+        gate.arrived(1).await;
+        put_timed(&f, 0, &[(3, 100), (3, 200), (3, 300), (3, 400), (1, 500)], false).await;
+        for base in [3, 6, 9, 12] {
+            f.delete(&f.key(base)).await;
+        }
+        gate.open();
+        let found = search.await.unwrap().unwrap().unwrap();
+        assert_eq!((found.offset, found.timestamp), if greatest { (12, 500) } else { (7, 301) });
+    }
 }
 
 #[tokio::test]
