@@ -4,11 +4,21 @@ CARGO ?= cargo
 VERSITYGW_VERSION := v1.8.0
 # The cargo-deny that CI installs.
 CARGO_DENY_VERSION := 0.20.2
+# The compiler for other platforms, from PyPI: zig, and the cargo command that calls it.
+ZIG_VERSION := 0.17.1
+CARGO_ZIGBUILD_VERSION := 0.24.1
+# For `make semver`.
+CARGO_SEMVER_CHECKS_VERSION := 0.51.0
+# The oldest Rust that builds the library.
+OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
+ZIG := $(CURDIR)/.servers/zig
+ZIG_STAMP := $(ZIG)/.$(ZIG_VERSION)-$(CARGO_ZIGBUILD_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test examples check advisories cargo-deny doc bench torture nightly mutants fuzz miri servers clean
+.PHONY: help demo test examples check portable oldest advisories cargo-deny doc semver package dist bench torture nightly
+.PHONY: aarch64 mutants fuzz miri servers zig clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -36,6 +46,7 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p kfs-core --locked -- -D warnings
 	$(CARGO) clippy -p kfs-sim --features mutants --all-targets --locked -- -D warnings
+	@$(MAKE) --no-print-directory portable oldest
 	@if command -v cargo-deny >/dev/null; then \
 	  $(CARGO) deny --locked --log-level error check bans licenses sources; \
 	elif [ -n "$$CI" ]; then \
@@ -43,6 +54,40 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	else \
 	  echo "SKIPPED: licences and sources of dependencies: cargo-deny is not installed (make cargo-deny)"; \
 	fi
+
+# Both need parts that are downloaded once: CI always runs them, and elsewhere what is missing is said loudly.
+skip = { [ -z "$$CI" ] || { echo "$(1), and in CI nothing is skipped" >&2; exit 1; }; echo "SKIPPED: $(1)"; }
+
+PORTABLE := aarch64-unknown-linux-gnu aarch64-apple-darwin
+
+portable: ## Lints the library for the platforms that nothing here runs on, without and with S3
+	@if ! test -x $(ZIG)/bin/cargo-zigbuild; then \
+	  $(call skip,other platforms: zig is not installed (make zig)); \
+	else \
+	  set -e; for target in $(PORTABLE); do \
+	    for features in "" aws; do \
+	      echo "=== kfs-core for $$target, features '$$features'"; \
+	      PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild clippy --quiet --locked -p kfs-core --features "$$features" \
+	        --target $$target -- -D warnings; \
+	    done; \
+	  done; \
+	fi
+
+oldest: ## Checks that the oldest Rust that Cargo.toml names builds the library, the faces and the command
+	@if ! $(CARGO) +$(OLDEST_RUST) --version >/dev/null 2>&1; then \
+	  $(call skip,Rust $(OLDEST_RUST): it is not installed (rustup toolchain install $(OLDEST_RUST) --profile minimal)); \
+	else \
+	  $(CARGO) +$(OLDEST_RUST) check --quiet --locked -p kfs-core -p kfs-ffi -p kfs-python -p kfs-cli \
+	    --target-dir target/oldest; \
+	fi
+
+zig: $(ZIG_STAMP) ## Installs the compiler for other platforms into .servers/zig, and Rust's libraries for them
+
+$(ZIG_STAMP):
+	python3 -m venv --clear $(ZIG)
+	$(ZIG)/bin/pip install -q ziglang==$(ZIG_VERSION) cargo-zigbuild==$(CARGO_ZIGBUILD_VERSION)
+	rustup target add $(PORTABLE)
+	@touch $@
 
 # The database is a git repository, and no registry or mirror of crates has it. CI stays off the network beyond the
 # registries, so it checks where a copy is at hand and says loudly where there is none; ADVISORIES=fetch brings one.
@@ -72,6 +117,39 @@ cargo-deny:
 doc: ## Builds the API's documentation; a broken link is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
+# What is compared is the newest tag before HEAD. There is nothing to compare before the first one.
+semver: ## Compares the public API with that of the last tagged version
+	@tag=$$(git describe --tags --abbrev=0 --match 'v*' HEAD^ 2>/dev/null); \
+	if [ -z "$$tag" ]; then \
+	  echo "no version is tagged yet: there is no API to compare with"; \
+	else \
+	  set -e; \
+	  $(CARGO) semver-checks --version 2>/dev/null | grep -qF " $(CARGO_SEMVER_CHECKS_VERSION)" || \
+	    $(CARGO) install cargo-semver-checks --version $(CARGO_SEMVER_CHECKS_VERSION) --locked --quiet; \
+	  $(CARGO) semver-checks -p kfs-core --baseline-rev "$$tag"; \
+	fi
+
+package: ## Packs kfs-core as it would be published, and builds it from the package
+	$(CARGO) publish --dry-run --locked -p kfs-core
+
+TARGET ?= $(shell rustc -vV | sed -n 's/^host: //p')
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+DIST := target/dist-archives
+DIST_NAME := libkfs-$(VERSION)-$(TARGET)
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+DIST_CARGO = $(if $(filter $(HOST),$(TARGET)),$(CARGO) build,PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild zigbuild)
+
+dist: ## Packs command, library, header and licence for one platform: `make dist TARGET=aarch64-unknown-linux-gnu`
+	$(DIST_CARGO) --locked --profile dist -p kfs-cli -p kfs-ffi --target $(TARGET)
+	@rm -rf $(DIST)/$(DIST_NAME) && mkdir -p $(DIST)/$(DIST_NAME)/bin $(DIST)/$(DIST_NAME)/lib $(DIST)/$(DIST_NAME)/include
+	@cp target/$(TARGET)/dist/kfs $(DIST)/$(DIST_NAME)/bin/
+	@cp target/$(TARGET)/dist/libkfs.so target/$(TARGET)/dist/libkfs.a $(DIST)/$(DIST_NAME)/lib/
+	@cp include/kfs.h $(DIST)/$(DIST_NAME)/include/
+	@cp LICENSE README.md CHANGELOG.md $(DIST)/$(DIST_NAME)/
+	@tar -C $(DIST) --sort=name --owner=0 --group=0 --numeric-owner --mode=go-w \
+	  --mtime="@$$(git log -1 --format=%ct)" -cf - $(DIST_NAME) | gzip -9n > $(DIST)/$(DIST_NAME).tar.gz
+	@cd $(DIST) && ls -l $(DIST_NAME)/bin/* $(DIST_NAME)/lib/* $(DIST_NAME).tar.gz | awk '{ printf "%12d bytes  %s\n", $$5, $$9 }'
+
 bench: ## Runs the benchmarks and prints their table; RECORD=1 puts it into docs/benchmarks.md
 	@$(CARGO) bench -p kfs-benches --locked --bench table -- --forget
 	$(CARGO) bench -p kfs-benches --locked --bench speed --bench footprint
@@ -86,7 +164,14 @@ torture: ## Simulates many seeds, kills a writer KILLS times: `make torture SEED
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test kill
 
-nightly: torture mutants bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, the benchmarks
+nightly: torture mutants aarch64 bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, aarch64, the benchmarks
+
+# qemu needs the C library of that platform: libc6-arm64-cross of Debian and its kin puts it there.
+aarch64: zig ## Runs the core's tests on aarch64 under qemu-user; needs qemu-aarch64 and libc6-arm64-cross
+	@command -v qemu-aarch64 >/dev/null || \
+	  { echo "qemu-aarch64 is missing: apt-get install qemu-user libc6-arm64-cross" >&2; exit 1; }
+	PATH="$(ZIG)/bin:$$PATH" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
+	  cargo-zigbuild test --locked -p kfs-core --lib --target aarch64-unknown-linux-gnu
 
 mutants: ## Shows that the simulation finds each fault put into the core on purpose
 	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants

@@ -192,13 +192,18 @@ impl Clock for SystemClock {
         }
     }
 
-    #[cfg(target_os = "linux")]
+    /// A clock that counts the time asleep. CLOCK_MONOTONIC counts it on macOS and does not on Linux.
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     fn elapsed(&self) -> Duration {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        #[cfg(target_os = "linux")]
+        const COUNTS_SLEEP: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+        #[cfg(target_vendor = "apple")]
+        const COUNTS_SLEEP: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+        let now = rustix::time::clock_gettime(COUNTS_SLEEP);
         Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
     #[allow(clippy::disallowed_methods, reason = "the one place that reads the monotonic clock")]
     fn elapsed(&self) -> Duration {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

@@ -43,7 +43,7 @@ impl Root {
             fd: OnceLock::new(),
             made: AtomicBool::new(false),
             durable: Mutex::new(HashMap::new()),
-            no_openat2: AtomicBool::new(cfg!(not(target_os = "linux"))),
+            no_openat2: AtomicBool::default(),
         };
         match root.fd() {
             Ok(_) => return Ok(root),
@@ -207,11 +207,8 @@ impl Root {
         if path.split('/').any(|name| name == "..") {
             return Err(Errno::ACCESS);
         }
-        #[cfg(target_os = "linux")]
         if !self.no_openat2.load(Ordering::Relaxed) {
-            use rustix::fs::ResolveFlags;
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            match rustix::io::retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve)) {
+            match in_one_call(dir, path, flags) {
                 // Before 5.6 there is none, and a sandbox's filter may forbid it.
                 Err(Errno::NOSYS | Errno::PERM) => self.no_openat2.store(true, Ordering::Relaxed),
                 other => return other,
@@ -258,6 +255,19 @@ fn components(path: &str) -> impl Iterator<Item = (usize, &str)> {
         start = end + 1;
         (end, name)
     })
+}
+
+/// Opens a path in one call that follows no link.
+#[cfg(target_os = "linux")]
+fn in_one_call(dir: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    rustix::io::retry_on_intr(|| rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn in_one_call(_dir: BorrowedFd<'_>, _path: &str, _flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    Err(Errno::NOSYS)
 }
 
 /// Opens a path name by name, following no link.
