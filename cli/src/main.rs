@@ -2,7 +2,7 @@
 //!
 //! One file a subcommand. What they share: [`args`] (the command line), [`target`] (what a name on
 //! it means), [`context`] (the bucket, time-outs), [`output`] (the one place that prints),
-//! [`failure`] (messages and exit codes), [`encoding`] and [`jsonl`] (records as text).
+//! [`failure`] (messages and exit codes), [`events`] (what `-v` shows), [`encoding`] and [`jsonl`] (records as text).
 
 #![cfg_attr(
     not(test),
@@ -22,6 +22,7 @@ mod cat;
 mod context;
 mod create;
 mod encoding;
+mod events;
 mod failure;
 mod input;
 mod inspect;
@@ -63,6 +64,7 @@ fn command() -> Outcome {
 }
 
 fn run(cli: Cli) -> Outcome {
+    events::show(cli.common.verbose);
     let context = Context::new(cli.common)?;
     let ended = context.block_on(async {
         match cli.command {

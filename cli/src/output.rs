@@ -5,6 +5,7 @@ mod table;
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kfs_core::text::{acts_on_a_terminal, printable};
@@ -14,6 +15,8 @@ use crate::failure::{Failure, Outcome};
 
 pub(crate) use self::closed::{is_closed, stdin_is_closed};
 pub(crate) use self::table::Table;
+
+static NO_BARS: AtomicBool = AtomicBool::new(false);
 
 /// What is said of a standard output that was closed when the process started.
 pub(crate) const CLOSED: &str = "standard output is closed";
@@ -104,6 +107,36 @@ fn to_stderr(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Standard error for lines that are whole and fit for a terminal.
+#[derive(Debug)]
+pub(crate) struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // As for all that goes there: a closed stderr is nobody's loss.
+        let _ = io::stderr().lock().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Draws no more bars: lines of another kind would break them.
+pub(crate) fn draw_no_bars() {
+    NO_BARS.store(true, Ordering::Relaxed);
+}
+
+fn draws_bars() -> bool {
+    io::stderr().is_terminal() && !NO_BARS.load(Ordering::Relaxed)
+}
+
+/// Whether standard error is a terminal that is to show colours.
+pub(crate) fn is_colourful() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
 /// Whether standard output is a terminal.
 pub(crate) fn is_terminal() -> bool {
     io::stdout().is_terminal()
@@ -151,7 +184,7 @@ pub(crate) fn escape_for_terminal(bytes: &[u8], out: &mut impl Sink) -> Outcome 
 
 /// A bar for long work on a known number of bytes, drawn on stderr where that is a terminal.
 pub(crate) fn progress(bytes: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if !draws_bars() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(bytes);
@@ -163,7 +196,7 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
 
 /// A sign of life for long work whose end is not known; its message says how far it came.
 pub(crate) fn spinner() -> ProgressBar {
-    if !io::stderr().is_terminal() {
+    if !draws_bars() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new_spinner();

@@ -66,6 +66,12 @@
 //!
 //! The programs in `core/examples` append, follow, read a range of several partitions, and bring a store or a runtime.
 //!
+//! # What it is doing
+//!
+//! [`BucketOptions::recorder`] takes a [`Recorder`], which is told of requests, retries, appends, flushes, lost slots and
+//! cache use, for a program's metrics. With the feature `tracing` the same and more is emitted as events of the crate
+//! `tracing`, under the targets `kfs::writer`, `kfs::reader` and `kfs::store`.
+//!
 //! # Without a log
 //!
 //! [`format`](mod@format) reads and writes segments, indexes and record batches as bytes. It does no I/O.
@@ -88,6 +94,8 @@ mod fork;
 pub mod format;
 mod log;
 mod mutant;
+mod observer;
+pub mod recorder;
 pub mod runtime;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
@@ -111,6 +119,7 @@ pub use log::{Bucket, BucketOptions, Partition, Trouble, Watch, Watermarks};
 #[doc(hidden)]
 pub use mutant::Mutant;
 pub use object_store;
+pub use recorder::Recorder;
 
 /// The compiler checks here that the types which threads share are `Send` and `Sync`.
 const _: fn() = || {

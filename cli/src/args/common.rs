@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::RangedI64ValueParser;
+use clap::{ArgAction, Args};
 use kfs_core::format::Namespace;
 
 use crate::encoding::Encoding;
@@ -27,6 +27,10 @@ pub(crate) struct Common {
     /// Read a directory's files by copying instead of mapping them. Use this where another program may truncate them.
     #[arg(long, global = true)]
     pub(crate) no_map: bool,
+    /// Say on stderr what happens: -v when writers open and end, repairs and holes; -vv each flush, listing and failed
+    /// try too; -vvv each request to the store.
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
     /// The permissions of new files in a directory, in octal. The umask removes bits from them.
     #[arg(long, global = true, default_value = "600", value_parser = units::mode_with(0o400), value_name = "MODE")]
     pub(crate) file_mode: u32,

@@ -19,6 +19,7 @@ use super::state::{BucketInner, LiveWriter, PartitionState};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
 use crate::format::{PartitionId, Topic};
+use crate::observer::Observer;
 use crate::runtime::Runtime;
 use crate::store::{RequestCounts, Store};
 use crate::text::counted;
@@ -69,10 +70,12 @@ impl Bucket {
             Some(runtime) => runtime.clone(),
             None => Runtime::current_or_own()?,
         };
+        let observer = observe(&store, &runtime, &options);
+        let store = store.observed(observer.clone());
         let budget = Budget::new(options.buffer_bytes);
         // Half is for blocks. The indexes and catalogs that find them save many requests.
-        let blocks = BlockCache::new(options.cache_bytes / 2);
-        let indexes = IndexCache::new(options.cache_bytes / 4);
+        let blocks = BlockCache::new(options.cache_bytes / 2, observer.clone());
+        let indexes = IndexCache::new(options.cache_bytes / 4, observer.clone());
         let catalogs = CatalogBudget::new(options.cache_bytes / 4);
         Ok(Bucket(Arc::new(BucketInner {
             commits: store.for_commits(),
@@ -85,7 +88,8 @@ impl Bucket {
             options,
             fork: ForkGuard::here(),
             partitions: Mutex::default(),
-            retries: Retries::default(),
+            retries: Retries::new(None, observer.clone()),
+            observer,
             closed: AtomicBool::new(false),
         })))
     }
@@ -227,6 +231,14 @@ impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bucket").field(&self.0.store).finish()
     }
+}
+
+/// What takes the events of a bucket, which is opened with this.
+fn observe(store: &Store, runtime: &Runtime, options: &BucketOptions) -> Observer {
+    let names = store.clone();
+    let observer = Observer::new(runtime.clock().clone(), options.recorder.clone(), move |name| names.redact(name));
+    observer.bucket_opened(store.url());
+    observer
 }
 
 /// Waits until all writers have ended. Writers that have not ended by the deadline give up.

@@ -181,6 +181,7 @@ impl<'a> Locator<'a> {
         if self.state.with_catalog(|catalog| catalog.is_over()) {
             self.state.bucket.shed_catalogs();
         }
+        self.state.observer().listed(id, after, page.segments.len(), page.to_end);
         Ok(page)
     }
 

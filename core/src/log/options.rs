@@ -1,7 +1,10 @@
 //! How a bucket behaves.
 
+use std::sync::Arc;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Namespace;
+use crate::recorder::Recorder;
 use crate::runtime::Runtime;
 use crate::store::StoreOptions;
 
@@ -25,6 +28,8 @@ pub struct BucketOptions {
     /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes), every fetch asks the store. With 0
     /// nothing is cached.
     pub cache_bytes: usize,
+    /// Takes what the bucket does, for metrics. Default `None`.
+    pub recorder: Option<Arc<dyn Recorder>>,
     /// Options of the store.
     pub store: StoreOptions,
 }
@@ -36,6 +41,7 @@ impl Default for BucketOptions {
             namespace: Namespace::default(),
             buffer_bytes: 32 << 20,
             cache_bytes: 64 << 20,
+            recorder: None,
             store: StoreOptions::default(),
         }
     }
@@ -80,6 +86,13 @@ impl BucketOptions {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets [`recorder`](Self::recorder).
+    #[must_use]
+    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 

@@ -8,6 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::PartitionId;
+use crate::observer::Observer;
 use crate::runtime::Runtime;
 use crate::store::SyncFailure;
 
@@ -70,8 +72,13 @@ impl Trouble {
 }
 
 /// What is being asked of the store on behalf of one partition, or of the bucket.
-#[derive(Debug, Default)]
-pub(crate) struct Retries(Mutex<RetryBook>);
+#[derive(Debug)]
+pub(crate) struct Retries {
+    /// `None` for what belongs to the bucket.
+    partition: Option<PartitionId>,
+    observer: Observer,
+    book: Mutex<RetryBook>,
+}
 
 #[derive(Debug, Default)]
 struct RetryBook {
@@ -98,8 +105,12 @@ impl OpenRequest {
 }
 
 impl Retries {
+    pub(crate) fn new(partition: Option<PartitionId>, observer: Observer) -> Self {
+        Retries { partition, observer, book: Mutex::default() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, RetryBook> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What has been failing for longest; if nothing fails, what has been without an answer for longest.
@@ -140,7 +151,11 @@ pub(crate) struct Retry<'a> {
     retries: &'a Retries,
     runtime: &'a Runtime,
     number: u64,
+    doing: &'static str,
+    began: Duration,
     pauses: u32,
+    /// It was told that the failures last.
+    told: bool,
 }
 
 impl<'a> Retry<'a> {
@@ -151,7 +166,7 @@ impl<'a> Retry<'a> {
         book.next = number.wrapping_add(1);
         book.open.push(OpenRequest { number, doing, began, failures: 0, last: None });
         drop(book);
-        Retry { retries, runtime, number, pauses: 0 }
+        Retry { retries, runtime, number, doing, began, pauses: 0, told: false }
     }
 
     fn edit(&self, change: impl FnOnce(&mut OpenRequest)) {
@@ -171,6 +186,9 @@ impl<'a> Retry<'a> {
 
     /// Takes note of a failure, and waits until it is time for the next try.
     pub(crate) async fn after(&mut self, error: Error) {
+        let (partition, failures) = (self.retries.partition.as_ref(), self.pauses.saturating_add(1));
+        let what = (self.doing, self.began);
+        self.told = self.retries.observer.retry(partition, what, failures, &error, self.told);
         self.note(error);
         let full = (FIRST_PAUSE * (1 << self.pauses.min(7))).min(LONGEST_PAUSE);
         self.pauses += 1;
@@ -180,6 +198,10 @@ impl<'a> Retry<'a> {
     /// The store answered: what failed before is forgotten.
     pub(crate) fn done(self) {
         self.retries.lock().open.retain(|entry| entry.number != self.number);
+        if self.told {
+            let partition = self.retries.partition.as_ref();
+            self.retries.observer.answered_again(partition, (self.doing, self.began), self.pauses);
+        }
     }
 }
 

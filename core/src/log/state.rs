@@ -17,6 +17,7 @@ use super::watermarks::WatermarkCell;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
 use crate::format::PartitionId;
+use crate::observer::Observer;
 use crate::runtime::{BoxFuture, Runtime};
 use crate::store::{Fetched, ListPage, ReadRange, Store, StoreReader, Version};
 
@@ -69,6 +70,8 @@ pub(crate) struct BucketInner {
     pub(crate) indexes: IndexCache,
     pub(crate) catalogs: Arc<CatalogBudget>,
     pub(crate) options: BucketOptions,
+    /// Takes what happens.
+    pub(crate) observer: Observer,
     /// The process that opened it. No other process may write with it.
     pub(crate) fork: ForkGuard,
     pub(super) partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
@@ -135,6 +138,7 @@ struct Writers {
 
 impl PartitionState {
     pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>) -> Self {
+        let retries = Retries::new(Some(id.clone()), bucket.observer.clone());
         let catalog = Mutex::new(Catalog::sharing(bucket.catalogs.clone()));
         PartitionState {
             id,
@@ -142,7 +146,7 @@ impl PartitionState {
             catalog,
             watermarks: WatermarkCell::default(),
             generation: AtomicU64::new(0),
-            retries: Retries::default(),
+            retries,
             writers: Mutex::default(),
         }
     }
@@ -171,6 +175,12 @@ impl PartitionState {
         self.with_catalog(|catalog| catalog.forget());
         self.watermarks.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.observer().log_made_again(&self.id);
+    }
+
+    /// What takes the events. Call it under no lock.
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.bucket.observer
     }
 
     /// The store with the bound of the commits, for all that an ack waits for.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use object_store::ObjectMeta;
 use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedListStore};
 use object_store::path::Path;
@@ -10,12 +11,13 @@ use object_store::path::Path;
 use super::StoreReader;
 use super::failure;
 use super::local::LocalStore;
-use super::meter::{Attempt, RequestKind};
+use super::meter::Attempt;
 use super::paging::{KEYS_A_REQUEST, ListingProgress};
 use super::reads::info;
 use super::types::{ListPage, ObjectInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
+use crate::recorder::{RequestKind, RequestOutcome};
 
 /// How a store lists.
 pub(super) enum Lister {
@@ -65,42 +67,24 @@ impl StoreReader {
         let directory = Path::parse(directory).map_err(|error| failure::map(&error.into(), page.prefix, None))?;
         let directory = Some(&directory).filter(|directory| !directory.is_root());
         let offset = page.after.and_then(|after| Path::parse(after).ok().filter(|path| path.as_ref() == after));
-        let mut stream = match &offset {
+        let stream = match &offset {
             Some(offset) => self.inner.reads.list_with_offset(directory, offset),
             None => self.inner.reads.list(directory),
         };
-        let mut begun = 0usize;
-        self.inner.meter.count(RequestKind::List, 1);
-        loop {
-            if page.is_full() && begun.is_multiple_of(KEYS_A_REQUEST) {
-                // To look whether something follows would cost another request.
-                return Ok(false);
-            }
-            let Some(next) = stream.next().await.filter(|next| next.is_ok() || !mutant!(TakeCutListingForWhole)) else {
-                return Ok(true);
-            };
-            let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
-            if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
-                self.inner.meter.count(RequestKind::List, 1);
-            }
-            begun += 1;
-            match page.take(&meta)? {
-                Taken::Yes | Taken::Skipped => {}
-                Taken::Full => return Ok(false),
-                Taken::Past => return Ok(true),
-            }
-        }
+        let attempt = self.uncounted(RequestKind::List, page.prefix);
+        attempt.count(1, 0);
+        let listed = take_from(stream, &attempt, page).await;
+        attempt.ends(listed)
     }
 
     async fn list_directory(&self, local: &LocalStore, page: &mut PageBuilder<'_>) -> Result<bool> {
+        let attempt = self.uncounted(RequestKind::List, page.prefix);
         let listed = local.page(page.prefix, page.after, page.max).await;
         let (found, complete) = listed.map_err(|error| failure::map(&error, page.prefix, None))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
-        self.inner.meter.count(RequestKind::List, u64::try_from(requests).unwrap_or(u64::MAX));
-        for meta in &found {
-            page.take(meta)?;
-        }
-        Ok(complete)
+        attempt.count(u64::try_from(requests).unwrap_or(u64::MAX), 0);
+        let taken: Result<()> = found.iter().try_for_each(|meta| page.take(meta).map(drop));
+        attempt.ends(taken).map(|()| complete)
     }
 
     async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut PageBuilder<'_>) -> Result<bool> {
@@ -166,16 +150,18 @@ impl StoreReader {
         mut options: PaginatedListOptions,
         wanted: usize,
     ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
-        let attempt = Attempt::begin(&self.inner.meter, RequestKind::List, self.inner.backend.counted_on_the_wire);
+        let attempt = self.attempt(RequestKind::List, prefix, 0);
         options.extensions = attempt.extensions();
         let asked = self.inner.page_size.ask(wanted, &attempt);
         match pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options).await {
             Ok(answer) => {
                 asked.arrived();
+                attempt.end(RequestOutcome::Done);
                 Ok(answer)
             }
             Err(error) => {
                 let mapped = self.failed(&error, prefix, attempt.status());
+                attempt.end(RequestOutcome::Failed(mapped.kind()));
                 if unusable_key(&error).is_some() {
                     asked.arrived();
                 } else if mapped.kind() == ErrorKind::TimedOut {
@@ -200,8 +186,9 @@ impl StoreReader {
         let mut names = match &self.inner.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
-                self.inner.meter.count(RequestKind::List, 1);
-                local.dirs(prefix).await.map_err(|error| failure::map(&error, prefix, None))?
+                let attempt = self.uncounted(RequestKind::List, prefix);
+                attempt.count(1, 0);
+                attempt.ends(local.dirs(prefix).await.map_err(|error| failure::map(&error, prefix, None)))?
             }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
         };
@@ -212,12 +199,15 @@ impl StoreReader {
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
         let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
-        self.inner.meter.count(RequestKind::List, 1);
+        let attempt = self.uncounted(RequestKind::List, prefix);
+        attempt.count(1, 0);
         let answer = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
-        let answer = answer.map_err(|error| failure::map(&error, prefix, None))?;
+        let answer =
+            answer.map_err(|error| failure::map(&error, prefix, None)).or_else(|error| attempt.ends(Err(error)))?;
         let keys = answer.objects.len() + answer.common_prefixes.len();
         let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
-        self.inner.meter.count(RequestKind::List, u64::try_from(more).unwrap_or(u64::MAX));
+        attempt.count(u64::try_from(more).unwrap_or(u64::MAX), 0);
+        attempt.end(RequestOutcome::Done);
         Ok(answer.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_string)).collect())
     }
 
@@ -248,6 +238,34 @@ impl StoreReader {
             let newest = objects.chain(answer.result.common_prefixes).max();
             progress.check(next, newest > last)?;
             last = last.max(newest);
+        }
+    }
+}
+
+/// Takes what a stream of the trait lists. Gives whether nothing follows.
+async fn take_from(
+    mut stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
+    attempt: &Attempt,
+    page: &mut PageBuilder<'_>,
+) -> Result<bool> {
+    let mut begun = 0usize;
+    loop {
+        if page.is_full() && begun.is_multiple_of(KEYS_A_REQUEST) {
+            // To look whether something follows would cost another request.
+            return Ok(false);
+        }
+        let Some(next) = stream.next().await.filter(|next| next.is_ok() || !mutant!(TakeCutListingForWhole)) else {
+            return Ok(true);
+        };
+        let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
+        if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
+            attempt.count(1, 0);
+        }
+        begun += 1;
+        match page.take(&meta)? {
+            Taken::Yes | Taken::Skipped => {}
+            Taken::Full => return Ok(false),
+            Taken::Past => return Ok(true),
         }
     }
 }

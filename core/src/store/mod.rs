@@ -46,6 +46,7 @@ use self::location::Location;
 use self::meter::Meter;
 use self::paging::PageSize;
 use crate::error::{Error, ErrorKind, Result};
+use crate::observer::Observer;
 
 /// The names of an object's user metadata (docs/format.md, "Metadata of segments").
 const KFSID: &str = "kfsid";
@@ -88,6 +89,8 @@ pub struct Store {
 pub struct StoreReader {
     inner: Arc<StoreInner>,
     lane: Lane,
+    /// Takes what becomes of the requests of this handle.
+    observer: Observer,
 }
 
 impl std::ops::Deref for Store {
@@ -241,7 +244,7 @@ impl Store {
             page_size: PageSize::default(),
             redact: None,
         };
-        Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads } }
+        Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads, observer: Observer::default() } }
     }
 
     /// The same store, which removes its client's secrets from what a server says. This has an effect only on a store that
@@ -289,7 +292,13 @@ impl Store {
     }
 
     fn with_lane(&self, lane: Lane) -> Store {
-        Store { reader: StoreReader { inner: self.inner.clone(), lane } }
+        Store { reader: StoreReader { inner: self.inner.clone(), lane, observer: self.observer.clone() } }
+    }
+
+    /// The same store, which tells what becomes of the requests that are made with this handle and its clones.
+    pub(crate) fn observed(mut self, observer: Observer) -> Store {
+        self.reader.observer = observer;
+        self
     }
 }
 

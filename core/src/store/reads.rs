@@ -8,12 +8,13 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
 
 use super::failure::{self, StoreFailure};
-use super::meter::{Attempt, RequestKind};
+use super::meter::Attempt;
 use super::types::{Fetched, Identity, ObjectInfo, ReadRange};
 use super::version::Version;
 use super::{KFSID, KFSMERGED, KFSNAME, StoreReader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
+use crate::recorder::RequestKind;
 use crate::text::counted;
 
 /// What is read, and so who may answer.
@@ -75,22 +76,25 @@ impl StoreReader {
             _ => return Err(Error::new(ErrorKind::InvalidInput, "an empty range was asked for").with_key(key)),
         };
         let _permit = self.permit().await?;
-        let attempt = self.attempt(RequestKind::Get);
+        let attempt = self.attempt(RequestKind::Get, key, 0);
         let mut options = GetOptions::new();
         options.range = asked.clone();
         options.if_match = if_match.and_then(|version| version.if_match(self.inner.backend.quoted_e_tags));
         options.extensions = attempt.extensions();
         let fetched = match client.get_opts(&path, options).await {
-            Ok(answer) => self.body(key, answer, asked, most, if_match).await?,
+            Ok(answer) => attempt.ends(self.body(&attempt, key, answer, asked, most, if_match).await)?,
             // A store answers a range that begins after the end with an error that can't be told
             // from others. That must not look like a store that is away, for it would be asked for
             // ever: one HEAD tells.
-            Err(error) => match asked {
-                Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
-                    self.beyond_the_end(client, key, &path, &asked, self.failed(&error, key, attempt.status())).await?
+            Err(error) => {
+                let failed = attempt.ends(Err(self.failed(&error, key, attempt.status())));
+                match asked {
+                    Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
+                        self.beyond_the_end(client, key, &path, &asked, failed).await?
+                    }
+                    _ => return failed,
                 }
-                _ => return Err(self.failed(&error, key, attempt.status())),
-            },
+            }
         };
         check_size(key, fetched.info.size, most)?;
         check_version(key, &fetched.info, if_match)?;
@@ -108,10 +112,10 @@ impl StoreReader {
     }
 
     async fn head_at(&self, client: &dyn ObjectStore, key: &str, path: &Path) -> Result<Fetched> {
-        let attempt = self.attempt(RequestKind::Get);
+        let attempt = self.attempt(RequestKind::Get, key, 0);
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
         let answer = client.get_opts(path, options).await;
-        let answer = answer.map_err(|error| self.failed(&error, key, attempt.status()))?;
+        let answer = attempt.ends(answer.map_err(|error| self.failed(&error, key, attempt.status())))?;
         let info = info(key.to_string(), &answer.meta);
         Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: self.identity(&answer.attributes) })
     }
@@ -122,7 +126,7 @@ impl StoreReader {
         key: &str,
         path: &Path,
         asked: &GetRange,
-        otherwise: Error,
+        otherwise: Result<Fetched>,
     ) -> Result<Fetched> {
         let mut fetched = self.head_at(client, key, path).await?;
         let size = fetched.info.size;
@@ -132,7 +136,7 @@ impl StoreReader {
             GetRange::Suffix(_) => size == 0,
         };
         if !beyond {
-            return Err(otherwise);
+            return otherwise;
         }
         fetched.range = size..size;
         Ok(fetched)
@@ -140,6 +144,7 @@ impl StoreReader {
 
     async fn body(
         &self,
+        attempt: &Attempt,
         key: &str,
         answer: GetResult,
         asked: Option<GetRange>,
@@ -170,7 +175,7 @@ impl StoreReader {
             .with_key(key));
         }
         let bytes = collect(key, answer.payload, &expected).await?;
-        self.inner.meter.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        attempt.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(Fetched { bytes, range: expected, info, identity })
     }
 
@@ -187,8 +192,18 @@ impl StoreReader {
         Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED) }
     }
 
-    pub(super) fn attempt(&self, kind: RequestKind) -> Attempt {
-        Attempt::begin(&self.inner.meter, kind, self.inner.backend.counted_on_the_wire)
+    /// A request about to be made, with so many bytes of a body. Where nobody on the way counts tries, it counts as one now.
+    pub(super) fn attempt(&self, kind: RequestKind, key: &str, bytes_out: usize) -> Attempt {
+        let attempt = self.uncounted(kind, key);
+        if !self.inner.backend.counted_on_the_wire {
+            attempt.count(1, u64::try_from(bytes_out).unwrap_or(u64::MAX));
+        }
+        attempt
+    }
+
+    /// A request that the caller counts.
+    pub(super) fn uncounted(&self, kind: RequestKind, key: &str) -> Attempt {
+        Attempt::new(&self.inner.meter, &self.observer, kind, key)
     }
 }
 

@@ -3,13 +3,13 @@
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
 use super::failure::{self, PutCondition, PutFailure};
-use super::meter::{Attempt, RequestKind};
 use super::types::{Created, Identity, ReadRange, Replaced};
 use super::version::Version;
 use super::{Backend, KFSID, KFSMERGED, KFSNAME, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::MAX_SEGMENT_LEN;
 use crate::mutant::mutant;
+use crate::recorder::{RequestKind, RequestOutcome};
 
 impl Store {
     /// Creates an object, unless its name is taken. The outcome says what is known; see
@@ -29,7 +29,7 @@ impl Store {
             Err(error) => return Created::Refused(error),
         };
         let size = payload.content_length();
-        let attempt = self.attempt_to_put(size);
+        let attempt = self.attempt(RequestKind::Put, key, size);
         let overwrites = mutant!(OverwriteInsteadOfCreate) && identity.kfsid.is_some();
         let options = PutOptions {
             mode: if overwrites { PutMode::Overwrite } else { PutMode::Create },
@@ -37,10 +37,18 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        match self.inner.commits.put_opts(&path, payload, options).await {
+        let created = match self.inner.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Created::Yes(version_put(&answer, size)),
             Err(error) => self.not_created(&error, key, attempt.status()),
-        }
+        };
+        attempt.end(match &created {
+            Created::Yes(_) => RequestOutcome::Done,
+            Created::Exists => RequestOutcome::Failed(ErrorKind::Conflict),
+            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => {
+                RequestOutcome::Failed(error.kind())
+            }
+        });
+        created
     }
 
     fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
@@ -79,7 +87,7 @@ impl Store {
             Err(error) => return Replaced::Refused(error),
         };
         let size = payload.content_length();
-        let attempt = self.attempt_to_put(size);
+        let attempt = self.attempt(RequestKind::Put, key, size);
         let options = PutOptions {
             mode: PutMode::Update(condition),
             attributes: attributes(identity),
@@ -87,11 +95,15 @@ impl Store {
             ..PutOptions::default()
         };
         let error = match self.inner.commits.put_opts(&path, payload, options).await {
-            Ok(answer) => return Replaced::Yes(version_put(&answer, size)),
+            Ok(answer) => {
+                attempt.end(RequestOutcome::Done);
+                return Replaced::Yes(version_put(&answer, size));
+            }
             Err(error) => error,
         };
         drop(permit);
         let mapped = self.failed(&error, key, attempt.status());
+        attempt.end(RequestOutcome::Failed(mapped.kind()));
         let Backend { dialect, single_attempt, .. } = self.inner.backend;
         match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
             PutFailure::Condition => match self.head(key).await {
@@ -116,13 +128,13 @@ impl Store {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         let size = payload.content_length();
-        let attempt = self.attempt_to_put(size);
+        let attempt = self.attempt(RequestKind::Put, key, size);
         let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
-        match self.inner.commits.put_opts(&path, payload, options).await {
+        attempt.ends(match self.inner.commits.put_opts(&path, payload, options).await {
             Ok(answer) => Ok(version_put(&answer, size)),
             Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
             Err(error) => Err(self.failed(&error, key, attempt.status())),
-        }
+        })
     }
 
     /// Copies an object under a name that is free, with its bytes and without its identity.
@@ -146,14 +158,16 @@ impl Store {
     pub async fn delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
-        self.inner.meter.count(RequestKind::Delete, 1);
-        match self.inner.reads.delete(&path).await {
+        // object_store lets no attempt travel with a DELETE.
+        let attempt = self.uncounted(RequestKind::Delete, key);
+        attempt.count(1, 0);
+        attempt.ends(match self.inner.reads.delete(&path).await {
             Ok(()) => Ok(()),
             Err(error) => match failure::map(&error, key, None) {
                 absent if absent.kind() == ErrorKind::NotFound => Ok(()),
                 failed => Err(failed),
             },
-        }
+        })
     }
 
     /// Makes certain that an object that is there is durable: on a directory file and directories
@@ -166,14 +180,6 @@ impl Store {
         let Some(local) = self.local() else { return Ok(()) };
         let _permit = self.permit().await?;
         local.settle_durably(path.as_ref()).await.map_err(|error| failure::map(&error, key, None))
-    }
-
-    fn attempt_to_put(&self, size: usize) -> Attempt {
-        let attempt = self.attempt(RequestKind::Put);
-        if !self.inner.backend.counted_on_the_wire {
-            attempt.meter().sent(u64::try_from(size).unwrap_or(u64::MAX));
-        }
-        attempt
     }
 }
 

@@ -20,11 +20,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fork", &["error"]),
     ("runtime", &["error"]),
     ("format", &["error", "text"]),
-    ("store", &["error", "text", "runtime", "mutant", "format"]),
-    ("log", &["error", "text", "fork", "runtime", "mutant", "format", "store"]),
+    ("recorder", &["error", "format"]),
+    ("observer", &["error", "text", "runtime", "format", "recorder"]),
+    ("store", &["error", "text", "runtime", "mutant", "format", "recorder", "observer"]),
+    ("log", &["error", "text", "fork", "runtime", "mutant", "format", "recorder", "observer", "store"]),
     ("blocking", &["error", "runtime", "format", "store", "log"]),
     ("testing", &["error", "runtime", "store"]),
-    ("lib", &["error", "fork", "mutant", "log", "runtime", "store", "format"]),
+    ("lib", &["error", "fork", "mutant", "log", "runtime", "store", "format", "recorder"]),
 ];
 
 fn files() -> Files {

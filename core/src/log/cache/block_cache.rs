@@ -17,6 +17,8 @@ use super::block::{Block, BlockCheck};
 use super::shared_gets::{Claim, SharedGets};
 use crate::error::Result;
 use crate::format::PartitionId;
+use crate::observer::Observer;
+use crate::recorder::CacheKind;
 use crate::store::Version;
 
 /// The part of the bytes for blocks that were used again.
@@ -110,6 +112,7 @@ pub(crate) struct BlockCache {
     cache: Cache<BlockKey, Arc<Block>, BlockWeight, Hasher, Lent>,
     limit: u64,
     gets: BlockGets,
+    observer: Observer,
 }
 
 /// What a GET under way brings.
@@ -130,7 +133,7 @@ type BlockClaim<'a> = Claim<'a, Arc<Block>, (PartitionId, i64), BlockRun, Vec<Ar
 
 impl BlockCache {
     /// A cache of at most this many bytes.
-    pub(crate) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize, observer: Observer) -> Self {
         let limit = u64::try_from(bytes).unwrap_or(u64::MAX);
         let shards = (limit / SHARD_BYTES).clamp(1, MAX_SHARDS);
         let items = usize::try_from(limit / (256 << 10)).unwrap_or(usize::MAX).clamp(64, 1 << 20);
@@ -145,7 +148,7 @@ impl BlockCache {
             Ok(options) => Cache::with_options(options, BlockWeight, Hasher::default(), Lent),
             Err(_) => Cache::with(items, limit, BlockWeight, Hasher::default(), Lent),
         };
-        BlockCache { cache, limit, gets: BlockGets::default() }
+        BlockCache { cache, limit, gets: BlockGets::default(), observer }
     }
 
     /// Bytes that it may hold.
@@ -181,13 +184,15 @@ impl BlockCache {
 
     /// Takes in blocks, the first with this number. What finds no room because all is lent stays outside.
     pub(crate) fn put(&self, of: &SegmentBlocks<'_>, first: u64, blocks: &[Arc<Block>]) {
+        let mut evicted = Vec::new();
         for (number, block) in (first..).zip(blocks) {
             let key = of.key(number);
-            self.cache.insert(key.clone(), block.clone());
+            self.cache.insert_with_lifecycle(key.clone(), block.clone(), &mut evicted);
             if self.cache.weight() > self.limit {
                 self.cache.remove(&key);
             }
         }
+        self.observer.blocks_evicted(evicted.len());
     }
 
     /// The wanted blocks, to be read from position `from` on: those that are held, and what a GET brings,
@@ -220,9 +225,13 @@ impl BlockCache {
                 return Ok(got);
             }
             match self.claim(of, next, from, until.max(wanted.end)) {
-                (Claim::Held(block), _) => got.push(block),
+                (Claim::Held(block), _) => {
+                    self.observer.cache_used(CacheKind::Blocks, 1, 0);
+                    got.push(block);
+                }
                 // If its loader is gone, the next turn claims it.
                 (Claim::Wait(landing), _) => {
+                    self.observer.cache_used(CacheKind::Blocks, 0, 1);
                     if let Ok(landed) = landing.await {
                         let blocks = landed?;
                         let first = blocks.first().map_or(next, |block| block.at() / of.block.max(1));
@@ -230,6 +239,7 @@ impl BlockCache {
                     }
                 }
                 (Claim::Load(permit), run) => {
+                    self.observer.cache_used(CacheKind::Blocks, 0, 1);
                     let end = run.end.saturating_mul(of.block).min(of.version.size());
                     let result = get(run.start.saturating_mul(of.block)..end).await;
                     let result = result.map(|(version, bytes)| of.cut(&version, run.start, bytes, check));

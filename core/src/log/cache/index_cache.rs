@@ -9,6 +9,8 @@ use quick_cache::sync::Cache;
 use super::shared_gets::{Claim, SharedGets};
 use crate::error::Result;
 use crate::format::{PartitionId, SparseIndex};
+use crate::observer::Observer;
+use crate::recorder::CacheKind;
 use crate::store::Version;
 
 const INDEX_BYTES: usize = 256;
@@ -41,14 +43,15 @@ pub(crate) struct IndexCache {
     cache: Cache<IndexKey, CachedIndex, IndexWeight>,
     /// By the version for which an index is read.
     gets: SharedGets<IndexKey, Version, Option<Arc<SparseIndex>>>,
+    observer: Observer,
 }
 
 impl IndexCache {
     /// A cache of at most this many bytes.
-    pub(crate) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize, observer: Observer) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(16, 1 << 20);
-        IndexCache { cache: Cache::with_weighter(items, bytes, IndexWeight), gets: SharedGets::default() }
+        IndexCache { cache: Cache::with_weighter(items, bytes, IndexWeight), gets: SharedGets::default(), observer }
     }
 
     pub(crate) fn get(&self, id: &PartitionId, base: i64, version: &Version) -> Option<Arc<SparseIndex>> {
@@ -79,16 +82,21 @@ impl IndexCache {
         let permit = loop {
             let held = || self.held(&key, version);
             match self.gets.claim(key.clone(), held, |of| of.same_as(version), |_| version.clone()) {
-                Claim::Held(index) => return Ok(Some(index)),
+                Claim::Held(index) => {
+                    self.observer.cache_used(CacheKind::Indexes, 1, 0);
+                    return Ok(Some(index));
+                }
                 Claim::Load(permit) => break permit,
                 // If its loader is gone, the next turn claims it.
                 Claim::Wait(landing) => {
+                    self.observer.cache_used(CacheKind::Indexes, 0, 1);
                     if let Ok(loaded) = landing.await {
                         return loaded;
                     }
                 }
             }
         };
+        self.observer.cache_used(CacheKind::Indexes, 0, 1);
         let loaded = get().await;
         if let Ok(Some(index)) = &loaded {
             self.put(id, base, version, index.clone());

@@ -77,6 +77,8 @@ impl ReaderCore {
             last.map(|(_, _, place)| *place).filter(|place| place.offset == job.position())
         };
         let held = self.source.held(base, version, job.position(), last);
+        // Told when the fetch is answered: this may run under a lock.
+        job.hits += u64::from(held.is_some());
         held.ok_or_else(|| match last {
             Some(place) => Want::Place(place, BATCH_HEADER_LEN as u64),
             None => Want::Offset(job.position()),

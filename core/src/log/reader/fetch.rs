@@ -16,6 +16,7 @@ use crate::log::catalog::Lookup;
 use crate::log::identity::not_found;
 use crate::log::progress::Progress;
 use crate::mutant::mutant;
+use crate::recorder::CacheKind;
 use crate::store::Version;
 
 /// How long a 404 of the next key is believed before a listing says whether the log goes on
@@ -168,6 +169,7 @@ impl ReaderCore {
             return Ok(Some(FetchStep::Need(Need::Locate { fresh: true })));
         }
         job.hole = Some(Hole::new(job.hole.map_or(position, |hole| hole.from), next));
+        self.state.observer().hole_crossed(&self.state.id, position, next);
         job.gather.skip_to(next);
         Ok(None)
     }
@@ -247,6 +249,9 @@ impl ReaderCore {
     }
 
     pub(super) fn answer(&self, job: FetchJob) -> Fetch {
+        if job.hits > 0 {
+            self.state.observer().cache_used(CacheKind::Blocks, job.hits, 0);
+        }
         let next_offset = job.gather.position();
         let (start, newest) = self.state.with_catalog(|catalog| (catalog.start(), catalog.least_end()));
         let log_start = start.and_then(|start| start.log_start()).unwrap_or(0);

@@ -41,6 +41,8 @@ pub(super) struct FetchJob {
     /// It had to list, and how many GETs it sent.
     pub(super) listed: bool,
     pub(super) gets: u32,
+    /// How often what it wanted was in the cache.
+    pub(super) hits: u64,
     /// The log's end was asked for, to say the range.
     pub(super) end_asked: bool,
     /// When it first asked the store, by the clock's elapsed time.
@@ -95,6 +97,7 @@ impl FetchJob {
             looked_at: offset,
             listed: false,
             gets: 0,
+            hits: 0,
             end_asked: false,
             began: Duration::ZERO,
             beyond_stored: false,

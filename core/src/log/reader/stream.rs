@@ -201,6 +201,8 @@ impl BatchStream {
                         return Err(error);
                     };
                     self.notice(Notice::Hole(Hole::new(self.position, start)));
+                    let state = &self.reader.0.state;
+                    state.observer().hole_crossed(&state.id, self.position, start);
                     self.position = start;
                 }
                 Err(error) => match &mut self.waiting {

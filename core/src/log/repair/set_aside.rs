@@ -169,11 +169,14 @@ impl Partition {
         if !is_same(store, &plan.key, &plan.version).await? {
             return Err(changed(&plan.key));
         }
+        let tell = |step| state.observer().set_aside(&state.id, &plan.key, step);
+        tell("its bytes are kept");
         if plan.is_newest && plan.covered_to.is_none() {
             let next = plan.next_offset.unwrap_or(plan.base);
             let cover = covering(plan.base, next, plan.leader_epoch, state.now_ms(), DEFAULT_INDEX_INTERVAL)?;
             // In one step: a slot that were free for a moment could be won again.
             self.write_over(&plan.key, cover.chunks.concat().into()).await?;
+            tell("empty batches took its place");
             return self.finish_cover(plan.base).await;
         }
         if plan.is_newest {
@@ -182,6 +185,7 @@ impl Partition {
         store.delete(&plan.key).await?;
         store.delete(&state.id.index_key(plan.base)).await?;
         store.delete(&state.id.time_index_key(plan.base)).await?;
+        tell("it is removed");
         if plan.is_newest {
             state.watermarks.forget();
         }
@@ -201,7 +205,10 @@ impl Partition {
         let (payload, nobody) = (PutPayload::from_bytes(cover.chunks.concat().into()), Identity::none());
         let put = bounded(state.runtime(), cover.size, state.writes().create(&key, payload, &nobody)).await;
         match put.map_err(|late| late.with_key(&*key))? {
-            Created::Yes(_) => self.finish_cover(from).await,
+            Created::Yes(_) => {
+                state.observer().set_aside(&state.id, &key, "empty batches cover what only it held");
+                self.finish_cover(from).await
+            }
             Created::Exists => Err(changed(&plan.key)),
             Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => Err(error),
         }

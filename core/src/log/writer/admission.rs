@@ -110,7 +110,17 @@ impl Admission {
     pub(super) fn waiting(core: &Arc<WriterCore>, bytes: usize, content: Content<'static>) -> Self {
         let ticket = Arc::new(AdmissionTicket::default());
         let (admitter, writer) = (Admitter(ticket.clone()), core.clone());
-        let admit = move |permit| admitter.0.settle(|| writer.enqueue(content, permit));
+        let waited_since = core.state().observer().now();
+        let admit = move |permit| {
+            let mut count = None;
+            admitter.0.settle(|| {
+                let entered = writer.enqueue(content, permit);
+                count = entered.as_ref().ok().map(|append| append.count);
+                entered
+            });
+            // Not under the ticket's lock.
+            writer.tell_append(count, bytes, Some(waited_since));
+        };
         let number = core.account.acquire(bytes, Box::new(admit));
         // It may have ended just before that.
         if core.refusal().is_some() {

@@ -13,6 +13,8 @@ pub(super) struct Chain {
     /// Random, per opened writer: 32 hex digits.
     pub(super) writer_id: String,
     pub(super) flush_number: u64,
+    /// PUTs of a segment that the commit under way has sent.
+    pub(super) tries: u32,
     /// The partition was empty and `log.json` was not there: the first commit makes it.
     pub(super) start: ChainStart,
     /// The next slot.

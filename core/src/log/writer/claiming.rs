@@ -167,6 +167,7 @@ impl Chain {
             Some(Ok(_)) => {
                 asking.stands = true;
                 asking.stood.get_or_insert(env.state.runtime().clock().elapsed());
+                env.state.observer().claim_written(env.id(), asking.turn);
                 Ok(())
             }
             _ => Ok(()),

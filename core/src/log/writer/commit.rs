@@ -35,6 +35,7 @@ impl Chain {
         let shares = options.on_conflict == OnConflict::Rebase;
         // Losses are counted by commit: one that is won ends them.
         self.pace.begin();
+        self.tries = 0;
         // A claimant puts its marker first, so that a busy owner has read it when the first try is sent.
         if claims {
             self.claim_slot(&env).await?;
@@ -74,6 +75,7 @@ impl Chain {
     /// Another writer won the slot, or the log went elsewhere (`gone`): finds where it goes on, at a pace at
     /// which all writers get on.
     async fn give_way(&mut self, env: &Env<'_>, lost: Error, gone: bool) -> Result<(), Stop> {
+        env.state.observer().slot_lost(env.id(), self.next, &lost);
         // The policy decides first: a writer that must not move is fenced, whatever the pace.
         if !self.may_move(env.options) {
             return Err(lost.into());

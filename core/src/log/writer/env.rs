@@ -129,6 +129,7 @@ impl Env<'_> {
     pub(super) fn waits(&self, doing: &'static str, name: &str, what: &str) -> Retry<'_> {
         let who = if name.is_empty() { "another writer".to_owned() } else { format!("another writer ({name})") };
         let retry = self.retry(doing);
+        self.state.observer().waits(self.id(), doing, &format!("{who} {what}"));
         retry.note(Error::new(ErrorKind::Unavailable, format!("{who} {what}")).with_key(self.id().claim_json_key()));
         retry
     }

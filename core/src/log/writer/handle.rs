@@ -42,7 +42,9 @@ pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> 
     state.bucket.fork.check()?;
     let reservation = state.reserve(options.on_conflict.is_exclusive())?;
     let chain = open_chain(&state, &options).await?;
+    let next = chain.next_slot();
     let core = WriterCore::new(reservation, options, chain);
+    state.observer().writer_opened(&state.id, &core.options.on_conflict, next);
     let writer = Writer(Arc::new(Handle(core)));
     let known = Arc::downgrade(writer.core());
     state.attach(known)?;
@@ -118,7 +120,7 @@ impl Writer {
     pub fn try_append(&self, record_batches: impl Into<Bytes>) -> Result<Append> {
         let (checked, bytes) = self.checked(record_batches.into()).map_err(not_stored)?;
         let permit = self.try_room(bytes)?;
-        self.core().enqueue(Content::Batches(checked), permit).map_err(not_stored)
+        self.core().enqueue_now(Content::Batches(checked), bytes, permit).map_err(not_stored)
     }
 
     /// Appends records; they share batches with other appends up to
@@ -132,7 +134,7 @@ impl Writer {
             Err(error) => return Admission::ready(Err(error)),
         };
         if let Some(permit) = self.core().account.try_acquire(bytes) {
-            return Admission::ready(self.core().enqueue(Content::Records(records), permit));
+            return Admission::ready(self.core().enqueue_now(Content::Records(records), bytes, permit));
         }
         // While it waits for room it must own its bytes: as batches.
         match self.core().build_batches(records) {
@@ -146,8 +148,9 @@ impl Writer {
     /// # Errors
     /// Full when the buffer has no room; else as [`append_records`](Self::append_records).
     pub fn try_append_records(&self, records: &[NewRecord<'_>]) -> Result<Append> {
-        let permit = self.try_room(check_records(records).map_err(not_stored)?)?;
-        self.core().enqueue(Content::Records(records), permit).map_err(not_stored)
+        let bytes = check_records(records).map_err(not_stored)?;
+        let permit = self.try_room(bytes)?;
+        self.core().enqueue_now(Content::Records(records), bytes, permit).map_err(not_stored)
     }
 
     /// Commits a segment of one empty batch, which takes one offset and shows no record. When it
@@ -236,7 +239,7 @@ impl Writer {
     fn admit(&self, content: Content<'static>, bytes: usize) -> Admission {
         let core = self.core();
         if let Some(permit) = core.account.try_acquire(bytes) {
-            return Admission::ready(core.enqueue(content, permit));
+            return Admission::ready(core.enqueue_now(content, bytes, permit));
         }
         if let Some(error) = core.state().bucket.fork.check().err().or_else(|| core.refusal()) {
             return Admission::ready(Err(error));

@@ -33,6 +33,7 @@ impl Flight {
             chain.saw(before);
             return Ok(None);
         }
+        env.state.observer().looks(env.id(), self.slot, LOOKING);
         let gone = match env.patiently(LOOKING, || look(env, chain, self.slot)).await? {
             LookAnswer::Clear => None,
             LookAnswer::Next { alone: true, version } if self.first_try.is_some() => match self.inspect(env).await? {
@@ -57,6 +58,7 @@ impl Flight {
         if skips_look_after() {
             return Ok(chain.seen);
         }
+        env.state.observer().looks(env.id(), self.slot, LOOKING);
         let error = match env.patiently(LOOKING, || look(env, chain, self.slot)).await? {
             // What follows ours already was not there to be seen: the next flight looks again.
             LookAnswer::Next { version: found, alone } if found.same_as(version) => {

@@ -41,6 +41,7 @@ pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOpti
     Ok(Chain {
         writer_id: random_id(state.runtime())?,
         flush_number: 0,
+        tries: 0,
         start: found.start,
         next: found.next,
         previous: found.previous,
@@ -267,6 +268,7 @@ async fn make_index_right(
         let size = right.len() as u64;
         let written = state.commits().overwrite(key, PutPayload::from_bytes(right));
         bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
+        state.observer().index_repaired(&state.id, key);
     }
     Ok(())
 }

@@ -106,6 +106,7 @@ impl Flight {
             // From this moment on the tail counts as seen if the slot is won: it was free after this.
             sent = env.now();
             let was_unsure = self.may_have_landed;
+            chain.tries += 1;
             let created = self.put(env, places.store()).await?;
             drop(places);
             match &created {

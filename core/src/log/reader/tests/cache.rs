@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::log::cache::{BatchStart, BlockCache, BlockCheck, SegmentBlocks};
 use crate::log::fixtures::spawn;
 use crate::log::reader::span::BlockSpan;
+use crate::observer::Observer;
 use crate::testing::{Action, FaultStore, Gate, KeyMatcher, Op};
 
 const BLOCK: u64 = 4096;
@@ -99,7 +100,7 @@ fn version(size: usize, e_tag: &str) -> Version {
 #[tokio::test]
 async fn a_loader_that_goes_leaves_its_place_to_the_next_and_a_failure_is_not_held() {
     let f = Fixture::new();
-    let blocks = BlockCache::new(1 << 20);
+    let blocks = BlockCache::new(1 << 20, Observer::default());
     let bytes = vec![7; 6_000];
     let v1 = version(bytes.len(), "v1");
     let of = SegmentBlocks { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
@@ -124,7 +125,7 @@ async fn a_loader_that_goes_leaves_its_place_to_the_next_and_a_failure_is_not_he
 #[tokio::test]
 async fn all_who_wait_for_a_get_are_told_that_it_failed_and_nobody_later_is() {
     let f = Fixture::new();
-    let blocks = BlockCache::new(1 << 20);
+    let blocks = BlockCache::new(1 << 20, Observer::default());
     let v1 = version(6_000, "v1");
     let of = SegmentBlocks { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
     let gets = AtomicUsize::new(0);
@@ -144,7 +145,7 @@ async fn all_who_wait_for_a_get_are_told_that_it_failed_and_nobody_later_is() {
 #[tokio::test]
 async fn bytes_of_another_version_are_never_served() {
     let f = Fixture::new();
-    let blocks = BlockCache::new(1 << 20);
+    let blocks = BlockCache::new(1 << 20, Observer::default());
     let (v1, v2) = (version(8_192, "v1"), version(8_192, "v2"));
     let old = SegmentBlocks { id: f.partition.id(), base: 0, version: &v1, block: BLOCK };
     let new = SegmentBlocks { version: &v2, ..old };
@@ -231,7 +232,7 @@ async fn the_bytes_held_stay_within_the_bound_over_all_partitions() {
 #[tokio::test]
 async fn chunks_count_until_they_are_released() {
     let f = Fixture::new();
-    let blocks = BlockCache::new(10 * 5_000);
+    let blocks = BlockCache::new(10 * 5_000, Observer::default());
     let size = 10 * BLOCK as usize;
     let v1 = version(size, "v1");
     let of = |base| SegmentBlocks { id: f.partition.id(), base, version: &v1, block: BLOCK };

@@ -10,6 +10,7 @@ use crate::log::catalog::SegmentRef;
 use crate::log::writer::accumulator::{Drained, Group};
 use crate::log::writer::chain::{Chain, Committed};
 use crate::mutant::mutant;
+use crate::observer::FlushFigures;
 
 enum Next {
     Flush { batches: Arc<Vec<Batch>>, first: i64, claims: bool },
@@ -45,7 +46,9 @@ impl FlushTask {
                     let result = result.map_err(|stop| core.state.explain_since(began, stop.into_error()));
                     // Before anybody learns of it, as the groups' charges.
                     drop(batches);
+                    core.tell_flush(began, chain.tries, &result);
                     core.settle(&chain, first, result);
+                    core.state.observer().buffered(|| core.state.bucket.budget.used());
                 }
                 Next::Wait(Some(wait)) => {
                     let sleep = core.state.runtime().clock().sleep(wait);
@@ -98,7 +101,7 @@ impl WriterCore {
         }
         let over = self.close_now(&mut inner);
         drop(inner);
-        drop(over);
+        self.leave(over, None);
         self.ended_now();
         None
     }
@@ -193,6 +196,16 @@ impl WriterCore {
         }
     }
 
+    /// Tells the observer how a flush ended, before those who appended.
+    fn tell_flush(&self, began: Duration, tries: u32, result: &Result<Committed>) {
+        let (_, records) = self.lock().in_flight.size();
+        let (observer, id, flush) = (self.state.observer(), &self.state.id, FlushFigures { began, records, tries });
+        match result {
+            Ok(committed) => observer.flushed(id, committed.base, committed.end, committed.size, flush),
+            Err(error) => observer.flush_failed(id, error, flush),
+        }
+    }
+
     fn publish(&self, committed: &Committed) {
         let segment = SegmentRef { base: committed.base, size: committed.size, version: committed.version.clone() };
         self.state.with_catalog(|catalog| catalog.committed(committed.previous, segment, committed.end));
@@ -238,7 +251,7 @@ impl WriterCore {
             (inner.queue.take_all(), inner.leave(), self.deliveries.expect(), moved)
         };
         drop(moved);
-        drop(over);
+        self.leave(over, Some(&error));
         self.account.flush_ended();
         in_flight.settle(&Err(error), &self.deliveries);
         waiting.settle(&Err(later), &self.deliveries);

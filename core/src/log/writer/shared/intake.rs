@@ -4,6 +4,7 @@
 use std::sync::Arc;
 #[cfg(test)]
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::{WriterCore, refusal};
 use crate::error::{Error, ErrorKind, Result, Stored};
@@ -50,6 +51,27 @@ impl WriterCore {
         }
         let built = self.batch_up(records).map_err(|error| error.with_stored(Stored::Not))?;
         self.enter(Content::Built(built), &mut permit)?.ok_or_else(not_placed)
+    }
+
+    /// The same, and tells the observer: call it under no lock. `bytes` is what the append was given.
+    pub(in crate::log::writer) fn enqueue_now(
+        self: &Arc<Self>,
+        content: Content<'_>,
+        bytes: usize,
+        permit: Permit,
+    ) -> Result<Append> {
+        let entered = self.enqueue(content, permit);
+        self.tell_append(entered.as_ref().ok().map(|append| append.count), bytes, None);
+        entered
+    }
+
+    /// Tells the observer of an append that took `count` offsets. `None`: it was refused.
+    pub(in crate::log::writer) fn tell_append(&self, count: Option<i64>, bytes: usize, waited_since: Option<Duration>) {
+        let observer = self.state.observer();
+        if let (true, Some(count)) = (observer.records(), count) {
+            observer.appended(&self.state.id, bytes, count.unsigned_abs(), waited_since);
+            observer.buffered(|| self.state.bucket.budget.used());
+        }
     }
 
     /// The one place where appends enter the queue, in call order. `None`: records that need more than one batch.

@@ -203,7 +203,7 @@ impl WriterCore {
         if inner.chain.is_some() && inner.queue.is_empty() {
             let over = self.close_now(&mut inner);
             drop(inner);
-            drop(over);
+            self.leave(over, None);
             self.account.turn_away();
             return self.ended_now();
         }
@@ -222,6 +222,15 @@ impl WriterCore {
             inner.phase = Phase::Closed;
         }
         inner.leave()
+    }
+
+    /// Frees the writer's place in its partition, and tells the observer once that it has ended. `error` says why, unless
+    /// it was closed. Under no lock.
+    fn leave(&self, place: Option<Reservation>, error: Option<&Error>) {
+        if place.is_some() {
+            drop(place);
+            self.state.observer().writer_ended(&self.state.id, error);
+        }
     }
 
     /// Tells those who wait for the end.

@@ -13,6 +13,7 @@ mod fsync;
 mod kafscale;
 mod limits;
 mod many;
+mod observed;
 mod policies;
 mod pressure;
 mod slow;

@@ -1,0 +1,328 @@
+//! Where a bucket says what it does: to the program's [`Recorder`], and, with the feature `tracing`, to subscribers of the
+//! crate `tracing`. No other file knows that crate.
+//!
+//! Each method is one event. Subscribers and recorders are the caller's code: call these methods under no lock. What they
+//! do with a panic ends here.
+//!
+//! Levels: `info` is for what happens a few times in a writer's life, `warn` for what an operator should know, `debug` for
+//! each flush, listing and failed try, `trace` for each request. Fields hold no keys of credentials and no records.
+
+#![cfg_attr(not(feature = "tracing"), allow(unused_variables, unused_imports, dead_code))]
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::PartitionId;
+use crate::recorder::{BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
+use crate::runtime::{Clock, shielded};
+use crate::text::{counted, printable};
+
+/// Failures that last so long are worth a warning.
+const LASTING: Duration = Duration::from_secs(2);
+
+/// Emits one event of the crate `tracing`. Without the feature it is nothing.
+macro_rules! tell {
+    ($($event:tt)+) => {
+        #[cfg(feature = "tracing")]
+        shielded(|| tracing::event!($($event)+));
+    };
+}
+
+/// Takes what happens in a bucket. The default takes nothing: it is for a store that is used without a bucket.
+#[derive(Clone, Default)]
+pub(crate) struct Observer(Option<Arc<Observing>>);
+
+struct Observing {
+    clock: Arc<dyn Clock>,
+    recorder: Option<Arc<dyn Recorder>>,
+    /// Takes the secrets of the store's client out of a name.
+    redact: RedactName,
+    open_writers: AtomicUsize,
+}
+
+type RedactName = Box<dyn Fn(&str) -> String + Send + Sync>;
+
+/// A durable flush, or what is known of one that failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlushFigures {
+    pub(crate) began: Duration,
+    pub(crate) records: u64,
+    pub(crate) tries: u32,
+}
+
+impl Observer {
+    pub(crate) fn new(
+        clock: Arc<dyn Clock>,
+        recorder: Option<Arc<dyn Recorder>>,
+        redact: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let redact = Box::new(redact);
+        Observer(Some(Arc::new(Observing { clock, recorder, redact, open_writers: AtomicUsize::new(0) })))
+    }
+
+    fn recorder(&self) -> Option<&dyn Recorder> {
+        self.0.as_ref()?.recorder.as_deref()
+    }
+
+    /// Whether somebody counts. What an event needs and costs something is gathered only then.
+    pub(crate) fn records(&self) -> bool {
+        self.recorder().is_some()
+    }
+
+    fn record(&self, event: &BucketEvent<'_>) {
+        if let Some(recorder) = self.recorder() {
+            shielded(|| recorder.record(event));
+        }
+    }
+
+    /// The time by the bucket's clock, for whoever measures. Zero without a bucket.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.as_ref().map_or(Duration::ZERO, |observing| observing.clock.elapsed())
+    }
+
+    fn since(&self, began: Duration) -> Duration {
+        self.now().saturating_sub(began)
+    }
+
+    /// A name that may come from a listing, fit for a log.
+    fn named<T: fmt::Display>(&self, name: T) -> Named<'_, T> {
+        Named(self, name)
+    }
+}
+
+/// See [`Observer::named`]. The work is done only if the name is shown.
+struct Named<'a, T>(&'a Observer, T);
+
+impl<T: fmt::Display> fmt::Display for Named<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.1.to_string();
+        let name = self.0.0.as_ref().map_or(name.clone(), |observing| (observing.redact)(&name));
+        f.write_str(&printable(&name))
+    }
+}
+
+/// The store.
+impl Observer {
+    pub(crate) fn bucket_opened(&self, url: &str) {
+        tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), "opened a bucket");
+    }
+
+    pub(crate) fn request_ended(
+        &self,
+        (kind, key): (RequestKind, &str),
+        (outcome, status): (RequestOutcome, Option<u16>),
+        requests: u64,
+        (bytes_out, bytes_in): (u64, u64),
+        began: Duration,
+    ) {
+        let duration = self.since(began);
+        tell!(
+            target: "kfs::store", tracing::Level::TRACE, request = kind.name(), key = %self.named(key),
+            outcome = outcome.name(), status, bytes_out, bytes_in, ?duration, "a request ended"
+        );
+        self.record(&BucketEvent::Request { kind, outcome, requests, bytes_out, bytes_in, duration });
+    }
+}
+
+/// Retries, of readers and writers.
+impl Observer {
+    /// A try failed. Gives whether the failures last, which is told once: `told` says that it was.
+    pub(crate) fn retry(
+        &self,
+        partition: Option<&PartitionId>,
+        (doing, began): (&'static str, Duration),
+        failures: u32,
+        error: &Error,
+        told: bool,
+    ) -> bool {
+        let lasting = self.since(began);
+        let warns = !told && lasting >= LASTING;
+        let partition_named = partition.map(|id| tracing_display(self.named(id)));
+        if warns {
+            tell!(
+                name: "retry", target: "kfs::store", tracing::Level::WARN, partition = partition_named, doing, failures,
+                ?lasting, error = %format_args!("{error:#}"), "failed, and is tried again"
+            );
+        } else {
+            tell!(
+                name: "retry", target: "kfs::store", tracing::Level::DEBUG, partition = partition_named, doing, failures,
+                ?lasting, error = %format_args!("{error:#}"), "failed, and is tried again"
+            );
+        }
+        self.record(&BucketEvent::Retry { partition, doing, failures, error });
+        told || warns
+    }
+
+    /// What was told to fail was answered.
+    pub(crate) fn answered_again(
+        &self,
+        partition: Option<&PartitionId>,
+        (doing, began): (&'static str, Duration),
+        failures: u32,
+    ) {
+        let lasting = self.since(began);
+        let partition = partition.map(|id| tracing_display(self.named(id)));
+        tell!(
+            name: "answered", target: "kfs::store", tracing::Level::INFO, partition, doing, failures, ?lasting,
+            "the store answers again"
+        );
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn tracing_display<T: fmt::Display>(value: T) -> tracing::field::DisplayValue<T> {
+    tracing::field::display(value)
+}
+
+#[cfg(not(feature = "tracing"))]
+fn tracing_display<T: fmt::Display>(value: T) -> T {
+    value
+}
+
+/// Writers.
+impl Observer {
+    pub(crate) fn writer_opened(&self, id: &PartitionId, policy: &dyn fmt::Debug, next_offset: i64) {
+        let open_writers = self.0.as_ref().map_or(0, |o| o.open_writers.fetch_add(1, Ordering::Relaxed) + 1);
+        tell!(
+            target: "kfs::writer", tracing::Level::INFO, partition = %self.named(id), ?policy, next_offset,
+            "opened a writer"
+        );
+        self.record(&BucketEvent::WriterOpened { partition: id, open_writers });
+    }
+
+    /// A writer has ended: fenced, contended, poisoned or given up with an error, else closed.
+    pub(crate) fn writer_ended(&self, id: &PartitionId, error: Option<&Error>) {
+        let open_writers = self.0.as_ref().map_or(0, |o| o.open_writers.fetch_sub(1, Ordering::Relaxed) - 1);
+        match error {
+            None => {
+                tell!(target: "kfs::writer", tracing::Level::INFO, partition = %self.named(id), "closed a writer");
+            }
+            Some(error) => {
+                let how = match error.kind() {
+                    ErrorKind::Fenced => "a writer was fenced",
+                    ErrorKind::Closed => "a writer was given up",
+                    _ => "a writer failed",
+                };
+                tell!(
+                    target: "kfs::writer", tracing::Level::WARN, partition = %self.named(id),
+                    error = %format_args!("{error:#}"), "{how}"
+                );
+            }
+        }
+        self.record(&BucketEvent::WriterEnded { partition: id, open_writers, error });
+    }
+
+    /// An append is in the queue. `waited_since` is when it began to wait for room.
+    pub(crate) fn appended(&self, id: &PartitionId, bytes: usize, records: u64, waited_since: Option<Duration>) {
+        if self.records() {
+            let waited = waited_since.map_or(Duration::ZERO, |since| self.since(since));
+            self.record(&BucketEvent::Append { partition: id, bytes, records, waited });
+        }
+    }
+
+    pub(crate) fn buffered(&self, bytes: impl FnOnce() -> usize) {
+        if self.records() {
+            self.record(&BucketEvent::Buffered { bytes: bytes() });
+        }
+    }
+
+    pub(crate) fn flushed(&self, id: &PartitionId, base_offset: i64, end: i64, bytes: u64, flush: FlushFigures) {
+        let FlushFigures { began, records, tries } = flush;
+        let (duration, last_offset) = (self.since(began), end.saturating_sub(1));
+        tell!(
+            target: "kfs::writer", tracing::Level::DEBUG, partition = %self.named(id), base_offset, last_offset, bytes,
+            records, tries, ?duration, "flushed"
+        );
+        self.record(&BucketEvent::Flush { partition: id, base_offset, bytes, records, tries, duration });
+    }
+
+    pub(crate) fn flush_failed(&self, id: &PartitionId, error: &Error, flush: FlushFigures) {
+        let FlushFigures { began, records, tries } = flush;
+        let duration = self.since(began);
+        tell!(
+            target: "kfs::writer", tracing::Level::DEBUG, partition = %self.named(id), records, tries, ?duration,
+            error = %format_args!("{error:#}"), "a flush failed"
+        );
+        self.record(&BucketEvent::FlushFailed { partition: id, records, tries, duration, error });
+    }
+
+    pub(crate) fn slot_lost(&self, id: &PartitionId, offset: i64, error: &Error) {
+        tell!(
+            target: "kfs::writer", tracing::Level::DEBUG, partition = %self.named(id), offset, by = error.winner(),
+            error = %format_args!("{error:#}"), "lost a slot"
+        );
+        self.record(&BucketEvent::SlotLost { partition: id, offset, error });
+    }
+
+    /// A writer looks at the end of the log, or at its `log.json`.
+    pub(crate) fn looks(&self, id: &PartitionId, offset: i64, doing: &'static str) {
+        tell!(target: "kfs::writer", tracing::Level::DEBUG, partition = %self.named(id), offset, "{doing}");
+    }
+
+    pub(crate) fn claim_written(&self, id: &PartitionId, turn: u64) {
+        tell!(target: "kfs::writer", tracing::Level::INFO, partition = %self.named(id), turn, "wrote a claim");
+    }
+
+    /// A writer waits for another: for its turn to claim, or because it leaves its slot to a claim.
+    pub(crate) fn waits(&self, id: &PartitionId, doing: &'static str, why: &str) {
+        let why = printable(why);
+        tell!(target: "kfs::writer", tracing::Level::INFO, partition = %self.named(id), %why, "{doing}");
+    }
+
+    pub(crate) fn index_repaired(&self, id: &PartitionId, key: &str) {
+        tell!(
+            target: "kfs::writer", tracing::Level::INFO, partition = %self.named(id), key = %self.named(key),
+            "wrote an index that was missing or wrong"
+        );
+    }
+
+    /// A step of setting a segment aside.
+    pub(crate) fn set_aside(&self, id: &PartitionId, key: &str, step: &'static str) {
+        tell!(
+            target: "kfs::writer", tracing::Level::INFO, partition = %self.named(id), key = %self.named(key),
+            "setting a segment aside: {step}"
+        );
+    }
+}
+
+/// Readers.
+impl Observer {
+    pub(crate) fn listed(&self, id: &PartitionId, above: i64, segments: usize, to_end: bool) {
+        tell!(
+            target: "kfs::reader", tracing::Level::DEBUG, partition = %self.named(id), above, segments, to_end, "listed"
+        );
+    }
+
+    pub(crate) fn hole_crossed(&self, id: &PartitionId, from: i64, to: i64) {
+        tell!(
+            target: "kfs::reader", tracing::Level::INFO, partition = %self.named(id), from, to,
+            "passed over offsets that the log does not hold"
+        );
+    }
+
+    pub(crate) fn log_made_again(&self, id: &PartitionId) {
+        tell!(
+            target: "kfs::reader", tracing::Level::WARN, partition = %self.named(id),
+            "the log is another one: the partition was deleted and made again"
+        );
+    }
+
+    pub(crate) fn cache_used(&self, cache: CacheKind, hits: u64, misses: u64) {
+        self.record(&BucketEvent::Cache { cache, hits, misses });
+    }
+
+    pub(crate) fn blocks_evicted(&self, blocks: usize) {
+        if blocks > 0 {
+            tell!(target: "kfs::reader", tracing::Level::TRACE, "evicted {}", counted(blocks, "block"));
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("records", &self.records()).finish_non_exhaustive()
+    }
+}

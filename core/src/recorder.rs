@@ -1,0 +1,223 @@
+//! What a bucket does, in numbers: a [`Recorder`] turns it into a program's metrics.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind};
+use crate::format::PartitionId;
+
+/// Takes what a bucket does, for counters, histograms and gauges. Set it with
+/// [`BucketOptions::recorder`](crate::BucketOptions::recorder).
+///
+/// It is called on the threads that append, flush and read, within any call of this library and when a handle is dropped,
+/// but never under a lock of this library. So it may call [`Writer::status`](crate::Writer::status) and the like. It must be quick, and must not wait for the bucket or a writer:
+/// the work that it is told of goes on only after it has returned. A panic in it is caught and has no effect.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use kfs_core::recorder::{BucketEvent, Recorder};
+/// use kfs_core::{Bucket, BucketOptions};
+///
+/// #[derive(Debug, Default)]
+/// struct Flushed(AtomicU64);
+///
+/// impl Recorder for Flushed {
+///     fn record(&self, event: &BucketEvent<'_>) {
+///         if let BucketEvent::Flush { bytes, .. } = event {
+///             self.0.fetch_add(*bytes, Ordering::Relaxed);
+///         }
+///     }
+/// }
+///
+/// let flushed = Arc::new(Flushed::default());
+/// let bucket = Bucket::open_with("memory:", BucketOptions::default().recorder(flushed.clone()))?;
+/// # drop(bucket);
+/// # Ok::<(), kfs_core::Error>(())
+/// ```
+pub trait Recorder: fmt::Debug + Send + Sync + 'static {
+    /// Takes one event.
+    fn record(&self, event: &BucketEvent<'_>);
+}
+
+/// What happened in a bucket. Times are by the bucket's [`Clock`](crate::runtime::Clock). Events and their fields may be
+/// added, so match with `_` and `..`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum BucketEvent<'a> {
+    /// A request to the store has ended. When all have ended, these events add up to
+    /// [`Bucket::requests`](crate::Bucket::requests).
+    #[non_exhaustive]
+    Request {
+        /// What was asked.
+        kind: RequestKind,
+        /// How it ended.
+        outcome: RequestOutcome,
+        /// How many requests it counts as: 1, or for a listing one for each 1,000 keys begun.
+        requests: u64,
+        /// Bytes of the object's body that were sent.
+        bytes_out: u64,
+        /// Bytes of the object's body that were received.
+        bytes_in: u64,
+        /// From when it was sent until it had ended, without the wait for a place among those under way.
+        duration: Duration,
+    },
+    /// What was asked of the store failed, and is asked again after a pause.
+    #[non_exhaustive]
+    Retry {
+        /// The partition; `None` for what is asked of the bucket, such as its topics.
+        partition: Option<&'a PartitionId>,
+        /// What is being done, such as "writing a segment".
+        doing: &'static str,
+        /// How many tries have failed.
+        failures: u32,
+        /// Why the last one did.
+        error: &'a Error,
+    },
+    /// An append got its place in the buffer.
+    #[non_exhaustive]
+    Append {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// Bytes that it may take in the buffer, before compression.
+        bytes: usize,
+        /// How many offsets it takes: one for each record, unless its batches were compacted.
+        records: u64,
+        /// How long it waited for room in the buffer.
+        waited: Duration,
+    },
+    /// A flush is durable.
+    #[non_exhaustive]
+    Flush {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// The first offset of the segment.
+        base_offset: i64,
+        /// Bytes of the segment.
+        bytes: u64,
+        /// Records in it.
+        records: u64,
+        /// How many PUTs of a segment were sent.
+        tries: u32,
+        /// From when the flush began until segment and index were in the store.
+        duration: Duration,
+    },
+    /// A flush failed. That ends its writer.
+    #[non_exhaustive]
+    FlushFailed {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// Records of the flush.
+        records: u64,
+        /// How many PUTs of a segment were sent.
+        tries: u32,
+        /// From when the flush began until it failed.
+        duration: Duration,
+        /// Why. Its kind is `Fenced` if another writer owns the partition.
+        error: &'a Error,
+    },
+    /// A slot was lost: another writer's segment is in it, or the log went elsewhere.
+    #[non_exhaustive]
+    SlotLost {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// The slot's offset.
+        offset: i64,
+        /// What is there. [`Error::winner`] says whose, where the store tells.
+        error: &'a Error,
+    },
+    /// A writer was opened.
+    #[non_exhaustive]
+    WriterOpened {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// How many writers of the bucket are open now.
+        open_writers: usize,
+    },
+    /// A writer has ended.
+    #[non_exhaustive]
+    WriterEnded {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// How many writers of the bucket are open now.
+        open_writers: usize,
+        /// Why, unless it was closed and all was flushed. Its kind is `Fenced` if another writer owns the partition.
+        error: Option<&'a Error>,
+    },
+    /// Blocks or an index were looked for in a cache of the bucket.
+    #[non_exhaustive]
+    Cache {
+        /// Which cache.
+        cache: CacheKind,
+        /// How many of them the cache held.
+        hits: u64,
+        /// How many were read from the store, or came with a read under way.
+        misses: u64,
+    },
+    /// The buffer grew by an append or shrank by a flush.
+    #[non_exhaustive]
+    Buffered {
+        /// Bytes that all writers of the bucket have buffered or in flight now.
+        bytes: usize,
+    },
+}
+
+/// A kind of request to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestKind {
+    /// A PUT of any kind.
+    Put,
+    /// A GET or HEAD.
+    Get,
+    /// A listing.
+    List,
+    /// A DELETE.
+    Delete,
+}
+
+impl RequestKind {
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            RequestKind::Put => "put",
+            RequestKind::Get => "get",
+            RequestKind::List => "list",
+            RequestKind::Delete => "delete",
+        }
+    }
+}
+
+/// How a request to the store ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RequestOutcome {
+    /// It did what it should.
+    Done,
+    /// It failed, or the answer is no: `NotFound` if there is no such object, `Conflict` if the object exists already or is
+    /// another version.
+    Failed(ErrorKind),
+    /// Nobody waited for its answer any more. It may have been applied.
+    GivenUp,
+}
+
+impl RequestOutcome {
+    /// Its name in lower case: the kind's for a failure.
+    pub fn name(self) -> &'static str {
+        match self {
+            RequestOutcome::Done => "done",
+            RequestOutcome::Failed(kind) => kind.name(),
+            RequestOutcome::GivenUp => "given up",
+        }
+    }
+}
+
+/// A cache of a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CacheKind {
+    /// Blocks of segments.
+    Blocks,
+    /// Indexes of segments.
+    Indexes,
+}
