@@ -105,8 +105,8 @@ pub mod text;
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::{ForkGuard, ForkSafe};
 pub use log::reader::{
-    BatchPlace, BatchStream, Fetch, FetchOptions, FetchRecords, Hole, Notice, OnCorrupt, Reader, ReaderOptions,
-    RecordStream, StreamRecord, TimedOffset,
+    BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,
+    Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord, TimedOffset,
 };
 pub use log::repair::{IndexRepair, RepairPlan, SetAside};
 pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
@@ -126,6 +126,7 @@ const _: fn() = || {
     fn shared<T: Send + Sync + 'static>() {}
     shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Watermarks)>();
     shared::<(Admission, Fetch, BatchStream, RecordStream, StreamRecord)>();
+    shared::<(FetchRequest, FetchResponse)>();
     shared::<(Error, store::Store, runtime::Runtime, BucketOptions, WriterOptions, ReaderOptions)>();
     shared::<(format::Batch, format::Records, format::Segment, format::SparseIndex)>();
 };

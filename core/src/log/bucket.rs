@@ -14,6 +14,7 @@ use super::cache::{BlockCache, IndexCache};
 use super::catalog::CatalogBudget;
 use super::options::BucketOptions;
 use super::partition::Partition;
+use super::purgatory::Purgatory;
 use super::retry::{Retries, Trouble};
 use super::state::{BucketInner, LiveWriter, PartitionState};
 use crate::error::{Error, ErrorKind, Result, Stored};
@@ -91,6 +92,7 @@ impl Bucket {
             retries: Retries::new(None, observer.clone()),
             observer,
             closed: AtomicBool::new(false),
+            purgatory: Arc::new(Purgatory::default()),
         })))
     }
 
@@ -160,8 +162,8 @@ impl Bucket {
     }
 
     /// Flushes and closes every writer, all at the same time. From the first poll on the bucket takes no more appends, and
-    /// opening a writer fails as *closed*. Reading goes on. Appends that are not
-    /// durable within `deadline` are given up. Dropping the future ends the wait, not the closing.
+    /// opening a writer fails as *closed*. Fetches that wait for a log to grow end as *closed*. Other reading goes on.
+    /// Appends that are not durable within `deadline` are given up. Dropping the future ends the wait, not the closing.
     ///
     /// # Errors
     /// Timed out, with the names of the partitions whose appends are not all durable, and with a
@@ -170,6 +172,7 @@ impl Bucket {
         self.0.fork.check()?;
         // This comes before the writers are collected, so that a writer that is just being opened is either found or refused.
         self.0.closed.store(true, Ordering::SeqCst);
+        self.0.purgatory.close();
         let writers: Vec<_> = self.0.states().iter().flat_map(|state| state.live_writers()).collect();
         for writer in &writers {
             writer.clone().close();

@@ -11,6 +11,7 @@ mod locate;
 mod options;
 mod partition;
 mod progress;
+mod purgatory;
 pub(crate) mod reader;
 pub(crate) mod repair;
 pub(crate) mod retry;

@@ -12,6 +12,7 @@ use super::budget::Budget;
 use super::cache::{BlockCache, IndexCache};
 use super::catalog::{Catalog, CatalogBudget};
 use super::options::BucketOptions;
+use super::purgatory::{PollPace, Purgatory};
 use super::retry::{Retries, patiently};
 use super::watermarks::WatermarkCell;
 use crate::error::{Error, ErrorKind, Result, Stored};
@@ -78,6 +79,8 @@ pub(crate) struct BucketInner {
     /// The requests to the store now that belong to no partition.
     pub(super) retries: Retries,
     pub(super) closed: AtomicBool,
+    /// The fetches that wait for a log to grow.
+    pub(crate) purgatory: Arc<Purgatory>,
 }
 
 impl BucketInner {
@@ -122,6 +125,10 @@ pub(crate) struct PartitionState {
     pub(crate) bucket: Arc<BucketInner>,
     catalog: Mutex<Catalog>,
     pub(crate) watermarks: WatermarkCell,
+    /// How often the store is asked what follows.
+    pub(crate) pace: PollPace,
+    /// Held by the fetch that locates in a log of which nothing is known. Others wait, and find what it learned.
+    pub(crate) first_look: tokio::sync::Mutex<()>,
     /// How many logs this partition was seen to hold, one after the other.
     generation: AtomicU64,
     /// What is asked of the store for it now.
@@ -145,6 +152,8 @@ impl PartitionState {
             bucket,
             catalog,
             watermarks: WatermarkCell::default(),
+            pace: PollPace::default(),
+            first_look: tokio::sync::Mutex::default(),
             generation: AtomicU64::new(0),
             retries,
             writers: Mutex::default(),
@@ -175,6 +184,7 @@ impl PartitionState {
         self.with_catalog(|catalog| catalog.forget());
         self.watermarks.forget();
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.watermarks.tell_fetches();
         self.observer().log_made_again(&self.id);
     }
 

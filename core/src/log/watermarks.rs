@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
+use super::purgatory::{DelayedFetch, WaitTags};
 use crate::format::PartitionId;
 
 /// A log's range as far as this process knows it. Offsets are Kafka's.
@@ -25,6 +26,7 @@ pub struct Watermarks {
 struct Cell {
     watermarks: Option<Watermarks>,
     entries: Vec<Weak<WatchEntry>>,
+    fetches: WaitTags,
 }
 
 /// The tasks that wait for watermarks that moved. They are woken when this is dropped. A waker may run code of the
@@ -97,9 +99,35 @@ impl WatermarkCell {
         let moved = old.is_none_or(|old| {
             (old.log_start, old.high_watermark, old.log_end) != (new.log_start, new.high_watermark, new.log_end)
         });
+        // A fetch waits for what is durable. It does not see what is only buffered.
+        let grown = old.is_none_or(|old| (old.log_start, old.high_watermark) != (new.log_start, new.high_watermark));
+        let fetches = if grown { cell.fetches.fire(false) } else { Vec::new() };
         if moved {
-            drop(Self::fire(cell));
+            let mut wakers = Self::fire(cell);
+            wakers.0.extend(fetches);
         }
+    }
+
+    /// Something happened that the watermarks do not show: the fetches that wait must read the partition.
+    pub(crate) fn tell_fetches(&self) {
+        let wakers = self.lock().fetches.fire(true);
+        drop(WatchWakers(wakers));
+    }
+
+    /// A fetch waits, in which this partition has this number. Whether the poller must be told of the partition.
+    pub(crate) fn attach_fetch(&self, fetch: &DelayedFetch, index: u32) -> bool {
+        self.lock().fetches.attach(fetch, index)
+    }
+
+    /// Whether a fetch waits. What others left is let go of.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.lock().fetches.is_awaited()
+    }
+
+    /// What fetches left, also those that have ended.
+    #[cfg(test)]
+    pub(crate) fn fetch_tags(&self) -> usize {
+        self.lock().fetches.len()
     }
 
     /// Puts the partition into the queue of every watch on it.

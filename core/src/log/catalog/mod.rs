@@ -16,6 +16,7 @@ pub(crate) use self::budget::CatalogBudget;
 use self::budget::Share;
 use self::entry::{CatalogEnd, Greatest, KnownSegment};
 pub(crate) use self::entry::{Covered, KnownLog, SegmentRef, StartInfo};
+use crate::format::{FOOTER_LEN, HEADER_LEN};
 use crate::store::Version;
 
 /// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
@@ -117,6 +118,25 @@ impl Catalog {
 
     /// Bytes of the known segments from the one that holds offset `from` on, of those that start below `to`.
     pub(crate) fn bytes_beyond(&self, from: i64, to: i64) -> u64 {
+        self.held_between(from, to).iter().fold(0, |bytes, held| bytes.saturating_add(held.version.size()))
+    }
+
+    /// Bytes of batches in the same segments, counted no further than `most`. The segment that holds `from` counts
+    /// whole.
+    pub(crate) fn batch_bytes_beyond(&self, from: i64, to: i64, most: u64) -> u64 {
+        let mut bytes = 0_u64;
+        for held in self.held_between(from, to) {
+            let batches = held.version.size().saturating_sub((HEADER_LEN + FOOTER_LEN) as u64);
+            bytes = bytes.saturating_add(batches);
+            if bytes >= most {
+                return most;
+            }
+        }
+        bytes
+    }
+
+    /// The known segments from the one that holds offset `from` on, of those that start below `to`.
+    fn held_between(&self, from: i64, to: i64) -> &[KnownSegment] {
         let above = self.bases.partition_point(|base| *base < from);
         let end_of = |index: usize| match self.bases.get(index + 1) {
             Some(next) => *next,
@@ -124,8 +144,7 @@ impl Catalog {
         };
         let holding = above.checked_sub(1).filter(|index| end_of(*index) > from).unwrap_or(above);
         let until = self.bases.partition_point(|base| *base < to).max(holding);
-        let held = self.held.get(holding..until).unwrap_or_default();
-        held.iter().fold(0, |bytes, held| bytes.saturating_add(held.version.size()))
+        self.held.get(holding..until).unwrap_or_default()
     }
 
     /// The segments that follow one with nothing between, as far as they are known: `most` at most.

@@ -44,6 +44,8 @@ pub struct Fetch {
     pub skipped: Vec<Error>,
     /// Where the chunks stand.
     pub(crate) partition: PartitionId,
+    /// There is a batch at `next_offset`, and it did not fit.
+    pub(crate) refused: bool,
     pub(crate) places: Vec<Option<ChunkAt>>,
 }
 
@@ -51,6 +53,16 @@ impl Fetch {
     /// Whether there is no batch in it: the end of the log was reached.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()
+    }
+
+    /// Goes on with a later fetch, which begins where this one ends.
+    pub(super) fn append(&mut self, more: Fetch) {
+        self.chunks.extend(more.chunks);
+        self.places.extend(more.places);
+        self.skipped.extend(more.skipped);
+        self.hole = self.hole.or(more.hole);
+        (self.next_offset, self.refused) = (more.next_offset, more.refused);
+        (self.high_watermark, self.log_start) = (more.high_watermark, more.log_start);
     }
 
     /// Bytes of all batches.

@@ -91,6 +91,7 @@ impl ReaderCore {
         let before = job.position();
         match span.serve(&mut job.gather, next, self.options.crc_check, lenient) {
             Served::Full => {
+                job.refused = job.gather.is_empty();
                 self.leave(job, &span);
                 Ok(Some(FetchStep::Done))
             }
@@ -265,6 +266,7 @@ impl ReaderCore {
             hole: job.hole,
             skipped: job.skipped,
             partition: self.state.id.clone(),
+            refused: job.refused,
             places: chunks.iter().map(|chunk| chunk.at).collect(),
             chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),
         }

@@ -10,7 +10,7 @@ use crate::log::watch::Watch;
 
 /// How often a follower that a writer in this process wakes looks whether that writer still lives and
 /// owns the tail. It sends no request.
-const WRITER_CHECK: Duration = Duration::from_secs(5);
+pub(super) const WRITER_CHECK: Duration = Duration::from_secs(5);
 
 /// How long a follower has waited in vain.
 #[derive(Debug)]

@@ -10,6 +10,8 @@ pub(crate) struct Gather {
     /// The next offset that is wanted.
     position: i64,
     max_bytes: usize,
+    /// The first batch is taken whatever its length.
+    whole_first: bool,
     bytes: usize,
     chunks: Vec<Chunk>,
 }
@@ -37,8 +39,8 @@ impl ChunkAt {
 }
 
 impl Gather {
-    pub(crate) fn new(offset: i64, max_bytes: usize) -> Self {
-        Gather { position: offset, max_bytes, bytes: 0, chunks: Vec::new() }
+    pub(crate) fn new(offset: i64, max_bytes: usize, whole_first: bool) -> Self {
+        Gather { position: offset, max_bytes, whole_first, bytes: 0, chunks: Vec::new() }
     }
 
     pub(crate) fn position(&self) -> i64 {
@@ -59,9 +61,10 @@ impl Gather {
         !self.is_empty() && self.room() < BATCH_HEADER_LEN
     }
 
-    /// Whether a batch of this length is taken: the first is, whatever its length (invariant 6).
+    /// Whether a batch of this length is taken: the first is, whatever its length (invariant 6), unless another
+    /// partition of the same fetch comes further.
     pub(crate) fn has_room(&self, len: usize) -> bool {
-        self.is_empty() || len <= self.room()
+        (self.is_empty() && self.whole_first) || len <= self.room()
     }
 
     /// A batch was taken; the next offset wanted is this.

@@ -51,6 +51,8 @@ pub(super) struct FetchJob {
     pub(super) beyond_stored: bool,
     /// What comes next is corrupt, and nothing tells where the log can be read again.
     pub(super) stuck: bool,
+    /// There is a batch, and it did not fit.
+    pub(super) refused: bool,
     progress: Progress,
 }
 
@@ -83,7 +85,7 @@ pub(super) enum FetchStep {
 impl FetchJob {
     pub(super) fn new(offset: i64, options: FetchOptions) -> Self {
         FetchJob {
-            gather: Gather::new(offset, options.max_bytes),
+            gather: Gather::new(offset, options.max_bytes, options.whole_first),
             span: None,
             ahead: Vec::new(),
             start: offset,
@@ -102,6 +104,7 @@ impl FetchJob {
             began: Duration::ZERO,
             beyond_stored: false,
             stuck: false,
+            refused: false,
             progress: Progress::new(offset),
         }
     }

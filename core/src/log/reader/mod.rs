@@ -2,11 +2,12 @@
 //!
 //! Each file imports only from files above it: what a fetch gathers (`gather`, `answer`); the blocks that it
 //! holds and serves batches from (`span`, `walk`); where they come from (`source`); the fetch itself (`job`, `core`,
-//! `fetch`, `supply`); the handle, and the streams on top of it.
+//! `fetch`, `supply`); the handle, and on top of it the streams and the fetch of many partitions.
 
 mod answer;
 mod core;
 mod fetch;
+mod fetch_many;
 mod follow;
 mod gather;
 mod handle;
@@ -27,6 +28,7 @@ mod walk;
 pub(crate) use self::refresh::exists as refresh_exists;
 
 pub use self::answer::{Fetch, Hole};
+pub use self::fetch_many::{FetchPartition, FetchRequest, FetchResponse};
 pub use self::handle::Reader;
 pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};
 pub use self::place::BatchPlace;

@@ -144,12 +144,14 @@ pub struct FetchOptions {
     pub read_ahead_to: i64,
     /// Whether the fetch returns what it has found before it asks the store for more.
     pub(crate) eager: bool,
+    /// Whether the first batch is returned whatever its length.
+    pub(crate) whole_first: bool,
 }
 
 impl FetchOptions {
     /// A fetch of at most this many bytes.
     pub fn new(max_bytes: usize) -> Self {
-        FetchOptions { max_bytes, include_buffered: false, read_ahead_to: i64::MAX, eager: false }
+        FetchOptions { max_bytes, include_buffered: false, read_ahead_to: i64::MAX, eager: false, whole_first: true }
     }
 
     /// Sets [`read_ahead_to`](Self::read_ahead_to).
@@ -162,6 +164,13 @@ impl FetchOptions {
     /// Has the fetch return what it has found before it asks the store for more. Streams use it, because they fetch again.
     pub(crate) fn eager(mut self) -> Self {
         self.eager = true;
+        self
+    }
+
+    /// Has the fetch return nothing if the first batch does not fit. Only for one of several partitions that are
+    /// fetched together, one of which comes further (invariant 6).
+    pub(crate) fn only_what_fits(mut self) -> Self {
+        self.whole_first = false;
         self
     }
 

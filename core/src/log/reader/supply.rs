@@ -152,7 +152,7 @@ impl ReaderCore {
 
     /// Asks whether the log goes on after `end`: by the next key, or, when that was believed long
     /// enough or the offset lies beyond, by a listing.
-    async fn look_beyond(&self, job: &mut FetchJob, end: i64) -> Result<()> {
+    pub(super) async fn look_beyond(&self, job: &mut FetchJob, end: i64) -> Result<()> {
         let now = self.state.runtime().clock().elapsed();
         let (looked, newest) = self.state.with_catalog(|catalog| (catalog.looked(), catalog.newest()));
         let exists = self.state.with_catalog(|catalog| catalog.start().is_some_and(|start| start.exists()));
@@ -281,7 +281,7 @@ impl ReaderCore {
     }
 
     /// Finds the log's end by the footer of its newest segment; what can't be read is left open.
-    async fn find_end(&self) -> Result<()> {
+    pub(super) async fn find_end(&self) -> Result<()> {
         if !self.state.with_catalog(|catalog| catalog.knows_newest()) {
             look_at_tail(&self.state).await?;
         }

@@ -1,0 +1,88 @@
+//! Reading one of many partitions: what is in memory at once, else by asking the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tail::PollTurn;
+use crate::error::Result;
+use crate::log::reader::answer::Fetch;
+use crate::log::reader::core::ReaderCore;
+use crate::log::reader::handle::Reader;
+use crate::log::reader::job::{FetchJob, FetchStep, Need};
+use crate::log::reader::options::FetchOptions;
+use crate::runtime::Running;
+
+/// A read that was begun.
+pub(super) enum Begun {
+    /// Nothing needs to be asked.
+    Done(Result<Fetch>),
+    Reading(Running<Fetch>),
+}
+
+/// Begins to read a partition: `limit` bytes at most, or one batch if that is larger and `whole` is set.
+pub(super) fn begin(reader: &Reader, offset: i64, limit: usize, whole: bool) -> Begun {
+    let core = &reader.0;
+    let options = FetchOptions::new(limit);
+    let mut job = FetchJob::new(offset, if whole { options } else { options.only_what_fits() });
+    let need = match core.advance(&mut job) {
+        Err(error) => return Begun::Done(Err(error)),
+        Ok(FetchStep::Done) => return Begun::Done(Ok(core.answer(job))),
+        Ok(FetchStep::Need(need)) => need,
+    };
+    let runtime = core.state.runtime();
+    let mut turn = None;
+    if is_at_known_end(core, &job, &need) {
+        // All fetches at this end ask in turn, and believe it in between.
+        match core.take_turn(runtime.clock().elapsed()) {
+            Ok(taken) => turn = Some(taken),
+            Err(early) => return Begun::Done(early.failed.map_or_else(|| Ok(core.answer(job)), Err)),
+        }
+    }
+    let began = runtime.clock().elapsed();
+    let first = matches!(need, Need::Locate { .. }) && !is_known(core);
+    Begun::Reading(
+        runtime.ask({
+            let core = core.clone();
+            async move {
+                if first { first_look(core, job, need, began).await } else { read_on(&core, job, need, turn).await }
+            }
+        }),
+    )
+}
+
+/// Whether all that a fetch lacks is news of what follows the end that is known.
+fn is_at_known_end(core: &ReaderCore, job: &FetchJob, need: &Need) -> bool {
+    let exists = || core.state.with_catalog(|catalog| catalog.start().is_some_and(|start| start.exists()));
+    matches!(need, Need::Tail { end } if *end == job.position()) && (core.options.wait_for_partition || exists())
+}
+
+/// Whether anything is known of the log.
+fn is_known(core: &ReaderCore) -> bool {
+    core.state.with_catalog(|catalog| catalog.start().is_some())
+}
+
+/// Asks the store about a log of which nothing was known when the fetch began. One fetch asks, and the others find what
+/// it learned.
+async fn first_look(core: Arc<ReaderCore>, mut job: FetchJob, need: Need, began: Duration) -> Result<Fetch> {
+    let turn = core.state.first_look.lock().await;
+    if !is_known(&core) {
+        return read_on(&core, job, need, None).await;
+    }
+    drop(turn);
+    // As far as a look reached the log's end meanwhile, that need not be asked for again.
+    let looked = core.state.with_catalog(|catalog| catalog.looked());
+    job.tail_known |= looked.is_some_and(|looked| looked >= began);
+    match core.advance(&mut job)? {
+        FetchStep::Done => Ok(core.answer(job)),
+        FetchStep::Need(need) => read_on(&core, job, need, None).await,
+    }
+}
+
+/// Asks the store until the fetch is done.
+async fn read_on(core: &ReaderCore, job: FetchJob, need: Need, turn: Option<PollTurn>) -> Result<Fetch> {
+    let fetched = core.finish(job, need).await;
+    if let Some(turn) = turn {
+        turn.end(fetched.as_ref().is_ok_and(|fetch| !fetch.is_empty()));
+    }
+    fetched
+}

@@ -1,0 +1,118 @@
+mod answer;
+mod poll;
+mod trouble;
+mod wait;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+
+use super::*;
+use crate::error::Result;
+use crate::log::fixtures::{NOW, batch};
+use crate::log::{Bucket, BucketOptions, Partition};
+use crate::runtime::{Runtime, SystemEntropy};
+use crate::testing::{LocalSpawn, PausedClock};
+use crate::{Writer, WriterOptions};
+
+/// Longer than any test waits.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A process over this store, whose clock is tokio's paused time.
+fn process(store: Arc<dyn ObjectStore>) -> Bucket {
+    let runtime = Runtime::new(PausedClock::new(NOW), Arc::new(SystemEntropy), Arc::new(LocalSpawn));
+    Bucket::from_object_store(store, BucketOptions::default().runtime(runtime)).unwrap()
+}
+
+fn partition(bucket: &Bucket, number: i32) -> Partition {
+    bucket.partition("t", number).unwrap()
+}
+
+async fn writer(partition: &Partition) -> Writer {
+    partition.writer(WriterOptions::default()).await.unwrap()
+}
+
+/// Appends one batch of so many records, as a segment of its own.
+async fn append(writer: &Writer, records: usize) {
+    writer.append(batch(records, 100).bytes().clone()).await.unwrap().durable().await.unwrap();
+}
+
+fn request<'a>(wanted: impl IntoIterator<Item = (&'a Partition, i64)>) -> FetchRequest {
+    FetchRequest::new(wanted.into_iter().map(|(partition, offset)| (partition, offset, 1 << 20))).max_wait(LONG)
+}
+
+/// The next offsets of a response without errors.
+fn next_offsets(response: &FetchResponse) -> Vec<i64> {
+    response.partitions.iter().map(|fetched| fetched.as_ref().unwrap().next_offset).collect()
+}
+
+#[derive(Default)]
+struct Wakes {
+    woken: AtomicBool,
+    count: AtomicUsize,
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.count.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A fetch that the test itself polls, only when it was woken.
+struct Polled<'a> {
+    fetch: Option<Pin<Box<dyn Future<Output = Result<FetchResponse>> + 'a>>>,
+    wakes: Arc<Wakes>,
+    polls: usize,
+    answer: Option<Result<FetchResponse>>,
+}
+
+impl<'a> Polled<'a> {
+    fn new(bucket: &'a Bucket, request: &'a FetchRequest) -> Self {
+        let wakes = Arc::new(Wakes::default());
+        wakes.woken.store(true, Ordering::SeqCst);
+        Polled { fetch: Some(Box::pin(bucket.fetch_many(request))), wakes, polls: 0, answer: None }
+    }
+
+    /// Polls it if it was woken. Whether it was.
+    fn poll(&mut self) -> bool {
+        let Some(fetch) = &mut self.fetch else { return false };
+        if !self.wakes.woken.swap(false, Ordering::SeqCst) {
+            return false;
+        }
+        self.polls += 1;
+        let waker = Waker::from(self.wakes.clone());
+        if let Poll::Ready(answer) = fetch.as_mut().poll(&mut Context::from_waker(&waker)) {
+            self.answer = Some(answer);
+            self.fetch = None;
+        }
+        true
+    }
+
+    fn wakes(&self) -> usize {
+        self.wakes.count.load(Ordering::SeqCst)
+    }
+}
+
+/// Lets everything run that can run without time passing.
+async fn settle(fetches: &mut [Polled<'_>]) {
+    let mut idle = 0;
+    while idle < 20 {
+        tokio::task::yield_now().await;
+        let polled = fetches.iter_mut().filter_map(|fetch| fetch.poll().then_some(())).count();
+        idle = if polled > 0 { 0 } else { idle + 1 };
+    }
+}
+
+fn tasks() -> usize {
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
+}
+
+fn memory() -> Arc<InMemory> {
+    Arc::new(InMemory::new())
+}

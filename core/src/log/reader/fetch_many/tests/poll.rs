@@ -1,0 +1,159 @@
+use super::*;
+use crate::ReaderOptions;
+use crate::log::fixtures::Fixture;
+use crate::testing::{FaultStore, Op};
+
+/// Runs fetches of an idle partition that nobody of this process writes, and counts their requests.
+async fn idle_requests(fetches: usize) -> u64 {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(5, 5)], 1).await;
+    let bucket = process(f.store.clone());
+    let quiet = partition(&bucket, 0);
+    let request = request([(&quiet, 5)]);
+    let mut fetches: Vec<_> = (0..fetches).map(|_| Polled::new(&bucket, &request)).collect();
+    settle(&mut fetches).await;
+    bucket.runtime().clock().sleep(Duration::from_secs(120)).await;
+    settle(&mut fetches).await;
+    assert!(fetches.iter().all(|fetch| fetch.answer.is_none()));
+    bucket.requests().total()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_fetches_at_one_tail_send_the_requests_of_one() {
+    let (one, hundred) = (idle_requests(1).await, idle_requests(100).await);
+    assert_eq!(hundred, one);
+    // Locating, the pace up to 1 s, and one LIST a minute in place of a GET.
+    assert!((120..=130).contains(&one), "{one} requests in 120 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_appends_ends_every_wait_at_its_tail() {
+    let store = memory();
+    let bucket = process(store.clone());
+    let elsewhere = process(store);
+    let writers = [writer(&partition(&elsewhere, 0)).await, writer(&partition(&elsewhere, 1)).await];
+    for writer in &writers {
+        append(writer, 1).await;
+    }
+    let (one, other) = (partition(&bucket, 0), partition(&bucket, 1));
+    let request = request([(&one, 1), (&other, 1)]).min_bytes(batch(2, 100).bytes().len() + 1);
+    let mut fetches: Vec<_> = (0..100).map(|_| Polled::new(&bucket, &request)).collect();
+    settle(&mut fetches).await;
+    let clock = bucket.runtime().clock().clone();
+    clock.sleep(Duration::from_secs(10)).await;
+    append(&writers[1], 2).await;
+    clock.sleep(Duration::from_secs(2)).await;
+    settle(&mut fetches).await;
+    assert_eq!(other.watermarks().unwrap().high_watermark, 3, "it is known how far the log goes");
+    assert!(fetches.iter().all(|fetch| fetch.answer.is_none()), "that is not enough");
+    append(&writers[0], 2).await;
+    let before = bucket.requests();
+    clock.sleep(Duration::from_secs(2)).await;
+    settle(&mut fetches).await;
+    for fetch in &mut fetches {
+        assert_eq!(next_offsets(&fetch.answer.take().unwrap().unwrap()), [3, 3]);
+    }
+    let since = bucket.requests().since(&before);
+    assert!(since.total() <= 10, "{since:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn fetches_that_follow_each_other_ask_no_more_often_than_one_that_waits() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(5, 5)], 1).await;
+    for max_wait in [Duration::ZERO, Duration::from_millis(100)] {
+        let bucket = process(f.store.clone());
+        let quiet = partition(&bucket, 0);
+        let clock = bucket.runtime().clock().clone();
+        let request = request([(&quiet, 5)]).max_wait(max_wait);
+        let began = clock.elapsed();
+        while clock.elapsed() - began < Duration::from_secs(60) {
+            assert!(bucket.fetch_many(&request).await.unwrap().partitions[0].as_ref().unwrap().is_empty());
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+        let requests = bucket.requests().total();
+        assert!((55..=70).contains(&requests), "{requests} requests in 60 s with {max_wait:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_partition_does_not_hide_what_another_process_appends_to_a_quiet_one() {
+    let store = memory();
+    let bucket = process(store.clone());
+    let (busy, quiet) = (partition(&bucket, 0), partition(&bucket, 1));
+    let (hot, elsewhere) = (writer(&busy).await, process(store));
+    append(&hot, 1).await;
+    let foreign = writer(&partition(&elsewhere, 1)).await;
+    append(&foreign, 1).await;
+    let mut request = request([(&busy, 0), (&quiet, 0)]);
+    let clock = bucket.runtime().clock().clone();
+    let mut saw = 0;
+    for round in 0..100 {
+        if round == 50 {
+            append(&foreign, 1).await;
+        }
+        append(&hot, 1).await;
+        let response = bucket.fetch_many(&request).await.unwrap();
+        request.advance(&response);
+        saw = if request.partitions[1].offset == 2 { saw + 1 } else { saw };
+        clock.sleep(Duration::from_millis(100)).await;
+    }
+    assert!(saw >= 35, "seen in {saw} of 50 rounds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_of_this_process_spares_the_polls_of_its_tail() {
+    let faults = FaultStore::new(memory());
+    let bucket = process(faults.clone());
+    let own = partition(&bucket, 0);
+    let writer = writer(&own).await;
+    append(&writer, 1).await;
+    let request = request([(&own, 1)]);
+    let mut fetches = [Polled::new(&bucket, &request)];
+    settle(&mut fetches).await;
+    faults.clear_log();
+    bucket.runtime().clock().sleep(Duration::from_secs(55)).await;
+    settle(&mut fetches).await;
+    assert_eq!(faults.count(Op::Get) + faults.count(Op::List), 0);
+    writer.close(None).await.unwrap();
+    drop(writer);
+    bucket.runtime().clock().sleep(Duration::from_secs(10)).await;
+    settle(&mut fetches).await;
+    assert!(faults.count(Op::Get) + faults.count(Op::List) > 2, "nobody here owns it now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cold_fetches_of_one_partition_share_their_look() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(5, 5)], 1).await;
+    f.put_segment(5, &[batch(5, 5)], 1).await;
+    let mut requests = Vec::new();
+    for count in [1, 50] {
+        let bucket = process(f.store.clone());
+        let quiet = partition(&bucket, 0);
+        let request = request([(&quiet, 10)]).max_wait(Duration::ZERO);
+        let mut fetches: Vec<_> = (0..count).map(|_| Polled::new(&bucket, &request)).collect();
+        settle(&mut fetches).await;
+        assert!(fetches.iter().all(|fetch| fetch.answer.as_ref().unwrap().is_ok()));
+        requests.push(bucket.requests());
+    }
+    assert_eq!(requests[0], requests[1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_awaited_before_it_exists_is_found_when_another_process_makes_it() {
+    let store = memory();
+    let bucket = process(store.clone());
+    let quiet = partition(&bucket, 0);
+    let reader = quiet.reader(ReaderOptions::default().wait_for_partition(true));
+    let request = FetchRequest::new([(&reader, 0, 1 << 20)]).max_wait(LONG);
+    let mut fetches = [Polled::new(&bucket, &request)];
+    settle(&mut fetches).await;
+    let clock = bucket.runtime().clock().clone();
+    clock.sleep(Duration::from_secs(5)).await;
+    let elsewhere = process(store);
+    append(&writer(&partition(&elsewhere, 0)).await, 2).await;
+    clock.sleep(Duration::from_secs(2)).await;
+    settle(&mut fetches).await;
+    assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [2]);
+}
