@@ -68,6 +68,7 @@ const ROWS: &[Row] = &[
     Row { name: "scan hot 16 KiB batches", unit: Gigabytes, demands: &[AtLeastOfFloor(0.6)] },
     Row { name: "locate a segment among 100,000", unit: Nanoseconds, demands: &[Below(100.0)] },
     Row { name: "durable append to a directory", unit: Microseconds, demands: &[BelowBeyondFloor(200.0)] },
+    Row { name: "wake 100 fetches of 1,000 partitions", unit: Microseconds, demands: &[Below(1000.0)] },
     Row {
         name: "10,000 idle partitions, each",
         unit: Bytes,

@@ -8,6 +8,7 @@ mod directory;
 mod durable;
 mod locate;
 mod segment;
+mod wake;
 
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,7 @@ const ROWS: &[(&str, Benchmark)] = &[
     ("scan hot 16 KiB batches", directory::scan),
     ("locate a segment among 100,000", locate::locate),
     ("durable append to a directory", durable::append),
+    ("wake 100 fetches of 1,000 partitions", wake::wake),
 ];
 
 /// No rows, but they explain some: measured when they are named.
