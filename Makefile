@@ -18,7 +18,7 @@ ZIG_STAMP := $(ZIG)/.$(ZIG_VERSION)-$(CARGO_ZIGBUILD_VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test examples check portable oldest advisories cargo-deny doc semver package dist bench torture nightly
-.PHONY: aarch64 mutants fuzz miri servers zig clean
+.PHONY: mutants fuzz miri servers zig clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -164,14 +164,7 @@ torture: ## Simulates many seeds, kills a writer KILLS times: `make torture SEED
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test kill
 
-nightly: torture mutants aarch64 bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, aarch64, the benchmarks
-
-# qemu needs the C library of that platform: libc6-arm64-cross of Debian and its kin puts it there.
-aarch64: zig ## Runs the core's tests on aarch64 under qemu-user; needs qemu-aarch64 and libc6-arm64-cross
-	@command -v qemu-aarch64 >/dev/null || \
-	  { echo "qemu-aarch64 is missing: apt-get install qemu-user libc6-arm64-cross" >&2; exit 1; }
-	PATH="$(ZIG)/bin:$$PATH" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" \
-	  cargo-zigbuild test --locked -p kfs-core --lib --target aarch64-unknown-linux-gnu
+nightly: torture mutants bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, the benchmarks
 
 mutants: ## Shows that the simulation finds each fault put into the core on purpose
 	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants
