@@ -9,7 +9,7 @@ ZIG_VERSION := 0.17.1
 CARGO_ZIGBUILD_VERSION := 0.24.1
 # For `make semver`.
 CARGO_SEMVER_CHECKS_VERSION := 0.51.0
-# The oldest Rust that builds the library.
+# The oldest Rust that builds the workspace; in CI `make oldest` proves it.
 OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 SERVERS := $(CURDIR)/.servers/bin
 STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
@@ -73,12 +73,11 @@ portable: ## Lints the library for the platforms that nothing here runs on, with
 	  done; \
 	fi
 
-oldest: ## Checks that the oldest Rust that Cargo.toml names builds the library, the faces and the command
+oldest: ## Checks that the oldest Rust that Cargo.toml names builds the workspace
 	@if ! $(CARGO) +$(OLDEST_RUST) --version >/dev/null 2>&1; then \
 	  $(call skip,Rust $(OLDEST_RUST): it is not installed (rustup toolchain install $(OLDEST_RUST) --profile minimal)); \
 	else \
-	  $(CARGO) +$(OLDEST_RUST) check --quiet --locked -p kfs-core -p kfs-ffi -p kfs-python -p kfs-cli \
-	    --target-dir target/oldest; \
+	  $(CARGO) +$(OLDEST_RUST) check --quiet --locked --workspace --target-dir target/oldest; \
 	fi
 
 zig: $(ZIG_STAMP) ## Installs the compiler for other platforms into .servers/zig, and Rust's libraries for them
