@@ -17,7 +17,7 @@ ZIG := $(CURDIR)/.servers/zig
 ZIG_STAMP := $(ZIG)/.$(ZIG_VERSION)-$(CARGO_ZIGBUILD_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test examples check portable oldest advisories cargo-deny doc semver package dist bench torture nightly
+.PHONY: help demo test examples check portable oldest aarch64 advisories cargo-deny doc semver package dist bench torture nightly
 .PHONY: mutants fuzz miri servers zig clean
 
 help: ## Shows this list
@@ -71,6 +71,19 @@ portable: ## Lints the library for the platforms that nothing here runs on, with
 	        --target $$target -- -D warnings; \
 	    done; \
 	  done; \
+	fi
+
+# The tests that start this program again are left out: the kernel does not run a program for another platform.
+AARCH64_SKIPPED := one_of_two_processes_wins a_process_killed_at_any_step of_the_increments_of_two_processes
+QEMU := qemu-aarch64 -L /usr/aarch64-linux-gnu
+
+aarch64: zig ## Runs the core's tests on aarch64, emulated; needs qemu-user and libc6-arm64-cross
+	@if ! command -v qemu-aarch64 >/dev/null || ! test -d /usr/aarch64-linux-gnu/lib; then \
+	  $(call skip,aarch64: qemu-user or libc6-arm64-cross is not installed); \
+	else \
+	  PATH="$(ZIG)/bin:$$PATH" CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(QEMU)" PROPTEST_CASES=8 \
+	    cargo-zigbuild test --locked -p kfs-core --lib --target aarch64-unknown-linux-gnu -- \
+	    $(addprefix --skip ,$(AARCH64_SKIPPED)); \
 	fi
 
 oldest: ## Checks that the oldest Rust that Cargo.toml names builds the workspace
@@ -163,7 +176,7 @@ torture: ## Simulates many seeds, kills a writer KILLS times: `make torture SEED
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test kill
 
-nightly: torture mutants bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, the benchmarks
+nightly: torture mutants aarch64 bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, aarch64, the benchmarks
 
 mutants: ## Shows that the simulation finds each fault put into the core on purpose
 	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants
