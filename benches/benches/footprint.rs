@@ -27,7 +27,7 @@ fn append_batches(row: &str, size: usize, total: usize) {
         let before = MEMORY.requested();
         for _ in 0..total / size {
             // As they come from a socket: each in a buffer of its own, which is not the library's.
-            drop(writer.append(batch.clone()).await.expect("room"));
+            drop(writer.append_batches(batch.clone()).await.expect("room"));
         }
         writer.close(None).await.expect("closed");
         let allocated = MEMORY.requested() - before;
@@ -46,7 +46,7 @@ async fn open(bucket: &Bucket, count: usize, batch: &Bytes) -> Vec<(kfs_core::Wr
     for n in 0..count {
         let partition = bucket.partition("idle", n as i32).expect("name");
         let writer = partition.writer(WriterOptions::default()).await.expect("writer");
-        writer.append(batch.clone()).await.expect("room").durable().await.expect("durable");
+        writer.append_batches(batch.clone()).await.expect("room").durable().await.expect("durable");
         let reader = partition.reader(ReaderOptions::default());
         assert_eq!(reader.fetch(0, 1 << 20).await.expect("fetched").next_offset, 1);
         open.push((writer, reader));

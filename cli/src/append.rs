@@ -168,7 +168,7 @@ impl Job<'_> {
             None => {}
             Some(Content::Batches(mut all)) => {
                 while let Some((batches, records)) = all.next(|parts| portion.take(parts.iter().copied())) {
-                    last = Some(self.hand_over(records, self.writer.append_batches(batches)).await?);
+                    last = Some(self.hand_over(records, self.writer.append_checked(batches)).await?);
                 }
             }
             Some(Content::Records(records)) => {
@@ -178,7 +178,7 @@ impl Job<'_> {
                 while !left.is_empty() {
                     let (next, rest) = portion.of_records(left);
                     left = rest;
-                    last = Some(self.hand_over(next.len() as u64, self.writer.append_records(next)).await?);
+                    last = Some(self.hand_over(next.len() as u64, self.writer.append(next)).await?);
                 }
             }
         }

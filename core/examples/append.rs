@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for order in 0..5 {
         let (key, value) = (format!("user-{order}"), format!("order {order}"));
         let record = NewRecord::new(bucket.runtime().clock().wall_ms()).key(key.as_bytes()).value(value.as_bytes());
-        appends.push(writer.append_records(&[record]).await?);
+        appends.push(writer.append(&[record]).await?);
     }
     println!("{} appends are buffered, {} bytes", appends.len(), bucket.buffered_bytes());
 

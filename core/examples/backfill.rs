@@ -91,7 +91,7 @@ async fn fill(bucket: &Bucket) -> Result<()> {
         for hour in 0..24 {
             let value = format!("sensor {number} at {hour} o'clock");
             let record = NewRecord::new(MIDNIGHT + hour * HOUR).value(value.as_bytes());
-            writer.append_records(&[record]).await?;
+            writer.append(&[record]).await?;
         }
         writer.close(None).await?;
     }

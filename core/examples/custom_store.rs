@@ -105,10 +105,10 @@ async fn main() -> kfs_core::Result<()> {
     store.report("opening a writer of an empty partition");
 
     let record = NewRecord::new(1_767_225_600_000).value(b"paid");
-    writer.append_records(&[record]).await?.durable().await?;
+    writer.append(&[record]).await?.durable().await?;
     store.report("the first append (log.json, segment, index)");
 
-    writer.append_records(&[record, record]).await?.durable().await?;
+    writer.append(&[record, record]).await?.durable().await?;
     store.report("the second append (segment, index)");
 
     let fetched = partition.reader(ReaderOptions::default()).fetch(0, 1 << 20).await?;

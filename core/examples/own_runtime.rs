@@ -89,7 +89,7 @@ async fn run(
     let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default().runtime(runtime))?;
     let writer = bucket.partition("orders", 0)?.writer(WriterOptions::default()).await?;
     let record = NewRecord::new(bucket.runtime().clock().wall_ms()).value(b"paid");
-    writer.append_records(&[record]).await?.durable().await?;
+    writer.append(&[record]).await?.durable().await?;
     writer.close(None).await?;
     println!("a run with {} tasks", tasks.load(Ordering::Relaxed));
 

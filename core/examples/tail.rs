@@ -24,7 +24,7 @@ async fn append(partition: &Partition) -> Result<()> {
     for number in 0..RECORDS {
         let value = format!("event {number}");
         let record = NewRecord::new(1_767_225_600_000 + number).value(value.as_bytes());
-        let offsets = writer.append_records(&[record]).await?.durable().await?;
+        let offsets = writer.append(&[record]).await?.durable().await?;
         println!("appended offset {}", offsets.base);
     }
     writer.close(None).await

@@ -18,7 +18,7 @@
 //!
 //! let writer = partition.writer(WriterOptions::default()).await?;
 //! let record = NewRecord::new(1_767_225_600_000).key(b"user-1").value(b"paid");
-//! let append = writer.append_records(&[record]).await?; // it has its place in the buffer
+//! let append = writer.append(&[record]).await?; // it has its place in the buffer
 //! let offsets = append.durable().await?; // it is in the store, for good
 //! assert_eq!((offsets.base, offsets.last), (0, 0));
 //!
@@ -32,12 +32,12 @@
 //!
 //! # Appending
 //!
-//! [`Writer::append`] takes record batches as bytes, as a Kafka client sent them. Each batch is checked as a
-//! broker would check it ([`BatchCheck`](format::BatchCheck) names two other checks), gets its offsets, and keeps
-//! everything else, compressed or not. [`Writer::append_records`] makes batches of
-//! records. Both return when the append has its place in the buffer, and [`Append::durable`] waits until it is
-//! stored. Appends that arrive close together share a segment. A flush starts when enough bytes, records or batches are
-//! buffered, when an append is old enough, or when a caller waits for durability ([`WriterOptions`]).
+//! [`Writer::append`] makes batches of records. [`Writer::append_batches`] takes record batches as bytes, as a Kafka
+//! client sent them. Each batch is checked as a broker would check it ([`BatchCheck`](format::BatchCheck) names two other
+//! checks), gets its offsets, and keeps everything else, compressed or not. Both return when the append has its place in
+//! the buffer, and [`Append::durable`] waits until it is stored. Appends that arrive close together share a segment. A
+//! flush starts when enough bytes, records or batches are buffered, when an append is old enough, or when a caller waits
+//! for durability ([`WriterOptions`]).
 //!
 //! Offsets are final when an append is durable, and earlier where nothing can move them any more.
 //! [`Append::final_offsets`] returns them as soon as they are final, and `None` before.

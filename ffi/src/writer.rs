@@ -106,7 +106,7 @@ pub unsafe extern "C" fn kfs_writer_append(
         let wait = wait(timeout_ms, cancel);
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
         let writer = shared(writer, "writer")?.0.get()?;
-        let append = wait.on_admission(writer, writer.append(batches))?;
+        let append = wait.on_admission(writer, writer.append_batches(batches))?;
         let durable = wait.on_commit(&append, append.durable())?;
         if let Ok(out) = Out::new(offsets, "offsets") {
             out.write(durable.into());
@@ -141,9 +141,9 @@ pub unsafe extern "C" fn kfs_writer_append_callback(
         let batches = Bytes::copy_from_slice(bytes(batches, length, "batches")?);
         let handle = shared(writer, "writer")?.0.get()?;
         let append = if timeout_ms == 0 {
-            handle.try_append(batches)?
+            handle.try_append_batches(batches)?
         } else {
-            wait(timeout_ms, cancel).on_admission(handle, handle.append(batches))?
+            wait(timeout_ms, cancel).on_admission(handle, handle.append_batches(batches))?
         };
         let target = Target { callback, user_data };
         append.on_settled(flush, move |outcome| target.tell(outcome));

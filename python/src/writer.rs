@@ -28,9 +28,9 @@ impl Writer {
         let batches = taken(batches)?;
         if timeout == Some(0.0) {
             // The batches are checked meanwhile.
-            return Append::new(py, py.detach(|| writer.try_append(batches)));
+            return Append::new(py, py.detach(|| writer.try_append_batches(batches)));
         }
-        let appended = wait(py, timeout, |wait| wait.on_admission(writer, writer.append(batches)))?;
+        let appended = wait(py, timeout, |wait| wait.on_admission(writer, writer.append_batches(batches)))?;
         Append::new(py, Ok(appended))
     }
 
@@ -42,9 +42,9 @@ impl Writer {
         let headers: Vec<Vec<NewHeader<'_>>> = owned.iter().map(Owner::headers).collect();
         let records: Vec<_> = owned.iter().zip(&headers).map(|(owner, headers)| owner.record(headers)).collect();
         if timeout == Some(0.0) {
-            return Append::new(py, py.detach(|| writer.try_append_records(&records)));
+            return Append::new(py, py.detach(|| writer.try_append(&records)));
         }
-        let appended = wait(py, timeout, |wait| wait.on_admission(writer, writer.append_records(&records)))?;
+        let appended = wait(py, timeout, |wait| wait.on_admission(writer, writer.append(&records)))?;
         Append::new(py, Ok(appended))
     }
 

@@ -70,7 +70,7 @@ async fn write(url: &str, name: &str, policy: &str, start_offset: Option<i64>, a
         }
         let Some(open) = &writer else { continue };
         let record = NewRecord::new(i64::from(n)).value(value.as_bytes());
-        let outcome = match open.append_records(&[record]).await {
+        let outcome = match open.append(&[record]).await {
             Ok(append) => append.durable().await,
             Err(error) => Err(error),
         };

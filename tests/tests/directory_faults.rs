@@ -16,7 +16,7 @@ async fn partition(root: &Path) -> Partition {
 }
 
 async fn append(writer: &Writer, value: &[u8]) -> kfs_core::Result<kfs_core::Offsets> {
-    writer.append_records(&[NewRecord::new(1).value(value)]).await?.durable().await
+    writer.append(&[NewRecord::new(1).value(value)]).await?.durable().await
 }
 
 /// Three segments of one record each; answers the path of the segment.

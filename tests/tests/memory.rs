@@ -32,7 +32,7 @@ fn writing_a_gibibyte_stays_below_64_mib_above_the_start() {
             builder.push(&NewRecord::new(0).value(&value)).expect("fits");
             let batch: Bytes = builder.finish(0).expect("batch").bytes().clone();
             written += batch.len() as u64;
-            last = Some(writer.append(batch).await.expect("room"));
+            last = Some(writer.append_batches(batch).await.expect("room"));
         }
         last.expect("one").durable().await.expect("durable");
         writer.close(None).await.expect("closed");

@@ -40,7 +40,7 @@ fn ten_thousand_appends_given_up_while_the_store_is_down_leave_nothing_behind() 
         let mut given_up = 0;
         for (n, writer) in (0..10_100).zip(writers.iter().cycle()) {
             // A buffer of its own for each append, as a broker's network reads give.
-            let admission = writer.append(Bytes::copy_from_slice(&batch));
+            let admission = writer.append_batches(Bytes::copy_from_slice(&batch));
             if n % 100 == 0 {
                 let wait = bucket.runtime().timeout(Duration::from_millis(1), admission).await;
                 given_up += usize::from(wait.is_none());

@@ -18,7 +18,7 @@ fn bucket(primary: &Arc<InMemory>, replica: &Arc<FaultStore>) -> Bucket {
 
 async fn append(writer: &Writer, value: &str) -> i64 {
     let record = NewRecord::new(1).value(value.as_bytes());
-    writer.append_records(&[record]).await.expect("admitted").durable().await.expect("durable").base
+    writer.append(&[record]).await.expect("admitted").durable().await.expect("durable").base
 }
 
 async fn values(bucket: &Bucket, from: i64) -> Vec<String> {
@@ -77,7 +77,7 @@ async fn readers_and_writers_stay_right_beside_a_copy_that_lags_and_no_read_of_t
     let claimant = follower.writer(WriterOptions::default()).await.expect("writer");
     assert_eq!(claimant.claim().await.expect("claimed").base, 8);
     assert_eq!(append(&claimant, "after").await, 9);
-    let lost = writer.append_records(&[NewRecord::new(1)]).await.expect("admitted").durable().await;
+    let lost = writer.append(&[NewRecord::new(1)]).await.expect("admitted").durable().await;
     assert_eq!(lost.expect_err("fenced").kind(), ErrorKind::Fenced);
     assert_eq!(values(&second, 9).await, ["after"]);
 

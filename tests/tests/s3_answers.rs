@@ -186,7 +186,7 @@ async fn an_append_is_not_acked_by_an_answer_that_no_s3_store_gives() {
         server.script(move |request, serve| Some(if request.method == "PUT" { answer() } else { serve() }));
         let bucket = Bucket::open_with("s3://logs", BucketOptions::default().store(server.store_options())).unwrap();
         let writer = bucket.partition("t", 0).unwrap().writer(WriterOptions::default()).await.unwrap();
-        let append = writer.append_records(&[NewRecord::new(0).value(b"x")]).await.unwrap();
+        let append = writer.append(&[NewRecord::new(0).value(b"x")]).await.unwrap();
         writer.close(Some(Duration::from_millis(500))).await.unwrap_err();
         let error = append.durable().await.unwrap_err();
         assert!(format!("{error:#}").contains(said), "{error:#}");
@@ -207,7 +207,7 @@ async fn a_put_that_was_answered_without_an_etag_is_looked_up_before_it_is_acked
     });
     let bucket = Bucket::open_with("s3://logs", BucketOptions::default().store(server.store_options())).unwrap();
     let writer = bucket.partition("t", 0).unwrap().writer(WriterOptions::default()).await.unwrap();
-    writer.append_records(&[NewRecord::new(0).value(b"x")]).await.unwrap().durable().await.unwrap();
+    writer.append(&[NewRecord::new(0).value(b"x")]).await.unwrap().durable().await.unwrap();
     let segment = "default/t/0/segment-00000000000000000000.kfs";
     let asked = server.requests().into_iter().filter(|request| request.key() == segment);
     let asked: Vec<String> = asked.map(|request| request.method).collect();

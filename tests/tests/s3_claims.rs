@@ -25,7 +25,7 @@ fn partition(server: &S3Server, number: i32) -> Partition {
 
 async fn append(writer: &Writer, value: &str) -> Result<i64, Error> {
     let record = NewRecord::new(1).value(value.as_bytes());
-    Ok(writer.append_records(&[record]).await?.durable().await?.base)
+    Ok(writer.append(&[record]).await?.durable().await?.base)
 }
 
 /// Appends without a pause until it fails; tells each offset that was acked.

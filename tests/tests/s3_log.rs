@@ -84,7 +84,7 @@ async fn batches_of_the_vectors_are_appended_and_come_back_with_new_offsets() {
     for (_, kfs, _) in cases() {
         let segment = Segment::parse(&kfs, CrcCheck::Verify).expect("whole");
         for at in segment.batches() {
-            let offsets = writer.append(at.batch.bytes().clone()).await.expect("room");
+            let offsets = writer.append_batches(at.batch.bytes().clone()).await.expect("room");
             let batch = at.batch.with_base_offset(next, None).expect("in range");
             next = batch.next_offset();
             expected.push((batch.bytes().clone(), offsets));
@@ -114,7 +114,7 @@ async fn a_follower_elsewhere_sees_what_is_appended() {
     for n in 0..20 {
         let value = format!("value {n}");
         let record = NewRecord::new(n).value(value.as_bytes());
-        writer.append_records(&[record]).await.expect("room").durable().await.expect("durable");
+        writer.append(&[record]).await.expect("room").durable().await.expect("durable");
         let seen = follower.next().await.expect("read").expect("a record");
         assert_eq!((seen.offset(), seen.value().map(|v| &v[..])), (n, Some(value.as_bytes())));
     }
@@ -126,7 +126,7 @@ async fn an_empty_newest_segment_on_a_server_is_corrupt_and_not_a_server_that_is
     let Some(server) = S3Server::start() else { return };
     let partition = bucket(&server, "empty").partition("news", 0).expect("name");
     let writer = partition.writer(WriterOptions::default()).await.expect("writer");
-    writer.append_records(&[NewRecord::new(0).value(b"v")]).await.expect("room").durable().await.expect("durable");
+    writer.append(&[NewRecord::new(0).value(b"v")]).await.expect("room").durable().await.expect("durable");
     writer.close(None).await.expect("closed");
     let key = format!("empty/{}", partition.id().segment_key(1));
     server.client().put(&key.into(), PutPayload::new()).await.expect("put");

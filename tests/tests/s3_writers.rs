@@ -19,7 +19,7 @@ fn bucket(server: &S3Server, prefix: &str) -> Bucket {
 
 async fn append(writer: &Writer, value: &str) -> Result<i64, Error> {
     let record = NewRecord::new(1).value(value.as_bytes());
-    Ok(writer.append_records(&[record]).await?.durable().await?.base)
+    Ok(writer.append(&[record]).await?.durable().await?.base)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +93,7 @@ async fn a_server_that_dies_and_comes_back_loses_no_append() {
     let writer = bucket.partition("contest", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
     append(&writer, "before").await.expect("durable");
     server.kill();
-    let pending = writer.append_records(&[NewRecord::new(1).value(b"while it was away")]).await.expect("buffered");
+    let pending = writer.append(&[NewRecord::new(1).value(b"while it was away")]).await.expect("buffered");
     let waiting = pending.durable();
     server.restart();
     assert_eq!(waiting.await.expect("durable").base, 1);

@@ -39,7 +39,7 @@ async fn appended(segment: &Segment, interval: i32) -> (Bytes, Bytes) {
         .flush_interval(Duration::from_secs(3_600));
     let writer = bucket.partition("copy", 0).expect("name").writer(options).await.expect("writer");
     let body: Vec<u8> = segment.batches().flat_map(|at| at.batch.bytes().to_vec()).collect();
-    writer.append(body).await.expect("room");
+    writer.append_batches(body).await.expect("room");
     writer.close(None).await.expect("closed");
     let objects: Vec<_> = store.list(None).try_collect().await.expect("listed");
     let object = |extension: &str| {

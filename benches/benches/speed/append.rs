@@ -50,7 +50,7 @@ fn batches(c: &mut Criterion, row: &str, size: usize) {
                 let partition = bucket.partition("bench", 0).expect("name");
                 let writer = partition.writer(WriterOptions::default()).await.expect("writer");
                 for batch in black_box(&batches) {
-                    drop(writer.append(batch.clone()).await.expect("room"));
+                    drop(writer.append_batches(batch.clone()).await.expect("room"));
                 }
                 writer.close(None).await.expect("closed");
             });
@@ -87,7 +87,7 @@ fn checked(c: &mut Criterion, row: &str, check: BatchCheck, one: &Batch) {
                 let partition = bucket.partition("bench", 2).expect("name");
                 let writer = partition.writer(WriterOptions::default().batch_check(check)).await.expect("writer");
                 for batch in black_box(&batches) {
-                    drop(writer.append(batch.clone()).await.expect("room"));
+                    drop(writer.append_batches(batch.clone()).await.expect("room"));
                 }
                 writer.close(None).await.expect("closed");
             });
@@ -126,7 +126,7 @@ pub(crate) fn records(c: &mut Criterion, row: &str) {
                 let partition = bucket.partition("bench", 1).expect("name");
                 let writer = partition.writer(WriterOptions::default()).await.expect("writer");
                 for _ in 0..appends {
-                    drop(writer.append_records(black_box(&records)).await.expect("room"));
+                    drop(writer.append(black_box(&records)).await.expect("room"));
                 }
                 writer.close(None).await.expect("closed");
             });

@@ -34,7 +34,7 @@ impl Filled {
         runtime.block_on(async {
             let writer = partition.writer(WriterOptions::default()).await.expect("writer");
             for _ in 0..batches {
-                drop(writer.append(batch.bytes().clone()).await.expect("room"));
+                drop(writer.append_batches(batch.bytes().clone()).await.expect("room"));
             }
             writer.close(None).await.expect("closed");
         });

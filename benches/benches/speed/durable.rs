@@ -76,7 +76,7 @@ pub(crate) fn append(_: &mut Criterion, row: &str) {
         partition.writer(WriterOptions::default()).await.expect("writer")
     });
     let append = || {
-        let durable = async { writer.append(one.bytes().clone()).await?.durable().await };
+        let durable = async { writer.append_batches(one.bytes().clone()).await?.durable().await };
         runtime.block_on(durable).expect("durable");
     };
     append();

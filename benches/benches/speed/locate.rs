@@ -18,7 +18,7 @@ fn partition(segments: usize) -> Partition {
         let writer = partition.writer(options).await.expect("writer");
         let one = batch(10, Codec::None, |_| payload(10));
         for _ in 0..segments {
-            drop(writer.append(one.bytes().clone()).await.expect("room"));
+            drop(writer.append_batches(one.bytes().clone()).await.expect("room"));
         }
         writer.close(None).await.expect("closed");
         partition

@@ -38,7 +38,7 @@ async fn open(bucket: &Bucket, count: usize, batch: &Bytes) -> (Vec<Partition>, 
     for n in 0..count {
         let partition = bucket.partition("bench", n as i32).expect("name");
         let writer = partition.writer(WriterOptions::default()).await.expect("writer");
-        writer.append(batch.clone()).await.expect("room").durable().await.expect("durable");
+        writer.append_batches(batch.clone()).await.expect("room").durable().await.expect("durable");
         partitions.push(partition);
         writers.push(writer);
     }
@@ -104,7 +104,7 @@ pub(crate) fn wake(_: &mut Criterion, row: &str) {
         let writer = writers.iter().step_by(ACTIVE).nth(n % (count / ACTIVE)).expect("an active one");
         runtime.block_on(async {
             rest().await;
-            writer.append(one.clone()).await.expect("room").durable().await.expect("durable");
+            writer.append_batches(one.clone()).await.expect("room").durable().await.expect("durable");
             let durable = now();
             for _ in 0..waiters {
                 ours.push(micros(durable, answers.recv().await.expect("an answer")));

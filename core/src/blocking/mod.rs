@@ -20,7 +20,7 @@
 //! let orders = bucket.partition("orders", 0)?;
 //! let writer = wait.on_log(&orders, orders.writer(WriterOptions::default()))?;
 //! let record = NewRecord::new(1_767_225_600_000).value(b"paid");
-//! let append = wait.on_admission(&writer, writer.append_records(&[record]))?;
+//! let append = wait.on_admission(&writer, writer.append(&[record]))?;
 //! assert_eq!(wait.on_commit(&append, append.durable())?.last, 0);
 //! wait.close_writer(&writer)?;
 //!

@@ -48,7 +48,7 @@ async fn changed(watch: &mut Watch) -> Result<(PartitionId, Watermarks)> {
 }
 
 fn appended(writer: &Writer, wait: &Wait) -> Result<Append> {
-    wait.on_admission(writer, writer.append(batch(1)))
+    wait.on_admission(writer, writer.append_batches(batch(1)))
 }
 
 fn durable(append: &Append, wait: &Wait) -> Result<Offsets> {
@@ -61,16 +61,16 @@ fn everything() {
     let partition: Partition = bucket.partition("orders", 0).unwrap();
     soon().on_log(&partition, partition.create(7)).unwrap();
     let writer: Writer = writer_of(&bucket);
-    let first: Append = soon().on_admission(&writer, writer.append(batch(2))).unwrap();
+    let first: Append = soon().on_admission(&writer, writer.append_batches(batch(2))).unwrap();
     let offsets = durable(&first, &soon()).unwrap();
     assert_eq!((offsets.base, offsets.last), (7, 8));
-    let second = soon().on_admission(&writer, writer.append_records(&[record()])).unwrap();
+    let second = soon().on_admission(&writer, writer.append(&[record()])).unwrap();
     soon().on_commit(&writer, writer.flush()).unwrap();
     assert_eq!(second.final_offsets().unwrap().base, 9);
     assert_eq!(soon().on_commit(&writer, writer.claim()).unwrap().base, 10);
     assert_eq!(soon().on_log(&bucket, bucket.topics()).unwrap().len(), 1);
     soon().close_writer(&writer).unwrap();
-    assert_eq!(writer.try_append(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(writer.try_append_batches(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(partition.watermarks().unwrap().high_watermark, 11);
     read_everything(&bucket, &partition);
     soon().close_bucket(&bucket).unwrap();
@@ -208,7 +208,7 @@ fn a_wait_for_room_that_ends_takes_the_append_back() {
     let _first = appended(&writer, &soon()).unwrap();
     let error = appended(&writer, &Wait::at_most(Duration::from_millis(20))).unwrap_err();
     assert_eq!((error.kind(), error.stored()), (ErrorKind::TimedOut, Some(Stored::Not)));
-    let error = writer.try_append(batch(1)).unwrap_err();
+    let error = writer.try_append_batches(batch(1)).unwrap_err();
     assert_eq!((error.kind(), error.stored()), (ErrorKind::Full, Some(Stored::Not)));
 }
 

@@ -86,10 +86,10 @@ impl App {
         let number = self.begin(at, Some(payload), content);
         let writer = self.writers[at].writer.clone();
         if self.one_in(4) {
-            let tried = writer.try_append(bytes);
+            let tried = writer.try_append_batches(bytes);
             self.entered(at, number, tried);
         } else {
-            let admission = writer.append(bytes);
+            let admission = writer.append_batches(bytes);
             self.admit(at, number, admission);
         }
     }
@@ -115,10 +115,10 @@ impl App {
             .collect();
         let writer = self.writers[at].writer.clone();
         if self.one_in(4) {
-            let tried = writer.try_append_records(&records);
+            let tried = writer.try_append(&records);
             self.entered(at, number, tried);
         } else {
-            let admission = writer.append_records(&records);
+            let admission = writer.append(&records);
             self.admit(at, number, admission);
         }
     }

@@ -100,7 +100,7 @@ impl App {
         let mut appends = Vec::new();
         for _ in 0..100 {
             let bytes = self.stuck_bytes();
-            match writer.try_append(bytes) {
+            match writer.try_append_batches(bytes) {
                 Ok(append) => appends.push(append),
                 Err(_full) => break,
             }

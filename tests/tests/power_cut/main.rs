@@ -66,7 +66,7 @@ impl Run {
         let mut appends = Vec::new();
         for value in values {
             let record = NewRecord::new(1_700_000_000_000).value(value.as_bytes());
-            appends.push(writer.append_records(&[record]).await.expect("taken"));
+            appends.push(writer.append(&[record]).await.expect("taken"));
         }
         for (append, value) in appends.iter().zip(values) {
             let offset = append.durable().await.expect("durable").base;
@@ -106,7 +106,7 @@ async fn story(named_staging: bool) -> (Vec<Call>, Vec<Ack>) {
     run.append(&two, 0, &["b0"]).await;
     run.append(&two, 0, &["b1", "b2"]).await;
     let late = NewRecord::new(1_700_000_000_000).value(b"late");
-    if let Ok(append) = one.append_records(&[late]).await {
+    if let Ok(append) = one.append(&[late]).await {
         append.durable().await.expect_err("the first writer is fenced");
     }
     run.append(&other, 1, &["o2"]).await;
@@ -169,7 +169,7 @@ async fn reopen(root: &Path, options: StoreOptions) {
         let handle = bucket.partition("power", i32::try_from(partition).expect("small")).expect("partition");
         let writer = writer(&bucket, partition).await;
         let record = NewRecord::new(1_700_000_000_001).value(b"after");
-        let append = writer.append_records(&[record]).await.expect("taken");
+        let append = writer.append(&[record]).await.expect("taken");
         assert_eq!(append.durable().await.expect("appends go on").base, next);
         let mut records = handle.reader(Default::default()).records(0);
         let mut values = BTreeMap::new();

@@ -90,7 +90,7 @@ async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_to_nobod
     assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
 
     let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
-    let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+    let offsets = writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
     assert_eq!(offsets.base, 30);
 }
 
@@ -108,7 +108,7 @@ async fn a_newest_segment_without_an_end_is_covered_beyond_all_that_it_can_have_
         f.partition.set_aside(&plan).await.unwrap();
         assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
         let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
-        let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+        let offsets = writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
         assert_eq!(offsets.base, next);
         writer.close(None).await.unwrap();
         for gone in [f.key(next), f.partition.id().index_key(next), plan.kept_as] {
@@ -172,7 +172,7 @@ async fn a_newest_segment_inside_the_one_before_it_is_set_aside_without_a_hole_o
         f.partition.set_aside(&plan).await.unwrap();
         assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
         let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
-        let offsets = writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+        let offsets = writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
         assert_eq!(offsets.base, next);
         let reader = f.cold().partition.reader(ReaderOptions::default());
         let fetch = reader.fetch(27, usize::MAX).await.unwrap();

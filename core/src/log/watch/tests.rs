@@ -49,7 +49,7 @@ async fn a_watch_tells_the_bytes_beyond_an_offset() {
     let f = Fixture::new();
     let writer = f.partition.writer(Default::default()).await.unwrap();
     let append = async || {
-        writer.append(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
+        writer.append_batches(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
     };
     append().await;
     append().await;
@@ -84,7 +84,7 @@ impl std::task::Wake for Asks {
 async fn whoever_is_woken_by_a_watch_may_call_the_writer_that_moved_the_marks() {
     let f = Fixture::new();
     let writer = f.partition.writer(Default::default()).await.unwrap();
-    writer.append(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
     let mut watch = Watch::new();
     watch.add(&f.partition);
     watch.changed().await;
@@ -92,7 +92,7 @@ async fn whoever_is_woken_by_a_watch_may_call_the_writer_that_moved_the_marks() 
     let waker = Waker::from(asks.clone());
     let mut changed = Box::pin(watch.changed());
     assert!(changed.as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_pending());
-    let append = writer.append(batch(1, 50).bytes().clone()).await.unwrap();
+    let append = writer.append_batches(batch(1, 50).bytes().clone()).await.unwrap();
     assert_eq!(asks.1.load(Ordering::Relaxed), 1, "the end of the log moved");
     append.durable().await.unwrap();
 }

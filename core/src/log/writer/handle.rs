@@ -82,53 +82,14 @@ impl Writer {
         self.core().state()
     }
 
-    /// Appends record batches (magic 2), one or several back to back, as one: all get into one
-    /// segment or none. They get the next offsets and keep everything else. The append takes its place
+    /// Appends records. They get the next offsets, and share batches with other appends up to
+    /// [`batch_bytes`](WriterOptions::batch_bytes). All get into one segment or none. The append takes its place
     /// at this call; the future waits only for room in the buffer. Dropping it before that takes the
     /// append back.
     ///
-    /// Each batch is checked on the calling thread, as [`batch_check`](WriterOptions::batch_check) says.
-    ///
-    /// # Errors
-    /// Invalid input, with the position in the bytes, for a batch that is refused; closed or fenced when the
-    /// writer is.
-    pub fn append(&self, record_batches: impl Into<Bytes>) -> Admission {
-        match self.checked(record_batches.into()) {
-            Ok((checked, bytes)) => self.admit(Content::Batches(checked), bytes),
-            Err(error) => Admission::ready(Err(error)),
-        }
-    }
-
-    /// Like [`append`](Self::append), of batches that were checked before: by
-    /// [`BatchCheck::check`](crate::format::BatchCheck::check), or by the reader that gave them. Nothing is
-    /// checked again: a batch whose CRC or records are wrong gets into the log as it is, and a wrong CRC makes
-    /// the segment's wrong too.
-    ///
-    /// # Errors
-    /// Invalid input for no batches, or more than a segment holds; closed or fenced when the writer is.
-    pub fn append_batches(&self, batches: Vec<Batch>) -> Admission {
-        match take_batches(batches, self.options()) {
-            Ok((batches, bytes)) => self.admit(Content::Batches(batches), bytes),
-            Err(error) => Admission::ready(Err(error)),
-        }
-    }
-
-    /// Like [`append`](Self::append), but never waits.
-    ///
-    /// # Errors
-    /// Full when the buffer has no room; else as [`append`](Self::append).
-    pub fn try_append(&self, record_batches: impl Into<Bytes>) -> Result<Append> {
-        let (checked, bytes) = self.checked(record_batches.into()).map_err(not_stored)?;
-        let permit = self.try_room(bytes)?;
-        self.core().enqueue_now(Content::Batches(checked), bytes, permit).map_err(not_stored)
-    }
-
-    /// Appends records; they share batches with other appends up to
-    /// [`batch_bytes`](WriterOptions::batch_bytes). Otherwise as [`append`](Self::append).
-    ///
     /// # Errors
     /// Invalid input for no records, or one that is too large; closed or fenced when the writer is.
-    pub fn append_records(&self, records: &[NewRecord<'_>]) -> Admission {
+    pub fn append(&self, records: &[NewRecord<'_>]) -> Admission {
         let bytes = match check_records(records) {
             Ok(bytes) => bytes,
             Err(error) => return Admission::ready(Err(error)),
@@ -143,14 +104,53 @@ impl Writer {
         }
     }
 
-    /// Like [`append_records`](Self::append_records), but never waits.
+    /// Like [`append`](Self::append), but never waits.
     ///
     /// # Errors
-    /// Full when the buffer has no room; else as [`append_records`](Self::append_records).
-    pub fn try_append_records(&self, records: &[NewRecord<'_>]) -> Result<Append> {
+    /// Full when the buffer has no room; else as [`append`](Self::append).
+    pub fn try_append(&self, records: &[NewRecord<'_>]) -> Result<Append> {
         let bytes = check_records(records).map_err(not_stored)?;
         let permit = self.try_room(bytes)?;
         self.core().enqueue_now(Content::Records(records), bytes, permit).map_err(not_stored)
+    }
+
+    /// Like [`append`](Self::append), of record batches (magic 2) as a Kafka client sent them: one or several, back to
+    /// back. They get the next offsets and keep everything else, compressed or not.
+    ///
+    /// Each batch is checked on the calling thread, as [`batch_check`](WriterOptions::batch_check) says.
+    ///
+    /// # Errors
+    /// Invalid input, with the position in the bytes, for a batch that is refused; closed or fenced when the
+    /// writer is.
+    pub fn append_batches(&self, record_batches: impl Into<Bytes>) -> Admission {
+        match self.checked(record_batches.into()) {
+            Ok((checked, bytes)) => self.admit(Content::Batches(checked), bytes),
+            Err(error) => Admission::ready(Err(error)),
+        }
+    }
+
+    /// Like [`append_batches`](Self::append_batches), but never waits.
+    ///
+    /// # Errors
+    /// Full when the buffer has no room; else as [`append_batches`](Self::append_batches).
+    pub fn try_append_batches(&self, record_batches: impl Into<Bytes>) -> Result<Append> {
+        let (checked, bytes) = self.checked(record_batches.into()).map_err(not_stored)?;
+        let permit = self.try_room(bytes)?;
+        self.core().enqueue_now(Content::Batches(checked), bytes, permit).map_err(not_stored)
+    }
+
+    /// Like [`append_batches`](Self::append_batches), of batches that were checked before: by
+    /// [`BatchCheck::check`](crate::format::BatchCheck::check), or by the reader that returned them. Nothing is
+    /// checked again: a batch whose CRC or records are wrong gets into the log as it is, and a wrong CRC makes
+    /// the segment's wrong too.
+    ///
+    /// # Errors
+    /// Invalid input for no batches, or more than a segment holds; closed or fenced when the writer is.
+    pub fn append_checked(&self, batches: Vec<Batch>) -> Admission {
+        match take_batches(batches, self.options()) {
+            Ok((batches, bytes)) => self.admit(Content::Batches(batches), bytes),
+            Err(error) => Admission::ready(Err(error)),
+        }
     }
 
     /// Commits a segment of one empty batch, which takes one offset and shows no record. When it

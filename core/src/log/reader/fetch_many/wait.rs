@@ -34,7 +34,7 @@ impl Bucket {
     /// let bucket = Bucket::open("memory:")?;
     /// let (orders, payments) = (bucket.partition("orders", 0)?, bucket.partition("payments", 0)?);
     /// # let writer = payments.writer(Default::default()).await?;
-    /// # writer.append_records(&[NewRecord::new(0).value(b"paid")]).await?.durable().await?;
+    /// # writer.append(&[NewRecord::new(0).value(b"paid")]).await?.durable().await?;
     /// # orders.create(0).await?;
     /// let mut request = FetchRequest::new([(&orders, 0, 1 << 20), (&payments, 0, 1 << 20)])
     ///     .max_wait(Duration::from_secs(30));

@@ -96,7 +96,7 @@ async fn records_below_the_log_start_and_control_records_are_passed_over() {
 async fn a_follower_is_woken_by_a_writer_in_its_process_without_a_request() {
     let f = Fixture::new();
     let writer = f.partition.writer(Default::default()).await.unwrap();
-    writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
     let reader = f.partition.reader(ReaderOptions::default());
     let mut follow = reader.follow(0);
     assert_eq!(follow.next().await.unwrap().unwrap().base_offset(), 0);
@@ -111,7 +111,7 @@ async fn a_follower_is_woken_by_a_writer_in_its_process_without_a_request() {
         f.clock.slept(1).await;
     }
     assert_eq!(f.bucket.requests(), before, "nothing new: no polling");
-    writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
     let (base, _) = follower.await.unwrap();
     assert_eq!(base, 1);
     let since = f.bucket.requests().since(&before);
@@ -123,7 +123,7 @@ async fn a_follower_polls_for_what_another_process_appends() {
     let f = Fixture::new();
     let other = f.cold();
     let writer = other.partition.writer(Default::default()).await.unwrap();
-    writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
     let reader = f.partition.reader(ReaderOptions::default());
     let mut follow = reader.follow_records(0);
     assert_eq!(follow.next().await.unwrap().unwrap().offset(), 0);
@@ -141,7 +141,7 @@ async fn a_follower_polls_for_what_another_process_appends() {
     f.clock.slept(1).await;
     let (lists, gets) = f.reads();
     assert_eq!((lists, gets), (2, 1 + 1 + 69), "one GET a poll, one LIST a minute");
-    writer.append(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
     f.clock.advance_to_next();
     let (offset, mut follow) = (&mut follower).await.unwrap();
     assert_eq!(offset, 1);

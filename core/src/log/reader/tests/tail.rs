@@ -91,7 +91,7 @@ async fn a_writer_in_this_process_spares_all_requests_at_the_end() {
     let f = Fixture::new();
     let writer = f.partition.writer(Default::default()).await.unwrap();
     let first = batch(3, 30);
-    writer.append(first.bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(first.bytes().clone()).await.unwrap().durable().await.unwrap();
     let reader = f.partition.reader(ReaderOptions::default());
     assert_eq!(reader.fetch(0, 1).await.unwrap().next_offset, 3);
     let before = f.bucket.requests();
@@ -111,7 +111,7 @@ async fn a_writer_in_this_process_spares_all_requests_at_the_end() {
     assert_eq!((since.get + since.list, since.put), (5, 0));
 
     // What is buffered has final offsets now, and is given to who asks.
-    let append = writer.append(batch(2, 20).bytes().clone()).await.unwrap();
+    let append = writer.append_batches(batch(2, 20).bytes().clone()).await.unwrap();
     assert!(reader.fetch(3, 1).await.unwrap().is_empty());
     let fetch = reader.fetch_with(3, FetchOptions::new(1 << 20).include_buffered(true)).await.unwrap();
     assert_eq!(fetch.next_offset, 5);
@@ -128,7 +128,7 @@ async fn a_listing_is_as_old_as_its_request_and_not_as_its_answer() {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
     let f = Fixture::over(faults.clone());
     let writer = f.partition.writer(Default::default()).await.unwrap();
-    writer.append(batch(3, 30).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(3, 30).bytes().clone()).await.unwrap().durable().await.unwrap();
     let gate = Gate::new();
     faults.on(Op::List, KeyMatcher::any(), Action::ActThenHold(gate.clone()));
     let partition = f.partition.clone();

@@ -10,10 +10,10 @@ async fn invariant_3_appends_gather_behind_the_put_in_flight() {
     append(&writer, "first").await.unwrap();
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
-    let mut waiting = vec![tokio::spawn(writer.append(batch(&["a"])).await.unwrap().durable())];
+    let mut waiting = vec![tokio::spawn(writer.append_batches(batch(&["a"])).await.unwrap().durable())];
     gate.arrived(1).await;
     for value in ["b", "c", "d"] {
-        waiting.push(tokio::spawn(writer.append(batch(&[value])).await.unwrap().durable()));
+        waiting.push(tokio::spawn(writer.append_batches(batch(&[value])).await.unwrap().durable()));
     }
     assert_eq!(process.segment_puts(), 2, "one PUT in flight (invariant 3)");
     gate.open();
@@ -30,7 +30,7 @@ async fn the_interval_flushes_though_nobody_waits() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     process.bucket.runtime().clock().sleep(Duration::from_millis(249)).await;
     assert_eq!(process.segment_puts(), 0);
     process.bucket.runtime().clock().sleep(Duration::from_millis(2)).await;
@@ -45,10 +45,10 @@ async fn bytes_records_and_batches_flush_at_once() {
     for options in [long.clone().flush_bytes(100), long.clone().flush_records(2), long.flush_batches(2)] {
         let process = World::new().process(1);
         let writer = process.writer(options).await;
-        writer.append(batch(&["some bytes"])).await.unwrap();
+        writer.append_batches(batch(&["some bytes"])).await.unwrap();
         process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
         assert_eq!(process.segment_puts(), 0);
-        writer.append(batch(&["some bytes"])).await.unwrap();
+        writer.append_batches(batch(&["some bytes"])).await.unwrap();
         process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
         assert!(process.segment_puts() >= 1);
     }
@@ -59,7 +59,7 @@ async fn somebody_who_waits_flushes_after_linger() {
     let process = World::new().process(1);
     let slow = options().flush_interval(Duration::from_secs(3_600)).linger(Duration::from_millis(20));
     let writer = process.writer(slow).await;
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     let clock = process.bucket.runtime().clock().clone();
     let start = clock.elapsed();
     pending.durable().await.unwrap();
@@ -74,7 +74,7 @@ async fn records_of_successive_appends_share_a_batch() {
     let writer = process.writer(policy(OnConflict::Rebase)).await;
     let mut pending = Vec::new();
     for value in ["a", "b", "c"] {
-        pending.push(writer.append_records(&[record(value), record(value)]).await.unwrap());
+        pending.push(writer.append(&[record(value), record(value)]).await.unwrap());
     }
     let mut offsets = Vec::new();
     for one in &pending {
@@ -92,7 +92,7 @@ async fn a_batch_is_closed_by_size() {
     let writer = process.writer(policy(OnConflict::Rebase).batch_bytes(200)).await;
     let value = "x".repeat(80);
     for _ in 0..6 {
-        writer.append_records(&[record(&value)]).await.unwrap();
+        writer.append(&[record(&value)]).await.unwrap();
     }
     writer.flush().await.unwrap();
     let segments = world.segments().await;
@@ -109,7 +109,7 @@ async fn an_append_of_several_batches_is_in_one_segment() {
     let value = "x".repeat(60);
     let two = [batch(&[&value]), batch(&[&value])].concat();
     for _ in 0..3 {
-        writer.append(two.clone()).await.unwrap();
+        writer.append_batches(two.clone()).await.unwrap();
     }
     writer.flush().await.unwrap();
     let counts: Vec<_> = world.segments().await.iter().map(|(_, s)| s.header().message_count).collect();
@@ -124,10 +124,10 @@ async fn batches_that_are_not_whole_are_invalid_input_and_lose_nothing() {
     let mut flipped = good.to_vec();
     flipped[66] ^= 1;
     for bad in [Vec::new(), good[..good.len() - 1].to_vec(), flipped, [&good[..], b"x"].concat()] {
-        let error = writer.append(bad).await.unwrap_err();
+        let error = writer.append_batches(bad).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
     }
-    assert_eq!(writer.append_records(&[]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(writer.append(&[]).await.unwrap_err().kind(), ErrorKind::InvalidInput);
     assert_eq!(append(&writer, "b").await.unwrap(), (0, 0));
 }
 
@@ -142,9 +142,9 @@ async fn a_full_buffer_refuses_or_makes_wait_in_call_order() {
     let mut waiting = Vec::new();
     for n in 0..8 {
         // Not polled yet: the order is that of the calls.
-        waiting.push(writer.append(batch(&[&value(n)])));
+        waiting.push(writer.append_batches(batch(&[&value(n)])));
     }
-    assert_eq!(writer.try_append(batch(&["y"])).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(writer.try_append_batches(batch(&["y"])).unwrap_err().kind(), ErrorKind::Full);
     gate.open();
     waiting.reverse();
     for admission in waiting {
@@ -160,9 +160,9 @@ async fn an_append_dropped_before_there_was_room_is_wholly_out() {
     let world = World::new();
     let process = world.process_with(1, BucketOptions::default().buffer_bytes(100));
     let writer = process.writer(policy(OnConflict::Rebase)).await;
-    let first = writer.append(batch(&["a"])).await.unwrap();
-    drop(writer.append(batch(&["dropped"])));
-    let third = writer.append(batch(&["c"]));
+    let first = writer.append_batches(batch(&["a"])).await.unwrap();
+    drop(writer.append_batches(batch(&["dropped"])));
+    let third = writer.append_batches(batch(&["c"]));
     first.durable().await.unwrap();
     assert_eq!(third.await.unwrap().durable().await.unwrap().base, 1);
     assert_eq!(world.records().await.len(), 2);
@@ -173,7 +173,7 @@ async fn dropping_the_wait_does_not_drop_the_append() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     drop(pending.durable());
     drop(pending);
     writer.flush().await.unwrap();
@@ -185,7 +185,7 @@ async fn a_callback_is_called_once_when_it_is_settled() {
     let process = World::new().process(1);
     let writer = process.writer(options()).await;
     let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     let again = send.clone();
     pending.on_settled(true, move |outcome| send.send(outcome).unwrap());
     assert_eq!(receive.recv().await.unwrap().unwrap().base, 0);
@@ -208,7 +208,7 @@ async fn marks_move_with_commits_and_final_appends_and_wake_watches() {
     assert_eq!((watermarks.log_start, watermarks.high_watermark, watermarks.log_end), (0, 1, 1));
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
-    let pending = writer.append(batch(&["b"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["b"])).await.unwrap();
     let watermarks = watch.changed().await.1;
     assert_eq!((watermarks.high_watermark, watermarks.log_end), (1, 2));
     gate.open();
@@ -221,10 +221,10 @@ async fn closing_a_bucket_flushes_every_writer() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options().flush_interval(Duration::from_secs(3_600))).await;
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     process.bucket.close(Duration::from_secs(10)).await.unwrap();
     assert_eq!(pending.outcome().unwrap().unwrap().base, 0);
-    assert_eq!(writer.append(batch(&["b"])).await.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(writer.append_batches(batch(&["b"])).await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -240,12 +240,12 @@ async fn what_is_in_flight_and_what_waits_is_served_and_stored_in_order() {
     for n in 0..7 {
         let pair = [format!("{n}a"), format!("{n}b")];
         let append = match n % 3 {
-            0 => writer.append(batch(&[&pair[0], &pair[1]])).await,
-            1 => writer.append([batch(&[&pair[0]]), batch(&[&pair[1]])].concat()).await,
+            0 => writer.append_batches(batch(&[&pair[0], &pair[1]])).await,
+            1 => writer.append_batches([batch(&[&pair[0]]), batch(&[&pair[1]])].concat()).await,
             _ => {
                 let [a, b] = &pair;
                 let records = [NewRecord::new(1).value(a.as_bytes()), NewRecord::new(1).value(b.as_bytes())];
-                writer.append_records(&records).await
+                writer.append(&records).await
             }
         };
         pending.push(append.unwrap());
@@ -282,7 +282,8 @@ async fn who_waits_behind_a_flush_that_had_no_room_does_not_wait_for_the_interva
     // One alone does not fill a segment, two do not fit.
     let slow = options().batch_bytes(1).flush_bytes(one.len() + 1).flush_interval(Duration::from_secs(3_600));
     let writer = process.writer(slow).await;
-    let (first, second) = (writer.append(one.clone()).await.unwrap(), writer.append(one).await.unwrap());
+    let (first, second) =
+        (writer.append_batches(one.clone()).await.unwrap(), writer.append_batches(one).await.unwrap());
     let clock = process.bucket.runtime().clock().clone();
     let begun = clock.elapsed();
     let (first, second) = tokio::join!(first.durable(), second.durable());
@@ -301,16 +302,16 @@ async fn a_flush_takes_no_more_records_and_batches_than_asked_unless_one_append_
         let writer = process.writer(asked).await;
         let gate = Gate::new();
         process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
-        let first = writer.append(batch(&["first"])).await.unwrap();
+        let first = writer.append_batches(batch(&["first"])).await.unwrap();
         writer.core().flush_all();
         gate.arrived(1).await;
         let three = batch(&["a"]).repeat(3);
-        drop(writer.append(three).await.unwrap());
+        drop(writer.append_batches(three).await.unwrap());
         for n in 0..5 {
-            drop(writer.append(batch(&[&format!("batch {n}")])).await.unwrap());
+            drop(writer.append_batches(batch(&[&format!("batch {n}")])).await.unwrap());
         }
         for n in 0..5 {
-            drop(writer.append_records(&[record(&format!("record {n}"))]).await.unwrap());
+            drop(writer.append(&[record(&format!("record {n}"))]).await.unwrap());
         }
         gate.open();
         first.durable().await.unwrap();

@@ -11,8 +11,8 @@ async fn a_callback_that_panics_harms_no_other_append() {
     let process = world.process(1);
     let slow = policy(OnConflict::Rebase).batch_bytes(1).flush_interval(Duration::from_secs(3_600));
     let writer = process.writer(slow).await;
-    let one = writer.append(batch(&["a"])).await.unwrap();
-    let two = writer.append(batch(&["b"])).await.unwrap();
+    let one = writer.append_batches(batch(&["a"])).await.unwrap();
+    let two = writer.append_batches(batch(&["b"])).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
     one.on_settled(false, |_| panic!("a caller's fault, on purpose"));
     let again = told.clone();
@@ -38,7 +38,7 @@ async fn a_waker_that_panics_harms_no_other_append() {
     }
     let process = World::new().process(1);
     let writer = process.writer(options()).await;
-    let one = writer.append(batch(&["a"])).await.unwrap();
+    let one = writer.append_batches(batch(&["a"])).await.unwrap();
     let waker = std::task::Waker::from(Arc::new(Panics));
     let mut waits = Box::pin(one.durable());
     assert!(waits.poll_unpin(&mut std::task::Context::from_waker(&waker)).is_pending());
@@ -55,7 +55,7 @@ async fn a_fenced_callback_may_open_the_partition_again() {
     append(&old, "a").await.unwrap();
     let new = two.writer(options()).await;
     append(&new, "b").await.unwrap();
-    let pending = old.append(batch(&["c"])).await.unwrap();
+    let pending = old.append_batches(batch(&["c"])).await.unwrap();
     let (partition, state) = (one.partition(), one.partition().state().clone());
     let (send, opened) = tokio::sync::oneshot::channel();
     pending.on_settled(true, move |outcome| {
@@ -94,10 +94,10 @@ fn an_idle_writer_ends_when_its_runtime_was_shut_down() {
     runtime.shutdown_timeout(Duration::from_secs(1));
     let other = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     other.block_on(async {
-        let pending = appending.append(batch(&["y"])).await.unwrap();
+        let pending = appending.append_batches(batch(&["y"])).await.unwrap();
         assert_failed(pending.durable().await, ErrorKind::Closed, Stored::Not);
         assert!(appending.close(None).await.is_err());
-        assert_failed(appending.append(batch(&["z"])).await, ErrorKind::Closed, Stored::Not);
+        assert_failed(appending.append_batches(batch(&["z"])).await, ErrorKind::Closed, Stored::Not);
         flushing.flush().await.unwrap();
         assert!(flushing.claim().await.is_err());
         closing.close(Some(Duration::from_secs(1))).await.unwrap();
@@ -108,7 +108,7 @@ fn an_idle_writer_ends_when_its_runtime_was_shut_down() {
 async fn a_close_returns_after_the_callbacks_of_what_it_covers() {
     let bucket = Bucket::open("memory:").unwrap();
     let writer = bucket.partition("orders", 0).unwrap().writer(options()).await.unwrap();
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     pending.durable().await.unwrap();
     let (enter, entered) = tokio::sync::oneshot::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();

@@ -34,8 +34,8 @@ async fn by_default_a_wrong_max_timestamp_is_set_right_before_it_is_stored() {
     let world = World::new();
     let writer = world.process(1).writer(options()).await;
     let several: Bytes = [without_max_timestamp(), batch(&["c"])].concat().into();
-    writer.append(several).await.unwrap();
-    writer.append(without_max_timestamp()).await.unwrap();
+    writer.append_batches(several).await.unwrap();
+    writer.append_batches(without_max_timestamp()).await.unwrap();
     writer.close(None).await.unwrap();
     let times: Vec<_> = world.segments().await.iter().flat_map(|(_, s)| s.batches()).collect();
     assert_eq!(times.len(), 3);
@@ -52,11 +52,11 @@ async fn a_refused_batch_is_named_by_its_place_and_nothing_of_the_append_is_stor
         let writer = process.writer(checked_so(check)).await;
         let first = batch(&["good"]);
         let bytes: Bytes = [first.clone(), undecodable()].concat().into();
-        let error = writer.append(bytes.clone()).await.unwrap_err();
+        let error = writer.append_batches(bytes.clone()).await.unwrap_err();
         assert_eq!(error.position(), Some(first.len() as u64 + 61), "{error}");
         assert!(error.message().contains("found a length that runs past the end"), "{error}");
         assert_failed(Err::<(), _>(error), ErrorKind::InvalidInput, Stored::Not);
-        assert_failed(writer.try_append(bytes), ErrorKind::InvalidInput, Stored::Not);
+        assert_failed(writer.try_append_batches(bytes), ErrorKind::InvalidInput, Stored::Not);
         writer.close(None).await.unwrap();
     }
     assert!(stored(&world).await.is_empty());
@@ -68,14 +68,14 @@ async fn decode_stores_as_it_is_and_crc_stores_what_nobody_can_decode() {
     let process = world.process(1);
     let empty = BatchBuilder::empty_batch(0, 3, &BatchOptions::default()).unwrap().bytes().clone();
     let writer = process.writer(checked_so(BatchCheck::Decode)).await;
-    writer.append(without_max_timestamp()).await.unwrap();
-    writer.append(empty.clone()).await.unwrap();
+    writer.append_batches(without_max_timestamp()).await.unwrap();
+    writer.append_batches(empty.clone()).await.unwrap();
     writer.close(None).await.unwrap();
     let writer = process.writer(checked_so(BatchCheck::Crc)).await;
-    writer.append(undecodable()).await.unwrap();
+    writer.append_batches(undecodable()).await.unwrap();
     let mut damaged = undecodable().to_vec();
     damaged[62] ^= 1;
-    assert_failed(writer.append(damaged).await, ErrorKind::InvalidInput, Stored::Not);
+    assert_failed(writer.append_batches(damaged).await, ErrorKind::InvalidInput, Stored::Not);
     writer.close(None).await.unwrap();
     let as_sent = [without_max_timestamp(), empty, undecodable()];
     for (stored, sent) in stored(&world).await.iter().zip(&as_sent) {
@@ -88,8 +88,8 @@ async fn batches_that_were_checked_before_are_not_checked_again() {
     let world = World::new();
     let writer = world.process(1).writer(options()).await;
     let batches: Vec<_> = crate::format::batches(&undecodable(), CrcCheck::Verify).map(Result::unwrap).collect();
-    let append = writer.append_batches(batches).await.unwrap();
-    assert_failed(writer.append_batches(Vec::<Batch>::new()).await, ErrorKind::InvalidInput, Stored::Not);
+    let append = writer.append_checked(batches).await.unwrap();
+    assert_failed(writer.append_checked(Vec::<Batch>::new()).await, ErrorKind::InvalidInput, Stored::Not);
     writer.close(None).await.unwrap();
     assert!(append.outcome().unwrap().is_ok());
     assert_eq!(stored(&world).await, [undecodable()]);
@@ -105,7 +105,7 @@ async fn no_batch_is_built_that_readers_refuse_by_default() {
     let record = NewRecord::new(0).value(&value);
     for _ in 0..2 {
         // Both as one append of several records, and by joining the open batch.
-        writer.append_records(&[record, record]).await.unwrap();
+        writer.append(&[record, record]).await.unwrap();
     }
     writer.close(None).await.unwrap();
     let mut records = 0;
@@ -127,7 +127,7 @@ async fn a_record_that_no_reader_takes_by_default_is_refused_as_not_stored() {
     let record = NewRecord::new(0).value(&value);
     for codec in [Codec::Zstd, Codec::Lz4] {
         let writer = process.writer(options().compression(Compression::from(codec))).await;
-        let error = writer.append_records(&[record]).await.unwrap_err();
+        let error = writer.append(&[record]).await.unwrap_err();
         assert!(error.message().contains("134217728"), "{error:?}");
         assert_failed(Err::<(), _>(error), ErrorKind::InvalidInput, Stored::Not);
         writer.close(None).await.unwrap();
@@ -135,7 +135,7 @@ async fn a_record_that_no_reader_takes_by_default_is_refused_as_not_stored() {
     assert!(stored(&world).await.is_empty());
     // Uncompressed it is as long in the log as it is in memory, and readers take it.
     let writer = process.writer(options()).await;
-    writer.append_records(&[record]).await.unwrap();
+    writer.append(&[record]).await.unwrap();
     writer.close(None).await.unwrap();
     assert_eq!(stored(&world).await.len(), 1);
 }

@@ -10,7 +10,7 @@ async fn ten(process: &Process) -> Vec<Writer> {
     for number in 0..10 {
         let partition = process.bucket.partition("orders", number).unwrap();
         let writer = partition.writer(options().flush_interval(HOUR)).await.unwrap();
-        drop(writer.append(batch(&["x"])).await.unwrap());
+        drop(writer.append_batches(batch(&["x"])).await.unwrap());
         writers.push(writer);
     }
     writers
@@ -54,7 +54,7 @@ async fn a_bucket_closes_its_writers_at_the_same_time_and_takes_nothing_more() {
     let close = tokio::spawn(async move { bucket.close(HOUR).await });
     gate.arrived(10).await;
     for writer in &writers {
-        assert_failed(writer.try_append(batch(&["late"])), ErrorKind::Closed, Stored::Not);
+        assert_failed(writer.try_append_batches(batch(&["late"])), ErrorKind::Closed, Stored::Not);
     }
     let reopened = process.bucket.partition("orders", 11).unwrap().writer(options()).await;
     assert_eq!(reopened.unwrap_err().kind(), ErrorKind::Closed);

@@ -34,7 +34,7 @@ async fn invariant_1_nothing_is_acked_before_the_index_is_there() {
     let writer = process.writer(options()).await;
     let gate = Gate::new();
     process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     let waiting = tokio::spawn(pending.durable());
     gate.arrived(1).await;
     assert!(pending.outcome().is_none());
@@ -54,7 +54,7 @@ async fn invariant_4_three_waiters_survive_a_put_that_fails() {
     }
     let mut waiting = Vec::new();
     for value in ["a", "b", "c"] {
-        waiting.push(tokio::spawn(writer.append(batch(&[value])).await.unwrap().durable()));
+        waiting.push(tokio::spawn(writer.append_batches(batch(&[value])).await.unwrap().durable()));
     }
     let mut bases = Vec::new();
     for one in waiting {
@@ -158,7 +158,7 @@ async fn an_index_that_can_not_be_written_poisons() {
     let writer = process.writer(options()).await;
     append(&writer, "first").await.unwrap();
     process.faults.always(Op::Put, ".index", Action::Fail(Failure::PermissionDenied));
-    let second = writer.append(batch(&["a"])).await.unwrap();
+    let second = writer.append_batches(batch(&["a"])).await.unwrap();
     assert_failed(second.durable().await, ErrorKind::PermissionDenied, Stored::Perhaps);
     assert_failed(append(&writer, "b").await, ErrorKind::PermissionDenied, Stored::Not);
     process.faults.clear_rules();
@@ -176,7 +176,7 @@ async fn a_store_that_is_away_for_minutes_kills_no_writer() {
     let writer = process.writer(options()).await;
     append(&writer, "first").await.unwrap();
     process.faults.set_down(Some(Failure::Unavailable));
-    let pending = tokio::spawn(writer.append(batch(&["a"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["a"])).await.unwrap().durable());
     process.bucket.runtime().clock().sleep(Duration::from_secs(600)).await;
     assert!(!pending.is_finished());
     process.faults.set_down(None);
@@ -189,10 +189,10 @@ async fn a_close_whose_deadline_passes_says_perhaps_stored_for_what_was_sent() {
     let writer = process.writer(options()).await;
     append(&writer, "first").await.unwrap();
     process.faults.always(Op::Put, ".kfs", Action::Hang);
-    let sent = writer.append(batch(&["a"])).await.unwrap();
+    let sent = writer.append_batches(batch(&["a"])).await.unwrap();
     let flushed = tokio::spawn(sent.durable());
     process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
-    let behind = writer.append(batch(&["b"])).await.unwrap();
+    let behind = writer.append_batches(batch(&["b"])).await.unwrap();
     let closed = writer.close(Some(Duration::from_secs(2))).await;
     assert_eq!(closed.unwrap_err().kind(), ErrorKind::Closed);
     assert_failed(flushed.await.unwrap(), ErrorKind::Closed, Stored::Perhaps);
@@ -229,7 +229,7 @@ async fn a_conflict_may_be_the_clients_own_first_try_until_the_slot_is_read() {
     let writer = process.writer(options()).await;
     process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::AlreadyExists));
     process.faults.on(Op::Get, ".kfs", Action::Hang);
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     assert!(writer.close(Some(Duration::from_secs(1))).await.is_err());
     assert_failed(pending.durable().await, ErrorKind::Closed, Stored::Perhaps);
     assert_eq!(world.records().await.len(), 1);

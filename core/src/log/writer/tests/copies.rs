@@ -43,8 +43,8 @@ async fn a_forked_child_is_refused_and_sends_nothing() {
     let sent = process.requests();
     pretend_forked(true);
     assert_failed(append(&writer, "child").await, ErrorKind::Closed, Stored::Not);
-    assert_failed(writer.try_append(batch(&["child"])), ErrorKind::Closed, Stored::Not);
-    assert_failed(writer.append_records(&[record("child")]).await, ErrorKind::Closed, Stored::Not);
+    assert_failed(writer.try_append_batches(batch(&["child"])), ErrorKind::Closed, Stored::Not);
+    assert_failed(writer.append(&[record("child")]).await, ErrorKind::Closed, Stored::Not);
     assert_failed(writer.claim().await, ErrorKind::Closed, Stored::Not);
     assert_eq!(writer.flush().await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(writer.close(None).await.unwrap_err().kind(), ErrorKind::Closed);
@@ -62,7 +62,7 @@ async fn a_forked_child_does_not_send_what_was_buffered_before_the_fork() {
     let writer = process.writer(options()).await;
     append(&writer, "parent").await.unwrap();
     let sent = process.requests();
-    let buffered = writer.append(batch(&["buffered"])).await.unwrap();
+    let buffered = writer.append_batches(batch(&["buffered"])).await.unwrap();
     pretend_forked(true);
     // The parent may store it.
     assert_failed(buffered.durable().await, ErrorKind::Closed, Stored::Perhaps);

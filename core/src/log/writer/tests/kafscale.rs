@@ -68,7 +68,7 @@ async fn log_of(options: WriterOptions, sizes: &[usize], in_append: usize, count
     let value = "x".repeat(*sizes.iter().max().unwrap());
     let records: Vec<_> = sizes.iter().cycle().take(count).map(|size| record(&value[..*size])).collect();
     for append in records.chunks(in_append) {
-        writer.append_records(append).await.unwrap();
+        writer.append(append).await.unwrap();
     }
     writer.close(None).await.unwrap();
     world
@@ -121,12 +121,12 @@ async fn an_append_that_no_segment_holds_is_refused_as_not_stored() {
     let writer = world.process(1).writer(WriterOptions::for_kafscale()).await;
     let value = "x".repeat(999_900);
     let large = record(&value);
-    assert_failed(writer.append_records(&[large]).await, ErrorKind::InvalidInput, Stored::Not);
-    assert_failed(writer.try_append_records(&[large]), ErrorKind::InvalidInput, Stored::Not);
-    assert_failed(writer.append(batch(&[&value])).await, ErrorKind::InvalidInput, Stored::Not);
+    assert_failed(writer.append(&[large]).await, ErrorKind::InvalidInput, Stored::Not);
+    assert_failed(writer.try_append(&[large]), ErrorKind::InvalidInput, Stored::Not);
+    assert_failed(writer.append_batches(batch(&[&value])).await, ErrorKind::InvalidInput, Stored::Not);
     let many = vec![record("0123456789"); 60_000];
-    assert_failed(writer.append_records(&many).await, ErrorKind::InvalidInput, Stored::Not);
-    writer.append_records(&[record(&value[..999_800])]).await.unwrap();
+    assert_failed(writer.append(&many).await, ErrorKind::InvalidInput, Stored::Not);
+    writer.append(&[record(&value[..999_800])]).await.unwrap();
     writer.close(None).await.unwrap();
     assert_eq!(world.segments().await.len(), 1);
     for bytes in [0, 4_095, 1 << 31] {

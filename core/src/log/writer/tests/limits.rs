@@ -19,10 +19,10 @@ async fn what_waits_for_its_turn_was_not_sent_and_is_not_stored() {
     append(&writer, "first").await.unwrap();
     let hog = process.bucket.partition("hog", 0).unwrap().writer(options()).await.unwrap();
     process.faults.always(Op::Put, KeyMatcher::containing("/hog/"), Action::Hang);
-    drop(hog.append(batch(&["x"])).await.unwrap());
+    drop(hog.append_batches(batch(&["x"])).await.unwrap());
     process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
     let before = process.faults.count_of(Op::Put, KeyMatcher::containing("/orders/"));
-    let pending = writer.append(batch(&["y"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["y"])).await.unwrap();
     // Shorter than the time after which the hog's request is given up.
     assert!(writer.close(Some(Duration::from_secs(10))).await.is_err());
     assert_failed(pending.outcome().unwrap(), ErrorKind::Closed, Stored::Not);
@@ -43,7 +43,7 @@ async fn the_time_of_a_request_does_not_run_while_it_waits_for_its_place() {
     }
     process.faults.always(Op::Put, KeyMatcher::containing("/hog/"), Action::Hang);
     for hog in &hogs {
-        let pending = hog.append(batch(&["x"])).await.unwrap();
+        let pending = hog.append_batches(batch(&["x"])).await.unwrap();
         tokio::spawn(pending.durable());
     }
     process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
@@ -130,7 +130,7 @@ async fn a_read_of_the_slot_may_take_as_long_as_its_size_needs() {
         }
         Action::Pass
     });
-    let pending = writer.append(batch(&["second"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["second"])).await.unwrap();
     let acked = process.bucket.runtime().timeout(Duration::from_secs(6 * 3_600), pending.durable()).await;
     assert_eq!(acked.expect("the read ends").unwrap().base, 1);
 }
@@ -145,8 +145,8 @@ async fn a_batch_that_can_not_be_decoded_stops_no_flush_that_has_a_time_index() 
     broken[61] = 0x7f; // the record's length
     let crc = crate::format::crc32c(&broken[21..]);
     broken[17..21].copy_from_slice(&crc.to_be_bytes());
-    let good = writer.append(batch(&["good"])).await.unwrap();
-    let bad = writer.append(broken).await.unwrap();
+    let good = writer.append_batches(batch(&["good"])).await.unwrap();
+    let bad = writer.append_batches(broken).await.unwrap();
     writer.flush().await.unwrap();
     assert_eq!(good.outcome().unwrap().unwrap().base, 0);
     assert_eq!(bad.outcome().unwrap().unwrap().base, 1);
@@ -164,9 +164,9 @@ async fn a_flush_takes_no_more_than_a_segment_holds() {
     let value = "x".repeat(1_000);
     for n in 0..12 {
         if n % 2 == 0 {
-            drop(writer.append(batch(&[&value])).await.unwrap());
+            drop(writer.append_batches(batch(&[&value])).await.unwrap());
         } else {
-            drop(writer.append_records(&[record(&value)]).await.unwrap());
+            drop(writer.append(&[record(&value)]).await.unwrap());
         }
     }
     writer.flush().await.unwrap();
@@ -181,7 +181,7 @@ async fn records_that_can_not_be_compressed_are_not_acked_and_end_the_writer() {
         let process = world.process(1);
         let writer = process.writer(options().flush_interval(Duration::from_secs(3_600))).await;
         append(&writer, "before").await.unwrap();
-        let lost = writer.append_records(&[record("lost")]).await.unwrap();
+        let lost = writer.append(&[record("lost")]).await.unwrap();
         let failure = || Err(Error::new(ErrorKind::Internal, "compressing failed, on purpose"));
         writer.core().before_sealing(failure);
         if read {
@@ -189,11 +189,11 @@ async fn records_that_can_not_be_compressed_are_not_acked_and_end_the_writer() {
             let fetched = reader.fetch_with(1, crate::FetchOptions::new(1).include_buffered(true)).await.unwrap();
             assert!(fetched.is_empty());
         } else {
-            let next = writer.append(batch(&["next"])).await;
+            let next = writer.append_batches(batch(&["next"])).await;
             assert_failed(next, ErrorKind::Internal, Stored::Not);
         }
         assert_failed(lost.durable().await, ErrorKind::Internal, Stored::Not);
-        assert_failed(writer.append(batch(&["later"])).await, ErrorKind::Internal, Stored::Not);
+        assert_failed(writer.append_batches(batch(&["later"])).await, ErrorKind::Internal, Stored::Not);
         assert_eq!(world.records().await, [(0, "before".into())]);
         assert_eq!(process.bucket.buffered_bytes(), 0);
     }
@@ -270,17 +270,17 @@ async fn a_flush_and_other_appends_pass_a_thread_that_compresses() {
     let long = policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600)).batch_bytes(200);
     let writer = process.writer(long).await;
     let value = "x".repeat(80);
-    let earlier = writer.append(batch(&["earlier"])).await.unwrap();
-    writer.append_records(&[record(&value)]).await.unwrap();
+    let earlier = writer.append_batches(batch(&["earlier"])).await.unwrap();
+    writer.append(&[record(&value)]).await.unwrap();
     let stop = stop_first_sealing(&writer);
     // Its records do not fit the open batch, which it closes and compresses.
     let other = writer.clone();
     let closes = std::thread::spawn(move || {
         let value = "y".repeat(80);
-        other.append_records(&[record(&value)]).now_or_never().unwrap().map(drop)
+        other.append(&[record(&value)]).now_or_never().unwrap().map(drop)
     });
     stop.arrived.recv().unwrap();
-    let later = writer.append_records(&[record("later")]).await.unwrap();
+    let later = writer.append(&[record("later")]).await.unwrap();
     assert_eq!(writer.status().buffered_records, 4);
     earlier.durable().await.unwrap();
     assert_eq!(world.records().await, [(0, "earlier".into())], "nothing passes what is not compressed");
@@ -299,14 +299,14 @@ async fn a_flush_passes_a_thread_that_makes_many_batches_of_one_append() {
     let process = world.process(1);
     let long = policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600)).batch_bytes(200);
     let writer = process.writer(long).await;
-    let earlier = writer.append_records(&[record("earlier")]).await.unwrap();
+    let earlier = writer.append(&[record("earlier")]).await.unwrap();
     let stop = stop_first_sealing(&writer);
     let other = writer.clone();
     let tokio = tokio::runtime::Handle::current();
     let makes = std::thread::spawn(move || {
         let _within = tokio.enter();
         let value = "y".repeat(80);
-        other.append_records(&[record(&value); 5]).now_or_never().unwrap().unwrap().outcome()
+        other.append(&[record(&value); 5]).now_or_never().unwrap().unwrap().outcome()
     });
     stop.arrived.recv().unwrap();
     earlier.durable().await.unwrap();

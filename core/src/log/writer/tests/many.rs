@@ -17,7 +17,7 @@ async fn a_thousand_partitions_stay_in_a_bounded_buffer_and_are_all_durable() {
     let mut admissions = Vec::new();
     for _ in 0..4 {
         for writer in &writers {
-            admissions.push(tokio::spawn(writer.append(one.clone())));
+            admissions.push(tokio::spawn(writer.append_batches(one.clone())));
         }
     }
     // 32 MiB were offered; nobody asked for durability: only the bound makes writers flush.
@@ -43,7 +43,7 @@ fn appends_fail_when_their_runtime_is_shut_down() {
         let process = world.process(1);
         process.faults.always(Op::Put, ".kfs", Action::Hang);
         let writer = process.writer(options()).await;
-        let pending = writer.append(batch(&["a"])).await.unwrap();
+        let pending = writer.append_batches(batch(&["a"])).await.unwrap();
         let waiting = tokio::spawn(pending.durable());
         tokio::task::yield_now().await;
         drop(waiting);

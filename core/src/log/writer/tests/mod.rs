@@ -194,7 +194,7 @@ fn policy(on_conflict: OnConflict) -> WriterOptions {
 }
 
 async fn append(writer: &Writer, value: &str) -> Result<(i64, i64), Error> {
-    let offsets = writer.append(batch(&[value])).await?.durable().await?;
+    let offsets = writer.append_batches(batch(&[value])).await?.durable().await?;
     Ok((offsets.base, offsets.last))
 }
 

@@ -85,8 +85,8 @@ async fn run_a_life(world: &World, one: &Process, two: &Process, nosy: &Arc<Nosy
     // An append that waits for room.
     let large = batch(&[&"x".repeat(4_000)]);
     one.faults.on(Op::Put, ".kfs", Action::Fail(Failure::Unavailable));
-    let first = writer.append(large.clone()).await.unwrap();
-    let second = writer.append(large.clone()).await.unwrap();
+    let first = writer.append_batches(large.clone()).await.unwrap();
+    let second = writer.append_batches(large.clone()).await.unwrap();
     let all = futures_util::future::join(first.durable(), second.durable()).await;
     all.0.unwrap();
     all.1.unwrap();
@@ -97,7 +97,7 @@ async fn run_a_life(world: &World, one: &Process, two: &Process, nosy: &Arc<Nosy
     world.delete(&index_key(6)).await;
     // Closed with nothing in it, and with something.
     let writer = nosy.opens(one, options().flush_interval(Duration::from_secs(3_600))).await;
-    drop(writer.append(batch(&["last words"])).await.unwrap());
+    drop(writer.append_batches(batch(&["last words"])).await.unwrap());
     writer.close(None).await.unwrap();
     nosy.opens(one, options()).await.close(None).await.unwrap();
     // Fenced.
@@ -108,7 +108,7 @@ async fn run_a_life(world: &World, one: &Process, two: &Process, nosy: &Arc<Nosy
     // Given up.
     let writer = nosy.opens(one, options()).await;
     one.faults.always(Op::Put, ".kfs", Action::Hang);
-    drop(writer.append(batch(&["never"])).await.unwrap());
+    drop(writer.append_batches(batch(&["never"])).await.unwrap());
     writer.close(Some(Duration::from_secs(1))).await.unwrap_err();
     one.faults.clear_rules();
     drop(rival);
@@ -185,11 +185,11 @@ async fn figures_of_appends_and_flushes_add_up() {
     let writer = process.writer(options()).await;
     process.faults.on(Op::Put, ".kfs", Action::Fail(Failure::Unavailable));
     let three = batch(&["a", "b", "c"]);
-    writer.append(three.clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(three.clone()).await.unwrap().durable().await.unwrap();
     let one = record("d");
-    writer.append_records(std::slice::from_ref(&one)).await.unwrap().durable().await.unwrap();
-    writer.try_append_records(&[one]).unwrap().durable().await.unwrap();
-    writer.try_append(three.clone()).unwrap().durable().await.unwrap();
+    writer.append(std::slice::from_ref(&one)).await.unwrap().durable().await.unwrap();
+    writer.try_append(&[one]).unwrap().durable().await.unwrap();
+    writer.try_append_batches(three.clone()).unwrap().durable().await.unwrap();
     let given = 2 * (three.len() + NewRecord::encoded_bounds(&[record("d")])) as u64;
     assert_eq!(*sums.0.lock().unwrap(), [4, 8, given, 4, 8, 5]);
 }

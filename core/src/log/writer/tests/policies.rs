@@ -27,7 +27,7 @@ async fn fence_gives_up_at_the_first_loss() {
     let (one, two) = (world.process(1), world.process(2));
     one.partition().create(0).await.unwrap();
     let careful = two.writer(policy(OnConflict::Fence)).await;
-    let pending = careful.append(batch(&["x"])).await.unwrap();
+    let pending = careful.append_batches(batch(&["x"])).await.unwrap();
     assert_eq!(pending.final_offsets().map(|o| o.base), Some(0), "final once log.json was read");
     let other = one.writer(options()).await;
     append(&other, "a").await.unwrap();
@@ -43,7 +43,7 @@ async fn rebase_lets_writers_share_a_partition() {
     let second = two.writer(policy(OnConflict::Rebase)).await;
     for round in 0..5 {
         append(&first, &format!("one-{round}")).await.unwrap();
-        let pending = second.append(batch(&[&format!("two-{round}")])).await.unwrap();
+        let pending = second.append_batches(batch(&[&format!("two-{round}")])).await.unwrap();
         assert_eq!(pending.final_offsets(), None, "not final before it is durable");
         assert_eq!(pending.durable().await.unwrap().base, round * 2 + 1);
     }
@@ -56,10 +56,10 @@ async fn invariant_2_offsets_under_takeover_are_final_after_the_first_commit() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
-    let first = writer.append(batch(&["a", "b"])).await.unwrap();
+    let first = writer.append_batches(batch(&["a", "b"])).await.unwrap();
     assert_eq!(first.final_offsets(), None);
     first.durable().await.unwrap();
-    let second = writer.append(batch(&["c"])).await.unwrap();
+    let second = writer.append_batches(batch(&["c"])).await.unwrap();
     assert_eq!(second.final_offsets().map(|o| (o.base, o.last)), Some((2, 2)));
 }
 
@@ -69,7 +69,7 @@ async fn the_first_commit_of_a_takeover_is_one_append_and_not_the_whole_buffer()
     let process = world.process(1);
     let writer = process.writer(options()).await;
     for value in ["a", "b", "c"] {
-        writer.append_records(&[record(value)]).await.unwrap();
+        writer.append(&[record(value)]).await.unwrap();
     }
     writer.flush().await.unwrap();
     let counts: Vec<_> = world.segments().await.iter().map(|(_, s)| s.header().message_count).collect();
@@ -93,7 +93,7 @@ async fn a_claim_fences_every_earlier_owner_and_takes_one_offset() {
         "budget: GET and PUT claim.json, PUT .kfs, PUT .index"
     );
     assert_failed(append(&old, "b").await, ErrorKind::Fenced, Stored::Not);
-    let pending = new.append(batch(&["c"])).await.unwrap();
+    let pending = new.append_batches(batch(&["c"])).await.unwrap();
     assert_eq!(pending.final_offsets().map(|o| o.base), Some(2));
     pending.durable().await.unwrap();
     assert_eq!(world.records().await, [(0, "a".into()), (2, "c".into())]);
@@ -107,7 +107,7 @@ async fn a_late_put_of_a_former_owner_is_fenced_by_a_claim() {
     let old = one.writer(options()).await;
     append(&old, "a").await.unwrap();
     one.faults.always(Op::Put, segment_key(1), Action::LateAndSilent);
-    let lost = old.append(batch(&["late"])).await.unwrap();
+    let lost = old.append_batches(batch(&["late"])).await.unwrap();
     let waiting = tokio::spawn(lost.durable());
     one.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
     let new = two.writer(options()).await;
@@ -152,7 +152,7 @@ async fn a_dropped_writer_flushes_and_makes_room_for_the_next() {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
-    let pending = writer.append(batch(&["a"])).await.unwrap();
+    let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     drop(writer);
     pending.durable().await.unwrap();
     tokio::task::yield_now().await;
@@ -182,7 +182,7 @@ async fn the_index_of_a_segment_that_is_followed_is_made_right_first() {
     // The index must be right when the next segment is put.
     let gate = Gate::new();
     process.faults.on(Op::Put, segment_key(1), Action::Hold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["a"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["a"])).await.unwrap().durable());
     gate.arrived(1).await;
     assert_eq!(world.bytes(&index_key(0)).await.unwrap(), world.segments().await[0].1.index(100).encode());
     gate.open();
@@ -213,7 +213,7 @@ async fn invariant_4_nothing_is_acked_after_a_contended_flush() {
         always_loses(&world, &process);
         let mut waiting = Vec::new();
         for value in ["a", "b", "c"] {
-            waiting.push(writer.append(batch(&[value])).await.unwrap());
+            waiting.push(writer.append_batches(batch(&[value])).await.unwrap());
         }
         let error = waiting[0].durable().await.unwrap_err();
         process.faults.clear_rules();
@@ -239,7 +239,8 @@ async fn invariant_4_nothing_is_acked_after_a_flush_that_conflicts_with_nothing(
         let process = World::new().process(1);
         let writer = process.writer(policy(on_conflict).batch_bytes(1).flush_bytes(1)).await;
         process.faults.always(Op::Put, segment_key(0), Action::Conflict);
-        let (a, b) = (writer.append(batch(&["a"])).await.unwrap(), writer.append(batch(&["b"])).await.unwrap());
+        let (a, b) =
+            (writer.append_batches(batch(&["a"])).await.unwrap(), writer.append_batches(batch(&["b"])).await.unwrap());
         assert_failed(a.durable().await, ErrorKind::Unavailable, Stored::Perhaps);
         process.faults.clear_rules();
         assert_failed(b.durable().await, ErrorKind::Unavailable, Stored::Not);

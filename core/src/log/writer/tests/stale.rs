@@ -78,7 +78,7 @@ async fn invariant_1_a_first_segment_won_after_the_partition_was_made_anew_is_no
     let writer = sleeper.writer(options()).await;
     let gate = Gate::new();
     sleeper.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["ghost"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["ghost"])).await.unwrap().durable());
     gate.arrived(1).await;
     sleeper.clock.suspend(Duration::from_secs(86_400));
     world.delete(&format!("{PREFIX}log.json")).await;
@@ -168,7 +168,7 @@ async fn a_try_that_took_longer_than_the_bound_is_acked_after_a_second_look() {
     append(&writer, "a").await.unwrap();
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::ActThenHold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     gate.arrived(1).await;
     process.clock.suspend(Duration::from_secs(120));
     let before = process.requests();
@@ -185,7 +185,7 @@ async fn invariant_1_a_segment_won_in_the_middle_of_the_past_is_not_acked() {
     append(&writer, "a").await.unwrap();
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["ghost"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["ghost"])).await.unwrap().durable());
     gate.arrived(1).await;
     // The machine sleeps for a day; others append 1..=5 and retention removes all but the last.
     process.clock.suspend(Duration::from_secs(86_400));
@@ -207,7 +207,7 @@ async fn a_retry_after_the_bound_finds_its_own_segment_by_the_look() {
     let clock = process.clock.clone();
     let gate = Gate::new();
     process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     gate.arrived(1).await;
     clock.suspend(Duration::from_secs(120));
     gate.open();
@@ -224,7 +224,7 @@ async fn an_old_try_whose_slot_others_hold_is_perhaps_stored() {
     process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::Unavailable));
     let gate = Gate::new();
     process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     gate.arrived(1).await;
     process.clock.suspend(Duration::from_secs(86_400));
     // Built upon, merged away, and the slot used again: nobody can tell any more.
@@ -243,7 +243,7 @@ async fn a_merged_slot_after_a_lost_reply_is_perhaps_stored() {
     process.faults.on(Op::Put, ".kfs", Action::ActThenFail(Failure::Unavailable));
     let gate = Gate::new();
     process.faults.on(Op::Put, ".index", Action::Hold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     gate.arrived(1).await;
     let bytes = world.bytes(&segment_key(1)).await.unwrap();
     let merged = object_store::Attributes::from_iter([(object_store::Attribute::Metadata("kfsmerged".into()), "1")]);
@@ -263,7 +263,7 @@ async fn a_lost_slot_is_no_look_at_the_tail() {
     }
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::ActThenHold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     gate.arrived(1).await;
     // The conflict is heard a day later: slot 1 is still there, slot 2 is not.
     process.clock.suspend(Duration::from_secs(86_400));
@@ -280,7 +280,7 @@ async fn a_win_that_others_have_followed_already_is_no_look_at_the_tail() {
     append(&writer, "a").await.unwrap();
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::ActThenHold(gate.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     gate.arrived(1).await;
     process.clock.suspend(Duration::from_secs(120));
     world.put_segment(2, "other").await;
@@ -298,7 +298,7 @@ async fn the_tail_was_seen_when_the_first_try_was_sent_and_not_the_last() {
     append(&writer, "a").await.unwrap();
     // It lands, and is not answered in 30 s; the next try is told that it exists.
     process.faults.on(Op::Put, ".kfs", Action::ActThenHold(Gate::new()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     slept(&process, 1).await;
     world.put_segment(2, "other").await;
     assert_eq!(pending.await.unwrap().unwrap().base, 1);
@@ -317,7 +317,7 @@ async fn invariant_2_what_a_look_reads_must_be_what_it_listed() {
     process.faults.on(Op::Put, ".kfs", Action::Late(Failure::Unavailable));
     process.faults.on(Op::Put, ".index", Action::Hold(index.clone()));
     process.faults.on(Op::Get, ".kfs", Action::Hold(read.clone()));
-    let pending = tokio::spawn(writer.append(batch(&["b"])).await.unwrap().durable());
+    let pending = tokio::spawn(writer.append_batches(batch(&["b"])).await.unwrap().durable());
     index.arrived(1).await;
     process.clock.suspend(Duration::from_secs(120));
     world.put_segment(1, "other").await;

@@ -142,7 +142,7 @@ async fn log_with_a_ghost() -> World {
     let world = World::new();
     let process = world.process(1);
     let writer = process.writer(options()).await;
-    writer.append(batch(&["a", "b", "c", "d", "e"])).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(&["a", "b", "c", "d", "e"])).await.unwrap().durable().await.unwrap();
     world.put_segment(1, "ghost").await;
     world
 }

@@ -15,7 +15,7 @@ async fn giving_up_names_the_last_failure_as_message_and_source() {
     let process = world.process_that_sends_once(1);
     process.faults.always(Op::Put, ".kfs", Action::Fail(Failure::PermissionDenied));
     let writer = process.writer(options()).await;
-    let append = writer.append(batch(&["a"])).await.unwrap();
+    let append = writer.append_batches(batch(&["a"])).await.unwrap();
     let closed = writer.close(Some(Duration::from_secs(3))).await;
     for error in [closed.unwrap_err(), append.durable().await.unwrap_err(), writer.failure().unwrap()] {
         assert_eq!((error.kind(), error.stored()), (ErrorKind::Closed, Some(Stored::Not)));
@@ -33,7 +33,7 @@ async fn giving_up_a_request_without_an_answer_says_so() {
     let process = world.process_that_sends_once(1);
     process.faults.always(Op::Put, ".kfs", Action::Hang);
     let writer = process.writer(options()).await;
-    let _append = writer.append(batch(&["a"])).await.unwrap();
+    let _append = writer.append_batches(batch(&["a"])).await.unwrap();
     let error = writer.close(Some(Duration::from_secs(3))).await.unwrap_err();
     assert!(error.to_string().contains("writing a segment, no answer for 3s"), "{error}");
 }
@@ -47,7 +47,7 @@ async fn a_failure_that_is_over_is_not_told() {
     append(&writer, "a").await.unwrap();
     assert!(process.bucket.trouble().is_none());
     process.faults.always(Op::Put, ".kfs", Action::Fail(Failure::PermissionDenied));
-    let _append = writer.append(batch(&["b"])).await.unwrap();
+    let _append = writer.append_batches(batch(&["b"])).await.unwrap();
     let error = writer.close(Some(Duration::from_secs(3))).await.unwrap_err();
     assert!(!format!("{error:#}").contains("Unavailable"), "{error:#}");
 }
@@ -58,7 +58,7 @@ async fn what_fails_is_seen_while_it_fails() {
     let process = world.process_that_sends_once(1);
     process.faults.always(Op::Put, ".kfs", Action::Fail(Failure::PermissionDenied));
     let writer = process.writer(options()).await;
-    let append = writer.append(batch(&["a"])).await.unwrap().durable();
+    let append = writer.append_batches(batch(&["a"])).await.unwrap().durable();
     let append = tokio::spawn(append);
     tokio::time::sleep(Duration::from_secs(20)).await;
     let trouble = process.bucket.trouble().unwrap();
@@ -130,9 +130,9 @@ async fn a_status_tells_what_is_buffered_and_why_the_flush_waits() {
 
     process.faults.always(Op::Put, ".kfs", Action::Fail(Failure::PermissionDenied));
     let bytes = batch(&["a", "b"]);
-    let first = tokio::spawn(writer.append(bytes.clone()).await.unwrap().durable());
+    let first = tokio::spawn(writer.append_batches(bytes.clone()).await.unwrap().durable());
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let _second = writer.append(batch(&["c"])).await.unwrap();
+    let _second = writer.append_batches(batch(&["c"])).await.unwrap();
     let status = writer.status();
     assert_eq!((status.buffered_bytes, status.buffered_records), (bytes.len() + batch(&["c"]).len(), 3));
     assert_eq!((status.doing, status.flushing_for), ("writing a segment", Some(Duration::from_secs(10))));

@@ -39,7 +39,7 @@ async fn writer(partition: &Partition) -> Writer {
 
 /// Appends one batch of so many records, as a segment of its own.
 async fn append(writer: &Writer, records: usize) {
-    writer.append(batch(records, 100).bytes().clone()).await.unwrap().durable().await.unwrap();
+    writer.append_batches(batch(records, 100).bytes().clone()).await.unwrap().durable().await.unwrap();
 }
 
 fn request<'a>(wanted: impl IntoIterator<Item = (&'a Partition, i64)>) -> FetchRequest {

@@ -108,7 +108,7 @@ async fn what_is_only_buffered_wakes_no_fetch() {
     let mut fetches = [Polled::new(&bucket, &request)];
     settle(&mut fetches).await;
     let wakes = fetches[0].wakes();
-    let appended = writer.append(batch(1, 10).bytes().clone()).await.unwrap();
+    let appended = writer.append_batches(batch(1, 10).bytes().clone()).await.unwrap();
     settle(&mut fetches).await;
     assert_eq!(fetches[0].wakes(), wakes);
     appended.durable().await.unwrap();
