@@ -83,6 +83,7 @@
         clippy::expect_used,
         clippy::panic,
         clippy::indexing_slicing,
+        clippy::missing_errors_doc,
         clippy::print_stdout,
         clippy::print_stderr
     )
@@ -114,7 +115,7 @@ pub use log::verify::{
     Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
 };
 pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus};
-pub use log::{Bucket, BucketOptions, Partition, Trouble, Watch, Watermarks};
+pub use log::{Bucket, BucketOptions, Partition, RetryPolicy, Trouble, Watch, Watermarks};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use mutant::Mutant;

@@ -25,6 +25,6 @@ pub(crate) mod writer;
 pub use bucket::Bucket;
 pub use options::BucketOptions;
 pub use partition::Partition;
-pub use retry::Trouble;
+pub use retry::{RetryPolicy, Trouble};
 pub use watch::Watch;
 pub use watermarks::Watermarks;

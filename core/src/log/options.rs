@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::retry::RetryPolicy;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Namespace;
 use crate::recorder::Recorder;
@@ -28,6 +29,8 @@ pub struct BucketOptions {
     /// [`ReaderOptions::block_bytes`](crate::ReaderOptions::block_bytes), every fetch asks the store. With 0
     /// nothing is cached.
     pub cache_bytes: usize,
+    /// How long reads, listings and commits pause before they ask the store again for what failed.
+    pub retry: RetryPolicy,
     /// Takes what the bucket does, for metrics. Default `None`.
     pub recorder: Option<Arc<dyn Recorder>>,
     /// Options of the store.
@@ -41,6 +44,7 @@ impl Default for BucketOptions {
             namespace: Namespace::default(),
             buffer_bytes: 32 << 20,
             cache_bytes: 64 << 20,
+            retry: RetryPolicy::default(),
             recorder: None,
             store: StoreOptions::default(),
         }
@@ -53,6 +57,7 @@ impl BucketOptions {
 
     pub(super) fn check(&self) -> Result<()> {
         self.store.check()?;
+        self.retry.check()?;
         let (given, least) = (self.buffer_bytes, Self::LEAST_BUFFER_BYTES);
         if given < least {
             let message = format!("buffer_bytes is {given}, at least {least} is allowed");
@@ -86,6 +91,13 @@ impl BucketOptions {
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// Sets [`retry`](Self::retry).
+    #[must_use]
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
         self
     }
 

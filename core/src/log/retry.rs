@@ -13,12 +13,64 @@ use crate::observer::Observer;
 use crate::runtime::Runtime;
 use crate::store::SyncFailure;
 
-/// The first pause between two tries, and the longest. Each is twice the one before it, and of each
-/// a random half is waited.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A request that has had no answer for less than this is no trouble.
 const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// How long a log pauses before it asks the store again for what failed. There is no limit on the number of tries: a
+/// log asks until the store answers, or until nobody wants the answer any more.
+///
+/// Each pause is twice as long as the one before it, up to the longest. Half of a pause is always waited, and a random part of
+/// the other half, so that many processes do not ask in step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// The first pause (default 50 ms, at least 1 ms).
+    pub first_pause: Duration,
+    /// The longest pause (default 5 s, at least the first one).
+    pub longest_pause: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy { first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(5) }
+    }
+}
+
+impl RetryPolicy {
+    /// Sets [`first_pause`](Self::first_pause).
+    #[must_use]
+    pub fn first_pause(mut self, pause: Duration) -> Self {
+        self.first_pause = pause;
+        self
+    }
+
+    /// Sets [`longest_pause`](Self::longest_pause).
+    #[must_use]
+    pub fn longest_pause(mut self, pause: Duration) -> Self {
+        self.longest_pause = pause;
+        self
+    }
+
+    /// Refuses what makes no sense.
+    pub(super) fn check(&self) -> Result<()> {
+        let (first, longest) = (self.first_pause, self.longest_pause);
+        // Without a pause a store that is away would be asked without end, as fast as it refuses.
+        let message = if first < Duration::from_millis(1) {
+            format!("the retry policy's first_pause is {first:?}, at least 1ms is allowed")
+        } else if longest < first {
+            format!("the retry policy's longest_pause is {longest:?}, which is less than its first_pause of {first:?}")
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidInput, message))
+    }
+
+    /// The pause that follows `before` others, before chance shortens it.
+    fn pause(&self, before: u32) -> Duration {
+        let times = 1_u32.checked_shl(before).unwrap_or(u32::MAX);
+        self.first_pause.saturating_mul(times).min(self.longest_pause)
+    }
+}
 
 /// Whether a read that failed so is sent again.
 pub(crate) fn may_pass(error: &Error) -> bool {
@@ -76,6 +128,7 @@ impl Trouble {
 pub(crate) struct Retries {
     /// `None` for what belongs to the bucket.
     partition: Option<PartitionId>,
+    policy: RetryPolicy,
     observer: Observer,
     book: Mutex<RetryBook>,
 }
@@ -105,8 +158,8 @@ impl OpenRequest {
 }
 
 impl Retries {
-    pub(crate) fn new(partition: Option<PartitionId>, observer: Observer) -> Self {
-        Retries { partition, observer, book: Mutex::default() }
+    pub(crate) fn new(partition: Option<PartitionId>, policy: RetryPolicy, observer: Observer) -> Self {
+        Retries { partition, policy, observer, book: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, RetryBook> {
@@ -190,7 +243,7 @@ impl<'a> Retry<'a> {
         let what = (self.doing, self.began);
         self.told = self.retries.observer.retry(partition, what, failures, &error, self.told);
         self.note(error);
-        let full = (FIRST_PAUSE * (1 << self.pauses.min(7))).min(LONGEST_PAUSE);
+        let full = self.retries.policy.pause(self.pauses);
         self.pauses += 1;
         self.runtime.clock().sleep(spread(full, self.runtime)).await;
     }
@@ -244,3 +297,6 @@ pub(crate) async fn patiently<T, F: Future<Output = Result<T>>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

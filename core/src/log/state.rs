@@ -145,7 +145,7 @@ struct Writers {
 
 impl PartitionState {
     pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>) -> Self {
-        let retries = Retries::new(Some(id.clone()), bucket.observer.clone());
+        let retries = Retries::new(Some(id.clone()), bucket.options.retry, bucket.observer.clone());
         let catalog = Mutex::new(Catalog::sharing(bucket.catalogs.clone()));
         PartitionState {
             id,

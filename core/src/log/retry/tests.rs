@@ -1,0 +1,77 @@
+//! How long a log pauses between two tries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+
+use super::RetryPolicy;
+use crate::error::ErrorKind;
+use crate::log::fixtures::Fixture;
+use crate::log::{Bucket, BucketOptions};
+use crate::testing::{Action, Failure, FaultStore, Op};
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The pauses before tries 2, 3, … of a listing that fails for ever.
+async fn pauses(options: BucketOptions, count: usize) -> Vec<Duration> {
+    let store = FaultStore::new(Arc::new(InMemory::new()));
+    store.always(Op::List, "", Action::Fail(Failure::Unavailable));
+    let process = Fixture::with(Arc::new(store), options);
+    let bucket = process.bucket.clone();
+    let asked = tokio::spawn(async move { bucket.topics().await });
+    let mut pauses = Vec::new();
+    for _ in 0..count {
+        process.clock.slept(1).await;
+        let [pause] = process.clock.sleepers()[..] else { panic!("more than one task sleeps") };
+        pauses.push(pause);
+        process.clock.advance_to_next();
+        // The task that woke must run before the next look.
+        while process.clock.sleepers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+    asked.abort();
+    pauses
+}
+
+fn within(pauses: &[Duration], full: &[Duration]) {
+    for (pause, full) in pauses.iter().zip(full) {
+        assert!(*pause >= *full / 2 && pause <= full, "{pauses:?} are not between half of and all of {full:?}");
+    }
+}
+
+#[tokio::test]
+async fn pauses_double_from_50_ms_to_5_s_by_default() {
+    let found = pauses(BucketOptions::default(), 9).await;
+    within(&found, &[50, 100, 200, 400, 800, 1600, 3200, 5000, 5000].map(ms));
+}
+
+#[tokio::test]
+async fn the_policy_sets_the_first_and_the_longest_pause() {
+    let policy = RetryPolicy::default().first_pause(ms(2000)).longest_pause(ms(7000));
+    let found = pauses(BucketOptions::default().retry(policy), 4).await;
+    within(&found, &[2000, 4000, 7000, 7000].map(ms));
+}
+
+#[test]
+fn no_number_of_pauses_is_too_large() {
+    let policy = RetryPolicy::default().longest_pause(Duration::MAX);
+    assert_eq!(policy.pause(3), ms(400));
+    assert_eq!(policy.pause(u32::MAX), ms(50) * u32::MAX);
+}
+
+#[test]
+fn a_policy_that_makes_no_sense_is_refused() {
+    let refused = [
+        (RetryPolicy::default().first_pause(Duration::ZERO), "first_pause is 0ns"),
+        (RetryPolicy::default().longest_pause(ms(49)), "longest_pause is 49ms"),
+    ];
+    for (policy, why) in refused {
+        let error = Bucket::open_with("memory:", BucketOptions::default().retry(policy)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
