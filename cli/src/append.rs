@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use indicatif::ProgressBar;
 use kfs_core::format::PartitionId;
-use kfs_core::{Append, BucketOptions, Error, ErrorKind, Writer};
+use kfs_core::{Append, BucketOptions, Error, ErrorKind, Interest, Writer};
 
 use self::pace::Pace;
 pub(crate) use self::portion::{Part, Portion};
@@ -146,7 +146,7 @@ impl Job<'_> {
         match at_hand {
             Some(chunk) => chunk,
             None => {
-                last.on_settled(true, |_| {});
+                last.on_settled(Interest::Waits, |_| {});
                 next.await
             }
         }
@@ -199,7 +199,7 @@ impl Job<'_> {
             }
         };
         let (tally, report) = (self.tally.clone(), self.reporter.as_ref().map(Reporter::sender));
-        append.on_settled(false, move |settled| {
+        append.on_settled(Interest::Observes, move |settled| {
             if let (Some(report), Ok(offsets)) = (report, &settled) {
                 // In the order of the appends: a flush settles them so, and flushes follow each other.
                 let _ = report.send(Range::new(*offsets, false));

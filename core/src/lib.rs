@@ -19,7 +19,7 @@
 //! let writer = partition.writer(WriterOptions::default()).await?;
 //! let record = NewRecord::new(1_767_225_600_000).key(b"user-1").value(b"paid");
 //! let append = writer.append(&[record]).await?; // it has its place in the buffer
-//! let offsets = append.durable().await?; // it is in the store, for good
+//! let offsets = append.await?; // it is in the store, for good
 //! assert_eq!((offsets.base, offsets.last), (0, 0));
 //!
 //! let mut records = partition.reader(ReaderOptions::default()).records(0);
@@ -35,7 +35,7 @@
 //! [`Writer::append`] makes batches of records. [`Writer::append_batches`] takes record batches as bytes, as a Kafka
 //! client sent them. Each batch is checked as a broker would check it ([`BatchCheck`](format::BatchCheck) names two other
 //! checks), gets its offsets, and keeps everything else, compressed or not. Both return when the append has its place in
-//! the buffer, and [`Append::durable`] waits until it is stored. Appends that arrive close together share a segment. A
+//! the buffer, and awaiting the [`Append`] waits until it is stored. Appends that arrive close together share a segment. A
 //! flush starts when enough bytes, records or batches are buffered, when an append is old enough, or when a caller waits
 //! for durability ([`WriterOptions`]).
 //!
@@ -114,7 +114,9 @@ pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
 pub use log::verify::{
     Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
 };
-pub use log::writer::{Admission, Append, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus};
+pub use log::writer::{
+    Admission, Append, Interest, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus,
+};
 pub use log::{Bucket, BucketOptions, Partition, RetryPolicy, Trouble, Watch, Watermarks};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kfs_core::blocking::{Wait, in_callback};
-use kfs_core::{ForkSafe, Offsets, Result, Writer, WriterStatus};
+use kfs_core::{ForkSafe, Interest, Offsets, Result, Writer, WriterStatus};
 
 use crate::bucket::kfs_bucket;
 use crate::call::{Out, bytes, call, free, shared, text};
@@ -146,7 +146,8 @@ pub unsafe extern "C" fn kfs_writer_append_callback(
             wait(timeout_ms, cancel).on_admission(handle, handle.append_batches(batches))?
         };
         let target = Target { callback, user_data };
-        append.on_settled(flush, move |outcome| target.tell(outcome));
+        let interest = if flush { Interest::Waits } else { Interest::Observes };
+        append.on_settled(interest, move |outcome| target.tell(outcome));
         Ok(())
     })
 }

@@ -14,8 +14,8 @@ use crate::error::{ErrorKind, Result, Stored};
 use crate::format::{BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::testing::{Action, Failure, FaultStore, Op};
 use crate::{
-    Append, Bucket, BucketOptions, FetchOptions, Offsets, Partition, Reader, ReaderOptions, Watch, Watermarks, Writer,
-    WriterOptions,
+    Append, Bucket, BucketOptions, FetchOptions, Interest, Offsets, Partition, Reader, ReaderOptions, Watch,
+    Watermarks, Writer, WriterOptions,
 };
 
 fn soon() -> Wait {
@@ -169,7 +169,7 @@ fn handles_dropped_inside_a_runtime_do_not_panic_and_what_was_buffered_is_flushe
         let writer = writer_of(&bucket);
         let append = appended(&writer, &soon()).unwrap();
         let (send, settled) = mpsc::channel();
-        append.on_settled(false, move |outcome| drop(send.send(outcome)));
+        append.on_settled(Interest::Observes, move |outcome| drop(send.send(outcome)));
         settled
     });
     let outcome = appended.recv_timeout(Duration::from_secs(30)).unwrap();
@@ -281,7 +281,7 @@ fn a_callback_never_runs_within_the_call_that_asks_for_it() {
     let held = Arc::new(std::sync::Mutex::new(()));
     let guard = held.lock().unwrap();
     let wanted = held.clone();
-    append.on_settled(true, move |outcome| {
+    append.on_settled(Interest::Waits, move |outcome| {
         let _held = wanted.lock().unwrap();
         send.send((thread::current().id(), outcome.is_ok(), super::in_callback())).unwrap();
     });
@@ -296,7 +296,7 @@ fn a_callback_that_would_wait_is_refused_and_one_that_appends_is_not() {
     let writer = writer_of(&bucket);
     let (send, received) = mpsc::channel();
     let again = writer.clone();
-    appended(&writer, &soon()).unwrap().on_settled(true, move |_| {
+    appended(&writer, &soon()).unwrap().on_settled(Interest::Waits, move |_| {
         let next = appended(&again, &Wait::forever()).unwrap();
         let refused = durable(&next, &Wait::forever()).map_err(|e| e.kind());
         send.send((next, refused)).unwrap();

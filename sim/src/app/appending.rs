@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use kfs_core::format::{Batch, BatchBuilder, BatchOptions, Codec, NewRecord};
 use kfs_core::runtime::Clock;
-use kfs_core::{Admission, Append, ErrorKind, Offsets, Result};
+use kfs_core::{Admission, Append, ErrorKind, Interest, Offsets, Result};
 
 use super::{App, PAST_OUTAGES, limited};
 use crate::config::pick;
@@ -135,8 +135,8 @@ impl App {
     fn entered(&mut self, at: usize, number: usize, tried: Result<Append>) {
         match tried {
             Ok(append) => {
-                let wait = self.one_in(3);
-                follow(&self.host, number, wait, &append);
+                let interest = if self.one_in(3) { Interest::Waits } else { Interest::Observes };
+                follow(&self.host, number, interest, &append);
                 self.writers[at].appends.push((number, append));
             }
             Err(error) => settled(&self.host, number, Err(error)),
@@ -169,7 +169,7 @@ impl App {
                 None => return host.world.fail(format!("append {number} waits for room for ever")),
             };
             match entered {
-                Ok(append) => follow(&host, number, true, &append),
+                Ok(append) => follow(&host, number, Interest::Waits, &append),
                 Err(error) => settled(&host, number, Err(error)),
             }
         });
@@ -183,10 +183,10 @@ impl App {
 }
 
 /// An append that is in the writer's queue.
-fn follow(host: &Arc<Host>, number: usize, wait: bool, append: &Append) {
+fn follow(host: &Arc<Host>, number: usize, interest: Interest, append: &Append) {
     host.world.oracle().entered(number);
     let told = host.clone();
-    append.on_settled(wait, move |result| settled(&told, number, result));
+    append.on_settled(interest, move |result| settled(&told, number, result));
 }
 
 pub(super) fn settled(host: &Host, number: usize, result: Result<Offsets>) {

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use kfs_core::format::{Batch, BatchCheck, Codec, Compression};
 use kfs_core::runtime::Clock;
 use kfs_core::testing::Prng;
-use kfs_core::{Append, ErrorKind, OnConflict, Result, Writer, WriterOptions};
+use kfs_core::{Append, ErrorKind, Interest, OnConflict, Result, Writer, WriterOptions};
 
 use self::appending::settled;
 use crate::config::pick;
@@ -106,7 +106,7 @@ impl App {
             }
         }
         if let Some(append) = appends.last() {
-            append.on_settled(true, |_| {});
+            append.on_settled(Interest::Waits, |_| {});
         }
         self.note(format_args!("{} appends are stuck", appends.len()));
         self.stuck = Some((writer, appends));

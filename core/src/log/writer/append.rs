@@ -1,7 +1,8 @@
 //! The handle of an append: its offsets, and when they are durable.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::delivery::{Callback, FlushOutcome};
@@ -19,7 +20,32 @@ pub struct Offsets {
     pub last: i64,
 }
 
+/// What a callback of [`Append::on_settled`] means for the flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interest {
+    /// It waits for durability, as [`Append::durable`] does: the writer flushes as soon as
+    /// [`linger`](super::WriterOptions::linger) allows.
+    Waits,
+    /// It observes: the flush starts when something else starts it.
+    Observes,
+}
+
 /// An append that is in the writer's buffer or beyond. Dropping it changes nothing for the append.
+///
+/// Awaiting it waits until it is durable, as [`durable`](Self::durable) does:
+///
+/// ```
+/// # use kfs_core::{Bucket, Result, format::NewRecord};
+/// # async fn pay(writer: kfs_core::Writer) -> Result<()> {
+/// let append = writer.append(&[NewRecord::new(1_767_225_600_000).value(b"paid")]).await?; // it is buffered
+/// let offsets = append.await?; // it is durable
+/// # Ok(()) }
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// # let bucket = Bucket::open("memory:")?;
+/// # pay(bucket.partition("orders", 0)?.writer(kfs_core::WriterOptions::default()).await?).await
+/// # })?;
+/// # Ok::<(), kfs_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Append {
     pub(super) core: Arc<WriterCore>,
@@ -66,14 +92,14 @@ impl Append {
     }
 
     /// Calls back once when it is settled, on the writer's runtime and never from within this call
-    /// (but within it if that runtime was shut down). Does not count as waiting unless `wait` is set.
+    /// (but within it if that runtime was shut down). `interest` says whether it makes the writer flush.
     ///
     /// Callbacks of one writer run one at a time, in the order in which its appends end. By then the
     /// append's room in the buffer is free, and so is the place of a writer that was fenced: another may
     /// be opened. A callback must be short, for the writer waits for it. If it panics, only the rest of
     /// that callback is lost.
-    pub fn on_settled(&self, wait: bool, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
-        if wait && self.outcome.get().is_none() {
+    pub fn on_settled(&self, interest: Interest, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
+        if interest == Interest::Waits && self.outcome.get().is_none() {
             self.core.somebody_waits(self.group);
         }
         let append = self.clone();
@@ -92,6 +118,16 @@ impl Append {
     fn offsets(&self, shift: i64) -> Offsets {
         let base = self.first.saturating_add(shift);
         Offsets { base, last: base.saturating_add(self.count.saturating_sub(1)) }
+    }
+}
+
+impl IntoFuture for Append {
+    type Output = Result<Offsets>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<Offsets>> + Send + 'static>>;
+
+    /// Waits until it is durable, as [`durable`](Append::durable) does. Dropping the future ends the wait only.
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.durable())
     }
 }
 

@@ -27,7 +27,7 @@ mod winner;
 mod yielding;
 
 pub use admission::Admission;
-pub use append::{Append, Offsets};
+pub use append::{Append, Interest, Offsets};
 pub use delivery::in_callback;
 pub use handle::Writer;
 pub use options::{OnConflict, WriterOptions};

@@ -181,15 +181,26 @@ async fn dropping_the_wait_does_not_drop_the_append() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn awaiting_an_append_starts_its_flush_and_returns_its_offsets_when_it_is_durable() {
+    let world = World::new();
+    let writer = world.process(1).writer(options().flush_interval(Duration::from_secs(3_600))).await;
+    let begun = tokio::time::Instant::now();
+    let offsets = writer.append_batches(batch(&["a", "b"])).await.unwrap().await.unwrap();
+    assert_eq!((offsets.base, offsets.last), (0, 1));
+    assert_eq!(world.records().await.len(), 2);
+    assert!(begun.elapsed() < Duration::from_secs(3_600), "it did not wait for flush_interval");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_callback_is_called_once_when_it_is_settled() {
     let process = World::new().process(1);
     let writer = process.writer(options()).await;
     let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
     let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     let again = send.clone();
-    pending.on_settled(true, move |outcome| send.send(outcome).unwrap());
+    pending.on_settled(Interest::Waits, move |outcome| send.send(outcome).unwrap());
     assert_eq!(receive.recv().await.unwrap().unwrap().base, 0);
-    pending.on_settled(false, move |outcome| again.send(outcome).unwrap());
+    pending.on_settled(Interest::Observes, move |outcome| again.send(outcome).unwrap());
     assert_eq!(receive.recv().await.unwrap().unwrap().base, 0);
     assert!(receive.recv().await.is_none());
 }

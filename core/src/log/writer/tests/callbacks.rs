@@ -14,11 +14,11 @@ async fn a_callback_that_panics_harms_no_other_append() {
     let one = writer.append_batches(batch(&["a"])).await.unwrap();
     let two = writer.append_batches(batch(&["b"])).await.unwrap();
     let told = Arc::new(Mutex::new(Vec::new()));
-    one.on_settled(false, |_| panic!("a caller's fault, on purpose"));
+    one.on_settled(Interest::Observes, |_| panic!("a caller's fault, on purpose"));
     let again = told.clone();
-    one.on_settled(false, move |outcome| again.lock().unwrap().push(outcome.unwrap().base));
+    one.on_settled(Interest::Observes, move |outcome| again.lock().unwrap().push(outcome.unwrap().base));
     let next = told.clone();
-    two.on_settled(false, move |outcome| next.lock().unwrap().push(outcome.unwrap().base));
+    two.on_settled(Interest::Observes, move |outcome| next.lock().unwrap().push(outcome.unwrap().base));
     writer.flush().await.unwrap();
     assert_eq!(two.durable().await.unwrap().base, 1);
     assert_eq!(append(&writer, "c").await.unwrap(), (2, 2));
@@ -58,7 +58,7 @@ async fn a_fenced_callback_may_open_the_partition_again() {
     let pending = old.append_batches(batch(&["c"])).await.unwrap();
     let (partition, state) = (one.partition(), one.partition().state().clone());
     let (send, opened) = tokio::sync::oneshot::channel();
-    pending.on_settled(true, move |outcome| {
+    pending.on_settled(Interest::Waits, move |outcome| {
         // What comes after the callback must not be what frees the place. (A panic in here would be caught.)
         let reserved = (old.failure().is_some(), state.reserve(true).map(drop));
         tokio::spawn(async move {
@@ -114,7 +114,7 @@ async fn a_close_returns_after_the_callbacks_of_what_it_covers() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     let returned = Arc::new(AtomicBool::new(false));
     let done = returned.clone();
-    pending.on_settled(false, move |_| {
+    pending.on_settled(Interest::Observes, move |_| {
         let _ = enter.send(());
         let _ = released.recv();
         done.store(true, Ordering::Release);

@@ -30,7 +30,7 @@ use futures_util::FutureExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
-use super::{OnConflict, Writer, WriterOptions};
+use super::{Interest, OnConflict, Writer, WriterOptions};
 use crate::error::{Error, ErrorKind, Stored};
 use crate::format::{BatchBuilder, BatchOptions, CrcCheck, Limits, NewRecord, ObjectName, Segment, SegmentBuilder};
 use crate::log::{Bucket, BucketOptions, Partition};
