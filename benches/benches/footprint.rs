@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kfs_benches::{Counting, Discard, asked_for, batch, figures, payload, size, table};
 use kfs_core::format::Codec;
-use kfs_core::{Bucket, BucketOptions, ReaderOptions, WriterOptions};
+use kfs_core::{Bucket, BucketOptions};
 use object_store::memory::InMemory;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
@@ -23,7 +23,7 @@ fn append_batches(row: &str, size: usize, total: usize) {
     runtime.block_on(async {
         let bucket = Bucket::from_object_store(Arc::new(Discard), BucketOptions::default()).expect("bucket");
         let partition = bucket.partition("bench", 0).expect("name");
-        let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+        let writer = partition.writer().await.expect("writer");
         let before = MEMORY.requested();
         for _ in 0..total / size {
             // As they come from a socket: each in a buffer of its own, which is not the library's.
@@ -45,9 +45,9 @@ async fn open(bucket: &Bucket, count: usize, batch: &Bytes) -> Vec<(kfs_core::Wr
     let mut open = Vec::with_capacity(count);
     for n in 0..count {
         let partition = bucket.partition("idle", n as i32).expect("name");
-        let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+        let writer = partition.writer().await.expect("writer");
         writer.append_batches(batch.clone()).await.expect("room").durable().await.expect("durable");
-        let reader = partition.reader(ReaderOptions::default());
+        let reader = partition.reader();
         assert_eq!(reader.fetch(0, 1 << 20).await.expect("fetched").next_offset, 1);
         open.push((writer, reader));
     }

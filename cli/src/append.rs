@@ -41,7 +41,7 @@ pub(crate) async fn run(context: &Context, args: AppendArgs) -> Outcome {
     let partition = bucket.partition_of(id);
     let mut signals = Signals::listen();
     let writer = tokio::select! {
-        writer = context.within(partition.writer(args.writer_options())) => writer??,
+        writer = context.within(partition.writer_with(args.writer_options())) => writer??,
         Asked::ToEnd(signal) | Asked::AtOnce(signal) = signals.next() => {
             let name = signals::name(signal);
             output::note(&format!("{name}: ended before the partition was open: nothing was read, and no record is stored"));

@@ -53,7 +53,7 @@ async fn partition(
     let made_later = if args.follow { bounds::wait_until_made(context, partition).await? } else { None };
     let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
     let options = ReaderOptions::default().on_corrupt(on_corrupt).max_decompressed(args.max_decompressed);
-    let reader = partition.reader(options);
+    let reader = partition.reader_with(options);
     let from = bounds::start(context, args, &reader, made_later, printer).await?;
     printer.start_at(from);
     if let Some(to) = args.to {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use kfs_core::format::NewRecord;
-use kfs_core::{Bucket, ReaderOptions, Stored, WriterOptions};
+use kfs_core::{Bucket, Stored, WriterOptions};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,7 +15,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let partition = bucket.partition("orders", 0)?;
 
     // A flush starts when an append is 250 ms old, when 1 MiB is buffered, or when a caller waits for durability.
-    let writer = partition.writer(WriterOptions::default().flush_bytes(1 << 20).name("example")).await?;
+    let writer = partition.writer_with(WriterOptions::default().flush_bytes(1 << 20).name("example")).await?;
 
     // The first ack: the append is checked and has its place in the buffer. It is not stored yet.
     let mut appends = Vec::new();
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A writer's first commit takes one append, and creates log.json in an empty log. The others shared one segment.
     println!("{} PUTs for {} appends", bucket.requests().put, appends.len());
 
-    let mut records = partition.reader(ReaderOptions::default()).records(0);
+    let mut records = partition.reader().records(0);
     while let Some(record) = records.next().await? {
         let value = record.value().map(|value| String::from_utf8_lossy(value));
         println!("read: offset {}, {}", record.offset(), value.as_deref().unwrap_or("null"));

@@ -6,7 +6,7 @@
 //! Run it with `cargo run -p kfs-core --example backfill`.
 
 use kfs_core::format::{NewRecord, Topic};
-use kfs_core::{Bucket, Partition, ReaderOptions, RecordStream, Result, StreamRecord, WriterOptions};
+use kfs_core::{Bucket, Partition, RecordStream, Result, StreamRecord};
 
 /// 2026-01-01T00:00:00Z in Unix milliseconds.
 const MIDNIGHT: i64 = 1_767_225_600_000;
@@ -56,7 +56,7 @@ impl Source {
             // although others go on appending.
             None => partition.refresh().await?.high_watermark,
         };
-        let mut records = partition.reader(ReaderOptions::default()).records(first.offset);
+        let mut records = partition.reader().records(first.offset);
         // Nothing beyond the range is fetched from the store in advance.
         records.read_ahead_to(end);
         let mut source = Source { records, first: first.offset, end, head: None };
@@ -87,7 +87,7 @@ async fn next_by_time(sources: &mut [Source]) -> Result<Option<StreamRecord>> {
 /// Three partitions, each with a record an hour.
 async fn fill(bucket: &Bucket) -> Result<()> {
     for number in 0..3 {
-        let writer = bucket.partition("sensors", number)?.writer(WriterOptions::default()).await?;
+        let writer = bucket.partition("sensors", number)?.writer().await?;
         for hour in 0..24 {
             let value = format!("sensor {number} at {hour} o'clock");
             let record = NewRecord::new(MIDNIGHT + hour * HOUR).value(value.as_bytes());

@@ -18,7 +18,7 @@ use kfs_core::object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use kfs_core::{Bucket, BucketOptions, ReaderOptions, WriterOptions};
+use kfs_core::{Bucket, BucketOptions};
 
 /// Counts the requests to the store within.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ async fn main() -> kfs_core::Result<()> {
     let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default())?;
     let partition = bucket.partition("orders", 0)?;
 
-    let writer = partition.writer(WriterOptions::default()).await?;
+    let writer = partition.writer().await?;
     store.report("opening a writer of an empty partition");
 
     let record = NewRecord::new(1_767_225_600_000).value(b"paid");
@@ -111,7 +111,7 @@ async fn main() -> kfs_core::Result<()> {
     writer.append(&[record, record]).await?.durable().await?;
     store.report("the second append (segment, index)");
 
-    let fetched = partition.reader(ReaderOptions::default()).fetch(0, 1 << 20).await?;
+    let fetched = partition.reader().fetch(0, 1 << 20).await?;
     println!("fetched {} bytes, up to offset {}", fetched.bytes(), fetched.next_offset);
     store.report("a fetch of both segments");
     writer.close(None).await

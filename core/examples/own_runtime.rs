@@ -14,7 +14,7 @@ use kfs_core::format::NewRecord;
 use kfs_core::object_store::memory::InMemory;
 use kfs_core::object_store::{ObjectStore, ObjectStoreExt};
 use kfs_core::runtime::{BoxFuture, Clock, Entropy, Runtime, Spawn, SystemClock};
-use kfs_core::{Bucket, BucketOptions, Result, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, Result};
 
 /// A wall clock that stands still. Time still passes for waits: those follow the system's clock.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ async fn run(
     );
     let store = Arc::new(InMemory::new());
     let bucket = Bucket::from_object_store(store.clone(), BucketOptions::default().runtime(runtime))?;
-    let writer = bucket.partition("orders", 0)?.writer(WriterOptions::default()).await?;
+    let writer = bucket.partition("orders", 0)?.writer().await?;
     let record = NewRecord::new(bucket.runtime().clock().wall_ms()).value(b"paid");
     writer.append(&[record]).await?.durable().await?;
     writer.close(None).await?;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use kfs_core::format::NewRecord;
-use kfs_core::{Bucket, Partition, ReaderOptions, Result, WriterOptions};
+use kfs_core::{Bucket, Partition, ReaderOptions, Result};
 
 const RECORDS: i64 = 6;
 
@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
 
 /// Appends a record at a time, and waits for each, so that the follower has something to wait for.
 async fn append(partition: &Partition) -> Result<()> {
-    let writer = partition.writer(WriterOptions::default()).await?;
+    let writer = partition.writer().await?;
     for number in 0..RECORDS {
         let value = format!("event {number}");
         let record = NewRecord::new(1_767_225_600_000 + number).value(value.as_bytes());
@@ -37,7 +37,7 @@ async fn follow(partition: &Partition) -> Result<()> {
         .wait_for_partition(true)
         // A writer in this process wakes the follower. It polls for what other processes append.
         .poll(Duration::from_millis(10), Duration::from_millis(200));
-    let mut records = partition.reader(options).follow_records(0);
+    let mut records = partition.reader_with(options).follow_records(0);
     while records.position() < RECORDS {
         // This future may be dropped and called again, as in a `select!`: no record is lost.
         let Some(record) = records.next().await? else { break };

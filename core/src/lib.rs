@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use kfs_core::format::NewRecord;
-//! use kfs_core::{Bucket, ReaderOptions, WriterOptions};
+//! use kfs_core::Bucket;
 //!
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
 //! # let directory = tempfile::tempdir().unwrap();
@@ -16,13 +16,13 @@
 //! let bucket = Bucket::open(&url)?; // file:///data/orders, s3://bucket/prefix, memory:
 //! let partition = bucket.partition("orders", 0)?;
 //!
-//! let writer = partition.writer(WriterOptions::default()).await?;
+//! let writer = partition.writer().await?;
 //! let record = NewRecord::new(1_767_225_600_000).key(b"user-1").value(b"paid");
 //! let append = writer.append(&[record]).await?; // it has its place in the buffer
 //! let offsets = append.await?; // it is in the store, for good
 //! assert_eq!((offsets.base, offsets.last), (0, 0));
 //!
-//! let mut records = partition.reader(ReaderOptions::default()).records(0);
+//! let mut records = partition.reader().records(0);
 //! while let Some(record) = records.next().await? {
 //!     assert_eq!(record.value().map(|v| &v[..]), Some(&b"paid"[..]));
 //! }

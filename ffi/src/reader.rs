@@ -72,7 +72,7 @@ pub unsafe extern "C" fn kfs_reader_open(
     call(|| unsafe {
         let out = Out::new(reader, "reader")?;
         let partition = shared(bucket, "bucket")?.0.get()?.partition(text(topic, "topic")?, partition)?;
-        out.give(kfs_reader(ForkSafe::new(partition.reader(reader_options(options)?))));
+        out.give(kfs_reader(ForkSafe::new(partition.reader_with(reader_options(options)?))));
         Ok(())
     })
 }

@@ -77,7 +77,7 @@ pub unsafe extern "C" fn kfs_writer_open(
     call(|| unsafe {
         let out = Out::new(writer, "writer")?;
         let partition = shared(bucket, "bucket")?.0.get()?.partition(text(topic, "topic")?, partition)?;
-        let opening = partition.writer(writer_options(options)?);
+        let opening = partition.writer_with(writer_options(options)?);
         let opened = wait(timeout_ms, cancel).on_log(&partition, opening)?;
         out.give(kfs_writer(ForkSafe::new(opened)));
         Ok(())

@@ -135,7 +135,7 @@ impl Partition {
             options = options.linger(seconds(py, "linger", linger)?);
         }
         let partition = self.0.get(py)?;
-        wait(py, timeout, |wait| wait.on_log(partition, partition.writer(options))).map(Writer::new)
+        wait(py, timeout, |wait| wait.on_log(partition, partition.writer_with(options))).map(Writer::new)
     }
 
     #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false, max_decompressed=None))]
@@ -151,7 +151,7 @@ impl Partition {
         if let Some(bytes) = max_decompressed {
             options = options.max_decompressed(bytes);
         }
-        Ok(Reader::new(self.0.get(py)?.reader(options)))
+        Ok(Reader::new(self.0.get(py)?.reader_with(options)))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

@@ -22,7 +22,7 @@ pub(crate) async fn broken_end(world: &Arc<World>, prng: &mut Prng) {
     if prng.one_in(2) {
         // It learns the end first. What it can't read was judged before.
         let _ = partition.refresh().await;
-        let _ = partition.reader(ReaderOptions::default()).fetch(end, 1).await;
+        let _ = partition.reader().fetch(end, 1).await;
     }
     let length = pick(prng, &[0, 1, 16, 31, 40, 48]);
     world.note(format_args!("a segment of {length} zeros is left at {end}"));
@@ -37,7 +37,7 @@ pub(crate) async fn broken_end(world: &Arc<World>, prng: &mut Prng) {
 
 /// Fetches from a little before the end until that leads no further.
 async fn read_up_to(partition: &Partition, start: i64, end: i64, on_corrupt: OnCorrupt) -> Result<(), String> {
-    let reader = partition.reader(ReaderOptions::default().on_corrupt(on_corrupt));
+    let reader = partition.reader_with(ReaderOptions::default().on_corrupt(on_corrupt));
     let mut at = end;
     if end > start {
         at = reader.fetch(end - 1, 1).await.map_err(|error| brief(&error))?.next_offset;

@@ -70,7 +70,7 @@ impl Claimant {
     async fn open(host: &Arc<Host>) -> Result<Self> {
         let number = host.world.oracle().open(OnConflict::Takeover, None, 64);
         let partition = host.bucket.partition("t", 0).expect("a good name");
-        let writer = partition.writer(WriterOptions::default().name(format!("w{number}"))).await?;
+        let writer = partition.writer_with(WriterOptions::default().name(format!("w{number}"))).await?;
         Ok(Claimant { host: host.clone(), number, writer })
     }
 

@@ -33,7 +33,7 @@ impl Reading {
             .block_bytes(pick(&mut prng, &[1, 300, 1 << 20]))
             .fetch_bytes(pick(&mut prng, &[1, 300, 1 << 20]))
             .wait_for_partition(prng.one_in(3));
-        let reader = partition.reader(options);
+        let reader = partition.reader_with(options);
         Reading { host, prng, partition, reader }
     }
 

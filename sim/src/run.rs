@@ -285,7 +285,7 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
         if world.config.vandal {
             partition.repair(&partition.plan_repair().await?).await?;
         }
-        let writer = partition.writer(options).await?;
+        let writer = partition.writer_with(options).await?;
         let offsets = writer.claim().await?;
         writer.close(Some(Duration::from_secs(60))).await?;
         world.judge(|oracle| oracle.settled(&world.store, append, &Ok(offsets)));

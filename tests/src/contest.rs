@@ -60,7 +60,7 @@ async fn write(url: &str, name: &str, policy: &str, start_offset: Option<i64>, a
     for n in 0..appends {
         let value = format!("{name}-{n}");
         if writer.is_none() {
-            match partition.writer(options.clone()).await {
+            match partition.writer_with(options.clone()).await {
                 Ok(opened) => writer = Some(opened),
                 Err(error) => {
                     println!("\nERR {} -", error.kind().name().replace(' ', "-"));

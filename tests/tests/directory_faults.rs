@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use kfs_core::format::NewRecord;
-use kfs_core::{Bucket, ErrorKind, Partition, ReaderOptions, Severity, Stored, VerifyOptions, Writer, WriterOptions};
+use kfs_core::{Bucket, ErrorKind, Partition, Severity, Stored, VerifyOptions, Writer};
 
 fn bucket(root: &Path) -> Bucket {
     Bucket::open(&format!("file://{}", root.display())).unwrap()
@@ -21,7 +21,7 @@ async fn append(writer: &Writer, value: &[u8]) -> kfs_core::Result<kfs_core::Off
 
 /// Three segments of one record each; answers the path of the segment.
 async fn three_segments(root: &Path) -> impl Fn(i64) -> PathBuf {
-    let writer = partition(root).await.writer(WriterOptions::default()).await.unwrap();
+    let writer = partition(root).await.writer().await.unwrap();
     for value in [b"a", b"b", b"c"] {
         append(&writer, value).await.unwrap();
     }
@@ -51,7 +51,7 @@ async fn a_link_or_directory_under_a_segments_name_is_named_by_readers_verify_an
         let key = format!("default/t/0/segment-{base:020}.kfs");
         let partition = partition(&root).await;
 
-        let reader = partition.reader(ReaderOptions::default());
+        let reader = partition.reader();
         let mut records = reader.records(0);
         let error = loop {
             match records.next().await {
@@ -65,7 +65,7 @@ async fn a_link_or_directory_under_a_segments_name_is_named_by_readers_verify_an
         let named = found.iter().any(|finding| finding.key == key && finding.severity == Severity::Error);
         assert!(named, "verify does not name {key}: {found:?}");
 
-        let writer = partition.writer(WriterOptions::default()).await;
+        let writer = partition.writer().await;
         if base == 2 {
             let error = writer.unwrap_err();
             assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&key[..])), "{error}");
@@ -81,7 +81,7 @@ async fn a_writer_whose_bucket_was_moved_acks_nothing_more() {
     let root = dir.path().join("root");
     let bucket = bucket(&root);
     let partition = bucket.partition("t", 0).unwrap();
-    let writer = partition.writer(WriterOptions::default()).await.unwrap();
+    let writer = partition.writer().await.unwrap();
     append(&writer, b"a").await.unwrap();
     std::fs::rename(&root, dir.path().join("elsewhere")).unwrap();
     std::fs::create_dir(&root).unwrap();
@@ -90,7 +90,7 @@ async fn a_writer_whose_bucket_was_moved_acks_nothing_more() {
     assert!(error.to_string().contains("no longer leads to the directory that was opened"), "{error}");
     let error = append(&writer, b"c").await.unwrap_err();
     assert_eq!(error.stored(), Some(Stored::Not), "{error}");
-    let mut records = partition.reader(ReaderOptions::default()).records(0);
+    let mut records = partition.reader().records(0);
     assert_eq!(records.next().await.unwrap().unwrap().offset(), 0);
     // Somebody may put the directory back: a reader asks until its caller has had enough, and says what it waits for.
     let refresh = tokio::spawn(async move { partition.refresh().await });

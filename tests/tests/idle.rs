@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kfs_core::runtime::{Clock, Runtime};
-use kfs_core::{Bucket, BucketOptions, ReaderOptions, WriterOptions};
+use kfs_core::{Bucket, BucketOptions};
 use kfs_tests::{LocalSpawn, PausedClock, SeededEntropy};
 
 fn threads() -> usize {
@@ -20,8 +20,8 @@ async fn ten_thousand_open_and_idle_partitions_cost_no_thread_and_no_request() {
     let mut open = Vec::new();
     for n in 0..10_000 {
         let partition = bucket.partition("many", n).expect("name");
-        let reader = partition.reader(ReaderOptions::default());
-        open.push((partition.writer(WriterOptions::default()).await.expect("writer"), reader));
+        let reader = partition.reader();
+        open.push((partition.writer().await.expect("writer"), reader));
     }
     let opened = bucket.requests();
     clock.sleep(Duration::from_secs(86_400)).await;

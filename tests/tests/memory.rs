@@ -1,8 +1,8 @@
 //! How much memory a writer takes. Alone in its process, for it measures the process.
 
 use bytes::Bytes;
+use kfs_core::Bucket;
 use kfs_core::format::{BatchBuilder, BatchOptions, NewRecord};
-use kfs_core::{Bucket, WriterOptions};
 
 /// Resident bytes now and at their highest, from the kernel.
 fn resident() -> (u64, u64) {
@@ -21,7 +21,7 @@ fn writing_a_gibibyte_stays_below_64_mib_above_the_start() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("runtime");
     runtime.block_on(async {
         let bucket = Bucket::open(&format!("file://{}", directory.path().display())).expect("bucket");
-        let writer = bucket.partition("big", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
+        let writer = bucket.partition("big", 0).expect("name").writer().await.expect("writer");
         let (start, _) = resident();
         let mut builder = BatchBuilder::new(BatchOptions::default());
         let mut written = 0_u64;

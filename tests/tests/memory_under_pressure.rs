@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kfs_core::format::{BatchBuilder, BatchOptions, NewRecord};
 use kfs_core::object_store::memory::InMemory;
 use kfs_core::testing::{Action, Failure, FaultStore, Op};
-use kfs_core::{Bucket, BucketOptions, WriterOptions};
+use kfs_core::{Bucket, BucketOptions};
 
 /// Resident bytes at their highest, from the kernel.
 #[cfg(target_os = "linux")]
@@ -30,7 +30,7 @@ fn ten_thousand_appends_given_up_while_the_store_is_down_leave_nothing_behind() 
         let mut writers = Vec::new();
         for number in 0..4 {
             let partition = bucket.partition("down", number).expect("name");
-            writers.push(partition.writer(WriterOptions::default()).await.expect("writer"));
+            writers.push(partition.writer().await.expect("writer"));
         }
         let value = vec![7_u8; 256 << 10];
         let mut builder = BatchBuilder::new(BatchOptions::default());

@@ -22,7 +22,7 @@ async fn append(writer: &Writer, value: &str) -> i64 {
 }
 
 async fn values(bucket: &Bucket, from: i64) -> Vec<String> {
-    let reader = bucket.partition("t", 0).expect("name").reader(ReaderOptions::default());
+    let reader = bucket.partition("t", 0).expect("name").reader();
     let (mut found, mut offset) = (Vec::new(), from);
     loop {
         let fetched = reader.fetch(offset, 1 << 20).await.expect("fetched");
@@ -54,7 +54,7 @@ async fn readers_and_writers_stay_right_beside_a_copy_that_lags_and_no_read_of_t
     let nothing = FaultStore::new(Arc::new(InMemory::new()));
     let first = bucket(&primary, &nothing);
     let options = WriterOptions::default().on_conflict(OnConflict::Fence);
-    let writer = first.partition("t", 0).expect("name").writer(options).await.expect("writer");
+    let writer = first.partition("t", 0).expect("name").writer_with(options).await.expect("writer");
     let mut expected = Vec::new();
     for n in 0..4 {
         append(&writer, &format!("v{n}")).await;
@@ -74,7 +74,7 @@ async fn readers_and_writers_stay_right_beside_a_copy_that_lags_and_no_read_of_t
     assert_eq!(watermarks.high_watermark, 8);
 
     // A claim and an append after it find the tail, the slots and the markers of the store itself.
-    let claimant = follower.writer(WriterOptions::default()).await.expect("writer");
+    let claimant = follower.writer().await.expect("writer");
     assert_eq!(claimant.claim().await.expect("claimed").base, 8);
     assert_eq!(append(&claimant, "after").await, 9);
     let lost = writer.append(&[NewRecord::new(1)]).await.expect("admitted").durable().await;
@@ -85,7 +85,7 @@ async fn readers_and_writers_stay_right_beside_a_copy_that_lags_and_no_read_of_t
     let mark = format!("log-start-{:020}", 2);
     primary.put(&format!("default/t/0/{mark}").as_str().into(), "".into()).await.expect("marked");
     let third = bucket(&primary, &replica);
-    let reader = third.partition("t", 0).expect("name").reader(ReaderOptions::default());
+    let reader = third.partition("t", 0).expect("name").reader();
     assert_eq!(reader.fetch(1, 1 << 20).await.expect_err("below the start").kind(), ErrorKind::OutOfRange);
     assert_eq!(values(&third, 8).await, ["after"]);
 

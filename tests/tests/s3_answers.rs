@@ -6,7 +6,7 @@ use std::time::Duration;
 use kfs_core::format::NewRecord;
 use kfs_core::object_store::PutPayload;
 use kfs_core::store::{Created, Identity, ListPage, ReadRange, Store};
-use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, Error, ErrorKind};
 use kfs_tests::FakeS3;
 use kfs_tests::fake_s3::{Answer, Request};
 
@@ -185,7 +185,7 @@ async fn an_append_is_not_acked_by_an_answer_that_no_s3_store_gives() {
         let server = FakeS3::start();
         server.script(move |request, serve| Some(if request.method == "PUT" { answer() } else { serve() }));
         let bucket = Bucket::open_with("s3://logs", BucketOptions::default().store(server.store_options())).unwrap();
-        let writer = bucket.partition("t", 0).unwrap().writer(WriterOptions::default()).await.unwrap();
+        let writer = bucket.partition("t", 0).unwrap().writer().await.unwrap();
         let append = writer.append(&[NewRecord::new(0).value(b"x")]).await.unwrap();
         writer.close(Some(Duration::from_millis(500))).await.unwrap_err();
         let error = append.durable().await.unwrap_err();
@@ -206,7 +206,7 @@ async fn a_put_that_was_answered_without_an_etag_is_looked_up_before_it_is_acked
         Some(answer)
     });
     let bucket = Bucket::open_with("s3://logs", BucketOptions::default().store(server.store_options())).unwrap();
-    let writer = bucket.partition("t", 0).unwrap().writer(WriterOptions::default()).await.unwrap();
+    let writer = bucket.partition("t", 0).unwrap().writer().await.unwrap();
     writer.append(&[NewRecord::new(0).value(b"x")]).await.unwrap().durable().await.unwrap();
     let segment = "default/t/0/segment-00000000000000000000.kfs";
     let asked = server.requests().into_iter().filter(|request| request.key() == segment);

@@ -51,12 +51,12 @@ async fn displaced<F: Future<Output = i64>>(
         epoch.map_or(options.clone(), |epoch| options.leader_epoch(epoch))
     };
     for trial in 0..trials() {
-        let owner = partition(&server, trial).writer(with("old", owner_epoch)).await.expect("writer");
+        let owner = partition(&server, trial).writer_with(with("old", owner_epoch)).await.expect("writer");
         let (send, mut acked) = mpsc::unbounded_channel();
         let busy = tokio::spawn(flush_without_a_pause(owner, send));
         while acked.recv().await.expect("the owner goes on") < WARM {}
 
-        let newcomer = partition(&server, trial).writer(with("new", epoch)).await.expect("writer");
+        let newcomer = partition(&server, trial).writer_with(with("new", epoch)).await.expect("writer");
         let began = SystemClock.elapsed();
         let first = displace(newcomer).await;
         println!("{what}, trial {trial}: {:?}", SystemClock.elapsed() - began);

@@ -59,12 +59,12 @@ async fn every_vector_is_read_back_from_a_server() {
         let expected: Vec<Bytes> = segment.batches().map(|at| at.batch.bytes().clone()).collect();
         // Whole, and in parts by the index.
         for block in [1 << 20, 4 << 10] {
-            let reader = partition.reader(ReaderOptions::default().block_bytes(block));
+            let reader = partition.reader_with(ReaderOptions::default().block_bytes(block));
             assert_eq!(read_all(&reader, segment.base_offset(), 64 << 10).await, expected, "{name}");
         }
         let records: i64 = segment.batches().map(|at| i64::from(at.batch.header().record_count)).sum();
         let mut stream =
-            partition.reader(ReaderOptions::default().control_records(true)).records(0.max(segment.base_offset()));
+            partition.reader_with(ReaderOptions::default().control_records(true)).records(0.max(segment.base_offset()));
         let mut count = 0;
         while stream.next().await.expect("record").is_some() {
             count += 1;
@@ -79,7 +79,7 @@ async fn batches_of_the_vectors_are_appended_and_come_back_with_new_offsets() {
     let bucket = bucket(&server, "append");
     // Control batches and what compaction left are among them.
     let options = WriterOptions::default().batch_check(BatchCheck::Decode);
-    let writer = bucket.partition("all", 0).expect("name").writer(options).await.expect("writer");
+    let writer = bucket.partition("all", 0).expect("name").writer_with(options).await.expect("writer");
     let (mut next, mut expected) = (0, Vec::new());
     for (_, kfs, _) in cases() {
         let segment = Segment::parse(&kfs, CrcCheck::Verify).expect("whole");
@@ -91,7 +91,7 @@ async fn batches_of_the_vectors_are_appended_and_come_back_with_new_offsets() {
         }
     }
     writer.flush().await.expect("durable");
-    let reader = bucket.partition("all", 0).expect("name").reader(ReaderOptions::default());
+    let reader = bucket.partition("all", 0).expect("name").reader();
     let read = read_all(&reader, 0, 1 << 20).await;
     assert_eq!(read.len(), expected.len());
     for (found, (batch, append)) in read.iter().zip(&expected) {
@@ -107,10 +107,10 @@ async fn a_follower_elsewhere_sees_what_is_appended() {
     let (writing, reading) = (bucket(&server, "follow"), bucket(&server, "follow"));
     let options =
         ReaderOptions::default().wait_for_partition(true).poll(Duration::from_millis(5), Duration::from_millis(20));
-    let mut follower = reading.partition("news", 0).expect("name").reader(options).follow_records(0);
-    let missing = reading.partition("none", 0).expect("name").reader(ReaderOptions::default()).fetch(0, 1).await;
+    let mut follower = reading.partition("news", 0).expect("name").reader_with(options).follow_records(0);
+    let missing = reading.partition("none", 0).expect("name").reader().fetch(0, 1).await;
     assert_eq!(missing.expect_err("never made").kind(), ErrorKind::NotFound);
-    let writer = writing.partition("news", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
+    let writer = writing.partition("news", 0).expect("name").writer().await.expect("writer");
     for n in 0..20 {
         let value = format!("value {n}");
         let record = NewRecord::new(n).value(value.as_bytes());
@@ -125,14 +125,14 @@ async fn a_follower_elsewhere_sees_what_is_appended() {
 async fn an_empty_newest_segment_on_a_server_is_corrupt_and_not_a_server_that_is_away() {
     let Some(server) = S3Server::start() else { return };
     let partition = bucket(&server, "empty").partition("news", 0).expect("name");
-    let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+    let writer = partition.writer().await.expect("writer");
     writer.append(&[NewRecord::new(0).value(b"v")]).await.expect("room").durable().await.expect("durable");
     writer.close(None).await.expect("closed");
     let key = format!("empty/{}", partition.id().segment_key(1));
     server.client().put(&key.into(), PutPayload::new()).await.expect("put");
     let partition = bucket(&server, "empty").partition("news", 0).expect("name");
     assert_eq!(partition.refresh().await.expect_err("no footer").kind(), ErrorKind::Corrupt);
-    let mut records = partition.reader(ReaderOptions::default()).records(0);
+    let mut records = partition.reader().records(0);
     assert_eq!(records.next().await.expect("read").expect("a record").offset(), 0);
     assert_eq!(records.next().await.expect_err("no batch").kind(), ErrorKind::Corrupt);
 }

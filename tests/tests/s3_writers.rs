@@ -28,7 +28,7 @@ async fn writers_append_take_over_fence_and_claim() {
     let (one, two) = (bucket(&server, "log"), bucket(&server, "log"));
     let open = |bucket: &Bucket, options: WriterOptions| {
         let partition = bucket.partition("contest", 0).expect("name");
-        async move { partition.writer(options).await.expect("writer") }
+        async move { partition.writer_with(options).await.expect("writer") }
     };
     let first = open(&one, WriterOptions::default().start_offset(10).name("first")).await;
     let before = one.requests();
@@ -57,7 +57,7 @@ async fn writers_append_take_over_fence_and_claim() {
     assert_eq!(append(&third, "third-0").await.expect("durable"), 14);
     let old = two.partition("contest", 0).expect("name");
     second.close(Some(Duration::from_secs(10))).await.expect("closed");
-    let refused = old.writer(WriterOptions::default().leader_epoch(2)).await.expect_err("an older epoch");
+    let refused = old.writer_with(WriterOptions::default().leader_epoch(2)).await.expect_err("an older epoch");
     assert_eq!(refused.kind(), ErrorKind::Fenced);
     let careful = open(&two, WriterOptions::default().on_conflict(OnConflict::Fence)).await;
     assert_eq!(append(&third, "third-1").await.expect("durable"), 15);
@@ -90,7 +90,7 @@ fn processes_that_contend_keep_what_was_acked() {
 async fn a_server_that_dies_and_comes_back_loses_no_append() {
     let Some(mut server) = S3Server::start() else { return };
     let bucket = bucket(&server, "restart");
-    let writer = bucket.partition("contest", 0).expect("name").writer(WriterOptions::default()).await.expect("writer");
+    let writer = bucket.partition("contest", 0).expect("name").writer().await.expect("writer");
     append(&writer, "before").await.expect("durable");
     server.kill();
     let pending = writer.append(&[NewRecord::new(1).value(b"while it was away")]).await.expect("buffered");

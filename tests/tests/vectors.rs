@@ -37,7 +37,7 @@ async fn appended(segment: &Segment, interval: i32) -> (Bytes, Bytes) {
         .start_offset(segment.base_offset())
         .index_interval(interval)
         .flush_interval(Duration::from_secs(3_600));
-    let writer = bucket.partition("copy", 0).expect("name").writer(options).await.expect("writer");
+    let writer = bucket.partition("copy", 0).expect("name").writer_with(options).await.expect("writer");
     let body: Vec<u8> = segment.batches().flat_map(|at| at.batch.bytes().to_vec()).collect();
     writer.append_batches(body).await.expect("room");
     writer.close(None).await.expect("closed");

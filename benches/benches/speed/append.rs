@@ -48,7 +48,7 @@ fn batches(c: &mut Criterion, row: &str, size: usize) {
         b.iter(|| {
             runtime.block_on(async {
                 let partition = bucket.partition("bench", 0).expect("name");
-                let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+                let writer = partition.writer().await.expect("writer");
                 for batch in black_box(&batches) {
                     drop(writer.append_batches(batch.clone()).await.expect("room"));
                 }
@@ -85,7 +85,7 @@ fn checked(c: &mut Criterion, row: &str, check: BatchCheck, one: &Batch) {
         b.iter(|| {
             runtime.block_on(async {
                 let partition = bucket.partition("bench", 2).expect("name");
-                let writer = partition.writer(WriterOptions::default().batch_check(check)).await.expect("writer");
+                let writer = partition.writer_with(WriterOptions::default().batch_check(check)).await.expect("writer");
                 for batch in black_box(&batches) {
                     drop(writer.append_batches(batch.clone()).await.expect("room"));
                 }
@@ -124,7 +124,7 @@ pub(crate) fn records(c: &mut Criterion, row: &str) {
         b.iter(|| {
             runtime.block_on(async {
                 let partition = bucket.partition("bench", 1).expect("name");
-                let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+                let writer = partition.writer().await.expect("writer");
                 for _ in 0..appends {
                     drop(writer.append(black_box(&records)).await.expect("room"));
                 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use criterion::{Criterion, Throughput};
 use kfs_benches::{batch, payload, size};
 use kfs_core::format::{Batch, Codec, crc32c};
-use kfs_core::{Bucket, BucketOptions, Partition, ReaderOptions, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, Partition, ReaderOptions};
 use memmap2::Mmap;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -32,7 +32,7 @@ impl Filled {
         drop(guard);
         let partition = bucket.partition("bench", 0).expect("name");
         runtime.block_on(async {
-            let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+            let writer = partition.writer().await.expect("writer");
             for _ in 0..batches {
                 drop(writer.append_batches(batch.bytes().clone()).await.expect("room"));
             }
@@ -51,7 +51,7 @@ impl Filled {
 pub(crate) fn fetch(c: &mut Criterion, row: &str) {
     let one = batch(1, Codec::None, |_| payload((4 << 10) - 80));
     let filled = Filled::new(&one, size(8 << 10, 1 << 10));
-    let reader = filled.partition.reader(ReaderOptions::default());
+    let reader = filled.partition.reader();
     let file = File::open(filled.segments().first().expect("a segment")).expect("open");
     let mut group = c.benchmark_group(row);
     group.bench_function("floor: pread", |b| {
@@ -83,7 +83,7 @@ pub(crate) fn scan(c: &mut Criterion, row: &str) {
     group.bench_function("kfs", |b| {
         b.iter(|| {
             filled.runtime.block_on(async {
-                let reader = filled.partition.reader(ReaderOptions::default().fetch_bytes(8 << 20));
+                let reader = filled.partition.reader_with(ReaderOptions::default().fetch_bytes(8 << 20));
                 let mut stream = reader.batches(0);
                 while let Some(batch) = stream.next().await.expect("read") {
                     black_box(batch);

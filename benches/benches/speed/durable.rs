@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use kfs_benches::{batch, figures, payload, size};
+use kfs_core::Bucket;
 use kfs_core::format::Codec;
-use kfs_core::{Bucket, WriterOptions};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 /// What one put takes: a nameless file written, fsynced and named, and the name fsynced.
@@ -73,7 +73,7 @@ pub(crate) fn append(_: &mut Criterion, row: &str) {
     let one = batch(1, Codec::None, |_| payload(1 << 10));
     let writer = runtime.block_on(async {
         let partition = bucket.partition("bench", 0).expect("name");
-        partition.writer(WriterOptions::default()).await.expect("writer")
+        partition.writer().await.expect("writer")
     });
     let append = || {
         let durable = async { writer.append_batches(one.bytes().clone()).await?.durable().await };

@@ -15,7 +15,7 @@ fn partition(segments: usize) -> Partition {
         let bucket = Bucket::from_object_store(Arc::new(Discard), BucketOptions::default()).expect("bucket");
         let partition = bucket.partition("bench", 0).expect("name");
         let options = WriterOptions::default().flush_bytes(1);
-        let writer = partition.writer(options).await.expect("writer");
+        let writer = partition.writer_with(options).await.expect("writer");
         let one = batch(10, Codec::None, |_| payload(10));
         for _ in 0..segments {
             drop(writer.append_batches(one.bytes().clone()).await.expect("room"));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use criterion::Criterion;
 use kfs_benches::{batch, figures, payload, size};
 use kfs_core::format::Codec;
-use kfs_core::{Bucket, BucketOptions, FetchRequest, Partition, Writer, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, FetchRequest, Partition, Writer};
 use object_store::memory::InMemory;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -37,7 +37,7 @@ async fn open(bucket: &Bucket, count: usize, batch: &Bytes) -> (Vec<Partition>, 
     let (mut partitions, mut writers) = (Vec::new(), Vec::new());
     for n in 0..count {
         let partition = bucket.partition("bench", n as i32).expect("name");
-        let writer = partition.writer(WriterOptions::default()).await.expect("writer");
+        let writer = partition.writer().await.expect("writer");
         writer.append_batches(batch.clone()).await.expect("room").durable().await.expect("durable");
         partitions.push(partition);
         writers.push(writer);

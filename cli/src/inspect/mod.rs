@@ -12,7 +12,7 @@ use bytes::Bytes;
 use kfs_core::format::{Limits, MAX_SEGMENT_LEN, Malformed, PartitionId, Record, RecordIter, Records};
 use kfs_core::store::ReadRange;
 use kfs_core::text::counted;
-use kfs_core::{BucketOptions, Error, ErrorKind, ReaderOptions};
+use kfs_core::{BucketOptions, Error, ErrorKind};
 use serde_json::{Value, json};
 
 use self::batch::Found;
@@ -88,7 +88,7 @@ async fn load(context: &Context, args: &InspectArgs) -> Outcome<Object> {
         Err(failure) => return Err(failure),
     };
     if let (Some(offset), Ok(id)) = (args.offset, PartitionId::parse(&args.object, context.namespace().clone())) {
-        let reader = bucket.partition_of(id).reader(ReaderOptions::default());
+        let reader = bucket.partition_of(id).reader();
         let fetch = context.within(reader.fetch(offset, 1)).await??;
         let Some(batch) = fetch.batches().next().transpose().map_err(Error::from)? else {
             return Err(Error::new(ErrorKind::OutOfRange, format!("there is no batch at offset {offset}"))

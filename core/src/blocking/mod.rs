@@ -13,18 +13,18 @@
 //! use std::time::Duration;
 //! use kfs_core::blocking::{self, Wait};
 //! use kfs_core::format::NewRecord;
-//! use kfs_core::{BucketOptions, ReaderOptions, WriterOptions};
+//! use kfs_core::BucketOptions;
 //!
 //! let wait = Wait::at_most(Duration::from_secs(10));
 //! let bucket = blocking::open("memory:", BucketOptions::default())?;
 //! let orders = bucket.partition("orders", 0)?;
-//! let writer = wait.on_log(&orders, orders.writer(WriterOptions::default()))?;
+//! let writer = wait.on_log(&orders, orders.writer())?;
 //! let record = NewRecord::new(1_767_225_600_000).value(b"paid");
 //! let append = wait.on_admission(&writer, writer.append(&[record]))?;
 //! assert_eq!(wait.on_commit(&append, append.durable())?.last, 0);
 //! wait.close_writer(&writer)?;
 //!
-//! let mut records = orders.reader(ReaderOptions::default()).records(0);
+//! let mut records = orders.reader().records(0);
 //! while let Some(record) = wait.on_log(&orders, records.next())? {
 //!     assert_eq!(record.value().map(|value| &value[..]), Some(&b"paid"[..]));
 //! }

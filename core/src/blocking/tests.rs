@@ -14,8 +14,7 @@ use crate::error::{ErrorKind, Result, Stored};
 use crate::format::{BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::testing::{Action, Failure, FaultStore, Op};
 use crate::{
-    Append, Bucket, BucketOptions, FetchOptions, Interest, Offsets, Partition, Reader, ReaderOptions, Watch,
-    Watermarks, Writer, WriterOptions,
+    Append, Bucket, BucketOptions, FetchOptions, Interest, Offsets, Partition, Reader, Watch, Watermarks, Writer,
 };
 
 fn soon() -> Wait {
@@ -40,7 +39,7 @@ fn in_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Bucke
 
 fn writer_of(bucket: &Bucket) -> Writer {
     let partition = bucket.partition("orders", 0).unwrap();
-    soon().on_log(&partition, partition.writer(WriterOptions::default())).unwrap()
+    soon().on_log(&partition, partition.writer()).unwrap()
 }
 
 async fn changed(watch: &mut Watch) -> Result<(PartitionId, Watermarks)> {
@@ -74,13 +73,13 @@ fn everything() {
     assert_eq!(partition.watermarks().unwrap().high_watermark, 11);
     read_everything(&bucket, &partition);
     soon().close_bucket(&bucket).unwrap();
-    let opened = soon().on_log(&partition, partition.writer(WriterOptions::default()));
+    let opened = soon().on_log(&partition, partition.writer());
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::Closed);
 }
 
 /// Every call of the reader's side once, over offsets 7 to 10, of which the last has no record.
 fn read_everything(bucket: &Bucket, partition: &Partition) {
-    let reader: Reader = partition.reader(ReaderOptions::default());
+    let reader: Reader = partition.reader();
     let fetch = soon().on_log(&reader, reader.fetch(8, 1)).unwrap();
     assert_eq!((fetch.next_offset, fetch.high_watermark), (9, 11));
     assert!(soon().on_log(&reader, reader.fetch_with(11, FetchOptions::new(1))).unwrap().is_empty());
@@ -311,7 +310,7 @@ fn a_wait_that_ends_in_vain_says_why() {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
     let bucket = in_store(faults.clone(), BucketOptions::default()).unwrap();
     let partition = bucket.partition("t", 0).unwrap();
-    let writer = soon().on_log(&partition, partition.writer(WriterOptions::default())).unwrap();
+    let writer = soon().on_log(&partition, partition.writer()).unwrap();
     faults.set_down(Some(Failure::PermissionDenied));
     let append = appended(&writer, &soon()).unwrap();
     let short = Wait::at_most(Duration::from_millis(300));
@@ -321,9 +320,9 @@ fn a_wait_that_ends_in_vain_says_why() {
         assert!(error.to_string().contains("injected: PermissionDenied"), "{error}");
     }
     faults.set_down(Some(Failure::Unavailable));
-    let reader = bucket.partition("v", 0).unwrap().reader(ReaderOptions::default());
+    let reader = bucket.partition("v", 0).unwrap().reader();
     let unopened = bucket.partition("u", 0).unwrap();
-    let opened = short.on_log(&unopened, unopened.writer(WriterOptions::default())).unwrap_err();
+    let opened = short.on_log(&unopened, unopened.writer()).unwrap_err();
     for error in [
         short.on_log(&reader, reader.fetch(0, 1)).unwrap_err(),
         short.on_log(&bucket, bucket.topics()).unwrap_err(),

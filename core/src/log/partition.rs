@@ -45,14 +45,23 @@ impl Partition {
         self.0.watermarks.get()
     }
 
+    /// Opens a writer with the default options, as [`writer_with`](Self::writer_with) does.
+    ///
+    /// # Errors
+    /// As [`writer_with`](Self::writer_with).
+    pub async fn writer(&self) -> Result<Writer> {
+        self.writer_with(WriterOptions::default()).await
+    }
+
     /// Opens a writer: finds the tail, checks the newest segment and makes its index right. An empty
-    /// partition is left untouched until the first append.
+    /// partition is left untouched until the first append. Dropping the future ends
+    /// the wait; the opening goes on for 30 s at most.
     ///
     /// # Errors
     /// Conflict when another start offset was fixed, or an exclusive writer is open in this process;
     /// corrupt when the newest segment is not whole; fenced when it holds a higher leader epoch; closed
     /// when the bucket is.
-    pub async fn writer(&self, options: WriterOptions) -> Result<Writer> {
+    pub async fn writer_with(&self, options: WriterOptions) -> Result<Writer> {
         let state = self.0.clone();
         self.0.runtime().ask(super::writer::open(state, options)).await
     }

@@ -96,7 +96,7 @@ impl App {
     async fn get_stuck(&mut self) {
         let partition = self.host.bucket.partition("stuck", 0).expect("a good name");
         let options = WriterOptions::default().on_conflict(OnConflict::Rebase);
-        let Some(Ok(writer)) = self.limited(PATIENCE, partition.writer(options)).await else { return };
+        let Some(Ok(writer)) = self.limited(PATIENCE, partition.writer_with(options)).await else { return };
         let mut appends = Vec::new();
         for _ in 0..100 {
             let bytes = self.stuck_bytes();
@@ -204,7 +204,7 @@ impl App {
         self.note(format_args!("opens writer {number}: {policy:?}, epoch {epoch:?}, {options:?}"));
         let partition = self.host.bucket.partition("t", 0).expect("a good name");
         let patience = if self.host.world.config.outage { PAST_OUTAGES } else { PATIENCE };
-        let opened = self.limited(patience, partition.writer(options)).await;
+        let opened = self.limited(patience, partition.writer_with(options)).await;
         match opened {
             Some(Ok(writer)) => {
                 self.note(format_args!("writer {number} is open, watermarks {:?}", partition.watermarks()));

@@ -13,7 +13,7 @@ use kfs_core::object_store::{ObjectStore, PutMode, PutOptions};
 use kfs_core::runtime::Runtime;
 use kfs_core::store::{LocalStore, StoreOptions};
 use kfs_core::testing::{LocalSpawn, PausedClock, Prng, SeededEntropy};
-use kfs_core::{Bucket, BucketOptions, Severity, VerifyOptions, Writer, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, Severity, VerifyOptions, Writer};
 
 use self::disk::{Call, Disk, Fate, Recorder, Tree, build};
 
@@ -52,7 +52,7 @@ fn open(root: &Path, store: StoreOptions, seed: u64) -> Bucket {
 
 async fn writer(bucket: &Bucket, partition: usize) -> Writer {
     let partition = bucket.partition("power", i32::try_from(partition).expect("small")).expect("partition");
-    partition.writer(WriterOptions::default()).await.expect("a writer opens")
+    partition.writer().await.expect("a writer opens")
 }
 
 struct Run {
@@ -171,7 +171,7 @@ async fn reopen(root: &Path, options: StoreOptions) {
         let record = NewRecord::new(1_700_000_000_001).value(b"after");
         let append = writer.append(&[record]).await.expect("taken");
         assert_eq!(append.durable().await.expect("appends go on").base, next);
-        let mut records = handle.reader(Default::default()).records(0);
+        let mut records = handle.reader().records(0);
         let mut values = BTreeMap::new();
         while let Some(record) = records.next().await.expect("readable") {
             let value = String::from_utf8(record.value().expect("a value").to_vec()).expect("text");

@@ -22,8 +22,13 @@ use crate::runtime::Running;
 pub struct Reader(pub(super) Arc<ReaderCore>);
 
 impl Partition {
+    /// A reader with the default options. Asks nothing of the store.
+    pub fn reader(&self) -> Reader {
+        self.reader_with(ReaderOptions::default())
+    }
+
     /// A reader. Asks nothing of the store.
-    pub fn reader(&self, options: ReaderOptions) -> Reader {
+    pub fn reader_with(&self, options: ReaderOptions) -> Reader {
         Reader(Arc::new(ReaderCore::new(self.state().clone(), options)))
     }
 }

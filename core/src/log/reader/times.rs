@@ -31,7 +31,7 @@ impl Partition {
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
-        self.reader(ReaderOptions::default()).offset_for_timestamp(timestamp_ms).await
+        self.reader_with(ReaderOptions::default()).offset_for_timestamp(timestamp_ms).await
     }
 
     /// The record with the greatest timestamp: the first such in the newest segment that holds a record. It is the
@@ -41,7 +41,7 @@ impl Partition {
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
-        self.reader(ReaderOptions::default()).max_timestamp().await
+        self.reader_with(ReaderOptions::default()).max_timestamp().await
     }
 }
 
@@ -134,7 +134,9 @@ impl Search {
         Ok(Search {
             state,
             // A fetch of more goes on into segments that may not be needed.
-            reader: asked.partition().reader(ReaderOptions::default().fetch_bytes(1).limits(asked.options().limits)),
+            reader: asked
+                .partition()
+                .reader_with(ReaderOptions::default().fetch_bytes(1).limits(asked.options().limits)),
             log_start,
             end,
             time_indexes: true,

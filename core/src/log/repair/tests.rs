@@ -5,7 +5,7 @@ use crate::log::fixtures::{Fixture, NOW, batch};
 use crate::log::verify::{FindingKind, VerifyOptions};
 use crate::runtime::{Runtime, SystemEntropy};
 use crate::testing::{Action, Failure, FaultStore, KeyMatcher, LocalSpawn, Op, PausedClock};
-use crate::{Bucket, BucketOptions, ReaderOptions, WriterOptions};
+use crate::{Bucket, BucketOptions};
 
 async fn log() -> Fixture {
     let f = Fixture::new();
@@ -73,7 +73,7 @@ async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_to_nobod
     let mut bytes = f.get(&key).await.to_vec();
     bytes[40] ^= 1;
     f.put(&key, bytes.clone()).await;
-    let error = f.partition.writer(WriterOptions::default()).await.unwrap_err();
+    let error = f.partition.writer().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert_eq!(f.partition.plan_repair().await.unwrap().beyond_repair.len(), 1);
 
@@ -89,7 +89,7 @@ async fn a_broken_newest_segment_is_set_aside_and_its_offsets_are_given_to_nobod
     assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
     assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
 
-    let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     let offsets = writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
     assert_eq!(offsets.base, 30);
 }
@@ -107,7 +107,7 @@ async fn a_newest_segment_without_an_end_is_covered_beyond_all_that_it_can_have_
         assert!(next >= 21 + (1 << 40), "{next}");
         f.partition.set_aside(&plan).await.unwrap();
         assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
-        let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+        let writer = f.partition.writer().await.unwrap();
         let offsets = writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
         assert_eq!(offsets.base, next);
         writer.close(None).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_set_aside_that_was_interrupted_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn a_segment_in_the_middle_leaves_a_hole() {
     let f = log().await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     assert_eq!(reader.fetch(10, usize::MAX).await.unwrap().next_offset, 30);
     let plan = f.partition.plan_set_aside(10).await.unwrap();
     assert_eq!((plan.first_offset, plan.last_offset, plan.is_newest), (10, Some(19), false));
@@ -165,16 +165,16 @@ async fn a_newest_segment_inside_the_one_before_it_is_set_aside_without_a_hole_o
     for (records, next) in [(2, 30), (8, 33)] {
         let f = log().await;
         f.put_segment(25, &[batch(records, 1)], 1).await;
-        let error = f.partition.writer(WriterOptions::default()).await.unwrap_err();
+        let error = f.partition.writer().await.unwrap_err();
         assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*f.key(25))));
         let plan = f.partition.plan_set_aside(25).await.unwrap();
         assert_eq!((plan.is_newest, plan.covered_to, plan.next_offset), (true, Some(29), Some(next)));
         f.partition.set_aside(&plan).await.unwrap();
         assert!(f.partition.verify(VerifyOptions::default()).all().await.unwrap().is_empty());
-        let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+        let writer = f.partition.writer().await.unwrap();
         let offsets = writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
         assert_eq!(offsets.base, next);
-        let reader = f.cold().partition.reader(ReaderOptions::default());
+        let reader = f.cold().partition.reader();
         let fetch = reader.fetch(27, usize::MAX).await.unwrap();
         assert!(fetch.hole.is_none() && fetch.next_offset >= 30, "{fetch:?}");
         assert_eq!(f.cold().partition.latest().await.unwrap(), next + 1);
@@ -194,7 +194,7 @@ async fn nothing_is_removed_unless_its_copy_is_right() {
     assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
     f.get(&plan.key).await;
     let plan = f.partition.plan_set_aside(10).await.unwrap();
-    let writer = f.partition.writer(WriterOptions::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     assert_eq!(f.partition.set_aside(&plan).await.unwrap_err().kind(), ErrorKind::Conflict);
     writer.close(None).await.unwrap();
     f.partition.set_aside(&plan).await.unwrap();

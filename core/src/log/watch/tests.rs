@@ -47,7 +47,7 @@ async fn a_partition_stands_in_a_watchs_queue_once_and_leaves_it_when_it_is_remo
 #[tokio::test]
 async fn a_watch_tells_the_bytes_beyond_an_offset() {
     let f = Fixture::new();
-    let writer = f.partition.writer(Default::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     let append = async || {
         writer.append_batches(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
     };
@@ -83,7 +83,7 @@ impl std::task::Wake for Asks {
 #[tokio::test]
 async fn whoever_is_woken_by_a_watch_may_call_the_writer_that_moved_the_marks() {
     let f = Fixture::new();
-    let writer = f.partition.writer(Default::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     writer.append_batches(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
     let mut watch = Watch::new();
     watch.add(&f.partition);

@@ -42,7 +42,7 @@ pub enum Interest {
 /// # Ok(()) }
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 /// # let bucket = Bucket::open("memory:")?;
-/// # pay(bucket.partition("orders", 0)?.writer(kfs_core::WriterOptions::default()).await?).await
+/// # pay(bucket.partition("orders", 0)?.writer().await?).await
 /// # })?;
 /// # Ok::<(), kfs_core::Error>(())
 /// ```

@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::log::partition::Partition;
 use crate::log::reader::answer::Fetch;
 use crate::log::reader::handle::Reader;
-use crate::log::reader::options::ReaderOptions;
 
 /// What [`Bucket::fetch_many`](crate::Bucket::fetch_many) fetches: Kafka's Fetch request. The limits begin with the
 /// defaults of Kafka's consumer.
@@ -120,7 +119,7 @@ impl FetchResponse {
 
 impl From<(&Partition, i64, usize)> for FetchPartition {
     fn from((partition, offset, max_bytes): (&Partition, i64, usize)) -> Self {
-        FetchPartition { reader: partition.reader(ReaderOptions::default()), offset, max_bytes }
+        FetchPartition { reader: partition.reader(), offset, max_bytes }
     }
 }
 

@@ -33,7 +33,7 @@ impl Bucket {
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
     /// let bucket = Bucket::open("memory:")?;
     /// let (orders, payments) = (bucket.partition("orders", 0)?, bucket.partition("payments", 0)?);
-    /// # let writer = payments.writer(Default::default()).await?;
+    /// # let writer = payments.writer().await?;
     /// # writer.append(&[NewRecord::new(0).value(b"paid")]).await?.durable().await?;
     /// # orders.create(0).await?;
     /// let mut request = FetchRequest::new([(&orders, 0, 1 << 20), (&payments, 0, 1 << 20)])

@@ -58,7 +58,7 @@ async fn invariant_6_a_broken_newest_segment_ends_the_reading_behind_all_that_is
             let (f, mut model) = (Fixture::new(), Model::default());
             let key = broken(&f, &mut model, bytes.clone()).await;
             let options = ReaderOptions::default().on_corrupt(on_corrupt).block_bytes(block);
-            let reader = f.cold().partition.reader(options);
+            let reader = f.cold().partition.reader_with(options);
             for max_bytes in [100, 1 << 20] {
                 let (at, skipped) = read(&reader, &model, max_bytes).await;
                 assert_eq!(at, model.end(), "{} bytes, {on_corrupt:?}", bytes.len());
@@ -79,7 +79,7 @@ async fn a_reader_that_knew_the_end_returns_from_a_newest_segment_without_a_batc
         for len in [0, 20, 48] {
             let (f, mut model) = (Fixture::new(), Model::default());
             model.append(&f, &sizes(), 5).await;
-            let reader = f.partition.reader(ReaderOptions::default().on_corrupt(on_corrupt));
+            let reader = f.partition.reader_with(ReaderOptions::default().on_corrupt(on_corrupt));
             assert_eq!(read(&reader, &model, 1 << 20).await.0, model.end());
             assert_eq!(f.partition.refresh().await.unwrap().high_watermark, model.end());
             f.put(&f.key(model.end()), vec![0; len]).await;
@@ -100,7 +100,7 @@ async fn a_follower_behind_a_broken_newest_segment_waits_and_says_so_once() {
     let (f, mut model) = (Fixture::new(), Model::default());
     model.append(&f, &[batch(3, 3)], 5).await;
     f.put(&f.key(3), vec![0; 40]).await;
-    let mut follow = f.partition.reader(ReaderOptions::default().on_corrupt(OnCorrupt::Skip)).follow(0);
+    let mut follow = f.partition.reader_with(ReaderOptions::default().on_corrupt(OnCorrupt::Skip)).follow(0);
     assert_eq!(follow.next().await.unwrap().unwrap().base_offset(), 0);
     let follower = spawn(async move {
         let batch = follow.next().await.unwrap().unwrap();
@@ -159,7 +159,7 @@ async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets(
         assert_eq!((error.offsets(), error.next_readable_offset()), (Some((3, 4)), Some(5)));
         assert!(error.hint().unwrap().contains("nothing can repair it"), "{:?}", error.hint());
     };
-    let mut records = f.partition.reader(ReaderOptions::default()).records(0);
+    let mut records = f.partition.reader().records(0);
     let mut offsets = Vec::new();
     for _ in 0..7 {
         match records.next().await {
@@ -168,7 +168,7 @@ async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets(
         }
     }
     assert_eq!(offsets, [0, 1, 2, 5, 6, 7], "after the error the stream goes on with the next batch");
-    let reader = f.partition.reader(ReaderOptions::default().on_corrupt(OnCorrupt::Skip));
+    let reader = f.partition.reader_with(ReaderOptions::default().on_corrupt(OnCorrupt::Skip));
     let mut records = reader.records(0);
     let mut offsets = Vec::new();
     while let Some(record) = records.next().await.unwrap() {
@@ -200,7 +200,7 @@ async fn a_batch_beyond_the_limit_is_not_called_corrupt_and_a_higher_limit_reads
     builder.push(&NewRecord::new(0).value(&vec![0; 2 << 20])).unwrap();
     f.put_segment(0, &[builder.finish(0).unwrap()], 1).await;
     let first = async |limit: usize| {
-        let reader = f.partition.reader(ReaderOptions::default().max_decompressed(limit));
+        let reader = f.partition.reader_with(ReaderOptions::default().max_decompressed(limit));
         reader.records(0).next().await.map(|record| record.unwrap().value().unwrap().len())
     };
     let error = first(1 << 20).await.unwrap_err();

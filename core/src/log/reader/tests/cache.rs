@@ -43,18 +43,18 @@ async fn all_readers_of_a_bucket_share_what_is_held() {
     let (f, model) = log().await;
     for options in [ReaderOptions::default(), small_blocks()] {
         let cold = f.cold();
-        let reader = cold.partition.reader(options.clone());
+        let reader = cold.partition.reader_with(options.clone());
         read_on(&reader, 0, model.end(), 10_000).await;
         let before = cold.reads();
         for at in (0..model.end()).rev() {
-            let reader = cold.bucket.partition("t", 0).unwrap().reader(options.clone());
+            let reader = cold.bucket.partition("t", 0).unwrap().reader_with(options.clone());
             model.check(&reader.fetch(at, 300).await.unwrap(), at, 300);
         }
         // Of each segment of many blocks the index is read once.
         assert!(cold.reads().1 <= before.1 + 4, "{before:?} {:?}", cold.reads());
         let before = cold.reads();
         for at in 0..model.end() {
-            let reader = cold.bucket.partition("t", 0).unwrap().reader(options.clone());
+            let reader = cold.bucket.partition("t", 0).unwrap().reader_with(options.clone());
             model.check(&reader.fetch(at, 300).await.unwrap(), at, 300);
         }
         assert_eq!(cold.reads(), before);
@@ -76,7 +76,8 @@ async fn readers_who_want_the_same_cold_block_send_one_get() {
         faults.always(Op::Get, KeyMatcher::any(), Action::Hold(gate.clone()));
         let fetches: Vec<_> = (0..20)
             .map(|i| {
-                let reader = cold.bucket.partition("t", 0).unwrap().reader(ReaderOptions::default().block_bytes(block));
+                let reader =
+                    cold.bucket.partition("t", 0).unwrap().reader_with(ReaderOptions::default().block_bytes(block));
                 spawn(async move { reader.fetch(1 + i % 2, 1).await.unwrap() })
             })
             .collect();
@@ -184,11 +185,11 @@ async fn a_backfill_leaves_the_tail_what_it_uses_again_and_again() {
         // 200 segments of 5 blocks, and room for 100 blocks.
         let cold = process(&f, 100);
         let follow = async || {
-            for reader in [0; 3].map(|_| cold.partition.reader(small_blocks())) {
+            for reader in [0; 3].map(|_| cold.partition.reader_with(small_blocks())) {
                 read_on(&reader, tail, model.end(), 3_000).await;
             }
         };
-        let backfill = cold.partition.reader(small_blocks());
+        let backfill = cold.partition.reader_with(small_blocks());
         if !tail_first {
             read_on(&backfill, 0, tail / 2, max_bytes).await;
         }
@@ -215,7 +216,7 @@ async fn the_bytes_held_stay_within_the_bound_over_all_partitions() {
             let cold = process(&f, blocks);
             let held = || cold.bucket.0.blocks.bytes();
             for (number, model) in models.iter().enumerate() {
-                let reader = cold.bucket.partition("t", number as i32).unwrap().reader(options.clone());
+                let reader = cold.bucket.partition("t", number as i32).unwrap().reader_with(options.clone());
                 let mut chunks = Vec::new();
                 for at in (0..model.end()).step_by(7) {
                     let fetch = reader.fetch(at, 9_000).await.unwrap();
@@ -271,7 +272,7 @@ async fn chunks_count_until_they_are_released() {
 async fn a_bucket_without_a_cache_reads_all_the_same() {
     let (f, model) = log().await;
     for options in [ReaderOptions::default(), small_blocks()] {
-        let reader = process(&f, 0).partition.reader(options);
+        let reader = process(&f, 0).partition.reader_with(options);
         for at in 0..model.end() {
             for max in [0, 5_000] {
                 model.check_part(&reader.fetch(at, max).await.unwrap(), at, max);
@@ -288,7 +289,7 @@ async fn a_stream_reads_ahead_and_a_fetch_here_and_there_does_not() {
     model.append(&f, &many, 3).await;
     let blocks = f.get(&f.key(0)).await.len() as u64 / BLOCK + 1;
     let cold = Fixture::with(f.store.clone(), BucketOptions::default().cache_bytes(2 << 20));
-    let reader = cold.partition.reader(small_blocks().fetch_bytes(1_000));
+    let reader = cold.partition.reader_with(small_blocks().fetch_bytes(1_000));
     let mut stream = reader.batches(0);
     while let Some(batch) = stream.next().await.unwrap() {
         assert!(batch == model.batches[batch.base_offset() as usize]);
@@ -300,7 +301,7 @@ async fn a_stream_reads_ahead_and_a_fetch_here_and_there_does_not() {
     assert_eq!((lists, gets), (1, 10 + 1), "and the next key");
     assert_eq!(cold.bucket.requests().bytes_in, f.get(&f.key(0)).await.len() as u64);
     let cold = f.cold();
-    let reader = cold.partition.reader(small_blocks());
+    let reader = cold.partition.reader_with(small_blocks());
     for at in [500, 20, 300, 100, 400] {
         model.check(&reader.fetch(at, 1).await.unwrap(), at, 1);
     }
@@ -315,7 +316,7 @@ async fn a_cold_fetch_from_a_segment_of_few_blocks_is_one_get_without_the_index(
     let model = many_segments(&f, 1).await;
     for (block, gets) in [(20_000, 1), (4_500, 1), (4_096, 2)] {
         let cold = f.cold();
-        let reader = cold.partition.reader(ReaderOptions::default().block_bytes(block));
+        let reader = cold.partition.reader_with(ReaderOptions::default().block_bytes(block));
         model.check(&reader.fetch(11, 1).await.unwrap(), 11, 1);
         assert_eq!(cold.reads(), (1, gets), "blocks of {block} bytes");
     }

@@ -127,9 +127,9 @@ async fn readers_of_a_changing_log_see_only_what_was_appended_and_all_of_it() {
         world.append().await;
         let processes = [world.f.cold(), world.f.cold()];
         let readers = [
-            processes[0].partition.reader(ReaderOptions::default()),
-            processes[0].partition.reader(small_blocks()),
-            processes[1].partition.reader(small_blocks()),
+            processes[0].partition.reader(),
+            processes[0].partition.reader_with(small_blocks()),
+            processes[1].partition.reader_with(small_blocks()),
         ];
         for _ in 0..120 {
             match world.below(20) {

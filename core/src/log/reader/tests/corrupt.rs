@@ -35,7 +35,7 @@ async fn invariant_7_a_flipped_byte_is_named_and_contained() {
     for position in positions {
         f.put(&key, good.clone()).await;
         flip(&f, &key, position).await;
-        let reader = f.cold().partition.reader(ReaderOptions::default());
+        let reader = f.cold().partition.reader();
         // Its neighbours are readable.
         for at in [each - 1, 2 * each] {
             model.check(&reader.fetch(at, 1).await.unwrap(), at, 1);
@@ -78,7 +78,7 @@ async fn invariant_7_parts_are_checked_too() {
     for position in (32..good.len() - FOOTER_LEN).step_by(61) {
         f.put(&key, good.clone()).await;
         flip(&f, &key, position).await;
-        let reader = f.cold().partition.reader(small_blocks());
+        let reader = f.cold().partition.reader_with(small_blocks());
         let mut at = each;
         let mut failed = false;
         let mut steps = 0;
@@ -134,7 +134,7 @@ async fn who_asks_for_it_reads_on_behind_what_is_corrupt() {
         for (position, lost) in [(32 + first + 70, 3), (32 + first + 9, 0), (2, 0), (good.len() - 14, 0)] {
             f.put(&key, good.clone()).await;
             flip(&f, &key, position).await;
-            let reader = f.cold().partition.reader(options.clone());
+            let reader = f.cold().partition.reader_with(options.clone());
             let (mut at, mut skipped, mut seen) = (0, Vec::new(), 0);
             while at < model.end() {
                 let fetch = reader.fetch(at, 1_000).await.unwrap();
@@ -167,7 +167,7 @@ async fn a_truncated_or_overlong_segment_is_corrupt() {
             good.slice(..good.len() - 1),
         ] {
             f.put(&key, bytes).await;
-            let reader = f.cold().partition.reader(ReaderOptions::default().block_bytes(block));
+            let reader = f.cold().partition.reader_with(ReaderOptions::default().block_bytes(block));
             let mut at = each;
             let error = loop {
                 match reader.fetch(at, 100).await {
@@ -189,7 +189,7 @@ async fn a_key_that_is_not_its_segments_is_corrupt() {
     let bytes = f.get(&f.key(0)).await;
     f.put(&f.key(5), bytes).await;
     for block in [1 << 20, 4096] {
-        let reader = f.cold().partition.reader(ReaderOptions::default().block_bytes(block));
+        let reader = f.cold().partition.reader_with(ReaderOptions::default().block_bytes(block));
         let error = reader.fetch(5, 1).await.unwrap_err();
         assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&f.key(5)[..])));
     }

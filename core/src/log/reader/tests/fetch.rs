@@ -6,14 +6,14 @@ use crate::log::fixtures::NOW;
 async fn invariant_6_every_offset_and_max_bytes_give_what_the_model_gives() {
     let (f, model) = log().await;
     for options in [ReaderOptions::default(), small_blocks(), small_blocks().crc_check(CrcCheck::AlreadyChecked)] {
-        let warm = f.partition.reader(options.clone());
+        let warm = f.partition.reader_with(options.clone());
         for offset in 0..model.end() {
             let first = model.fetch(offset, 0).0.len();
             let (two, _) = model.fetch(offset, first + 61);
             for max in [0, 1, first - 1, first, first + 1, two.len(), two.len() + 1, 10_000, 200_000, usize::MAX] {
                 model.check(&warm.fetch(offset, max).await.unwrap(), offset, max);
                 if max % 2 == 1 {
-                    let cold = f.cold().partition.reader(options.clone());
+                    let cold = f.cold().partition.reader_with(options.clone());
                     model.check_part(&cold.fetch(offset, max).await.unwrap(), offset, max);
                 }
             }
@@ -35,7 +35,7 @@ async fn a_cold_fetch_stays_within_the_request_budget() {
         assert!(size > 4096 && size < 1 << 20);
         for offset in [0, 1, 19, model.end() / 3, model.end() / 2 + 7, model.end() - 1, model.end()] {
             let cold = f.cold();
-            let reader = cold.partition.reader(ReaderOptions::default().block_bytes(block));
+            let reader = cold.partition.reader_with(ReaderOptions::default().block_bytes(block));
             model.check_part(&reader.fetch(offset, 500).await.unwrap(), offset, 500);
             let (lists, gets) = cold.reads();
             let allowed = 3.0 + 2.0 * (segments as f64 / 500.0).min((model.end() as f64).log2());
@@ -65,7 +65,7 @@ async fn a_cold_fetch_among_100_000_segments_stays_within_the_request_budget() {
     }
     for offset in [777, 50_777, 99_777, 99_999] {
         let cold = f.cold();
-        let fetch = cold.partition.reader(ReaderOptions::default()).fetch(offset, 1).await.unwrap();
+        let fetch = cold.partition.reader().fetch(offset, 1).await.unwrap();
         assert_eq!(fetch.next_offset, offset + 1);
         let (lists, gets) = cold.reads();
         assert!(lists + gets <= 24 && gets <= 2, "at {offset}: {lists} + {gets}");
@@ -80,7 +80,7 @@ async fn a_scan_reads_each_small_segment_once() {
         model.append(&f, &[batch(1, 10), batch(2, 10)], 100).await;
     }
     let cold = f.cold();
-    let reader = cold.partition.reader(ReaderOptions::default());
+    let reader = cold.partition.reader();
     let mut offset = 0;
     let mut bytes = Vec::new();
     while offset < model.end() {
@@ -100,7 +100,7 @@ async fn a_scan_of_a_large_segment_needs_no_index_and_reads_each_byte_about_once
     let many: Vec<_> = (0..400).map(|_| batch(1, 400)).collect();
     model.append(&f, &many, 100).await;
     let cold = f.cold();
-    let reader = cold.partition.reader(small_blocks());
+    let reader = cold.partition.reader_with(small_blocks());
     let mut offset = 0;
     while offset < model.end() {
         let fetch = reader.fetch(offset, 1_000).await.unwrap();
@@ -116,7 +116,7 @@ async fn a_scan_of_a_large_segment_needs_no_index_and_reads_each_byte_about_once
 #[tokio::test]
 async fn what_is_held_costs_no_request() {
     let (f, model) = log().await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     reader.fetch(0, 1).await.unwrap();
     let before = f.reads();
     for offset in 0..40 {
@@ -140,7 +140,7 @@ async fn a_compacted_log_keeps_its_gaps() {
     f.put(&f.partition.id().index_key(10), built.index).await;
     f.put_segment(33, &[batch(1, 1)], 1).await;
     for options in [ReaderOptions::default(), small_blocks()] {
-        let reader = f.cold().partition.reader(options);
+        let reader = f.cold().partition.reader_with(options);
         let mut seen = Vec::new();
         for offset in 10..34 {
             let fetch = reader.fetch(offset, 1).await.unwrap();
@@ -156,7 +156,7 @@ async fn a_compacted_log_keeps_its_gaps() {
 async fn what_is_out_of_range_is_said_with_the_range() {
     let (f, model) = log().await;
     f.put(&f.partition.id().log_start_key(6), "").await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let below = reader.fetch(5, 1).await.unwrap_err();
     assert_eq!(below.kind(), ErrorKind::OutOfRange);
     assert_eq!(below.log_range().unwrap().0, 6);
@@ -172,15 +172,15 @@ async fn what_is_out_of_range_is_said_with_the_range() {
 #[tokio::test]
 async fn a_partition_that_was_never_made_is_not_found_and_an_empty_one_is_empty() {
     let f = Fixture::new();
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let missing = reader.fetch(0, 1).await.unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
-    let waiting = f.partition.reader(ReaderOptions::default().wait_for_partition(true));
+    let waiting = f.partition.reader_with(ReaderOptions::default().wait_for_partition(true));
     assert!(waiting.fetch(7, 1).await.unwrap().is_empty());
 
     f.partition.create(40).await.unwrap();
     let cold = f.cold();
-    let reader = cold.partition.reader(ReaderOptions::default());
+    let reader = cold.partition.reader();
     let fetch = reader.fetch(40, 1).await.unwrap();
     assert!(fetch.is_empty());
     assert_eq!((fetch.log_start, fetch.high_watermark, fetch.next_offset), (40, 40, 40));
@@ -200,7 +200,7 @@ async fn a_hole_moves_to_the_next_offset_that_exists_and_says_so() {
     f.put_segment(10, &[batch(5, 5)], 1).await;
     f.put_segment(20, &[batch(5, 5)], 1).await;
     for options in [ReaderOptions::default(), small_blocks()] {
-        let reader = f.cold().partition.reader(options);
+        let reader = f.cold().partition.reader_with(options);
         let before = reader.fetch(10, usize::MAX).await.unwrap();
         assert_eq!((before.next_offset, before.hole), (15, None), "what is before the hole comes first");
         let fetch = reader.fetch(15, 1).await.unwrap();
@@ -208,13 +208,13 @@ async fn a_hole_moves_to_the_next_offset_that_exists_and_says_so() {
         let fetch = reader.fetch(17, 1).await.unwrap();
         assert_eq!((fetch.next_offset, fetch.hole), (25, Some(Hole::new(17, 20))));
     }
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     reader.fetch(0, 1).await.unwrap();
     f.delete(&f.key(5)).await;
     let fetch = reader.fetch(6, 1).await.unwrap();
     assert_eq!((fetch.next_offset, fetch.hole), (15, Some(Hole::new(6, 10))));
     f.delete(&f.key(0)).await;
-    let gone = f.cold().partition.reader(ReaderOptions::default()).fetch(0, 1).await.unwrap_err();
+    let gone = f.cold().partition.reader().fetch(0, 1).await.unwrap_err();
     assert_eq!((gone.kind(), gone.log_range().unwrap().0), (ErrorKind::OutOfRange, 10));
 }
 
@@ -227,11 +227,11 @@ async fn a_segment_merged_under_the_reader_is_read_on() {
     }
     let each = model.end() / 30;
     for options in [ReaderOptions::default(), small_blocks()] {
-        let reader = f.partition.reader(options);
+        let reader = f.partition.reader_with(options);
         let at = each * 12 + 3;
         model.check(&reader.fetch(at, 1).await.unwrap(), at, 1);
     }
-    let reader = f.partition.reader(small_blocks());
+    let reader = f.partition.reader_with(small_blocks());
     reader.fetch(each * 12 + 3, 1).await.unwrap();
     // 10 to 19 become one; 10 keeps its key, the others stay for a grace.
     let merged: Vec<_> =
@@ -269,7 +269,7 @@ async fn kafscales_batch_below_its_predecessors_end_is_passed_over() {
     let bytes = [&built[..32], &body, &crc.to_be_bytes(), &built[built.len() - 12..]].concat();
     f.put(&f.key(5), bytes).await;
     for options in [ReaderOptions::default(), small_blocks()] {
-        let reader = f.cold().partition.reader(options);
+        let reader = f.cold().partition.reader_with(options);
         let (mut at, mut bytes) = (5, Vec::new());
         while at < 9 {
             let fetch = reader.fetch(at, usize::MAX).await.unwrap();

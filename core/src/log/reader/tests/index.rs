@@ -17,12 +17,12 @@ async fn reads_all(change: impl Fn(Bytes) -> Option<Bytes>) -> u64 {
     let mut gets = 0;
     for offset in 0..model.end() {
         let cold = f.cold();
-        let reader = cold.partition.reader(small_blocks());
+        let reader = cold.partition.reader_with(small_blocks());
         model.check(&reader.fetch(offset, 300).await.unwrap(), offset, 300);
         gets = gets.max(cold.reads().1);
     }
     let warm = f.cold();
-    let reader = warm.partition.reader(small_blocks());
+    let reader = warm.partition.reader_with(small_blocks());
     for offset in (0..model.end()).rev() {
         model.check(&reader.fetch(offset, 300).await.unwrap(), offset, 300);
     }
@@ -97,7 +97,7 @@ async fn indexes_are_held_by_version_and_shared_by_readers() {
     let many: Vec<_> = (0..100).map(|_| batch(1, 400)).collect();
     model.append(&f, &many, 5).await;
     for _ in 0..3 {
-        let reader = f.partition.reader(small_blocks());
+        let reader = f.partition.reader_with(small_blocks());
         reader.fetch(50, 1).await.unwrap();
     }
     assert_eq!(f.reads(), (1, 2), "one GET of the index, one of the segment");

@@ -82,7 +82,7 @@ async fn the_first_batch_comes_after_one_get_and_a_scan_reads_many_segments_a_ro
         let (store, _) = small_segments(n).await;
         let slow = Slow::new(store);
         let f = Fixture::over(slow.faults.clone());
-        let stream = f.partition.reader(ReaderOptions::default()).batches(0);
+        let stream = f.partition.reader().batches(0);
         let (first, all) = rounds(&slow, stream, n).await;
         assert_eq!(first, 1);
         assert!(all <= n / 16, "{n} segments took {all} round trips");
@@ -95,7 +95,7 @@ async fn a_followers_backlog_is_read_many_segments_a_round_trip() {
     let (store, _) = small_segments(10).await;
     let slow = Slow::new(store.clone());
     let f = Fixture::over(slow.faults.clone());
-    let mut stream = f.partition.reader(ReaderOptions::default()).follow(0);
+    let mut stream = f.partition.reader().follow(0);
     slow.gate.lock().unwrap().open();
     for _ in 0..10 {
         stream.next().await.unwrap();
@@ -121,7 +121,7 @@ async fn a_fetch_reads_small_segments_together_too() {
     let (store, model) = small_segments(200).await;
     let slow = Slow::new(store);
     let f = Fixture::over(slow.faults.clone());
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     f.partition.earliest().await.unwrap();
     let fetching = spawn(async move { reader.fetch(0, 1 << 20).await.unwrap() });
     settle().await;
@@ -139,7 +139,7 @@ async fn who_stops_early_pays_for_what_was_wanted_and_for_little_more() {
     let (store, _) = small_segments(400).await;
     for (wanted, most) in [(1, 1), (2, 2), (10, 10)] {
         let f = Fixture::over(store.clone());
-        let mut stream = f.partition.reader(ReaderOptions::default()).batches(100);
+        let mut stream = f.partition.reader().batches(100);
         stream.read_ahead_to(100 + wanted);
         for _ in 0..wanted {
             stream.next().await.unwrap();
@@ -150,7 +150,7 @@ async fn who_stops_early_pays_for_what_was_wanted_and_for_little_more() {
     }
     // Who does not say where he stops pays for one round of read-ahead.
     let f = Fixture::over(store);
-    let mut stream = f.partition.reader(ReaderOptions::default()).batches(0);
+    let mut stream = f.partition.reader().batches(0);
     for _ in 0..2 {
         stream.next().await.unwrap();
     }
@@ -164,7 +164,7 @@ async fn what_cannot_be_read_ahead_does_not_hold_up_what_is_before_it() {
     let faults = FaultStore::new(store);
     let f = Fixture::over(faults.clone());
     faults.always(Op::Get, f.key(20).as_str(), Action::Fail(crate::testing::Failure::Unavailable));
-    let mut stream = f.partition.reader(ReaderOptions::default()).batches(0);
+    let mut stream = f.partition.reader().batches(0);
     let seen = Arc::new(AtomicUsize::new(0));
     let counted = seen.clone();
     let scan = spawn(async move {
@@ -191,7 +191,7 @@ async fn read_ahead_keeps_to_the_bytes_of_the_cache() {
     let (store, model) = small_segments(100).await;
     // Too little for a block: nothing is read that would be thrown away.
     let f = Fixture::with(store, BucketOptions::default().cache_bytes(0));
-    let mut stream = f.partition.reader(ReaderOptions::default().fetch_bytes(1)).batches(0);
+    let mut stream = f.partition.reader_with(ReaderOptions::default().fetch_bytes(1)).batches(0);
     let mut got = Vec::new();
     while let Some(batch) = stream.next().await.unwrap() {
         got.push(batch);

@@ -24,7 +24,7 @@ async fn every_offset_of_a_directory_is_read_as_the_model_says() {
     let (f, model) = log().await;
     let (_dir, bucket) = directory(&f).await;
     for options in [ReaderOptions::default(), small_blocks(), small_blocks().crc_check(CrcCheck::AlreadyChecked)] {
-        let reader = bucket.partition("t", 0).unwrap().reader(options);
+        let reader = bucket.partition("t", 0).unwrap().reader_with(options);
         for offset in 0..model.end() {
             for max in [0, 1_000, 200_000] {
                 // The first one, which lists, may stop early.
@@ -47,7 +47,7 @@ async fn what_is_mapped_is_checked_when_it_is_served() {
         f.put(&f.key(0), good.clone()).await;
         flip(&f, &f.key(0), position).await;
         let (_dir, bucket) = directory(&f).await;
-        let reader = bucket.partition("t", 0).unwrap().reader(small_blocks());
+        let reader = bucket.partition("t", 0).unwrap().reader_with(small_blocks());
         let (mut at, mut failed) = (0, false);
         while at < each {
             match reader.fetch(at, 300).await {
@@ -76,7 +76,7 @@ async fn a_missing_index_of_a_mapped_segment_is_built_in_memory() {
     }
     let (_dir, bucket) = directory(&f).await;
     for offset in (0..model.end()).rev() {
-        let reader = bucket.partition("t", 0).unwrap().reader(small_blocks());
+        let reader = bucket.partition("t", 0).unwrap().reader_with(small_blocks());
         model.check_part(&reader.fetch(offset, 300).await.unwrap(), offset, 300);
     }
     assert_eq!(bucket.requests().put, 0, "invariant 5");

@@ -45,7 +45,7 @@ async fn a_follower_does_not_cross_into_another_log() {
     // One that has come as far, and one that has not.
     for segments in [8, 5, 2, 0] {
         let f = log_of(5).await;
-        let reader = f.partition.reader(ReaderOptions::default());
+        let reader = f.partition.reader();
         let mut follow = reader.follow(0);
         for _ in 0..5 {
             follow.next().await.unwrap().unwrap();
@@ -80,7 +80,7 @@ async fn a_follower_does_not_cross_into_another_log() {
 #[tokio::test]
 async fn a_reader_underway_is_told_when_its_segments_are_of_another_log() {
     let f = log_of(5).await;
-    let reader = f.partition.reader(ReaderOptions::default().fetch_bytes(1));
+    let reader = f.partition.reader_with(ReaderOptions::default().fetch_bytes(1));
     let mut stream = reader.batches(0);
     stream.next().await.unwrap();
     remake(&f, 8).await;
@@ -99,7 +99,7 @@ async fn a_reader_underway_is_told_when_its_segments_are_of_another_log() {
 #[tokio::test]
 async fn a_new_copy_of_the_same_log_json_is_the_same_log() {
     let f = log_of(3).await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let mut follow = reader.follow(0);
     for _ in 0..3 {
         follow.next().await.unwrap().unwrap();

@@ -10,7 +10,7 @@ use crate::log::fixtures::{NOW, spawn};
 async fn batches_and_records_stream_to_the_end() {
     let (f, model) = log().await;
     for fetch_bytes in [1, 5_000, 1 << 20] {
-        let reader = f.partition.reader(small_blocks().fetch_bytes(fetch_bytes));
+        let reader = f.partition.reader_with(small_blocks().fetch_bytes(fetch_bytes));
         for from in [0, 1, 2, 30, 31, model.end() - 1, model.end()] {
             let mut stream = reader.batches(from);
             let mut got = Vec::new();
@@ -42,7 +42,7 @@ async fn who_reads_on_finds_what_follows_read_ahead_and_who_stops_paid_for_one()
     for base in 0..5 {
         f.put_segment(base, &[batch(1, 9)], 1).await;
     }
-    let reader = f.partition.reader(ReaderOptions::default().fetch_bytes(1));
+    let reader = f.partition.reader_with(ReaderOptions::default().fetch_bytes(1));
     let mut stream = reader.batches(0);
     // GETs after each batch, when all that could run has run.
     let (begun, mut gets) = (f.bucket.requests(), Vec::new());
@@ -60,7 +60,7 @@ async fn who_reads_on_finds_what_follows_read_ahead_and_who_stops_paid_for_one()
         "one for the first, what follows it together, none beyond the end"
     );
     // What was fetched ahead is not what is sought.
-    let mut stream = f.cold().partition.reader(ReaderOptions::default().fetch_bytes(1)).batches(0);
+    let mut stream = f.cold().partition.reader_with(ReaderOptions::default().fetch_bytes(1)).batches(0);
     for _ in 0..2 {
         stream.next().await.unwrap();
     }
@@ -78,7 +78,7 @@ async fn records_below_the_log_start_and_control_records_are_passed_over() {
     f.put_segment(0, &[batch(5, 5), control, empty, batch(2, 2)], 1).await;
     f.put(&f.partition.id().log_start_key(2), "").await;
     let offsets = |options: ReaderOptions| {
-        let reader = f.partition.reader(options);
+        let reader = f.partition.reader_with(options);
         async move {
             let mut records = reader.records(2);
             let mut offsets = Vec::new();
@@ -95,9 +95,9 @@ async fn records_below_the_log_start_and_control_records_are_passed_over() {
 #[tokio::test]
 async fn a_follower_is_woken_by_a_writer_in_its_process_without_a_request() {
     let f = Fixture::new();
-    let writer = f.partition.writer(Default::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let mut follow = reader.follow(0);
     assert_eq!(follow.next().await.unwrap().unwrap().base_offset(), 0);
     let follower = spawn(async move {
@@ -122,9 +122,9 @@ async fn a_follower_is_woken_by_a_writer_in_its_process_without_a_request() {
 async fn a_follower_polls_for_what_another_process_appends() {
     let f = Fixture::new();
     let other = f.cold();
-    let writer = other.partition.writer(Default::default()).await.unwrap();
+    let writer = other.partition.writer().await.unwrap();
     writer.append_batches(batch(1, 1).bytes().clone()).await.unwrap().durable().await.unwrap();
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let mut follow = reader.follow_records(0);
     assert_eq!(follow.next().await.unwrap().unwrap().offset(), 0);
     let mut follower = spawn(async move {
@@ -157,7 +157,7 @@ async fn a_follower_outlives_a_store_that_is_away_and_waits_for_a_partition() {
     use crate::testing::{Failure, FaultStore};
     let faults = FaultStore::new(std::sync::Arc::new(object_store::memory::InMemory::new()));
     let f = Fixture::over(faults.clone());
-    let reader = f.partition.reader(ReaderOptions::default().wait_for_partition(true));
+    let reader = f.partition.reader_with(ReaderOptions::default().wait_for_partition(true));
     let mut follow = reader.follow(0);
     let follower = spawn(async move { follow.next().await.unwrap().unwrap().base_offset() });
     f.clock.slept(1).await;
@@ -179,7 +179,7 @@ async fn a_stream_moves_over_holes_and_says_so() {
     for base in [0, 5, 20, 30] {
         f.put_segment(base, &[batch(5, 5)], 1).await;
     }
-    let reader = f.partition.reader(ReaderOptions::default().fetch_bytes(1));
+    let reader = f.partition.reader_with(ReaderOptions::default().fetch_bytes(1));
     let mut stream = reader.batches(0);
     assert_eq!(stream.next().await.unwrap().unwrap().base_offset(), 0);
     // Retention takes what was to come next.

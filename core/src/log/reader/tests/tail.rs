@@ -10,7 +10,7 @@ use crate::testing::{Action, FaultStore, Gate, KeyMatcher, Op};
 #[tokio::test]
 async fn the_end_is_asked_for_by_the_next_key_and_once_a_minute_by_a_listing() {
     let (f, model) = log().await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let mut offset = 0;
     while offset < model.end() {
         offset = reader.fetch(offset, usize::MAX).await.unwrap().next_offset;
@@ -32,7 +32,7 @@ async fn the_end_is_asked_for_by_the_next_key_and_once_a_minute_by_a_listing() {
 #[tokio::test]
 async fn what_another_process_appends_takes_one_get() {
     let (f, mut model) = log().await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     let at = model.end();
     assert!(reader.fetch(at, 1).await.unwrap().is_empty());
     let before = f.reads();
@@ -56,7 +56,7 @@ async fn what_another_process_appends_takes_one_get() {
 async fn a_log_that_went_on_elsewhere_is_found_after_a_minute() {
     let f = Fixture::new();
     f.put_segment(0, &[batch(5, 5)], 1).await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     assert!(reader.fetch(5, 1).await.unwrap().is_empty());
     f.put_segment(50, &[batch(5, 5)], 1).await;
     f.clock.advance(Duration::from_secs(30));
@@ -76,7 +76,7 @@ async fn a_log_that_went_on_elsewhere_is_found_after_a_minute() {
 #[tokio::test]
 async fn beyond_the_known_end_the_store_is_asked() {
     let (f, mut model) = log().await;
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     reader.fetch(model.end(), 1).await.unwrap();
     for _ in 0..3 {
         model.append(&f, &sizes(), 1).await;
@@ -89,10 +89,10 @@ async fn beyond_the_known_end_the_store_is_asked() {
 #[tokio::test]
 async fn a_writer_in_this_process_spares_all_requests_at_the_end() {
     let f = Fixture::new();
-    let writer = f.partition.writer(Default::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     let first = batch(3, 30);
     writer.append_batches(first.bytes().clone()).await.unwrap().durable().await.unwrap();
-    let reader = f.partition.reader(ReaderOptions::default());
+    let reader = f.partition.reader();
     assert_eq!(reader.fetch(0, 1).await.unwrap().next_offset, 3);
     let before = f.bucket.requests();
     f.clock.advance(Duration::from_secs(59));
@@ -127,7 +127,7 @@ async fn a_writer_in_this_process_spares_all_requests_at_the_end() {
 async fn a_listing_is_as_old_as_its_request_and_not_as_its_answer() {
     let faults = FaultStore::new(Arc::new(InMemory::new()));
     let f = Fixture::over(faults.clone());
-    let writer = f.partition.writer(Default::default()).await.unwrap();
+    let writer = f.partition.writer().await.unwrap();
     writer.append_batches(batch(3, 30).bytes().clone()).await.unwrap().durable().await.unwrap();
     let gate = Gate::new();
     faults.on(Op::List, KeyMatcher::any(), Action::ActThenHold(gate.clone()));
@@ -139,7 +139,7 @@ async fn a_listing_is_as_old_as_its_request_and_not_as_its_answer() {
     f.put_segment(3, &[batch(2, 20)], 1).await;
     gate.open();
     assert_eq!(refresh.await.unwrap().unwrap().high_watermark, 3);
-    let fetch = f.partition.reader(ReaderOptions::default()).fetch(3, 1).await.unwrap();
+    let fetch = f.partition.reader().fetch(3, 1).await.unwrap();
     assert_eq!(fetch.next_offset, 5);
 }
 
@@ -150,7 +150,7 @@ async fn a_listing_that_is_cut_again_and_again_makes_progress() {
         let faults = FaultStore::new(whole.store.clone());
         faults.always(Op::List, KeyMatcher::any(), Action::BreakAfter(keys));
         let f = Fixture::over(faults);
-        let reader = f.partition.reader(ReaderOptions::default());
+        let reader = f.partition.reader();
         let mut offset = 0;
         while offset < model.end() {
             let fetch = reader.fetch(offset, usize::MAX).await.unwrap();

@@ -264,7 +264,7 @@ async fn what_is_in_flight_and_what_waits_is_served_and_stored_in_order() {
             gate.arrived(1).await;
         }
     }
-    let reader = process.partition().reader(crate::ReaderOptions::default());
+    let reader = process.partition().reader();
     let everything = crate::FetchOptions::new(1 << 20).include_buffered(true);
     let fetched = reader.fetch_with(1, everything).await.unwrap();
     let offsets: Vec<_> = fetched

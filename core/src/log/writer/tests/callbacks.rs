@@ -63,7 +63,7 @@ async fn a_fenced_callback_may_open_the_partition_again() {
         let reserved = (old.failure().is_some(), state.reserve(true).map(drop));
         tokio::spawn(async move {
             let kind = outcome.unwrap_err().kind();
-            let _ = send.send((kind, reserved, partition.writer(options()).await.map(drop)));
+            let _ = send.send((kind, reserved, partition.writer_with(options()).await.map(drop)));
         });
     });
     let (kind, (failed, reserved), opened) = opened.await.unwrap();
@@ -81,7 +81,7 @@ fn an_idle_writer_ends_when_its_runtime_was_shut_down() {
     let open = |number| {
         let partition = bucket.partition("orders", number).unwrap();
         runtime.block_on(async {
-            let writer = partition.writer(options()).await.unwrap();
+            let writer = partition.writer_with(options()).await.unwrap();
             append(&writer, "x").await.unwrap();
             writer
         })
@@ -107,7 +107,7 @@ fn an_idle_writer_ends_when_its_runtime_was_shut_down() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_close_returns_after_the_callbacks_of_what_it_covers() {
     let bucket = Bucket::open("memory:").unwrap();
-    let writer = bucket.partition("orders", 0).unwrap().writer(options()).await.unwrap();
+    let writer = bucket.partition("orders", 0).unwrap().writer_with(options()).await.unwrap();
     let pending = writer.append_batches(batch(&["a"])).await.unwrap();
     pending.durable().await.unwrap();
     let (enter, entered) = tokio::sync::oneshot::channel();

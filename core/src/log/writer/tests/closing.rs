@@ -9,7 +9,7 @@ async fn ten(process: &Process) -> Vec<Writer> {
     let mut writers = Vec::new();
     for number in 0..10 {
         let partition = process.bucket.partition("orders", number).unwrap();
-        let writer = partition.writer(options().flush_interval(HOUR)).await.unwrap();
+        let writer = partition.writer_with(options().flush_interval(HOUR)).await.unwrap();
         drop(writer.append_batches(batch(&["x"])).await.unwrap());
         writers.push(writer);
     }
@@ -45,7 +45,7 @@ async fn a_bucket_closes_its_writers_at_the_same_time_and_takes_nothing_more() {
         process.faults.on(Op::List, KeyMatcher::containing("/late/0"), Action::Hold(hold.clone()));
         let opening = tokio::spawn({
             let partition = process.bucket.partition("late", 0).unwrap();
-            async move { partition.writer(options()).await }
+            async move { partition.writer_with(options()).await }
         });
         hold.arrived(1).await;
         (hold, opening)
@@ -56,7 +56,7 @@ async fn a_bucket_closes_its_writers_at_the_same_time_and_takes_nothing_more() {
     for writer in &writers {
         assert_failed(writer.try_append_batches(batch(&["late"])), ErrorKind::Closed, Stored::Not);
     }
-    let reopened = process.bucket.partition("orders", 11).unwrap().writer(options()).await;
+    let reopened = process.bucket.partition("orders", 11).unwrap().writer_with(options()).await;
     assert_eq!(reopened.unwrap_err().kind(), ErrorKind::Closed);
     opening.0.open();
     let error = opening.1.await.unwrap().unwrap_err();

@@ -48,7 +48,7 @@ async fn a_forked_child_is_refused_and_sends_nothing() {
     assert_failed(writer.claim().await, ErrorKind::Closed, Stored::Not);
     assert_eq!(writer.flush().await.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(writer.close(None).await.unwrap_err().kind(), ErrorKind::Closed);
-    let other = process.bucket.partition("orders", 1).unwrap().writer(options()).await;
+    let other = process.bucket.partition("orders", 1).unwrap().writer_with(options()).await;
     assert_eq!(other.unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(process.requests(), sent);
     pretend_forked(false);

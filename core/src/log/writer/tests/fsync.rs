@@ -51,7 +51,7 @@ impl Directory {
     }
 
     async fn writer(&self) -> Writer {
-        self.bucket.partition("orders", 0).unwrap().writer(options()).await.unwrap()
+        self.bucket.partition("orders", 0).unwrap().writer_with(options()).await.unwrap()
     }
 
     fn file(&self, key: &str) -> std::path::PathBuf {
@@ -109,7 +109,7 @@ async fn invariant_1_a_failed_fsync_while_a_leftover_index_is_written_over_poiso
 async fn a_failed_fsync_of_the_time_index_poisons_the_writer() {
     let directory = Directory::new();
     let partition = directory.bucket.partition("orders", 0).unwrap();
-    let writer = partition.writer(options().time_index(true)).await.unwrap();
+    let writer = partition.writer_with(options().time_index(true)).await.unwrap();
     append(&writer, "a").await.unwrap();
     directory.hook.arm(".kfst");
     let failed = append(&writer, "b").await.unwrap_err();
@@ -130,7 +130,7 @@ async fn a_writer_whose_directory_is_moved_away_acks_nothing_into_the_one_that_i
         if is_made_again {
             let url = format!("file://{}", directory.path.path().display());
             let other = Bucket::open(&url).unwrap().partition("orders", 0).unwrap();
-            append(&other.writer(options()).await.unwrap(), "of another log").await.unwrap();
+            append(&other.writer_with(options()).await.unwrap(), "of another log").await.unwrap();
         }
         assert_failed(append(&writer, "c").await, ErrorKind::Fenced, Stored::Not);
         assert!(!directory.file(&segment_key(2)).exists(), "nothing is left in {moved}");

@@ -130,7 +130,7 @@ async fn an_append_that_no_segment_holds_is_refused_as_not_stored() {
     writer.close(None).await.unwrap();
     assert_eq!(world.segments().await.len(), 1);
     for bytes in [0, 4_095, 1 << 31] {
-        let refused = world.process(2).partition().writer(options().segment_bytes(bytes)).await.unwrap_err();
+        let refused = world.process(2).partition().writer_with(options().segment_bytes(bytes)).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     }
 }

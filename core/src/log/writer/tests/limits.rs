@@ -17,7 +17,7 @@ async fn what_waits_for_its_turn_was_not_sent_and_is_not_stored() {
     let process = with_places(&World::new(), 1);
     let writer = process.writer(options()).await;
     append(&writer, "first").await.unwrap();
-    let hog = process.bucket.partition("hog", 0).unwrap().writer(options()).await.unwrap();
+    let hog = process.bucket.partition("hog", 0).unwrap().writer_with(options()).await.unwrap();
     process.faults.always(Op::Put, KeyMatcher::containing("/hog/"), Action::Hang);
     drop(hog.append_batches(batch(&["x"])).await.unwrap());
     process.bucket.runtime().clock().sleep(Duration::from_secs(1)).await;
@@ -37,7 +37,7 @@ async fn the_time_of_a_request_does_not_run_while_it_waits_for_its_place() {
     let mut hogs = Vec::new();
     for number in 0..2 {
         let partition = process.bucket.partition("hog", number).unwrap();
-        let hog = partition.writer(options()).await.unwrap();
+        let hog = partition.writer_with(options()).await.unwrap();
         append(&hog, "before").await.unwrap();
         hogs.push(hog);
     }
@@ -185,7 +185,7 @@ async fn records_that_can_not_be_compressed_are_not_acked_and_end_the_writer() {
         let failure = || Err(Error::new(ErrorKind::Internal, "compressing failed, on purpose"));
         writer.core().before_sealing(failure);
         if read {
-            let reader = process.partition().reader(crate::ReaderOptions::default());
+            let reader = process.partition().reader();
             let fetched = reader.fetch_with(1, crate::FetchOptions::new(1).include_buffered(true)).await.unwrap();
             assert!(fetched.is_empty());
         } else {
@@ -214,7 +214,7 @@ async fn options_without_sense_are_refused_by_name_with_what_is_allowed() {
         (options().start_offset(-1), "start_offset is -1, 0 to 2^63-3"),
         (options().stale_after(Duration::ZERO), "stale_after is 0ns, 1 s to 5 minutes"),
     ] {
-        let error = process.partition().writer(options).await.unwrap_err();
+        let error = process.partition().writer_with(options).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.message().starts_with(named), "{named}: {error}");
     }

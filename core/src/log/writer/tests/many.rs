@@ -12,7 +12,7 @@ async fn a_thousand_partitions_stay_in_a_bounded_buffer_and_are_all_durable() {
     let mut writers = Vec::new();
     for n in 0..1_000 {
         let partition = process.bucket.partition("many", n).unwrap();
-        writers.push(partition.writer(options().flush_interval(Duration::from_secs(3_600))).await.unwrap());
+        writers.push(partition.writer_with(options().flush_interval(Duration::from_secs(3_600))).await.unwrap());
     }
     let mut admissions = Vec::new();
     for _ in 0..4 {

@@ -151,7 +151,7 @@ impl Process {
     }
 
     async fn writer(&self, options: WriterOptions) -> Writer {
-        self.partition().writer(options).await.unwrap()
+        self.partition().writer_with(options).await.unwrap()
     }
 
     fn requests(&self) -> RequestCounts {

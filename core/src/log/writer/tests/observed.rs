@@ -236,7 +236,7 @@ async fn requests_of_a_recorder_are_those_that_the_store_counts() {
     one.faults.on(Op::List, KeyMatcher::any(), Action::BreakAfter(0));
     one.bucket.topics().await.unwrap();
     one.bucket.partitions(&crate::format::Topic::new("orders").unwrap()).await.unwrap();
-    let mut records = one.partition().reader(crate::ReaderOptions::default()).records(0);
+    let mut records = one.partition().reader().records(0);
     while records.next().await.unwrap().is_some() {}
     let plan = one.partition().plan_set_aside(9).await.unwrap();
     one.partition().set_aside(&plan).await.unwrap();
@@ -263,7 +263,7 @@ async fn what_a_cache_holds_is_a_hit_and_what_is_read_is_a_miss() {
     let process = world.process_with(1, BucketOptions::default().recorder(requests.clone()));
     let writer = process.writer(options()).await;
     append(&writer, "a").await.unwrap();
-    let reader = process.partition().reader(crate::ReaderOptions::default());
+    let reader = process.partition().reader();
     for (hits, misses) in [(0, 1), (1, 1), (2, 1)] {
         assert!(!reader.fetch(0, 1_000).await.unwrap().is_empty());
         assert_eq!(requests.hits_and_misses.lock().unwrap()[0], (hits, misses));

@@ -128,7 +128,7 @@ async fn a_higher_leader_epoch_in_the_log_fences() {
     append(&leader, "a").await.unwrap();
     assert_failed(append(&slept, "b").await, ErrorKind::Fenced, Stored::Not);
     drop(slept);
-    let again = one.partition().writer(options().leader_epoch(4)).await.unwrap_err();
+    let again = one.partition().writer_with(options().leader_epoch(4)).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::Fenced);
     let equal = world.process(3).writer(options().leader_epoch(5)).await;
     append(&equal, "c").await.unwrap();
@@ -141,7 +141,7 @@ async fn a_higher_leader_epoch_in_the_log_fences() {
 async fn a_second_exclusive_writer_in_the_process_is_a_conflict() {
     let process = World::new().process(1);
     let writer = process.writer(options()).await;
-    let second = process.partition().writer(options()).await.unwrap_err();
+    let second = process.partition().writer_with(options()).await.unwrap_err();
     assert_eq!(second.kind(), ErrorKind::Conflict);
     writer.close(None).await.unwrap();
     process.writer(options()).await;

@@ -13,7 +13,7 @@ fn with_a_stuck_partition(buffer: usize) -> Process {
 }
 
 async fn writer_of(process: &Process, topic: &str, options: WriterOptions) -> Writer {
-    process.bucket.partition(topic, 0).unwrap().writer(options).await.unwrap()
+    process.bucket.partition(topic, 0).unwrap().writer_with(options).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

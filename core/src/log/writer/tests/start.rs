@@ -59,7 +59,7 @@ async fn the_same_start_offset_is_accepted_at_any_time_and_another_is_a_conflict
     append(&writer, "a").await.unwrap();
     writer.close(None).await.unwrap();
     process.writer(options().start_offset(9)).await.close(None).await.unwrap();
-    let other = process.partition().writer(options().start_offset(10)).await.unwrap_err();
+    let other = process.partition().writer_with(options().start_offset(10)).await.unwrap_err();
     assert_eq!(other.kind(), ErrorKind::Conflict);
 }
 
@@ -83,7 +83,7 @@ async fn invariant_7_a_flipped_bit_anywhere_in_the_newest_segment_opens_no_write
         let mut broken = bytes.to_vec();
         broken[at] ^= 1;
         world.put(&segment_key(0), broken).await;
-        let error = process.partition().writer(options()).await.unwrap_err();
+        let error = process.partition().writer_with(options()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}: {error:?}");
         assert_eq!(error.key(), Some(&*segment_key(0)));
     }
@@ -97,7 +97,7 @@ async fn a_segment_under_another_key_opens_no_writer() {
     let process = world.process(1);
     let bytes = world.put_segment(0, "a").await;
     world.put(&segment_key(3), bytes).await;
-    let error = process.partition().writer(options()).await.unwrap_err();
+    let error = process.partition().writer_with(options()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*segment_key(3))));
 }
 
@@ -151,7 +151,7 @@ async fn log_with_a_ghost() -> World {
 async fn invariant_2_no_writer_opens_on_a_newest_segment_that_begins_inside_the_one_before_it() {
     let world = log_with_a_ghost().await;
     let process = world.process(2);
-    let error = process.partition().writer(options()).await.unwrap_err();
+    let error = process.partition().writer_with(options()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*segment_key(1))));
     assert!(error.to_string().contains("begins inside"), "{error}");
     assert!(error.hint().unwrap().contains(&segment_key(1)), "{error:?}");
@@ -192,7 +192,7 @@ async fn no_writer_opens_where_nothing_that_it_appends_could_be_read() {
     let above = format!("{PREFIX}log-start-{:020}", 9);
     put_records(&world, 5, 3).await;
     world.put(&above, "").await;
-    let error = world.process(1).partition().writer(options()).await.unwrap_err();
+    let error = world.process(1).partition().writer_with(options()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*above)), "{error}");
     world.delete(&above).await;
     world.put(&format!("{PREFIX}log-start-{:020}", 8), "").await;
@@ -203,7 +203,7 @@ async fn no_writer_opens_where_nothing_that_it_appends_could_be_read() {
     let beyond = format!("{PREFIX}log-start-{:020}", i64::MAX);
     world.put(&beyond, "").await;
     let process = world.process(3);
-    let error = process.partition().writer(options()).await.unwrap_err();
+    let error = process.partition().writer_with(options()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*beyond)), "{error}");
     assert_eq!(process.requests().put, 0);
 }
@@ -228,7 +228,7 @@ async fn an_index_repair_that_is_not_answered_does_not_hold_the_partition_for_ev
     world.delete(&index_key(0)).await;
     let process = world.process(1);
     process.faults.on(Op::Put, ".index", Action::Hang);
-    let error = process.partition().writer(options()).await.unwrap_err();
+    let error = process.partition().writer_with(options()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error:?}");
     append(&process.writer(options()).await, "b").await.unwrap();
 }

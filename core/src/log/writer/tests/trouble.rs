@@ -109,7 +109,7 @@ async fn an_opening_that_nobody_waits_for_ends() {
     let process = world.process(1);
     process.faults.set_down(Some(Failure::Unavailable));
     let partition = process.partition();
-    drop(tokio::time::timeout(Duration::from_secs(1), partition.writer(options())).await);
+    drop(tokio::time::timeout(Duration::from_secs(1), partition.writer_with(options())).await);
     // Its place is taken until then.
     tokio::time::sleep(Duration::from_secs(31)).await;
     let tries = process.faults.log().len();
@@ -157,7 +157,7 @@ async fn readers_and_followers_survive_an_outage() {
     world.put_segment(1, "b").await;
     let process = world.process(1);
     process.faults.set_down(Some(Failure::Unavailable));
-    let reader = process.partition().reader(crate::ReaderOptions::default());
+    let reader = process.partition().reader();
     let mut follower = reader.follow_records(0);
     let reading = tokio::spawn(async move { reader.fetch(0, 1 << 20).await.unwrap().next_offset });
     let following = tokio::spawn(async move {

@@ -13,12 +13,12 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
 use super::*;
+use crate::Writer;
 use crate::error::Result;
 use crate::log::fixtures::{NOW, batch};
 use crate::log::{Bucket, BucketOptions, Partition};
 use crate::runtime::{Runtime, SystemEntropy};
 use crate::testing::{LocalSpawn, PausedClock};
-use crate::{Writer, WriterOptions};
 
 /// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(3600);
@@ -34,7 +34,7 @@ fn partition(bucket: &Bucket, number: i32) -> Partition {
 }
 
 async fn writer(partition: &Partition) -> Writer {
-    partition.writer(WriterOptions::default()).await.unwrap()
+    partition.writer().await.unwrap()
 }
 
 /// Appends one batch of so many records, as a segment of its own.

@@ -145,7 +145,7 @@ async fn a_partition_that_is_awaited_before_it_exists_is_found_when_another_proc
     let store = memory();
     let bucket = process(store.clone());
     let quiet = partition(&bucket, 0);
-    let reader = quiet.reader(ReaderOptions::default().wait_for_partition(true));
+    let reader = quiet.reader_with(ReaderOptions::default().wait_for_partition(true));
     let request = FetchRequest::new([(&reader, 0, 1 << 20)]).max_wait(LONG);
     let mut fetches = [Polled::new(&bucket, &request)];
     settle(&mut fetches).await;
