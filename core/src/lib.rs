@@ -60,7 +60,7 @@
 //!
 //! All I/O runs on the [`runtime`] of the bucket: the tokio runtime that the caller is in, or one
 //! of its own. The futures run on any executor. Dropping a future ends the wait, never the work.
-//! [`blocking`] waits for them on threads. The caller may bring a clock, randomness and a task spawner
+//! [`blocking`] waits for them on threads, and with [`queue`] they end on a queue that the caller polls. The caller may bring a clock, randomness and a task spawner
 //! ([`runtime::Runtime::new`]). With the feature `testing` the module `testing` has a store that fails on
 //! purpose and clocks that a test moves.
 //!
@@ -96,6 +96,7 @@ pub mod format;
 mod log;
 mod mutant;
 mod observer;
+pub mod queue;
 pub mod recorder;
 pub mod runtime;
 pub mod store;
@@ -130,6 +131,7 @@ const _: fn() = || {
     shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Watermarks)>();
     shared::<(Admission, Fetch, BatchStream, RecordStream, StreamRecord)>();
     shared::<(FetchRequest, FetchResponse)>();
+    shared::<(queue::CompletionQueue, queue::Completion, queue::CancelHandle)>();
     shared::<(Error, store::Store, runtime::Runtime, BucketOptions, WriterOptions, ReaderOptions)>();
     shared::<(format::Batch, format::Records, format::Segment, format::SparseIndex)>();
 };

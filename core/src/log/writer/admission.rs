@@ -21,8 +21,14 @@ enum Entrance {
     Waiting(WaitingAppend),
 }
 
+/// What is told that an append was let in or refused.
+enum Waits {
+    Task(Waker),
+    Call(Box<dyn FnOnce(Result<Append>) + Send>),
+}
+
 /// An append in the budget's queue.
-struct WaitingAppend {
+pub(crate) struct WaitingAppend {
     ticket: Arc<AdmissionTicket>,
     core: Arc<WriterCore>,
     /// The number that takes it out of the budget's queue.
@@ -38,6 +44,16 @@ impl WaitingAppend {
         }
         result
     }
+
+    /// Takes it back if its result was not told yet, and says whether that was in time. Then its payload is gone when
+    /// this returns.
+    pub(crate) fn withdraw(&self) -> bool {
+        let in_time = self.ticket.withdraw();
+        if in_time {
+            self.core.account.cancel(self.number);
+        }
+        in_time
+    }
 }
 
 /// What an append that waits, and the budget that lets it in, share.
@@ -48,11 +64,11 @@ struct AdmissionTicket(Mutex<AdmissionState>);
 enum AdmissionState {
     #[default]
     New,
-    /// In the budget's queue, with the waker of the task that waits for it.
-    Waiting(Waker),
+    /// In the budget's queue.
+    Waiting(Waits),
     /// In the writer's queue, or refused.
     Settled(Result<Append>),
-    /// Taken back before it was let in, or its result was taken.
+    /// Taken back before it was let in, or its result was taken or told.
     Over,
 }
 
@@ -68,11 +84,51 @@ impl AdmissionTicket {
         if matches!(*state, AdmissionState::Over | AdmissionState::Settled(_)) {
             return;
         }
-        let before = std::mem::replace(&mut *state, AdmissionState::Settled(enter()));
-        drop(state);
-        if let AdmissionState::Waiting(waker) = before {
-            waker.wake();
+        let result = enter();
+        match std::mem::take(&mut *state) {
+            AdmissionState::Waiting(Waits::Call(call)) => {
+                *state = AdmissionState::Over;
+                drop(state);
+                // Within the budget's turn of this append: no later one of its writer gets in before it returns.
+                call(result);
+            }
+            AdmissionState::Waiting(Waits::Task(waker)) => {
+                *state = AdmissionState::Settled(result);
+                drop(state);
+                waker.wake();
+            }
+            _ => *state = AdmissionState::Settled(result),
         }
+    }
+
+    /// Has `call` told of the result instead of a task. Gives it back with the result if that is there.
+    fn tell<C>(&self, call: C) -> Option<(C, Result<Append>)>
+    where
+        C: FnOnce(Result<Append>) + Send + 'static,
+    {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, AdmissionState::Over) {
+            AdmissionState::Settled(result) => Some((call, result)),
+            before => {
+                *state = AdmissionState::Waiting(Waits::Call(Box::new(call)));
+                drop(state);
+                // The waker of a task that waited before: not under the lock.
+                drop(before);
+                None
+            }
+        }
+    }
+
+    /// Takes it back unless it was let in or refused. Whether that was in time.
+    fn withdraw(&self) -> bool {
+        let mut state = self.lock();
+        if !matches!(*state, AdmissionState::New | AdmissionState::Waiting(_)) {
+            return false;
+        }
+        let before = std::mem::replace(&mut *state, AdmissionState::Over);
+        drop(state);
+        drop(before);
+        true
     }
 
     fn take(&self) -> Option<Result<Append>> {
@@ -129,6 +185,19 @@ impl Admission {
         Admission(Entrance::Waiting(WaitingAppend { ticket, core: core.clone(), number }))
     }
 
+    /// Calls `call` once with the result: now on this thread, or when the append is let in or refused, on the thread that
+    /// makes room, under no lock. Until then the returned handle can take the append back; dropping it does not.
+    pub(crate) fn on_admitted(mut self, call: impl FnOnce(Result<Append>) + Send + 'static) -> Option<WaitingAppend> {
+        match std::mem::replace(&mut self.0, Entrance::Settled(None)) {
+            Entrance::Settled(result) => call(result.unwrap_or_else(|| Err(gone()))),
+            Entrance::Waiting(waiting) => match waiting.ticket.tell(call) {
+                None => return Some(waiting),
+                Some((call, result)) => call(result),
+            },
+        }
+        None
+    }
+
     /// Takes the append back, as dropping does, and tells whether that was in time: `None` says that it never
     /// got in; else it is in (or was refused), and this is its result.
     pub fn take_back(mut self) -> Option<Result<Append>> {
@@ -151,7 +220,7 @@ impl Future for Admission {
         let result = match std::mem::replace(&mut *state, AdmissionState::Over) {
             AdmissionState::Settled(result) => result,
             AdmissionState::New | AdmissionState::Waiting(_) => {
-                *state = AdmissionState::Waiting(context.waker().clone());
+                *state = AdmissionState::Waiting(Waits::Task(context.waker().clone()));
                 return Poll::Pending;
             }
             AdmissionState::Over => Err(gone()),

@@ -104,7 +104,7 @@ impl Append {
         }
         let append = self.clone();
         let callback: Callback = Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift))));
-        if let Some(late) = self.outcome.keep(callback) {
+        if let Some(late) = self.outcome.keep(self.first, callback) {
             self.core.deliveries.add(self.outcome.clone(), vec![late]);
             self.core.deliveries.tell_on(self.core.state().runtime());
         }

@@ -71,30 +71,35 @@ impl Drop for Waits {
 
 pub(super) type Callback = Box<dyn FnOnce(&Result<i64>) + Send>;
 
+/// A callback with the first offset of its append, relative to the writer's own count.
+type AppendCallback = (i64, Callback);
+
 /// How the flush of a group of appends ended. They share a segment, so they share its outcome.
 #[derive(Default)]
 pub(super) struct FlushOutcome {
     /// What must be added to a relative offset to have the absolute one; or why it failed.
     result: OnceLock<Result<i64>>,
     settled: Notify,
-    callbacks: Mutex<Vec<Callback>>,
+    callbacks: Mutex<Vec<AppendCallback>>,
 }
 
 impl FlushOutcome {
-    fn callbacks(&self) -> MutexGuard<'_, Vec<Callback>> {
+    fn callbacks(&self) -> MutexGuard<'_, Vec<AppendCallback>> {
         self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Decides it, and queues the callbacks and wakers that must be told.
     pub(super) fn settle(self: Arc<Self>, result: Result<i64>, deliveries: &Deliveries) {
-        let callbacks = {
+        let mut callbacks = {
             let mut callbacks = self.callbacks();
             if self.result.set(result).is_err() {
                 return;
             }
             std::mem::take(&mut *callbacks)
         };
-        deliveries.add(self, callbacks);
+        // In the order of the appends: threads may have asked for callbacks in another order.
+        callbacks.sort_by_key(|(first, _)| *first);
+        deliveries.add(self, callbacks.into_iter().map(|(_, callback)| callback).collect());
     }
 
     pub(super) fn get(&self) -> Option<&Result<i64>> {
@@ -116,13 +121,13 @@ impl FlushOutcome {
         }
     }
 
-    /// Keeps a callback until the outcome is decided; gives it back when it is.
-    pub(super) fn keep(&self, callback: Callback) -> Option<Callback> {
+    /// Keeps the callback of an append, by its first offset, until the outcome is decided; gives it back when it is.
+    pub(super) fn keep(&self, first: i64, callback: Callback) -> Option<Callback> {
         let mut callbacks = self.callbacks();
         if self.result.get().is_some() {
             return Some(callback);
         }
-        callbacks.push(callback);
+        callbacks.push((first, callback));
         None
     }
 }

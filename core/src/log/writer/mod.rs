@@ -33,6 +33,7 @@ pub use handle::Writer;
 pub use options::{OnConflict, WriterOptions};
 pub use status::{WriterPhase, WriterStatus};
 
+pub(crate) use admission::WaitingAppend;
 pub(crate) use env::bounded;
 pub(crate) use handle::open;
 pub(crate) use open::covered_by;
