@@ -8,7 +8,7 @@ use super::completion::Ended;
 use super::job::begin;
 use super::promise::{CancelHandle, CancelledWork, Promise};
 use crate::error::{Error, Stored};
-use crate::{Admission, Append, Bucket, FetchOptions, FetchRequest, Reader, Writer};
+use crate::{Admission, Append, Bucket, FetchOptions, FetchRequest, Interest, Reader, Writer};
 
 impl Admission {
     /// Has the append end on `queue`, with one [`Ended::Append`] under `tag`, whether it has its place already, waits for
@@ -40,7 +40,7 @@ impl Append {
     }
 
     fn keep_when_settled(&self, promise: Arc<Promise>) {
-        self.on_settled(true, move |settled| {
+        self.on_settled(Interest::Waits, move |settled| {
             promise.keep(Ended::Append(settled));
         });
     }

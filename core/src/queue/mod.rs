@@ -10,12 +10,12 @@
 //! ```
 //! use kfs_core::format::NewRecord;
 //! use kfs_core::queue::{CompletionQueue, Ended};
-//! use kfs_core::{Bucket, WriterOptions};
+//! use kfs_core::Bucket;
 //!
 //! # let runtime = tokio::runtime::Runtime::new().unwrap();
 //! # let writer = runtime.block_on(async {
 //! let bucket = Bucket::open("memory:")?;
-//! let writer = bucket.partition("orders", 0)?.writer(WriterOptions::default()).await?;
+//! let writer = bucket.partition("orders", 0)?.writer().await?;
 //! # Ok::<_, kfs_core::Error>(writer) }).unwrap();
 //! let queue = CompletionQueue::new();
 //! writer.append(&[NewRecord::new(0).value(b"paid")]).complete_on(&queue, 7);

@@ -11,9 +11,7 @@ use crate::error::Stored;
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
 use crate::runtime::{BoxFuture, Runtime, Spawn};
 use crate::testing::{Action, Failure, FaultStore, Gate, KeyMatcher, LocalSpawn, Op, PausedClock, SeededEntropy};
-use crate::{
-    Admission, Bucket, BucketOptions, FetchOptions, FetchRequest, Partition, ReaderOptions, Writer, WriterOptions,
-};
+use crate::{Admission, Bucket, BucketOptions, FetchOptions, FetchRequest, Partition, Writer};
 
 /// Counts the tasks that it starts.
 #[derive(Debug, Default)]
@@ -48,7 +46,7 @@ impl Process {
     }
 
     async fn writer(&self) -> Writer {
-        self.partition().writer(WriterOptions::default()).await.unwrap()
+        self.partition().writer().await.unwrap()
     }
 
     /// Fetches that wait for a log to grow.
@@ -164,7 +162,7 @@ async fn an_append_that_is_cancelled_while_it_waits_for_room_completes_once_and_
 fn a_cancel_that_races_with_room_completes_an_append_exactly_once() {
     let bucket = crate::blocking::open("memory:", BucketOptions::default().buffer_bytes(300)).unwrap();
     let wait = crate::blocking::Wait::forever();
-    let writer = wait.on(bucket.partition("orders", 0).unwrap().writer(WriterOptions::default())).unwrap();
+    let writer = wait.on(bucket.partition("orders", 0).unwrap().writer()).unwrap();
     let queue = CompletionQueue::new();
     let long = "x".repeat(200);
     let (mut stored, mut next_offset) = (0, 0);
@@ -327,7 +325,7 @@ async fn a_fetch_completes_on_the_queue_and_its_bytes_count_until_it_is_polled()
     let process = Process::new(BucketOptions::default());
     let writer = process.writer().await;
     append(&writer, "x").await.unwrap().durable().await.unwrap();
-    let (queue, reader) = (CompletionQueue::new(), process.partition().reader(ReaderOptions::default()));
+    let (queue, reader) = (CompletionQueue::new(), process.partition().reader());
     reader.fetch_on(0, FetchOptions::new(1 << 20), &queue, 1);
     while queue.is_empty() {
         tokio::task::yield_now().await;
@@ -346,7 +344,7 @@ async fn a_fetch_that_waits_for_the_store_is_cancelled_once() {
     let process = Process::new(BucketOptions::default());
     process.faults.always(Op::Get, KeyMatcher::containing(""), Action::Fail(Failure::Unavailable));
     process.faults.always(Op::List, KeyMatcher::containing(""), Action::Fail(Failure::Unavailable));
-    let (queue, reader) = (CompletionQueue::new(), process.partition().reader(ReaderOptions::default()));
+    let (queue, reader) = (CompletionQueue::new(), process.partition().reader());
     let handle = reader.fetch_on(0, FetchOptions::new(1), &queue, 1);
     assert!(queue.is_empty());
     assert!(handle.cancel());
@@ -362,7 +360,7 @@ async fn a_thousand_fetches_wait_without_a_task_and_an_append_completes_each_onc
     let process = Process::new(BucketOptions::default());
     let (writer, queue) = (process.writer().await, CompletionQueue::new());
     append(&writer, "x").await.unwrap().durable().await.unwrap();
-    let reader = process.partition().reader(ReaderOptions::default());
+    let reader = process.partition().reader();
     let request = Arc::new(FetchRequest::new([(&reader, 1, 1 << 20)]).max_wait(Duration::from_secs(3_600)));
     let before = process.spawned();
     let handles: Vec<_> = (0..FETCHES).map(|tag| process.bucket.fetch_many_on(request.clone(), &queue, tag)).collect();
@@ -394,7 +392,7 @@ async fn fetches_that_wait_end_with_their_queue() {
     let process = Process::new(BucketOptions::default());
     let writer = process.writer().await;
     append(&writer, "x").await.unwrap().durable().await.unwrap();
-    let reader = process.partition().reader(ReaderOptions::default());
+    let reader = process.partition().reader();
     for closes in [false, true] {
         let queue = CompletionQueue::new();
         let request = FetchRequest::new([(&reader, 1, 1 << 20)]).max_wait(Duration::from_secs(3_600));
@@ -447,11 +445,11 @@ fn operations_whose_runtime_was_shut_down_complete_with_an_error() {
     let bucket = Bucket::open_with("memory:", on).unwrap();
     let partition = bucket.partition("orders", 0).unwrap();
     let writer = runtime.block_on(async {
-        let writer = partition.writer(WriterOptions::default()).await.unwrap();
+        let writer = partition.writer().await.unwrap();
         append(&writer, "x").await.unwrap().durable().await.unwrap();
         writer
     });
-    let (queue, reader) = (CompletionQueue::new(), partition.reader(ReaderOptions::default()));
+    let (queue, reader) = (CompletionQueue::new(), partition.reader());
     let request = FetchRequest::new([(&reader, 1, 1 << 20)]).max_wait(Duration::from_secs(3_600));
     bucket.fetch_many_on(request, &queue, 1);
     runtime.shutdown_timeout(Duration::from_secs(1));
