@@ -1,5 +1,5 @@
 //! Which log a partition holds. A partition can be deleted and made again: then its offsets mean other
-//! records, and whoever read the old log must be told, not led on.
+//! records, and a reader of the old log must be told, not led on.
 
 use super::catalog::KnownLog;
 use super::state::PartitionState;

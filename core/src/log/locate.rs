@@ -42,7 +42,7 @@ pub(crate) struct LogEnds {
 }
 
 /// A page, or several where foreign keys fill them: it holds a segment unless it is the last.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct SegmentPage {
     segments: Vec<SegmentRef>,
     to_end: bool,
@@ -54,6 +54,30 @@ impl SegmentPage {
         let (first, last) = (self.segments.first()?.base, self.segments.last()?.base);
         let gaps = i64::try_from(self.segments.len()).ok()?.checked_sub(1)?;
         last.checked_sub(first)?.checked_div(gaps).map(|d| d.max(1))
+    }
+
+    /// What the page says of the bases above `after`.
+    fn covered(&self, after: i64) -> Covered<'_> {
+        Covered { after, segments: &self.segments, to_end: self.to_end }
+    }
+}
+
+/// What the listings of one page showed.
+#[derive(Debug, Default)]
+struct ListedKeys {
+    page: SegmentPage,
+    /// The greatest log start mark.
+    mark: Option<i64>,
+    log_json: Option<Version>,
+    /// The base of the last index.
+    last_index: Option<i64>,
+}
+
+impl ListedKeys {
+    /// Where the log starts, if the page begins at its start.
+    fn start(&self) -> StartInfo {
+        let first = self.page.segments.first().map(|s| s.base);
+        StartInfo { mark: self.mark, first, has_log_json: self.log_json.is_some(), ..StartInfo::default() }
     }
 }
 
@@ -108,28 +132,42 @@ impl<'a> Locator<'a> {
     async fn page(&mut self, after: i64) -> Result<SegmentPage> {
         // What is listed is as old as the request: the answer may be taken in much later, by a machine that slept.
         let now = self.now();
+        let keys = self.list(after).await?;
+        // A `log.json` that is not the one that is known may mean that the log was deleted and made again. That is settled
+        // first, so that nothing of one log is mixed with the other.
+        if let Some(version) = &keys.log_json {
+            self.saw_log_json(version).await?;
+        }
+        self.count(after, &keys, now);
+        self.tell_catalog(after, &keys, now);
+        let page = keys.page;
+        self.state.observer().listed(&self.state.id, after, page.segments.len(), page.to_end);
+        Ok(page)
+    }
+
+    /// Sends listings until one shows a segment or the log's end. Only foreign keys make that more than one.
+    async fn list(&mut self, after: i64) -> Result<ListedKeys> {
         let id = &self.state.id;
         let prefix = id.prefix();
         // No name of a segment sorts after this one.
         let last_key = id.segment_key(i64::MAX);
         let from_start = after < 0;
-        // Log start marks sort before all others of the log; what stands before them is foreign.
+        // Log start marks sort before all other keys of the log. Keys before them are foreign.
         let mut from = if from_start { format!("{prefix}log-start-") } else { id.segment_key(after) };
-        let mut page = SegmentPage { segments: Vec::new(), to_end: false };
-        let mut start = StartInfo::default();
-        let mut foretold = -1;
-        let mut log_json = None;
-        while page.segments.is_empty() && !page.to_end {
+        let mut keys = ListedKeys::default();
+        while keys.page.segments.is_empty() && !keys.page.to_end {
             let listed = self.state.list_page_through(self.store, &prefix, Some(&from), PAGE_KEYS).await?;
             self.spent = self.spent.saturating_add(1);
-            page.to_end = listed.complete;
+            keys.page.to_end = listed.complete;
             if let Some(last) = listed.objects.last() {
-                page.to_end |= last.key > last_key;
+                keys.page.to_end |= last.key > last_key;
+                // A store that gives the same keys again would be listed without end.
                 if last.key <= from {
                     let message = "a listing gave keys that come before those asked for";
                     return Err(Error::new(ErrorKind::Internal, message).with_key(self.store.redact(&last.key)));
                 }
                 from.clone_from(&last.key);
+                // Past `log.json` only segments and their indexes are of interest: the keys between are passed over.
                 let segments = format!("{prefix}segment-");
                 if from_start && *from >= *id.log_json_key() && *from < *segments {
                     from = segments;
@@ -138,63 +176,74 @@ impl<'a> Locator<'a> {
             for object in listed.objects {
                 match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
                     Some(ObjectName::Segment(base)) => {
-                        page.segments.push(SegmentRef { base, size: object.size, version: object.version })
+                        keys.page.segments.push(SegmentRef { base, size: object.size, version: object.version })
                     }
-                    Some(ObjectName::LogStart(offset)) => start.mark = start.mark.max(Some(offset)),
-                    Some(ObjectName::LogJson) => {
-                        start.has_log_json = true;
-                        log_json = Some(object.version);
-                    }
-                    Some(ObjectName::Index(base)) if from_start => foretold = base,
+                    Some(ObjectName::LogStart(offset)) => keys.mark = keys.mark.max(Some(offset)),
+                    Some(ObjectName::LogJson) => keys.log_json = Some(object.version),
+                    Some(ObjectName::Index(base)) => keys.last_index = Some(base),
                     _ => {}
                 }
             }
         }
-        if let Some(version) = log_json {
-            self.log_json = Some(version.clone());
-            let generation = self.state.generation();
-            saw_log_json(self.state, self.store, version).await?;
-            if self.state.generation() != generation {
-                // What was known before the look was of another log.
-                (self.newest_before, self.found, self.newest) = Default::default();
-            }
+        Ok(keys)
+    }
+
+    /// Compares `log.json` with the one that is known. If this is another log, what was known before is forgotten.
+    async fn saw_log_json(&mut self, version: &Version) -> Result<()> {
+        self.log_json = Some(version.clone());
+        let generation = self.state.generation();
+        saw_log_json(self.state, self.store, version.clone()).await?;
+        if self.state.generation() != generation {
+            (self.newest_before, self.found, self.newest) = Default::default();
         }
-        let covered = Covered { after, segments: &page.segments, to_end: page.to_end };
+        Ok(())
+    }
+
+    /// Counts the segments that were not seen before, and keeps both ends of the log if the page shows them.
+    fn count(&mut self, after: i64, keys: &ListedKeys, now: Duration) {
+        let page = &keys.page;
         let known = self.found.len();
-        self.found.learn(&covered, None, now);
+        self.found.learn(&page.covered(after), None, now);
         self.seen = self.seen.saturating_add(self.found.len().saturating_sub(known) as u64);
-        if from_start {
-            self.foretold = u64::from(page.segments.last().is_some_and(|s| s.base < foretold));
-            start.first = page.segments.first().map(|s| s.base);
-            self.start = Some(start);
+        if after < 0 {
+            // An index sorts before its segment. If the page ends between the two, the segment is there all the same.
+            self.foretold = u64::from(page.segments.last().is_some_and(|s| Some(s.base) < keys.last_index));
+            self.start = Some(keys.start());
             self.first = page.segments.first().cloned();
         }
         if let (true, Some(newest)) = (page.to_end, page.segments.last()) {
             self.newest = Some(newest.clone());
         }
-        self.state.with_catalog(|catalog| {
-            catalog.learn(&covered, self.newest_before, now);
-            if from_start {
-                catalog.set_start(start, now);
-            }
-        });
-        if self.state.with_catalog(|catalog| catalog.is_over()) {
-            self.state.bucket.shed_catalogs();
-        }
-        self.state.observer().listed(id, after, page.segments.len(), page.to_end);
-        Ok(page)
     }
 
-    /// Takes in a page that covers the bases above `after`. `true` when the goal is found.
+    /// Lets the partition's catalog know what was listed. If all catalogs together have become too large, they shed some.
+    fn tell_catalog(&self, after: i64, keys: &ListedKeys, now: Duration) {
+        let is_over = self.state.with_catalog(|catalog| {
+            catalog.learn(&keys.page.covered(after), self.newest_before, now);
+            if after < 0 {
+                catalog.set_start(keys.start(), now);
+            }
+            catalog.is_over()
+        });
+        if is_over {
+            self.state.bucket.shed_catalogs();
+        }
+    }
+
+    /// Takes in a page that covers the bases above `after`, and moves the bounds of the aim closer together. Returns `true`
+    /// when the goal is found.
     fn take(&mut self, aim: &mut Aim, after: i64, page: &SegmentPage) -> bool {
+        // The page's segments up to the goal, and the first one above it.
         let reach = page.segments.partition_point(|s| s.base <= aim.high);
         let above = page.segments.get(reach);
         if let Some(density) = page.density() {
             aim.density = density;
         }
         let Some(at_most) = reach.checked_sub(1).and_then(|i| page.segments.get(i)) else {
-            // Nothing between `after` and the goal: the page begins above it, or at the log's end.
+            // No segment lies between `after` and the goal: the page begins above the goal, or the log ends before it.
             aim.above = above.map_or(Above::Nothing, |s| Above::Base(s.base));
+            // Then the known segment directly below is the goal, if the page began there. Otherwise the probe went too far:
+            // the goal lies below `after`.
             if after < 0 || aim.low == Some(after) {
                 return true;
             }
@@ -202,6 +251,7 @@ impl<'a> Locator<'a> {
             aim.overshot();
             return false;
         };
+        // The goal is this segment or lies above it. It is this one if the page shows what follows it.
         aim.low = Some(at_most.base);
         self.newest = Some(at_most.clone());
         if let Some(above) = above {
@@ -239,7 +289,9 @@ impl<'a> Locator<'a> {
 
     /// Above which base the next page starts.
     fn next_after(&self, aim: &mut Aim) -> i64 {
+        // The first page of a look starts at the log's start.
         let Some(low) = aim.low else { return -1 };
+        // Listing on from the lower bound always pays for itself. It is also best when the goal is near.
         let distance = aim.high.saturating_sub(low);
         if !self.can_probe() || distance <= PAGE_SEGMENTS {
             return low;
@@ -248,7 +300,7 @@ impl<'a> Locator<'a> {
         let middle = low.saturating_add(distance / 2);
         let at = match aim.step {
             ProbeStep::Double => {
-                // Twice as far as the last time, or as what is known of the log is long.
+                // Twice as far as the last time, or the length of the known part of the log if that is longer.
                 let known = low.saturating_sub(self.first.as_ref().map_or(low, |s| s.base));
                 aim.stride = aim.stride.saturating_mul(2).max(known).max(page_span);
                 let doubled = low.saturating_add(aim.stride);
@@ -259,6 +311,7 @@ impl<'a> Locator<'a> {
             ProbeStep::Near(_) => aim.high.saturating_sub(page_span / 2),
             ProbeStep::Halve => middle,
         };
+        // A probe below the lower bound would show only what is known.
         at.max(low)
     }
 }
@@ -406,7 +459,7 @@ pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> 
     let mut aim = Aim::at_most(offset);
     let known = state.with_catalog(|catalog| catalog.start().is_some());
     if known && fresh {
-        // From a little below what is known there.
+        // One page from a little below the offset tells, if retention has not removed the segment that it starts at.
         let near = state.with_catalog(|catalog| catalog.before(offset, NEIGHBOURS));
         if let Some(after) = near.and_then(|base| base.checked_sub(1)) {
             let page = locator.page(after).await?;
@@ -421,6 +474,7 @@ pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> 
             aim = Aim::at_most(offset);
         }
     } else if known {
+        // The search begins at the known segment below the offset, and what is known pays for probes.
         state.with_catalog(|catalog| {
             aim.low = catalog.around(offset).0;
             aim.density = catalog.density_at(offset);

@@ -9,7 +9,7 @@ const MOST: u32 = 64;
 
 /// Counts the steps of a loop, and ends it when many of them brought it no further.
 ///
-/// What is read comes from outside, and may contradict itself in ways that nobody foresaw. A loop that
+/// What is read comes from outside, and may contradict itself in unforeseen ways. A loop that
 /// goes round for ever because of it holds a processor and says nothing, so it must end with an error
 /// (invariant 6).
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Progress {
         Progress { at: at.into(), steps: 0 }
     }
 
-    /// The loop takes a step, and has come as far as `at`.
+    /// The loop takes a step and has reached `at`.
     ///
     /// # Errors
     /// Internal when too many steps brought it no further.

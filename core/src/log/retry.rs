@@ -1,6 +1,6 @@
 //! Asking the store again: one policy for all that a log asks of it (docs/design.md, "Retries and time limits").
 //!
-//! What fails in a way that may pass is asked for again, until it is answered or nobody wants the
+//! What fails in a way that may pass is asked for again, until it is answered or no caller wants the
 //! answer any more: readers, followers and openings as well as commits. While that goes on it can be
 //! seen, with the last failure. Fixed numbers of tries belong to the plain storage interface alone.
 
@@ -17,7 +17,7 @@ use crate::store::SyncFailure;
 const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// How long a log pauses before it asks the store again for what failed. There is no limit on the number of tries: a
-/// log asks until the store answers, or until nobody wants the answer any more.
+/// log asks until the store answers, or until no caller wants the answer any more.
 ///
 /// Each pause is twice as long as the one before it, up to the longest. Half of a pause is always waited, and a random part of
 /// the other half, so that many processes do not ask in step.
@@ -77,7 +77,7 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) && SyncFailure::of(error).is_none()
 }
 
-/// The same for what a commit sends: somebody may give the right back that was refused, and what is
+/// The same for what a commit sends: a person may restore the permission, and what is
 /// buffered exists nowhere else.
 pub(crate) fn may_pass_for_a_commit(error: &Error) -> bool {
     may_pass(error) || (error.kind() == ErrorKind::PermissionDenied && SyncFailure::of(error).is_none())

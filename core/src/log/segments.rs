@@ -21,7 +21,7 @@ use crate::store::{Fetched, Identity, ReadRange, Version};
 /// Keys of one page: some 500 segments with their indexes.
 const PAGE_KEYS: usize = 1000;
 
-/// A segment as the keys tell of it.
+/// What a listing tells about a segment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SegmentInfo {
@@ -39,9 +39,9 @@ pub struct SegmentInfo {
     pub modified_ms: i64,
     /// Its version.
     pub version: Version,
-    /// Bytes of its sparse index; `None` when there is none.
+    /// Bytes of its sparse index. `None` if it has no index.
     pub index_size: Option<u64>,
-    /// Bytes of its time index; `None` when there is none.
+    /// Bytes of its time index. `None` if it has no time index.
     pub time_index_size: Option<u64>,
 }
 
@@ -245,7 +245,7 @@ impl SegmentHandle {
         Ok(self.fetch(self.key(), MAX_SEGMENT_LEN).await?.bytes)
     }
 
-    /// Who wrote it, as far as the store tells: one GET of its first bytes.
+    /// The writer's identity, as the store keeps it in the object's metadata. Sends one GET for the first bytes.
     ///
     /// # Errors
     /// Not found; what the store answers.
@@ -255,7 +255,7 @@ impl SegmentHandle {
         runtime.ask(async move { Ok(state.get(&key, ReadRange::Range(0..1), None).await?.identity) }).await
     }
 
-    /// Reads its sparse index; `None` when there is none. It says where to look first, no more.
+    /// Reads its sparse index. `None` if it has no index. An index is a hint: it says where to look first.
     ///
     /// # Errors
     /// Corrupt if the object is not an index; what the store answers.
@@ -264,7 +264,7 @@ impl SegmentHandle {
         self.sidecar(self.state.id.index_key(self.base), most, SparseIndex::parse).await
     }
 
-    /// Reads its time index; `None` when there is none.
+    /// Reads its time index. `None` if it has no time index.
     ///
     /// # Errors
     /// Corrupt if the object is not an index; what the store answers.

@@ -60,7 +60,7 @@ impl Watch {
             Arc::new(WatchEntry { id: state.id.clone(), queue: self.queue.clone(), queued: AtomicBool::new(false) });
         state.watermarks.attach(&entry);
         if state.watermarks.get().is_some() {
-            // Nobody waits: this watch is borrowed.
+            // No task can wait now, because this watch is borrowed.
             let _ = entry.fire();
         }
         self.watched.insert(state.id.clone(), Watched { state, entry, seen: None, beyond });

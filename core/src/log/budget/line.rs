@@ -44,7 +44,7 @@ impl Line {
         self.by_turn.first_key_value().map(|((_, id), need)| (*id, *need))
     }
 
-    /// Of those that waited longest the first that fits; else whoever needs least, if that fits.
+    /// The first that fits of those that waited longest; otherwise the one that needs least, if that fits.
     pub(super) fn first_that_fits(&self, free: usize) -> Option<AccountId> {
         let in_turn = self.by_turn.iter().take(LOOKS).find(|(_, need)| **need <= free).map(|((_, id), _)| *id);
         in_turn.or_else(|| self.by_need.first().filter(|(need, _)| *need <= free).map(|(_, id)| *id))

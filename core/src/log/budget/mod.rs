@@ -8,7 +8,7 @@
 //!
 //! What does not fit waits in its account's queue, in call order. When room comes, accounts that hold
 //! nothing go before those that hold something, and the account that waited longest goes first if it
-//! fits. Whoever fits passes whoever does not.
+//! fits. An append that fits passes one that does not.
 
 mod line;
 mod relief;
@@ -216,7 +216,7 @@ impl Budget {
     /// Lets in what fits. If others still wait, has writers flush.
     fn grant(self: &Arc<Self>) {
         let mut state = self.lock();
-        // Whoever grants now goes on until nothing fits, so it lets in what fits because of this call, too.
+        // The thread that grants now goes on until nothing fits, so it also lets in what fits because of this call.
         if state.granting {
             return;
         }
@@ -249,7 +249,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// A permit at once, or `None` when there is no room, or an earlier append of this account waits.
+    /// A permit at once. `None` if there is no room, or if an earlier append of this account waits.
     pub(crate) fn try_acquire(&self, bytes: usize) -> Option<Permit> {
         let bytes = self.budget.charge_for(bytes);
         let charged = self.budget.lock().charge(self.budget.limit, self.id, bytes);

@@ -125,7 +125,7 @@ impl Block {
         self.at == 0 && self.bytes.len() as u64 == self.version.size()
     }
 
-    /// Whether somebody holds bytes of it: a fetch under way, or a chunk that was given.
+    /// Whether bytes of it are held outside the cache: by a fetch under way, or by a chunk that a caller has.
     pub(crate) fn is_lent(&self) -> bool {
         !self.bytes.is_unique()
     }

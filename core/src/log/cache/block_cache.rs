@@ -253,7 +253,7 @@ impl BlockCache {
         }
     }
 
-    /// What is to be done about a block, and how far a GET for it reaches: to the next block that is held or on its
+    /// What to do about a block, and how far a GET for it reaches: to the next block that is held or on its
     /// way.
     fn claim(&self, of: &SegmentBlocks<'_>, number: u64, from: u64, until: u64) -> (BlockClaim<'_>, Range<u64>) {
         let mut run = number..number;

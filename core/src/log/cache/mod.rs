@@ -1,7 +1,7 @@
 //! What a bucket keeps in memory of its segments, within bounds that all partitions share: blocks of
 //! segments, and sparse indexes.
 //!
-//! A cache knows keys and versions, and nothing of the partition that asks: whoever misses something brings
+//! A cache knows keys and versions, and nothing of the partition that asks: the reader that misses something brings
 //! the request with which it is read.
 
 mod block;

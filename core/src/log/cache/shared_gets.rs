@@ -29,7 +29,7 @@ pub(super) struct SharedGet<B, T> {
     landing: Landing<T>,
 }
 
-/// What is to be done about something that is wanted.
+/// What to do about something that is wanted.
 pub(super) enum Claim<'a, H, K: Clone + Eq + Hash, B, T> {
     /// The cache holds it.
     Held(H),

@@ -147,7 +147,7 @@ impl Catalog {
         self.held.get(holding..until).unwrap_or_default()
     }
 
-    /// The segments that follow one with nothing between, as far as they are known: `most` at most.
+    /// The known segments that directly follow one, without a gap. `most` is the most that are returned.
     pub(crate) fn following(&self, base: i64, most: usize) -> Vec<SegmentRef> {
         let Ok(mut index) = self.bases.binary_search(&base) else { return Vec::new() };
         let mut found = Vec::new();

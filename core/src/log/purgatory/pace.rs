@@ -1,11 +1,11 @@
-//! How often the store is asked what follows the end of one log, by whoever waits there.
+//! How often the store is asked what follows the end of one log, by the fetches that wait there.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
 
-/// The pace of all polls of one partition. Whoever polls takes the turn first, so that a hundred fetches at the same
+/// The pace of all polls of one partition. A fetch takes the turn before it polls, so that a hundred fetches at the same
 /// tail send the requests of one.
 #[derive(Debug, Default)]
 pub(crate) struct PollPace(Mutex<PaceNow>);
@@ -27,7 +27,7 @@ struct PaceNow {
 pub(crate) struct TooEarly {
     /// When to try again.
     pub(crate) until: Duration,
-    /// How the last poll failed, if nobody has asked since then.
+    /// How the last poll failed, if no other poll has been sent since.
     pub(crate) failed: Option<Error>,
 }
 

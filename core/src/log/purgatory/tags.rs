@@ -8,7 +8,7 @@ use super::table::{DelayedFetch, Purgatory, WaitTag};
 /// The fetches that wait for one partition.
 ///
 /// A fetch that ends does not take its tags back, for it may have a thousand of them. Tags of fetches that have ended
-/// wake nobody. They are dropped when the partition moves, before the list grows, and by the poller.
+/// wake no fetch. They are dropped when the partition moves, before the list grows, and by the poller.
 #[derive(Default)]
 pub(crate) struct WaitTags {
     tags: Vec<WaitTag>,

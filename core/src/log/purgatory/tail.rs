@@ -7,7 +7,7 @@ use crate::runtime::BoxFuture;
 
 /// The end of a log that fetches wait at.
 pub(crate) trait Tail: Send + Sync {
-    /// What is to be done about it now, by the clock's elapsed time.
+    /// What to do about it now, by the clock's elapsed time.
     fn next_poll(self: Arc<Self>, now: Duration) -> NextPoll;
 
     /// Lets go of what fetches that have ended left with it. Whether one still waits.

@@ -59,7 +59,7 @@ impl ReaderCore {
         self.spot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The blocks of a segment from which the fetch goes on, or what is to be read of it.
+    /// The blocks of a segment from which the fetch goes on, or the bytes that it has to read.
     pub(super) fn held(&self, job: &mut FetchJob, base: i64, version: &Version) -> Result<BlockSpan, Want> {
         if let Some(span) = job.span.take().filter(|span| span.is(base, version)) {
             return Ok(span);
@@ -130,7 +130,7 @@ impl ReaderCore {
         wanted.filter(|segment| !self.source.holds(segment.base, &segment.version)).collect()
     }
 
-    /// Tells of a broken segment once.
+    /// `true` the first time that this broken segment is found.
     pub(super) fn is_news(&self, base: i64, version: &Version) -> bool {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let news = !reported.as_ref().is_some_and(|(known, of)| *known == base && of.same_as(version));

@@ -24,7 +24,7 @@ use crate::store::Version;
 pub(super) const BELIEVE_404: Duration = Duration::from_secs(60);
 
 impl ReaderCore {
-    /// Goes as far as memory allows.
+    /// Goes on until a request is needed.
     pub(super) fn advance(&self, job: &mut FetchJob) -> Result<FetchStep> {
         let mut progress = Progress::new(job.start);
         loop {
@@ -212,7 +212,7 @@ impl ReaderCore {
             && self.state.watermarks.get().is_some_and(|watermarks| position <= watermarks.log_end)
     }
 
-    /// There is no such partition, as far as is known.
+    /// By what is known, the partition does not exist.
     fn at_nothing(&self, job: &mut FetchJob) -> Result<FetchStep> {
         if !job.tail_known {
             return Ok(FetchStep::Need(Need::Tail { end: job.position() }));

@@ -32,7 +32,7 @@ pub(crate) struct ChunkAt {
 }
 
 impl ChunkAt {
-    /// So many bytes further.
+    /// This many bytes further.
     pub(crate) fn plus(self, bytes: usize) -> Self {
         ChunkAt { position: self.position.saturating_add(bytes as u64), ..self }
     }

@@ -70,7 +70,7 @@ impl Reader {
         }
     }
 
-    /// A fetch that goes on while nobody waits for it, on the runtime alone.
+    /// A fetch that runs on the runtime alone, while no caller waits for it.
     pub(super) fn begin_fetch(&self, offset: i64, options: FetchOptions) -> Running<Fetch> {
         let core = self.0.clone();
         self.0.state.runtime().ask(async move {

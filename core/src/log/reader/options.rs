@@ -137,7 +137,7 @@ pub struct FetchOptions {
     /// The most bytes of batches to return. The first batch is returned whole, whatever its length.
     pub max_bytes: usize,
     /// Whether the fetch also returns batches that this process's exclusive writer has buffered and that are not durable
-    /// yet, as far as their offsets are final. By default it does not.
+    /// yet, up to the first whose offsets are not final. By default it does not.
     pub include_buffered: bool,
     /// The offset at which the caller means to stop. Nothing from this offset on is read ahead. This limits what is
     /// requested from the store, not what is returned. By default there is no such limit.

@@ -39,7 +39,7 @@ pub(crate) struct BlockSource {
     pub(super) state: Arc<PartitionState>,
     /// Bytes of a block. A smaller segment is one block; larger ones are read in blocks.
     pub(crate) block: u64,
-    /// Whether a read that failed is sent again, until nobody wants its answer.
+    /// Whether a read that failed is sent again, until no caller wants its answer.
     patient: bool,
 }
 
@@ -48,7 +48,7 @@ impl BlockSource {
         BlockSource { state, block: u64::try_from(block).unwrap_or(u64::MAX).max(4096), patient: true }
     }
 
-    /// For what is read ahead: each read is sent once. Whoever needs it later asks again.
+    /// For reading ahead: each read is sent once. A fetch that needs the bytes later asks again.
     pub(crate) fn once(&self) -> Self {
         BlockSource { patient: false, ..self.clone() }
     }
@@ -287,7 +287,7 @@ impl BlockSource {
         let load = || self.state.bucket.blocks.load(&of, from, wanted.clone(), until, self.check(size), get);
         let mut loaded = load().await;
         if self.patient && loaded.as_ref().is_err_and(may_pass) {
-            // Somebody was reading these ahead, and asked once. Now they are needed.
+            // Another task was reading these ahead and asked once. Now they are needed.
             loaded = load().await;
         }
         BlockSpan::of(loaded?, start)

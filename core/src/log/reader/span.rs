@@ -107,7 +107,7 @@ impl BlockSpan {
         }
     }
 
-    /// So many bytes from a position on, if all are held; a copy where they lie in several blocks.
+    /// `len` bytes from a position on, if all are held. They are copied where they lie in several blocks.
     pub(crate) fn bytes(&self, position: u64, len: usize) -> Option<Bytes> {
         let (mut index, mut from) = self.locate(0, position)?;
         let block = self.block(index)?.bytes();

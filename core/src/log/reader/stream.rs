@@ -130,7 +130,7 @@ impl BatchStream {
         self.ahead = None;
     }
 
-    /// Says where the caller means to stop, as far as that is known: nothing from this offset on is read
+    /// Says where the caller means to stop, if that is known. Nothing from this offset on is read
     /// ahead. What the stream gives does not change, and the offset may be moved at any time.
     pub fn read_ahead_to(&mut self, offset: i64) {
         self.until = offset;

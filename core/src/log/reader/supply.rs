@@ -224,18 +224,18 @@ impl ReaderCore {
         let mut resume = fault.resume;
         if resume.is_none() && !fault.whole {
             let index = self.source.index(span.base(), span.version()).await.unwrap_or_default();
-            let behind = |entry: IndexEntry| {
+            let after = |entry: IndexEntry| {
                 let truthful = span.base_offset_at(entry.position).is_none_or(|base| base == entry.offset);
-                let behind = entry.position > fault.place.position && entry.offset > fault.place.offset;
-                (truthful && behind).then_some(BatchStart { offset: entry.offset, position: entry.position })
+                let is_after = entry.position > fault.place.position && entry.offset > fault.place.offset;
+                (truthful && is_after).then_some(BatchStart { offset: entry.offset, position: entry.position })
             };
-            if let Some(place) = index.as_ref().and_then(|index| index.find(job.position())).and_then(behind) {
+            if let Some(place) = index.as_ref().and_then(|index| index.find(job.position())).and_then(after) {
                 // What is wanted stands after the broken batch.
                 span.note(place);
                 job.span = Some(span);
                 return Ok(());
             }
-            resume = index.and_then(|index| index.next_after(fault.place.position)).and_then(behind);
+            resume = index.and_then(|index| index.next_after(fault.place.position)).and_then(after);
         }
         let mut readable = resume.map(|place| place.offset).or(next);
         if readable.is_none() && span.has_body() {
@@ -252,7 +252,7 @@ impl ReaderCore {
             return Err(error);
         }
         let Some(readable) = readable else {
-            // The newest segment, and nothing tells where it ends: this is as far as anybody can read.
+            // Nothing tells where the newest segment ends, so no reader can go further than this.
             if self.is_news(span.base(), span.version()) {
                 job.skipped.push(error);
             }

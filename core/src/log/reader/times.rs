@@ -20,7 +20,7 @@ use crate::mutant::mutant;
 use crate::store::ReadRange;
 
 impl Partition {
-    /// The first record with a timestamp at or after `timestamp_ms`; `None` when there is none. Control
+    /// The first record with a timestamp at or after `timestamp_ms`; `None` if there is no such record. Control
     /// records count, as they do for Kafka.
     ///
     /// The segments are bisected by their greatest timestamps, from time indexes or else from the records:
@@ -36,7 +36,7 @@ impl Partition {
 
     /// The record with the greatest timestamp: the first such in the newest segment that holds a record. It is the
     /// log's greatest as far as the segments' greatest timestamps do not fall; an older segment may hold a
-    /// record as late. `None` when there is no record.
+    /// record as late. `None` if the log has no record.
     ///
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
@@ -110,7 +110,7 @@ struct Search {
     reader: Reader,
     log_start: i64,
     end: i64,
-    /// Whether segments have time indexes, as far as was seen.
+    /// Whether the segments seen so far have time indexes.
     time_indexes: bool,
     /// Why the newest segment is left out: its end can't be read.
     broken_end: Option<Error>,

@@ -109,7 +109,7 @@ impl<'a> SpanWalk<'a> {
         }
     }
 
-    /// Serves batches as far as that goes.
+    /// Serves batches until one is not held.
     fn go(&mut self) -> Served {
         let served = self.serve();
         self.flush();
@@ -288,7 +288,7 @@ impl<'a> SpanWalk<'a> {
     /// The batch here is broken; `after` is where the next one should be.
     fn fault(&self, malformed: Malformed, after: Option<BatchStart>) -> Served {
         // What the broken header says of its offsets is not believed: the batch after it says where it
-        // begins. Behind the last one only what follows the segment tells.
+        // begins. After the last one, only what follows the segment tells.
         let resume = after.and_then(|after| {
             let offset = self.span.base_offset_at(after.position)?;
             let within = after.position < self.span.body_end() && offset > self.place.offset;

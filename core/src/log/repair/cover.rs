@@ -24,7 +24,7 @@ pub(super) struct SegmentEnd {
     pub(super) leader_epoch: i32,
 }
 
-/// Where a segment ended, as far as its bytes and what stands beside it tell.
+/// Where a segment ended, by its own bytes and by the objects beside it.
 pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> SegmentEnd {
     let readable = Readable::over(base, segment);
     let leader_epoch = readable.leader_epoch;
@@ -48,7 +48,7 @@ pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_ind
     }
 }
 
-/// The batches from the front, as far as their headers can be read.
+/// The batches from the front, up to the first header that can't be read.
 struct Readable {
     next: i64,
     leader_epoch: i32,

@@ -28,7 +28,7 @@ pub struct SetAside {
     pub size: u64,
     /// The first offset that goes with it.
     pub first_offset: i64,
-    /// The last offset that goes with it, as far as can be told.
+    /// The last offset that is lost with it, if that is known.
     pub last_offset: Option<i64>,
     /// Whether it is the newest segment. Then a segment of empty batches takes its place and covers its offsets, so
     /// that none is given again: records at them may have been acknowledged.
@@ -38,7 +38,7 @@ pub struct SetAside {
     pub covered_to: Option<i64>,
     /// Whether the bytes of the newest segment tell where it ends. If not, more is covered than it can have held.
     pub end_is_known: bool,
-    /// Whether an earlier try has put the empty batches in place. Then only what stands beside them is made right.
+    /// Whether an earlier try has put the empty batches in place. Then only the objects beside them are repaired.
     pub was_begun: bool,
     /// The offset that the log's next append gets afterwards; `None` where the newest segment does not tell.
     pub next_offset: Option<i64>,
@@ -247,5 +247,5 @@ fn if_there(read: Result<Fetched>) -> Result<Option<Bytes>> {
 fn changed(key: &str) -> Error {
     Error::new(ErrorKind::Conflict, "the object changed since the plan was made")
         .with_key(key)
-        .with_hint("make the plan anew")
+        .with_hint("make a new plan")
 }

@@ -250,7 +250,7 @@ fn broken(bytes: &SegmentBytes, fault: &Malformed, report: &mut SegmentReport) {
             }
             Err(malformed) => {
                 in_batch = true;
-                let next = behind(&body, at, offset, footer);
+                let next = following(&body, at, offset, footer);
                 let last = match next {
                     Some((_, next)) => Some(next),
                     None => footer.map(|footer| footer.last_offset.saturating_add(1)).filter(|end| *end > offset),
@@ -281,7 +281,7 @@ fn broken(bytes: &SegmentBytes, fault: &Malformed, report: &mut SegmentReport) {
 
 /// Where the batch after a broken one starts, if the broken one's length can be believed. Its offsets
 /// are not.
-fn behind(body: &Bytes, at: usize, offset: i64, footer: Option<SegmentFooter>) -> Option<(usize, i64)> {
+fn following(body: &Bytes, at: usize, offset: i64, footer: Option<SegmentFooter>) -> Option<(usize, i64)> {
     let header = BatchHeader::parse(body.get(at..)?).ok()?;
     let next = at.checked_add(header.total_len())?;
     let follows = if next == body.len() {

@@ -78,7 +78,7 @@ impl Drained {
                 (charged, permit) => *charged = charged.take().or(permit),
             }
         }
-        // Whoever appends again when told must find the room.
+        // A caller that appends again as soon as it is told must find the room.
         drop(charged);
         for outcome in outcomes {
             outcome.settle(result.clone(), deliveries);
@@ -115,9 +115,9 @@ pub(super) struct Accumulator {
     records: u64,
     /// CheckedBatches that are closed and not yet sealed, and their bytes.
     unsealed: (usize, usize),
-    /// Groups that somebody waits for.
+    /// Groups that a caller waits for.
     waited_for: usize,
-    /// When the oldest append that somebody waits for came in.
+    /// When the oldest append that a caller waits for came in.
     waited_since: Option<Duration>,
     /// Why records were lost.
     broken: Option<Error>,
@@ -156,7 +156,7 @@ impl Accumulator {
         self.groups.front().map(|g| g.since)
     }
 
-    /// When the oldest append that somebody waits for came in.
+    /// When the oldest append that a caller waits for came in.
     pub(super) fn waited_since(&self) -> Option<Duration> {
         self.waited_since
     }
@@ -196,7 +196,7 @@ impl Accumulator {
         (index < self.groups.len()).then_some(index)
     }
 
-    /// Marks that somebody waits for a group; false when it has left the queue.
+    /// Notes that a caller waits for a group. `false` if the group has left the queue.
     pub(super) fn wait_for(&mut self, id: u64) -> bool {
         let Some(group) = self.index_of(id).and_then(|index| self.groups.get_mut(index)) else { return false };
         self.waited_for += usize::from(!group.waited_for);

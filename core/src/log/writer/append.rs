@@ -50,7 +50,7 @@ pub enum Interest {
 pub struct Append {
     pub(super) core: Arc<WriterCore>,
     pub(super) outcome: Arc<FlushOutcome>,
-    /// Number of its group, to tell the writer that somebody waits for it.
+    /// Number of its group, to tell the writer that a caller waits for it.
     pub(super) group: u64,
     /// Relative to the writer's own count; what is added is fixed when the offsets are final.
     pub(super) first: i64,
@@ -82,10 +82,10 @@ impl Append {
         let append = self.clone();
         async move {
             if append.outcome.get().is_none() {
-                // The parent of a forked child may store it; nobody in the child does.
+                // The parent of a forked child may store it. The child does not.
                 let here = append.core.state().bucket.fork.check();
                 here.map_err(|error| error.with_stored(Stored::Perhaps))?;
-                append.core.somebody_waits(append.group);
+                append.core.caller_waits(append.group);
             }
             append.outcome.wait().await.map(|shift| append.offsets(shift))
         }
@@ -100,7 +100,7 @@ impl Append {
     /// that callback is lost.
     pub fn on_settled(&self, interest: Interest, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
         if interest == Interest::Waits && self.outcome.get().is_none() {
-            self.core.somebody_waits(self.group);
+            self.core.caller_waits(self.group);
         }
         let append = self.clone();
         let callback: Callback = Box::new(move |outcome| callback(outcome.clone().map(|shift| append.offsets(shift))));

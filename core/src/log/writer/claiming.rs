@@ -74,7 +74,7 @@ impl Chain {
             match standing(marker.as_ref(), epoch, env.state.now_ms()) {
                 Standing::Free(turn) => break (turn, true),
                 Standing::Respected => break (0, false),
-                // A wall clock may stand still: nobody is waited for twice.
+                // A wall clock may stand still, so the writer waits for a claim only once.
                 Standing::Wait(_, turn) if marker.as_ref().map(|m| &m.claim_id) == waited_for.as_ref() => {
                     break (turn, true);
                 }

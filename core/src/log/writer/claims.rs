@@ -25,7 +25,7 @@ pub(super) struct Claims {
     known: VecDeque<String>,
     /// Last-modified of the newest segment when the writer was opened, by the store's clock. The writer found that
     /// segment there, so a claim that is not younger was settled before.
-    opened_behind: Option<i64>,
+    opened_after: Option<i64>,
     /// When the last flight left, and when the last one landed.
     left: Option<Duration>,
     landed: Option<Duration>,
@@ -46,8 +46,8 @@ pub(super) struct SeenMarker {
 }
 
 impl Claims {
-    pub(super) fn opened_behind(modified_ms: Option<i64>) -> Self {
-        Claims { opened_behind: modified_ms, ..Claims::default() }
+    pub(super) fn opened_after(modified_ms: Option<i64>) -> Self {
+        Claims { opened_after: modified_ms, ..Claims::default() }
     }
 
     pub(super) fn remember(&mut self, claim_id: &str) {
@@ -65,7 +65,7 @@ impl Claims {
     pub(super) fn news(&mut self, leader_epoch: Option<i32>) -> Option<ClaimMarker> {
         let SeenMarker { marker, modified_ms } = self.found.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let lower = marker.leader_epoch < leader_epoch.unwrap_or(-1);
-        let settled = self.opened_behind.is_some_and(|newest| modified_ms <= newest);
+        let settled = self.opened_after.is_some_and(|newest| modified_ms <= newest);
         if lower || settled || self.knows(&marker.claim_id) {
             return None;
         }

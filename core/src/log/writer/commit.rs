@@ -200,7 +200,7 @@ impl Chain {
         Ok(())
     }
 
-    /// Only as the mutant `BelieveMarker`: a claimant takes the slot for its own, whoever has it.
+    /// Only as the mutant `BelieveMarker`: a claimant takes the slot for its own even if another writer has it.
     fn believes_marker(&self) -> bool {
         mutant!(BelieveMarker) && self.claims.asking.is_some()
     }
@@ -215,7 +215,7 @@ impl Chain {
     }
 }
 
-/// Whether the index beside a segment that is followed is made right.
+/// Whether the index of a segment that is followed is repaired.
 fn mends_index_of_winner() -> bool {
     !mutant!(SkipIndexOfWinner)
 }

@@ -3,7 +3,7 @@
 //! Outcomes are put on a queue and told from there by one thread at a time, in the order of the
 //! appends. No lock of the library is held while a caller's code runs, and all that the outcome frees
 //! (room in the buffer, the place of the exclusive writer) is free by then. A callback or a waker that
-//! panics harms nobody else.
+//! panics harms no other caller.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

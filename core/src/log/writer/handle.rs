@@ -28,7 +28,7 @@ const DROP_DEADLINE: Duration = Duration::from_secs(30);
 /// Appends to one partition. Cheap to clone; all clones append to the same buffer.
 ///
 /// Appends are buffered and go into one segment together, by bytes, records, batches, time, and
-/// because somebody waits. Close it with [`close`](Self::close). When the last clone is dropped
+/// because a caller waits. Close it with [`close`](Self::close). When the last clone is dropped
 /// without that, what is buffered is still flushed while the runtime lives (for 30 s at most),
 /// but nobody learns of a failure.
 #[derive(Clone)]

@@ -37,7 +37,7 @@ pub(super) struct CheckedTail {
 /// The chain of a writer that is opened now.
 pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Chain> {
     let found = find(state, state.store(), options).await?;
-    let claims = Claims::opened_behind(found.previous.as_ref().and_then(|previous| previous.version.modified_ms()));
+    let claims = Claims::opened_after(found.previous.as_ref().and_then(|previous| previous.version.modified_ms()));
     Ok(Chain {
         writer_id: random_id(state.runtime())?,
         flush_number: 0,
@@ -103,7 +103,7 @@ pub(super) async fn find(
     }
 }
 
-/// Whether the index of the newest segment is made right.
+/// Whether the index of the newest segment is repaired.
 fn mends_index_at_open() -> bool {
     !mutant!(SkipIndexAtOpen)
 }
@@ -140,7 +140,7 @@ fn refuse_mark_above(state: &PartitionState, mark: Option<i64>, next: i64) -> Re
     let message = format!("the log start mark is {mark}, and the log goes on at {next} at most");
     Err(Error::new(ErrorKind::Corrupt, message)
         .with_key(state.id.log_start_key(mark))
-        .with_hint("readers serve nothing below the mark; remove that object if nobody meant to set it"))
+        .with_hint("readers serve nothing below the mark; remove that object if it was not set on purpose"))
 }
 
 /// The error for a newest segment that begins inside one before it. The offsets from there on may have been acked in
@@ -217,7 +217,7 @@ pub(super) struct Adopted {
 }
 
 /// Reads a segment whole, with its index beside it: the CRC, the batches, the key, the footer, for sixteen
-/// unprotected bytes decide the next slot; its leader epoch; and its index, which is made right if `mends`.
+/// unprotected bytes decide the next slot; its leader epoch; and its index, which is repaired if `mends`.
 pub(super) async fn adopt(
     state: &PartitionState,
     store: &StoreReader,

@@ -19,7 +19,7 @@ pub(super) enum SlotEnd {
 #[derive(Debug)]
 pub(super) struct Stop {
     error: Error,
-    /// What is known of the bytes. `None` until somebody who knows has said it.
+    /// Whether the bytes are stored. `None` until the code that knows has set it.
     stored: Option<Stored>,
 }
 

@@ -40,7 +40,7 @@ enum SlotContent {
     Ours(Version),
     Absent,
     Merged,
-    /// Our bytes without an identity: nobody can tell.
+    /// Our bytes without an identity. Whether this writer stored them is unknown.
     Unknown,
     Other(Box<Winner>),
 }
@@ -382,7 +382,7 @@ impl Flight {
         Ok(())
     }
 
-    /// Nobody can tell whether the bytes are in the log.
+    /// It is unknown whether the bytes are in the log.
     fn unknown(&self, why: &str) -> Stop {
         Stop::from(Error::new(ErrorKind::Fenced, why).with_key(&*self.key)).or_stored(Stored::Perhaps)
     }

@@ -50,7 +50,7 @@ impl Winner {
 }
 
 /// The name, else the id, of the writer that made an object, where the store tells. A directory keeps neither name nor id, and what it
-/// answers in place of an id names nobody.
+/// answers in place of an id names no writer.
 fn who(identity: &Identity) -> Option<String> {
     let id = identity.kfsid.as_deref().filter(|id| !Identity::is_stand_in(id));
     identity.kfsname.clone().or_else(|| id.map(str::to_owned))

@@ -2,7 +2,7 @@
 //! not know (docs/design.md, "Yielding").
 //!
 //! An owner knows its next slot before anybody else does, so one that flushes without a pause would win for ever.
-//! The marker decides nothing: whoever creates the next segment owns the partition, whatever the marker says.
+//! The marker decides nothing. The writer that creates the next segment owns the partition, whatever the marker says.
 
 use std::sync::PoisonError;
 use std::time::Duration;

@@ -69,7 +69,7 @@ async fn first_look(core: Arc<ReaderCore>, mut job: FetchJob, need: Need, began:
         return read_on(&core, job, need, None).await;
     }
     drop(turn);
-    // As far as a look reached the log's end meanwhile, that need not be asked for again.
+    // A look that reached the log's end meanwhile need not be sent again.
     let looked = core.state.with_catalog(|catalog| catalog.looked());
     job.tail_known |= looked.is_some_and(|looked| looked >= began);
     match core.advance(&mut job)? {

@@ -35,7 +35,7 @@ impl Progression {
         }
     }
 
-    /// A read ended at `next`. It gave so many bytes, and the high watermark was known to be this when it began.
+    /// A read ended at `next` and gave this many bytes. `high_watermark` is what was known when it began.
     pub(super) fn read_to(&mut self, next: i64, bytes: usize, high_watermark: i64) {
         (self.next, self.in_sight, self.must_read, self.read) = (next, 0, false, true);
         self.room = self.room.saturating_sub(bytes);
@@ -63,7 +63,7 @@ impl Progression {
     }
 }
 
-/// The high watermark as far as this process knows it.
+/// The high watermark that this process knows.
 pub(super) fn high_watermark(reader: &ReaderCore) -> i64 {
     reader.state.watermarks.get().map_or(i64::MIN, |watermarks| watermarks.high_watermark)
 }

@@ -160,7 +160,7 @@ impl<'a> Gathering<'a> {
         index.saturating_add(wraps).saturating_sub(self.first)
     }
 
-    /// Reads these partitions, as far as there is room.
+    /// Reads these partitions while there is room.
     pub(super) async fn read(&mut self, wanted: Vec<usize>) {
         let mut left = self.read_each(wanted).await;
         // Reads that ran beside others had less room than is left now. If nothing fitted, the first partition that has
@@ -182,7 +182,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Reads these partitions as far as there is room, several at a time. Returns, in their order, those that have a
+    /// Reads these partitions while there is room, several at a time. Returns, in their order, those that have a
     /// batch, or may have one, and no room for it.
     async fn read_each(&mut self, wanted: Vec<usize>) -> Vec<usize> {
         let mut round =
@@ -205,7 +205,7 @@ impl<'a> Gathering<'a> {
         round.left
     }
 
-    /// Begins to read the next partition. `false` when there is none, or none before a read has ended.
+    /// Begins to read the next partition. `false` if no partition is left, or if a read has to end first.
     fn begin_next(&mut self, round: &mut Round) -> bool {
         let Some(index) = round.wanted.peek().copied() else { return false };
         let Some((partition, part)) = self.request.partitions.get(index).zip(self.parts.get_mut(index)) else {
@@ -342,7 +342,7 @@ impl<'a> Gathering<'a> {
             if core.state.watermarks.attach_fetch(delayed, number) {
                 tails.push(core.clone());
             }
-            // What came before that woke nobody.
+            // A change before that woke no task.
             part.count(core);
             part.must_read |= core.state.generation() != part.generation;
         }

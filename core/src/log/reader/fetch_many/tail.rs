@@ -76,7 +76,7 @@ impl ReaderCore {
         }
         match self.state.with_catalog(|catalog| (catalog.newest_end(), catalog.start().and_then(|s| s.log_start()))) {
             (Some(end), log_start) => self.state.watermarks.learn(log_start, end, self.state.now_ms()),
-            // The newest segment can't be read, or there is none: the fetches find out what that means for them.
+            // The newest segment can't be read, or the log has no segment. The fetches find out what that means for them.
             (None, _) => self.state.watermarks.tell_fetches(),
         }
         Ok(true)

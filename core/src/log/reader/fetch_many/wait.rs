@@ -22,7 +22,7 @@ impl Bucket {
     /// The answer holds at most `max_bytes` of batches, or one batch if the first is larger. 16 partitions are
     /// read at the same time at most.
     ///
-    /// Dropping the future ends the wait and leaves nothing behind. Reads that it began go on for up to 30 s, and
+    /// Dropping the future ends the wait and leaves no task and no entry. Reads that it began go on for up to 30 s, and
     /// what they bring is cached.
     ///
     /// ```

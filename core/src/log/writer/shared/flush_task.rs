@@ -19,7 +19,7 @@ enum Next {
 }
 
 /// A flush task that is about to be started, or runs. When it is dropped before its end (its runtime was
-/// shut down, which may be before its first poll, or it panicked), it leaves nobody waiting for ever.
+/// shut down, which may be before its first poll, or it panicked), it tells every waiting caller, so that none waits for ever.
 #[must_use = "dropping it ends the writer"]
 pub(super) struct FlushTask {
     core: Option<Arc<WriterCore>>,

@@ -120,7 +120,7 @@ impl WriterCore {
     pub(super) fn seal(&self, unsealed: Unsealed) -> Result<()> {
         let Unsealed { group, mut builder } = unsealed;
         let mut batch = Err(Error::new(ErrorKind::Internal, "compressing panicked").with_hint("please report it"));
-        // Else nobody would learn of it, and no flush would go past it.
+        // Otherwise no caller would learn of it, and no flush would go past it.
         shielded(|| batch = self.finish(&mut builder));
         let mut inner = self.lock();
         let sealed = inner.queue.sealed(group, batch);

@@ -41,7 +41,7 @@ struct WriterState {
     /// The flush that is on its way, and since when.
     in_flight: Drained,
     flushing_since: Option<Duration>,
-    /// Added to a relative offset gives the absolute one, as far as known now.
+    /// What is added to a relative offset to get the absolute one, by what is known now.
     shift: i64,
     /// Nothing but failure changes `shift` any more.
     offsets_final: bool,
@@ -169,8 +169,8 @@ impl WriterCore {
         status
     }
 
-    /// Somebody waits for a group: it is flushed after `linger`.
-    pub(super) fn somebody_waits(&self, group: u64) {
+    /// A caller waits for a group, so it is flushed after `linger`.
+    pub(super) fn caller_waits(&self, group: u64) {
         if self.lock().queue.wait_for(group) {
             self.wake.notify_one();
         }
