@@ -16,7 +16,7 @@ pub fn payload(size: usize) -> Vec<u8> {
 
 /// A batch of `count` records with values of their number.
 pub fn batch(count: usize, codec: Codec, value: impl Fn(usize) -> Vec<u8>) -> Batch {
-    let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(codec));
+    let mut builder = BatchBuilder::new(BatchOptions::default().compression(codec));
     for n in 0..count {
         let value = value(n);
         assert!(builder.push(&NewRecord::new(1_767_225_600_000 + n as i64).value(&value)).expect("small"));

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
+use kfs_core::format::Limits;
 use kfs_core::text::offset_range;
 use kfs_core::{BucketOptions, Notice, OnCorrupt, ReaderOptions};
 
@@ -52,7 +53,9 @@ async fn partition(
 ) -> Outcome {
     let made_later = if args.follow { bounds::wait_until_made(context, partition).await? } else { None };
     let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
-    let options = ReaderOptions::default().on_corrupt(on_corrupt).max_decompressed(args.max_decompressed);
+    let options = ReaderOptions::default()
+        .on_corrupt(on_corrupt)
+        .limits(Limits::default().max_decompressed_batch(args.max_decompressed));
     let reader = partition.reader_with(options);
     let from = bounds::start(context, args, &reader, made_later, printer).await?;
     printer.start_at(from);

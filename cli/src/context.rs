@@ -88,7 +88,7 @@ impl Context {
         let Some(url) = &self.common.bucket else {
             return Err(usage("no bucket is given", "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs"));
         };
-        let store = StoreOptions::new()
+        let store = StoreOptions::default()
             .map(!self.common.no_map)
             .file_mode(self.common.file_mode)
             .dir_mode(self.common.dir_mode);

@@ -60,7 +60,7 @@ impl Job<'_> {
         let drawn = bar.clone();
         let options = VerifyOptions::default()
             .records(!self.args.no_records)
-            .limits(Limits::default().with_max_decompressed_batch(self.args.max_decompressed))
+            .limits(Limits::default().max_decompressed_batch(self.args.max_decompressed))
             .offsets(self.args.from.unwrap_or(0)..=self.args.to.map_or(i64::MAX, |to| to.saturating_sub(1)))
             .on_progress(move |progress| draw(&drawn, progress));
         let mut verify = partition.verify(options);
@@ -94,7 +94,7 @@ impl Job<'_> {
         if let Some(ObjectName::Segment(base)) = ObjectName::parse(file_name) {
             bytes = bytes.base(base);
         }
-        let limits = Limits::default().with_max_decompressed_batch(self.args.max_decompressed);
+        let limits = Limits::default().max_decompressed_batch(self.args.max_decompressed);
         let report = verify_segment(&bytes, (!self.args.no_records).then_some(&limits));
         let mut counted = VerifyProgress::default();
         (counted.segments, counted.bytes) = (1, size);

@@ -36,7 +36,8 @@ async fn follow(partition: &Partition) -> Result<()> {
         // The partition may not exist yet.
         .wait_for_partition(true)
         // A writer in this process wakes the follower. It polls for what other processes append.
-        .poll(Duration::from_millis(10), Duration::from_millis(200));
+        .poll_min(Duration::from_millis(10))
+        .poll_max(Duration::from_millis(200));
     let mut records = partition.reader_with(options).follow_records(0);
     while records.position() < RECORDS {
         // This future may be dropped and called again, as in a `select!`: no record is lost.

@@ -99,6 +99,7 @@ mod observer;
 pub mod queue;
 pub mod recorder;
 pub mod runtime;
+mod setters;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

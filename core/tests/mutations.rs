@@ -141,7 +141,7 @@ fn read_all(bytes: &Bytes, limits: &Limits) -> usize {
 
 /// One mutated segment: as a caller reads it, and past the CRCs.
 fn check_segment(vector: &Vector, original: &str, mutated: Vec<u8>, deep: bool) {
-    let limits = Limits::default().with_max_decompressed_batch(LIMIT);
+    let limits = Limits::default().max_decompressed_batch(LIMIT);
     let (name, len) = (&vector.name, mutated.len());
     let bytes = Bytes::from(mutated);
     let verified = Segment::parse(&bytes, CrcCheck::Verify);
@@ -170,7 +170,7 @@ fn check_segment(vector: &Vector, original: &str, mutated: Vec<u8>, deep: bool) 
 
 fn mutate_vector(vector: &Vector, mutations: usize, deep: bool, seed: u64) {
     let mut random = Random(seed);
-    let limits = Limits::default().with_max_decompressed_batch(LIMIT);
+    let limits = Limits::default().max_decompressed_batch(LIMIT);
     let original = if deep { jsonl(&vector.parsed(), &limits).unwrap() } else { String::new() };
     for i in 0..mutations {
         let mutated = mutate(&vector.segment, &mut random);
@@ -203,7 +203,7 @@ fn mutated_segments_are_an_error_or_read_right() {
 
 #[test]
 fn mutated_batches_read_with_crcs_switched_off_neither_panic_nor_grow() {
-    let limits = Limits::default().with_max_decompressed_batch(LIMIT);
+    let limits = Limits::default().max_decompressed_batch(LIMIT);
     for (i, vector) in vectors().iter().enumerate() {
         let mut random = Random(77 + i as u64);
         let batches: Vec<Bytes> = vector.parsed().batches().map(|at| at.batch.bytes().clone()).collect();

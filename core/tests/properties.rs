@@ -64,11 +64,11 @@ proptest! {
         flags: (bool, bool),
     ) {
         let options = BatchOptions::default()
-            .with_compression(codec)
-            .with_leader_epoch(epoch)
-            .with_producer(producer.0, producer.1, producer.2)
-            .with_transactional(flags.0)
-            .with_control(flags.1);
+            .compression(codec)
+            .leader_epoch(epoch)
+            .producer_id(producer.0).producer_epoch(producer.1).base_sequence(producer.2)
+            .transactional(flags.0)
+            .control(flags.1);
         let batch = build(&records, base_offset, options);
         let parsed = Batch::parse(batch.bytes(), 0, CrcCheck::Verify).unwrap();
         prop_assert_eq!(&parsed, &batch);
@@ -99,7 +99,7 @@ proptest! {
                     let mut records = records.to_vec();
                     // Across the sizes at which a batch is copied, or its CRC combined.
                     records[0].value = Some(vec![1; pad * 3000]);
-                    build(&records, *at, BatchOptions::default().with_compression(*codec))
+                    build(&records, *at, BatchOptions::default().compression(*codec))
                 }
             })
             .collect();

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::time::Duration;
 
-use kfs_core::format::{BatchCheck, Namespace};
+use kfs_core::format::{BatchCheck, Limits, Namespace};
 use kfs_core::store::StoreOptions;
 use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Result, WriterOptions};
 
@@ -277,7 +277,7 @@ pub(crate) unsafe fn bucket_options(options: *const kfs_bucket_options) -> Resul
         let given = read(options, "options")?;
         (given, optional_text(given.name_space, "options->name_space")?)
     };
-    let store = StoreOptions::new().map(given.map != 0).file_mode(given.file_mode).dir_mode(given.dir_mode);
+    let store = StoreOptions::default().map(given.map != 0).file_mode(given.file_mode).dir_mode(given.dir_mode);
     let mut core = BucketOptions::default()
         .buffer_bytes(length(given.buffer_bytes))
         .cache_bytes(length(given.cache_bytes))
@@ -347,5 +347,5 @@ pub(crate) unsafe fn reader_options(options: *const kfs_reader_options) -> Resul
         .block_bytes(length(given.block_bytes))
         .on_corrupt(on_corrupt)
         .wait_for_partition(given.wait_for_partition != 0)
-        .max_decompressed(length(given.max_decompressed)))
+        .limits(Limits::default().max_decompressed_batch(length(given.max_decompressed))))
 }

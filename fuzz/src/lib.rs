@@ -34,7 +34,7 @@ pub const TARGETS: [(&str, Target); 13] = [
 ];
 
 fn limits() -> Limits {
-    Limits::default().with_max_decompressed_batch(1 << 20)
+    Limits::default().max_decompressed_batch(1 << 20)
 }
 
 /// A whole segment object, as stored and with CRCs switched off.
@@ -129,7 +129,7 @@ fn compressed(codec: Codec, data: &[u8]) {
     let Ok(records) = with_header(codec, i32::MAX, data).records(&limits()) else { return };
     assert!(records.bytes().len() <= limits().max_decompressed_batch);
     read(&records);
-    let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(codec));
+    let mut builder = BatchBuilder::new(BatchOptions::default().compression(codec));
     let mut kept = Vec::new();
     for record in records.iter().flatten() {
         let mut new = NewRecord::new(record.timestamp);

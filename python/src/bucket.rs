@@ -1,7 +1,7 @@
 //! The bucket and its partitions.
 
 use kfs_core::blocking;
-use kfs_core::format::{BatchCheck, Codec, Namespace};
+use kfs_core::format::{BatchCheck, Codec, Limits, Namespace};
 use kfs_core::store::StoreOptions;
 use kfs_core::{BucketOptions, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
 use pyo3::prelude::*;
@@ -28,7 +28,7 @@ pub(crate) fn open(
     dir_mode: u32,
 ) -> PyResult<Bucket> {
     let opened = Namespace::new(namespace).and_then(|namespace| {
-        let store = StoreOptions::new().map(map).file_mode(file_mode).dir_mode(dir_mode);
+        let store = StoreOptions::default().map(map).file_mode(file_mode).dir_mode(dir_mode);
         let mut options = BucketOptions::default().namespace(namespace).store(store);
         if let Some(bytes) = buffer_bytes {
             options = options.buffer_bytes(bytes);
@@ -119,7 +119,7 @@ impl Partition {
     ) -> PyResult<Writer> {
         let mut options = preset_options(py, preset)?
             .on_conflict(policy(py, on_conflict)?)
-            .compression(codec(py, compression)?.into())
+            .compression(codec(py, compression)?)
             .batch_check(batch_check(py, check)?)
             .log_append_time(log_append_time);
         options.start_offset = start_offset;
@@ -149,7 +149,7 @@ impl Partition {
         let on_corrupt = if skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
         let mut options = ReaderOptions::default().on_corrupt(on_corrupt).wait_for_partition(wait_for_partition);
         if let Some(bytes) = max_decompressed {
-            options = options.max_decompressed(bytes);
+            options = options.limits(Limits::default().max_decompressed_batch(bytes));
         }
         Ok(Reader::new(self.0.get(py)?.reader_with(options)))
     }

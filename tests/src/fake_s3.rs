@@ -176,7 +176,7 @@ impl FakeS3 {
 
     /// Options for a store on this server.
     pub fn store_options(&self) -> StoreOptions {
-        let options = StoreOptions::new().environment(false);
+        let options = StoreOptions::default().environment(false);
         self.environment().into_iter().fold(options, |options, (name, value)| options.config(name, value))
     }
 

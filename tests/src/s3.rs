@@ -98,7 +98,7 @@ impl S3Server {
     /// Options for [`Store::open`](kfs_core::store::Store::open) on this server, whatever the
     /// process's environment says.
     pub fn store_options(&self) -> StoreOptions {
-        let options = StoreOptions::new().environment(false);
+        let options = StoreOptions::default().environment(false);
         self.environment().into_iter().fold(options, |options, (name, value)| options.config(name, value))
     }
 

@@ -51,7 +51,7 @@ impl Printer {
             until: args.to_time,
             left: args.count.unwrap_or(u64::MAX),
             skipped: false,
-            limits: Limits::default().with_max_decompressed_batch(args.max_decompressed),
+            limits: Limits::default().max_decompressed_batch(args.max_decompressed),
         }
     }
 

@@ -178,7 +178,7 @@ fn anatomy(args: &InspectArgs, object: &Object, kind: Kind, anatomy: &Anatomy, o
 
 /// A batch field by field, and its records, one by one.
 fn one_batch(args: &InspectArgs, object: &Object, found: &Found, out: &mut Out) -> Outcome<bool> {
-    let limits = Limits::default().with_max_decompressed_batch(args.max_decompressed);
+    let limits = Limits::default().max_decompressed_batch(args.max_decompressed);
     let decompressed = found.batch().and_then(|batch| batch.records(&limits));
     let mut records = Readable::of(found, &decompressed);
     let control = found.header.attributes.is_control();

@@ -6,6 +6,7 @@ use super::batch::check_range;
 use super::batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, CRC_FROM, LENGTH_FROM};
 use super::{Batch, Codec, Compression, MAX_DECOMPRESSED_BATCH, compression, crc, varint};
 use crate::error::{Error, ErrorKind, Result};
+use crate::setters::setters;
 
 /// A batch ends before its timestamps spread this far, in milliseconds: KafScale's SQL processor
 /// reads deltas of 32 bits.
@@ -117,40 +118,15 @@ impl Default for BatchOptions {
 }
 
 impl BatchOptions {
-    /// Sets the codec.
-    #[must_use]
-    pub fn with_compression(self, compression: impl Into<Compression>) -> Self {
-        BatchOptions { compression: compression.into(), ..self }
-    }
-
-    /// Sets the leader epoch.
-    #[must_use]
-    pub fn with_leader_epoch(self, leader_epoch: i32) -> Self {
-        BatchOptions { leader_epoch, ..self }
-    }
-
-    /// Sets the producer's fields.
-    #[must_use]
-    pub fn with_producer(self, id: i64, epoch: i16, base_sequence: i32) -> Self {
-        BatchOptions { producer_id: id, producer_epoch: epoch, base_sequence, ..self }
-    }
-
-    /// Sets the transactional bit.
-    #[must_use]
-    pub fn with_transactional(self, transactional: bool) -> Self {
-        BatchOptions { transactional, ..self }
-    }
-
-    /// Sets the control bit.
-    #[must_use]
-    pub fn with_control(self, control: bool) -> Self {
-        BatchOptions { control, ..self }
-    }
-
-    /// Sets LogAppendTime, Unix milliseconds.
-    #[must_use]
-    pub fn with_log_append_time(self, time_ms: i64) -> Self {
-        BatchOptions { log_append_time: Some(time_ms), ..self }
+    setters! {
+        compression: into Compression,
+        leader_epoch: i32,
+        producer_id: i64,
+        producer_epoch: i16,
+        base_sequence: i32,
+        transactional: bool,
+        control: bool,
+        log_append_time: some i64,
     }
 
     fn attributes(&self, codec: Codec) -> Attributes {

@@ -1,5 +1,7 @@
 //! What a reader checks, and how far it goes.
 
+use crate::setters::setters;
+
 /// Whether CRCs are checked where bytes enter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CrcCheck {
@@ -20,7 +22,7 @@ pub const MAX_DECOMPRESSED_BATCH: usize = 128 << 20;
 ///
 /// ```
 /// use kfs_core::format::Limits;
-/// let limits = Limits::default().with_max_decompressed_batch(16 << 20);
+/// let limits = Limits::default().max_decompressed_batch(16 << 20);
 /// assert_eq!(limits.max_decompressed_batch, 16 << 20);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +40,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Sets [`Limits::max_decompressed_batch`], in bytes.
-    #[must_use]
-    pub fn with_max_decompressed_batch(mut self, bytes: usize) -> Self {
-        self.max_decompressed_batch = bytes;
-        self
-    }
+    setters! { max_decompressed_batch: usize }
 }
 
 impl Default for Limits {

@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::Namespace;
 use crate::recorder::Recorder;
 use crate::runtime::Runtime;
+use crate::setters::setters;
 use crate::store::StoreOptions;
 
 /// How a [`Bucket`](crate::Bucket) behaves. Start from `BucketOptions::default()`.
@@ -55,6 +56,16 @@ impl BucketOptions {
     /// The least [`buffer_bytes`](Self::buffer_bytes). One partition gets half, and half of less could be 0.
     pub const LEAST_BUFFER_BYTES: usize = 64;
 
+    setters! {
+        runtime: some Runtime,
+        namespace: Namespace,
+        buffer_bytes: usize,
+        cache_bytes: usize,
+        retry: RetryPolicy,
+        recorder: some Arc<dyn Recorder>,
+        store: StoreOptions,
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         self.store.check()?;
         self.retry.check()?;
@@ -64,54 +75,5 @@ impl BucketOptions {
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
         Ok(())
-    }
-
-    /// Sets [`runtime`](Self::runtime).
-    #[must_use]
-    pub fn runtime(mut self, runtime: Runtime) -> Self {
-        self.runtime = Some(runtime);
-        self
-    }
-
-    /// Sets [`namespace`](Self::namespace).
-    #[must_use]
-    pub fn namespace(mut self, namespace: Namespace) -> Self {
-        self.namespace = namespace;
-        self
-    }
-
-    /// Sets [`buffer_bytes`](Self::buffer_bytes).
-    #[must_use]
-    pub fn buffer_bytes(mut self, bytes: usize) -> Self {
-        self.buffer_bytes = bytes;
-        self
-    }
-
-    /// Sets [`cache_bytes`](Self::cache_bytes).
-    #[must_use]
-    pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Sets [`retry`](Self::retry).
-    #[must_use]
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.retry = policy;
-        self
-    }
-
-    /// Sets [`recorder`](Self::recorder).
-    #[must_use]
-    pub fn recorder(mut self, recorder: Arc<dyn Recorder>) -> Self {
-        self.recorder = Some(recorder);
-        self
-    }
-
-    /// Sets [`store`](Self::store).
-    #[must_use]
-    pub fn store(mut self, options: StoreOptions) -> Self {
-        self.store = options;
-        self
     }
 }

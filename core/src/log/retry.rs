@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
 use crate::observer::Observer;
 use crate::runtime::Runtime;
+use crate::setters::setters;
 use crate::store::SyncFailure;
 
 /// A request that has had no answer for less than this is no trouble.
@@ -37,19 +38,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Sets [`first_pause`](Self::first_pause).
-    #[must_use]
-    pub fn first_pause(mut self, pause: Duration) -> Self {
-        self.first_pause = pause;
-        self
-    }
-
-    /// Sets [`longest_pause`](Self::longest_pause).
-    #[must_use]
-    pub fn longest_pause(mut self, pause: Duration) -> Self {
-        self.longest_pause = pause;
-        self
-    }
+    setters! { first_pause: Duration, longest_pause: Duration }
 
     /// Refuses what makes no sense.
     pub(super) fn check(&self) -> Result<()> {

@@ -6,20 +6,38 @@ use std::sync::Arc;
 use super::local::DiskHook;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Entropy, SystemEntropy};
+use crate::setters::setters;
 
-/// Options of [`Store::open`](super::Store::open).
+/// Options of [`Store::open`](super::Store::open). Start from `StoreOptions::default()`.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    pub(crate) max_in_flight: usize,
-    pub(crate) map: bool,
-    pub(crate) file_mode: u32,
-    pub(crate) dir_mode: u32,
-    pub(crate) named_staging: bool,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) disk_hook: Option<Arc<dyn DiskHook>>,
-    pub(crate) environment: bool,
-    pub(crate) config: Vec<(String, String)>,
+    /// How many requests may be under way at once; further ones wait (default 64, at least 1). Commits
+    /// (segments, indexes, looks at the tail) have a bound of their own of the same size, at least 2, so
+    /// that no ack waits for reads.
+    pub max_in_flight: usize,
+    /// Whether a directory's files are mapped into memory to be read (default) or copied. A program
+    /// that truncates a mapped file kills the process that reads it; libkfs never does.
+    pub map: bool,
+    /// The permissions of the files that are made in a directory, before the process's umask takes away from them
+    /// (default 0600, because files hold records). Bits beyond 0777 are ignored. At least 0400, because a file that can't
+    /// be read back is of no use.
+    pub file_mode: u32,
+    /// The permissions of the directories that are made, the bucket's own among them (default 0700, and at least that).
+    pub dir_mode: u32,
+    /// Whether a directory stages files under random names even where the system has nameless files (O_TMPFILE). Systems
+    /// without them always do so; this is for tests. Default no.
+    pub named_staging: bool,
+    /// Where the names of staging files come from. Default: the system's random numbers.
+    pub entropy: Arc<dyn Entropy>,
+    /// Asked before each call that changes a directory's disk, for tests that make an fsync fail or record what a power
+    /// cut may undo. Default `None`.
+    pub disk_hook: Option<Arc<dyn DiskHook>>,
+    /// Whether the client of a cloud store reads its settings from the process's environment, such as
+    /// `AWS_ACCESS_KEY_ID`. Default yes.
+    pub environment: bool,
+    /// Settings for the client of a cloud store, by name and value: see [`config`](Self::config). Values may be secrets.
+    pub config: Vec<(String, String)>,
 }
 
 impl Default for StoreOptions {
@@ -39,77 +57,18 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
+    setters! {
+        max_in_flight: usize,
+        map: bool,
+        file_mode: u32,
+        dir_mode: u32,
+        named_staging: bool,
+        entropy: Arc<dyn Entropy>,
+        disk_hook: some Arc<dyn DiskHook>,
+        environment: bool,
     }
 
-    /// How many requests may be under way at once; further ones wait. Default 64, at least 1. Commits
-    /// (segments, indexes, looks at the tail) have a bound of their own of the same size, at least 2, so
-    /// that no ack waits for reads.
-    #[must_use]
-    pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.max_in_flight = requests;
-        self
-    }
-
-    /// Whether a directory's files are mapped into memory to be read (default) or copied. A program
-    /// that truncates a mapped file kills the process that reads it; libkfs never does.
-    #[must_use]
-    pub fn map(mut self, map: bool) -> Self {
-        self.map = map;
-        self
-    }
-
-    /// On a directory, the permissions of the files that are made, of which the process's umask takes away:
-    /// 0600 by default, because they hold records. Bits beyond 0777 are ignored. At least 0400, for files that
-    /// can't be read back are of no use.
-    #[must_use]
-    pub fn file_mode(mut self, mode: u32) -> Self {
-        self.file_mode = mode;
-        self
-    }
-
-    /// Likewise of the directories that are made, the bucket's own among them: 0700 by default, and
-    /// at least.
-    #[must_use]
-    pub fn dir_mode(mut self, mode: u32) -> Self {
-        self.dir_mode = mode;
-        self
-    }
-
-    /// Where the names of staging files come from.
-    #[must_use]
-    pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
-        self.entropy = entropy;
-        self
-    }
-
-    /// On a directory, stages under random names even where the system has nameless files
-    /// (O_TMPFILE). That path is taken by itself where there are none; this is for tests.
-    #[must_use]
-    pub fn named_staging(mut self, named: bool) -> Self {
-        self.named_staging = named;
-        self
-    }
-
-    /// On a directory, asks `hook` before each call that changes the disk: for tests that make an
-    /// fsync fail, or record what a power cut may undo.
-    #[must_use]
-    pub fn disk_hook(mut self, hook: Arc<dyn DiskHook>) -> Self {
-        self.disk_hook = Some(hook);
-        self
-    }
-
-    /// Whether the client of a cloud store reads its settings from the process's environment
-    /// (default), such as `AWS_ACCESS_KEY_ID`.
-    #[must_use]
-    pub fn environment(mut self, read: bool) -> Self {
-        self.environment = read;
-        self
-    }
-
-    /// A setting for the client of a cloud store, named as in the environment, in any case; wins
+    /// Adds a setting for the client of a cloud store, named as in the environment, in upper or lower case. It wins
     /// over the environment. An unknown name is an error when the store is opened.
     #[must_use]
     pub fn config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

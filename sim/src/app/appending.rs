@@ -50,7 +50,7 @@ impl App {
         let (count, mut place) = (1 + prng.below(3), 0);
         let mut batches = Vec::new();
         for at in 0..count {
-            let options = BatchOptions::default().with_compression(codec);
+            let options = BatchOptions::default().compression(codec);
             if at > 0 && prng.one_in(4) {
                 // What compaction leaves: a range of offsets without a record.
                 let delta = prng.below(5) as i32;

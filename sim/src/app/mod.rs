@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use kfs_core::format::{Batch, BatchCheck, Codec, Compression};
+use kfs_core::format::{Batch, BatchCheck, Codec};
 use kfs_core::runtime::Clock;
 use kfs_core::testing::Prng;
 use kfs_core::{Append, ErrorKind, Interest, OnConflict, Result, Writer, WriterOptions};
@@ -178,7 +178,7 @@ impl App {
             .flush_interval(Duration::from_millis(pick(prng, &[1, 250, 5_000])))
             .linger(Duration::from_millis(pick(prng, &[0, 0, 5, 100])))
             .batch_bytes(pick(prng, &[100, 400, 64 << 10]))
-            .compression(Compression::from(codec))
+            .compression(codec)
             .index_interval(pick(prng, &[1, 2, 3, 5, 100]))
             .time_index(prng.one_in(4))
             .stale_after(self.host.stale_after)

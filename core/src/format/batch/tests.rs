@@ -4,7 +4,7 @@ use super::*;
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
 
 fn batch(offset: i64, records: usize) -> Batch {
-    let mut builder = BatchBuilder::new(BatchOptions::default().with_producer(77, 3, 9));
+    let mut builder = BatchBuilder::new(BatchOptions::default().producer_id(77).producer_epoch(3).base_sequence(9));
     for _ in 0..records {
         assert!(builder.push(&NewRecord::new(5).key(b"key").value(b"value")).unwrap());
     }

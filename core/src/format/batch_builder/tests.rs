@@ -33,7 +33,7 @@ fn no_codec_makes_a_batch_longer_than_its_bound() {
     .collect();
     for codec in Codec::ALL {
         for len in [0, 1, 100, 70_000, noise.len()] {
-            let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(codec));
+            let mut builder = BatchBuilder::new(BatchOptions::default().compression(codec));
             builder.push(&NewRecord::new(0).value(&noise[..len])).unwrap();
             let bound = builder.finished_bound();
             assert!(builder.finish(0).unwrap().bytes().len() <= bound, "{codec}, {len} bytes");
@@ -56,12 +56,14 @@ fn the_length_told_is_the_length_made() {
 #[cfg_attr(miri, ignore = "zstd is C")]
 fn options_end_in_the_header_and_sequences_count_on() {
     let options = BatchOptions::default()
-        .with_compression(Codec::Zstd)
-        .with_leader_epoch(4)
-        .with_producer(1 << 40, 7, i32::MAX)
-        .with_transactional(true)
-        .with_control(true)
-        .with_log_append_time(99);
+        .compression(Codec::Zstd)
+        .leader_epoch(4)
+        .producer_id(1 << 40)
+        .producer_epoch(7)
+        .base_sequence(i32::MAX)
+        .transactional(true)
+        .control(true)
+        .log_append_time(99);
     let mut builder = BatchBuilder::new(options);
     builder.push(&NewRecord::new(1)).unwrap();
     let header = *builder.finish(5).unwrap().header();

@@ -48,7 +48,7 @@ fn refusal(check: BatchCheck, batch: Batch) -> String {
 #[cfg_attr(miri, ignore = "zstd is C")]
 fn produce_sets_a_wrong_max_timestamp_right_with_its_crc_whatever_the_codec() {
     for codec in Codec::ALL {
-        let right = good(BatchOptions::default().with_compression(codec));
+        let right = good(BatchOptions::default().compression(codec));
         for wrong in [-1, 2999, 3001, i64::MIN, i64::MAX] {
             let mended = BatchCheck::Produce.check(set_max_timestamp(&right, wrong)).unwrap();
             assert_eq!(mended, right, "{codec}: {wrong}");
@@ -84,7 +84,7 @@ fn produce_wants_offset_deltas_that_count_from_zero() {
 
 #[test]
 fn produce_refuses_what_no_producer_sends() {
-    let control = good(BatchOptions::default().with_control(true));
+    let control = good(BatchOptions::default().control(true));
     assert!(refusal(BatchCheck::Produce, control).contains("found a control batch"));
     let empty = BatchBuilder::empty_batch(0, 0, &BatchOptions::default()).unwrap();
     assert!(refusal(BatchCheck::Produce, empty).contains("a record count of 0"));
@@ -94,7 +94,7 @@ fn produce_refuses_what_no_producer_sends() {
 
 #[test]
 fn produce_takes_log_append_time_only_where_the_writer_allows_it() {
-    let stamped = good(BatchOptions::default().with_log_append_time(9));
+    let stamped = good(BatchOptions::default().log_append_time(9));
     assert!(refusal(BatchCheck::Produce, stamped.clone()).contains("marked LogAppendTime"));
     assert_eq!(BatchCheck::Produce.check_from(stamped.clone(), true).unwrap(), stamped, "its time is kept");
 }
@@ -106,8 +106,8 @@ fn decode_takes_compacted_control_and_empty_batches_as_they_are() {
         empty,
         with_deltas(&[1, 4, 6], 8),
         with_deltas(&[0, 0], 1),
-        good(BatchOptions::default().with_control(true)),
-        good(BatchOptions::default().with_log_append_time(9)),
+        good(BatchOptions::default().control(true)),
+        good(BatchOptions::default().log_append_time(9)),
         set_max_timestamp(&plain(), -1),
     ] {
         assert_eq!(BatchCheck::Decode.check(batch.clone()).unwrap(), batch);

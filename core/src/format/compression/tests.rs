@@ -8,7 +8,7 @@ use super::*;
 const PLENTY: usize = 64 << 20;
 
 fn limit(bytes: usize) -> Limits {
-    Limits::default().with_max_decompressed_batch(bytes)
+    Limits::default().max_decompressed_batch(bytes)
 }
 
 fn unpack(codec: Codec, payload: &[u8], most: usize) -> Result<Bytes, Malformed> {

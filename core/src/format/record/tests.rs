@@ -132,7 +132,7 @@ fn records_of_an_uncompressed_batch_borrow_its_bytes() {
 
 #[test]
 fn with_log_append_time_every_record_has_the_batchs_time() {
-    let mut builder = BatchBuilder::new(BatchOptions::default().with_log_append_time(77));
+    let mut builder = BatchBuilder::new(BatchOptions::default().log_append_time(77));
     builder.push(&NewRecord::new(5)).unwrap();
     builder.push(&NewRecord::new(9)).unwrap();
     let records = builder.finish(0).unwrap().records(&Limits::default()).unwrap();
@@ -142,7 +142,7 @@ fn with_log_append_time_every_record_has_the_batchs_time() {
 
 #[test]
 fn a_fault_in_decompressed_records_says_so() {
-    let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(Codec::Lz4));
+    let mut builder = BatchBuilder::new(BatchOptions::default().compression(Codec::Lz4));
     builder.push(&NewRecord::new(5).value(b"v")).unwrap();
     let batch = builder.finish(0).unwrap();
     let mut bytes = batch.bytes().to_vec();

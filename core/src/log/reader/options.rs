@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::format::{CrcCheck, Limits};
+use crate::setters::setters;
 
 /// What a reader does when it finds corrupt bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,68 +66,16 @@ impl Default for ReaderOptions {
 }
 
 impl ReaderOptions {
-    /// Sets [`block_bytes`](Self::block_bytes), at least 4 KiB.
-    #[must_use]
-    pub fn block_bytes(mut self, bytes: usize) -> Self {
-        self.block_bytes = bytes;
-        self
-    }
-
-    /// Sets [`fetch_bytes`](Self::fetch_bytes).
-    #[must_use]
-    pub fn fetch_bytes(mut self, bytes: usize) -> Self {
-        self.fetch_bytes = bytes;
-        self
-    }
-
-    /// Sets [`crc_check`](Self::crc_check).
-    #[must_use]
-    pub fn crc_check(mut self, check: CrcCheck) -> Self {
-        self.crc_check = check;
-        self
-    }
-
-    /// Sets [`on_corrupt`](Self::on_corrupt).
-    #[must_use]
-    pub fn on_corrupt(mut self, on_corrupt: OnCorrupt) -> Self {
-        self.on_corrupt = on_corrupt;
-        self
-    }
-
-    /// Sets [`wait_for_partition`](Self::wait_for_partition).
-    #[must_use]
-    pub fn wait_for_partition(mut self, wait: bool) -> Self {
-        self.wait_for_partition = wait;
-        self
-    }
-
-    /// Sets [`control_records`](Self::control_records).
-    #[must_use]
-    pub fn control_records(mut self, give: bool) -> Self {
-        self.control_records = give;
-        self
-    }
-
-    /// Sets [`poll_min`](Self::poll_min) and [`poll_max`](Self::poll_max).
-    #[must_use]
-    pub fn poll(mut self, min: Duration, max: Duration) -> Self {
-        self.poll_min = min;
-        self.poll_max = max;
-        self
-    }
-
-    /// Sets how many bytes the records of one batch may have when they are decompressed.
-    #[must_use]
-    pub fn max_decompressed(mut self, bytes: usize) -> Self {
-        self.limits = self.limits.with_max_decompressed_batch(bytes);
-        self
-    }
-
-    /// Sets [`limits`](Self::limits).
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
+    setters! {
+        block_bytes: usize,
+        fetch_bytes: usize,
+        crc_check: CrcCheck,
+        on_corrupt: OnCorrupt,
+        wait_for_partition: bool,
+        control_records: bool,
+        poll_min: Duration,
+        poll_max: Duration,
+        limits: Limits,
     }
 }
 
@@ -154,12 +103,7 @@ impl FetchOptions {
         FetchOptions { max_bytes, include_buffered: false, read_ahead_to: i64::MAX, eager: false, whole_first: true }
     }
 
-    /// Sets [`read_ahead_to`](Self::read_ahead_to).
-    #[must_use]
-    pub fn read_ahead_to(mut self, offset: i64) -> Self {
-        self.read_ahead_to = offset;
-        self
-    }
+    setters! { max_bytes: usize, include_buffered: bool, read_ahead_to: i64 }
 
     /// Has the fetch return what it has found before it asks the store for more. Streams use it, because they fetch again.
     pub(crate) fn eager(mut self) -> Self {
@@ -171,13 +115,6 @@ impl FetchOptions {
     /// fetched together, one of which comes further (invariant 6).
     pub(crate) fn only_what_fits(mut self) -> Self {
         self.whole_first = false;
-        self
-    }
-
-    /// Sets [`include_buffered`](Self::include_buffered).
-    #[must_use]
-    pub fn include_buffered(mut self, include: bool) -> Self {
-        self.include_buffered = include;
         self
     }
 }

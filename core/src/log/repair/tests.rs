@@ -205,7 +205,7 @@ async fn nothing_is_removed_unless_its_copy_is_right() {
 async fn what_is_larger_than_a_segment_is_not_read_to_set_it_aside() {
     let dir = tempfile::tempdir().unwrap();
     let url = url::Url::from_directory_path(dir.path()).unwrap();
-    let store = crate::store::Store::open(url.as_str(), &crate::store::StoreOptions::new()).unwrap();
+    let store = crate::store::Store::open(url.as_str(), &crate::store::StoreOptions::default()).unwrap();
     let bucket = Bucket::from_store(store.clone(), BucketOptions::default()).unwrap();
     let partition = bucket.partition("orders", 0).unwrap();
     let keys = [0, 7].map(|base| partition.id().segment_key(base));

@@ -7,6 +7,7 @@ use crate::format::{
     Batch, BatchHeader, CrcCheck, FOOTER_LEN, HEADER_LEN, Limits, Malformed, Segment, SegmentFooter, SegmentHeader,
     SparseIndex, TimeIndex,
 };
+use crate::setters::setters;
 use crate::text::counted;
 
 /// The bytes of a segment, and of its sidecars where they are there.
@@ -33,25 +34,13 @@ impl SegmentBytes {
         SegmentBytes { key: key.into(), segment, ..Self::default() }
     }
 
-    /// Sets [`base`](Self::base).
-    #[must_use]
-    pub fn base(mut self, base: i64) -> Self {
-        self.base = Some(base);
-        self
-    }
+    setters! { base: some i64, time_index: Option<Bytes> }
 
     /// Sets [`index`](Self::index); `None` is a finding.
     #[must_use]
     pub fn index(mut self, index: Option<Bytes>) -> Self {
         self.index = index;
         self.index_expected = true;
-        self
-    }
-
-    /// Sets [`time_index`](Self::time_index).
-    #[must_use]
-    pub fn time_index(mut self, time_index: Option<Bytes>) -> Self {
-        self.time_index = time_index;
         self
     }
 }

@@ -16,6 +16,7 @@ use super::segments::{SegmentInfo, Segments, first_and_last};
 use super::state::PartitionState;
 use crate::error::{ErrorKind, Result};
 use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
+use crate::setters::setters;
 use crate::store::ReadRange;
 use crate::text::offset_range;
 
@@ -45,19 +46,7 @@ impl Default for VerifyOptions {
 }
 
 impl VerifyOptions {
-    /// Sets [`records`](Self::records).
-    #[must_use]
-    pub fn records(mut self, records: bool) -> Self {
-        self.records = records;
-        self
-    }
-
-    /// Sets [`limits`](Self::limits).
-    #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits;
-        self
-    }
+    setters! { records: bool, limits: Limits }
 
     /// Sets [`offsets`](Self::offsets).
     #[must_use]

@@ -101,7 +101,7 @@ pub(super) struct Built {
 }
 
 pub(super) fn new_batch(options: &WriterOptions) -> Box<BatchBuilder> {
-    Box::new(BatchBuilder::new(BatchOptions::default().with_compression(options.compression)))
+    Box::new(BatchBuilder::new(BatchOptions::default().compression(options.compression)))
 }
 
 /// Records in batches of up to `batch_bytes`; the last is left open. All of them fit one segment.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BatchCheck, Compression, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, MAX_SEGMENT_LEN};
+use crate::setters::setters;
 
 /// What losing a segment slot to another writer means (docs/design.md, "What losing a slot means").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -107,48 +108,24 @@ impl Default for WriterOptions {
     }
 }
 
-macro_rules! setters {
-    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
-        $(
-            $(#[$doc])*
-            #[must_use]
-            pub fn $name(mut self, $name: $type) -> Self {
-                self.$name = $name;
-                self
-            }
-        )*
-    };
-}
-
 impl WriterOptions {
     setters! {
-        /// Sets [`on_conflict`](Self::on_conflict).
         on_conflict: OnConflict,
-        /// Sets [`flush_bytes`](Self::flush_bytes).
+        start_offset: some i64,
+        leader_epoch: some i32,
         flush_bytes: usize,
-        /// Sets [`flush_records`](Self::flush_records).
         flush_records: u64,
-        /// Sets [`flush_batches`](Self::flush_batches).
         flush_batches: usize,
-        /// Sets [`flush_interval`](Self::flush_interval).
         flush_interval: Duration,
-        /// Sets [`linger`](Self::linger).
         linger: Duration,
-        /// Sets [`batch_bytes`](Self::batch_bytes).
         batch_bytes: usize,
-        /// Sets [`compression`](Self::compression).
-        compression: Compression,
-        /// Sets [`segment_bytes`](Self::segment_bytes).
+        compression: into Compression,
         segment_bytes: usize,
-        /// Sets [`index_interval`](Self::index_interval).
         index_interval: i32,
-        /// Sets [`time_index`](Self::time_index).
         time_index: bool,
-        /// Sets [`stale_after`](Self::stale_after).
+        name: some into String,
         stale_after: Duration,
-        /// Sets [`batch_check`](Self::batch_check).
         batch_check: BatchCheck,
-        /// Sets [`log_append_time`](Self::log_append_time).
         log_append_time: bool,
     }
 
@@ -194,27 +171,6 @@ impl WriterOptions {
     /// How many bytes a batch that successive appends share may have.
     pub(super) fn max_batch(&self) -> usize {
         self.batch_bytes.min(self.max_append())
-    }
-
-    /// Sets [`start_offset`](Self::start_offset).
-    #[must_use]
-    pub fn start_offset(mut self, offset: i64) -> Self {
-        self.start_offset = Some(offset);
-        self
-    }
-
-    /// Sets [`leader_epoch`](Self::leader_epoch).
-    #[must_use]
-    pub fn leader_epoch(mut self, epoch: i32) -> Self {
-        self.leader_epoch = Some(epoch);
-        self
-    }
-
-    /// Sets [`name`](Self::name).
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
     }
 
     /// Sets how many slots in a row the writer loses before it fails as *contended*. A simulation sets it low, so that

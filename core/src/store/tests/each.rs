@@ -10,7 +10,7 @@ use crate::testing::{Action, Failure, FaultStore, Op};
 
 /// Each kind of store, fresh, with what must outlive it.
 fn each(path: &str) -> Vec<(Store, Option<tempfile::TempDir>)> {
-    let options = StoreOptions::new;
+    let options = StoreOptions::default;
     let mut stores = vec![(Store::open(&format!("memory:///{path}"), &options()).unwrap(), None)];
     for options in [options(), options().named_staging(true), options().map(false)] {
         let dir = tempfile::tempdir().unwrap();

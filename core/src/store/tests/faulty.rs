@@ -296,7 +296,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
         }
     }
     let gate = Arc::new(Gate(Faulty(InMemory::new(), Fault::None), 0.into(), 0.into()));
-    let store = Store::from_object_store_with(gate.clone(), &StoreOptions::new().max_in_flight(3));
+    let store = Store::from_object_store_with(gate.clone(), &StoreOptions::default().max_in_flight(3));
     let puts = (0..20).map(|n| {
         let store = store.clone();
         async move { store.overwrite(&format!("k{n}"), PutPayload::new()).await.unwrap() }
@@ -307,7 +307,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
 
 #[test]
 fn debug_shows_no_secret() {
-    let options = StoreOptions::new().config("aws_secret_access_key", "hunter2");
+    let options = StoreOptions::default().config("aws_secret_access_key", "hunter2");
     assert!(!format!("{options:?}").contains("hunter2"));
     let store = Store::open("memory:", &options).unwrap();
     assert_eq!(format!("{store:?} {store}"), "Store(memory:) memory:");
@@ -319,7 +319,7 @@ fn a_store_is_send_and_sync() {
     check::<Store>();
     check::<StoreOptions>();
     fn future<T: Send>(_: T) {}
-    let store = Store::open("memory:", &StoreOptions::new()).unwrap();
+    let store = Store::open("memory:", &StoreOptions::default()).unwrap();
     future(store.get("k", ReadRange::Whole, None));
     future(store.create("k", PutPayload::new(), &Identity::none()));
     future(store.list_page("k", None, 1));

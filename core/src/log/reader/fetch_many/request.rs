@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::log::partition::Partition;
 use crate::log::reader::answer::Fetch;
 use crate::log::reader::handle::Reader;
+use crate::setters::setters;
 
 /// What [`Bucket::fetch_many`](crate::Bucket::fetch_many) fetches: Kafka's Fetch request. The limits begin with the
 /// defaults of Kafka's consumer.
@@ -69,26 +70,7 @@ impl FetchRequest {
         }
     }
 
-    /// Sets [`min_bytes`](Self::min_bytes).
-    #[must_use]
-    pub fn min_bytes(mut self, bytes: usize) -> Self {
-        self.min_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_bytes`](Self::max_bytes).
-    #[must_use]
-    pub fn max_bytes(mut self, bytes: usize) -> Self {
-        self.max_bytes = bytes;
-        self
-    }
-
-    /// Sets [`max_wait`](Self::max_wait).
-    #[must_use]
-    pub fn max_wait(mut self, wait: Duration) -> Self {
-        self.max_wait = wait;
-        self
-    }
+    setters! { min_bytes: usize, max_bytes: usize, max_wait: Duration }
 
     /// Goes on where a response to this request ended: sets the offset of each partition that was read. The offset of
     /// a partition that failed stays.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::format::{BatchBuilder, BatchOptions, NewRecord};
+use crate::format::{BatchBuilder, BatchOptions, Limits, NewRecord};
 use crate::log::fixtures::{changed, spawn, told};
 
 /// Two sound segments, and a newest one that is broken in one of many ways.
@@ -196,11 +196,12 @@ async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets(
 #[tokio::test]
 async fn a_batch_beyond_the_limit_is_not_called_corrupt_and_a_higher_limit_reads_it() {
     let f = Fixture::new();
-    let mut builder = BatchBuilder::new(BatchOptions::default().with_compression(crate::format::Codec::Zstd));
+    let mut builder = BatchBuilder::new(BatchOptions::default().compression(crate::format::Codec::Zstd));
     builder.push(&NewRecord::new(0).value(&vec![0; 2 << 20])).unwrap();
     f.put_segment(0, &[builder.finish(0).unwrap()], 1).await;
     let first = async |limit: usize| {
-        let reader = f.partition.reader_with(ReaderOptions::default().max_decompressed(limit));
+        let reader =
+            f.partition.reader_with(ReaderOptions::default().limits(Limits::default().max_decompressed_batch(limit)));
         reader.records(0).next().await.map(|record| record.unwrap().value().unwrap().len())
     };
     let error = first(1 << 20).await.unwrap_err();

@@ -71,7 +71,7 @@ async fn who_reads_on_finds_what_follows_read_ahead_and_who_stops_paid_for_one()
 #[tokio::test]
 async fn records_below_the_log_start_and_control_records_are_passed_over() {
     let f = Fixture::new();
-    let mut control = BatchBuilder::new(BatchOptions::default().with_control(true).with_transactional(true));
+    let mut control = BatchBuilder::new(BatchOptions::default().control(true).transactional(true));
     control.push(&NewRecord::new(NOW).key(&[0, 0, 0, 1]).value(&[0; 6])).unwrap();
     let control = control.finish(0).unwrap();
     let empty = BatchBuilder::empty_batch(0, 0, &BatchOptions::default()).unwrap();

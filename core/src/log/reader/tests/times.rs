@@ -324,7 +324,9 @@ async fn a_search_by_time_decompresses_no_more_than_its_reader_allows() {
     }
     let next = f.put_segment(0, &[builder.finish(0).unwrap()], 1).await;
     f.put_segment(next, &[batch_at(1, 10, 1_000)], 1).await;
-    let reader = |limit| f.cold().partition.reader_with(ReaderOptions::default().max_decompressed(limit));
+    let reader = |limit| {
+        f.cold().partition.reader_with(ReaderOptions::default().limits(Limits::default().max_decompressed_batch(limit)))
+    };
     let found = reader(200_100).offset_for_timestamp(150).await.unwrap();
     assert_eq!(found.map(|found| found.offset), Some(1));
     for error in [

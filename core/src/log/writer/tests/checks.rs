@@ -1,7 +1,7 @@
 //! What is asked of batches and records before they get into the buffer.
 
 use super::*;
-use crate::format::{Batch, BatchCheck, Codec, Compression, MAX_DECOMPRESSED_BATCH, crc32c};
+use crate::format::{Batch, BatchCheck, Codec, MAX_DECOMPRESSED_BATCH, crc32c};
 
 fn checked_so(check: BatchCheck) -> WriterOptions {
     options().batch_check(check)
@@ -99,7 +99,7 @@ async fn batches_that_were_checked_before_are_not_checked_again() {
 async fn no_batch_is_built_that_readers_refuse_by_default() {
     let world = World::new();
     let process = world.process_with(1, BucketOptions::default().buffer_bytes(1 << 30));
-    let lz4 = options().compression(Codec::Lz4.into()).batch_bytes(256 << 20).flush_interval(Duration::from_secs(3600));
+    let lz4 = options().compression(Codec::Lz4).batch_bytes(256 << 20).flush_interval(Duration::from_secs(3600));
     let writer = process.writer(lz4).await;
     let value = vec![b'a'; 40 << 20];
     let record = NewRecord::new(0).value(&value);
@@ -126,7 +126,7 @@ async fn a_record_that_no_reader_takes_by_default_is_refused_as_not_stored() {
     let value = vec![b'a'; MAX_DECOMPRESSED_BATCH];
     let record = NewRecord::new(0).value(&value);
     for codec in [Codec::Zstd, Codec::Lz4] {
-        let writer = process.writer(options().compression(Compression::from(codec))).await;
+        let writer = process.writer(options().compression(codec)).await;
         let error = writer.append(&[record]).await.unwrap_err();
         assert!(error.message().contains("134217728"), "{error:?}");
         assert_failed(Err::<(), _>(error), ErrorKind::InvalidInput, Stored::Not);

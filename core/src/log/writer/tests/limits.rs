@@ -226,9 +226,9 @@ fn a_bucket_s_options_without_sense_are_refused_by_name_with_what_is_allowed() {
     for (options, named) in [
         (BucketOptions::default().buffer_bytes(0), "buffer_bytes is 0, at least 64"),
         (BucketOptions::default().buffer_bytes(63), "buffer_bytes is 63, at least 64"),
-        (store(StoreOptions::new().max_in_flight(0)), "max_in_flight is 0, at least 1"),
-        (store(StoreOptions::new().file_mode(0o040)), "file_mode is 040, at least 0400"),
-        (store(StoreOptions::new().dir_mode(0o600)), "dir_mode is 0600, at least 0700"),
+        (store(StoreOptions::default().max_in_flight(0)), "max_in_flight is 0, at least 1"),
+        (store(StoreOptions::default().file_mode(0o040)), "file_mode is 040, at least 0400"),
+        (store(StoreOptions::default().dir_mode(0o600)), "dir_mode is 0600, at least 0700"),
     ] {
         let errors = [
             Bucket::open_with("memory:", options.clone()).unwrap_err(),

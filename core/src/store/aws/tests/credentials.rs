@@ -12,7 +12,7 @@ fn document(key: &str, expiration: &str) -> String {
 }
 
 fn base() -> StoreOptions {
-    StoreOptions::new().environment(false).config("AWS_ALLOW_HTTP", "true")
+    StoreOptions::default().environment(false).config("AWS_ALLOW_HTTP", "true")
 }
 
 fn container(endpoint: &str, uri: &str, file: &std::path::Path) -> StoreOptions {

@@ -42,7 +42,7 @@ fn object(body: &str) -> Reply {
 }
 
 fn options(endpoint: &str) -> StoreOptions {
-    StoreOptions::new()
+    StoreOptions::default()
         .environment(false)
         .config("AWS_ENDPOINT_URL", endpoint)
         .config("AWS_ALLOW_HTTP", "true")
@@ -392,7 +392,7 @@ async fn one_object_is_deleted_by_one_request_and_none_is_no_error() {
 
 #[test]
 fn settings_that_cant_be_right_are_typed_and_not_repeated() {
-    let base = || StoreOptions::new().environment(false);
+    let base = || StoreOptions::default().environment(false);
     let keys =
         |options: StoreOptions| options.config("aws_access_key_id", "ak").config("aws_secret_access_key", SECRET);
     for (options, kind) in [
@@ -416,7 +416,7 @@ fn settings_that_cant_be_right_are_typed_and_not_repeated() {
 
 #[test]
 fn a_setting_is_named_as_it_was_written() {
-    let base = || StoreOptions::new().environment(false).config("Aws_Skip_Signature", "true");
+    let base = || StoreOptions::default().environment(false).config("Aws_Skip_Signature", "true");
     for (name, value, what) in [
         ("AWS_ENDPOINT", "http://h", "is not encrypted"),
         ("aws_endpoint_url", "ftp://h", "is neither https: nor http:"),
@@ -437,7 +437,7 @@ fn a_setting_is_named_as_it_was_written() {
 
 #[test]
 fn credentials_may_be_given_in_each_way_but_never_by_silence() {
-    let base = || StoreOptions::new().environment(false);
+    let base = || StoreOptions::default().environment(false);
     for options in [
         base().config("AWS_SKIP_SIGNATURE", "true"),
         base().config("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1"),

@@ -50,7 +50,7 @@ async fn credentials_of_a_server_that_fit_no_header_are_refused_and_asked_for_ag
                 }
             };
             let (error, _) = served(script, async |endpoint: &str| {
-                let options = StoreOptions::new()
+                let options = StoreOptions::default()
                     .environment(false)
                     .config("AWS_ALLOW_HTTP", "true")
                     .config("AWS_ENDPOINT_URL", endpoint);
@@ -78,7 +78,7 @@ fn ca_bundle(file: &Path) -> Error {
 }
 
 async fn token_file(file: &Path) -> Error {
-    let options = StoreOptions::new()
+    let options = StoreOptions::default()
         .environment(false)
         .config("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:1/")
         .config("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.display().to_string());
@@ -115,7 +115,7 @@ async fn container_credentials_need_no_token() {
         false => object("hello"),
     };
     let (_, requests) = served(script, async |endpoint: &str| {
-        let options = StoreOptions::new()
+        let options = StoreOptions::default()
             .environment(false)
             .config("AWS_ALLOW_HTTP", "true")
             .config("AWS_ENDPOINT_URL", endpoint)

@@ -65,7 +65,7 @@ async fn a_failed_fsync_of_a_new_directorys_parent_is_told() {
     for path in ["..", "", "ns", "ns/t"] {
         let dir = tempfile::tempdir().unwrap();
         let (armed, hook) = fail_when(move |op| *op == DiskOp::SyncDir { path });
-        let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+        let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
         armed.store(true, Ordering::SeqCst);
         let created = store.create(KEY, payload("x"), &Identity::none()).await;
         assert!(matches!(created, Created::SyncFailed { visible: false, .. }), "{path} {created:?}");
@@ -86,7 +86,7 @@ async fn a_directory_that_another_made_is_fsynced_before_it_is_used() {
             DiskVerdict::Proceed
         }
     });
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
     for (key, expected) in [
         ("ns/t/0/a", vec!["..", "", "ns", "ns/t", "ns/t/0"]),
         ("ns/t/0/b", vec!["ns/t/0"]),
@@ -101,7 +101,7 @@ async fn a_directory_that_another_made_is_fsynced_before_it_is_used() {
 async fn failed_fsyncs_of_settle_overwrite_and_delete_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let (armed, hook) = fail_when(|op| *op == DiskOp::SyncDir { path: "ns/t/0" });
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
     store.overwrite(KEY, payload("x")).await.unwrap();
     store.settle(KEY).await.unwrap();
     armed.store(true, Ordering::SeqCst);
@@ -146,7 +146,7 @@ async fn a_create_is_repeated_by_its_kfsid() {
         assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Exists));
         assert_eq!(store.get(KEY, ReadRange::Whole, None).await.unwrap().identity, identity);
         // Another store on the directory, as another process has it, does not know the file.
-        let stranger = open(dir.path(), &StoreOptions::new());
+        let stranger = open(dir.path(), &StoreOptions::default());
         assert!(matches!(stranger.create(KEY, payload("x"), &identity).await, Created::Exists));
         let theirs = stranger.get(KEY, ReadRange::Whole, None).await.unwrap().identity.kfsid.unwrap();
         assert!(theirs.starts_with("inode-"), "{theirs}");
@@ -207,7 +207,7 @@ async fn a_file_system_without_nameless_files_gets_named_ones() {
             _ => DiskVerdict::Proceed,
         }
     });
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
     for key in ["a/1", "a/2"] {
         assert!(matches!(store.create(key, payload("x"), &Identity::none()).await, Created::Yes(_)));
     }
@@ -224,13 +224,13 @@ async fn a_sweep_takes_only_what_nobody_holds() {
     let held = std::fs::File::create(staging.join("stage-4567")).unwrap();
     rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     // Reading sweeps nothing.
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     assert!(store.list_page("", None, 10).await.unwrap().objects.is_empty());
     assert_eq!(tree(dir.path()).len(), 3);
     store.overwrite("a", payload("x")).await.unwrap();
     assert_eq!(tree(dir.path()), [".kfs-tmp/not ours", ".kfs-tmp/stage-4567", "a"]);
     drop(held);
-    open(dir.path(), &StoreOptions::new()).overwrite("a", payload("x")).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).overwrite("a", payload("x")).await.unwrap();
     assert_eq!(tree(dir.path()), [".kfs-tmp/not ours", "a"]);
 }
 
@@ -242,16 +242,16 @@ async fn a_second_store_does_not_sweep_what_the_first_is_writing() {
     let hook = hook(move |op| {
         if matches!(op, DiskOp::Link { .. }) && !done.swap(true, Ordering::SeqCst) {
             // In the middle of a create another store on the directory has its first write.
-            let store = open(&path, &StoreOptions::new());
+            let store = open(&path, &StoreOptions::default());
             futures_util::FutureExt::now_or_never(async {
-                let local = LocalStore::open(&path, &StoreOptions::new()).unwrap();
+                let local = LocalStore::open(&path, &StoreOptions::default()).unwrap();
                 local.overwrite("other", &payload("y")).map(|_| ()).unwrap();
             });
             *other.lock().unwrap() = Some(store);
         }
         DiskVerdict::Proceed
     });
-    let store = open(dir.path(), &StoreOptions::new().named_staging(true).disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().named_staging(true).disk_hook(hook));
     assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Yes(_)));
     assert_eq!(tree(dir.path()), [KEY, "other"]);
 }
@@ -314,7 +314,7 @@ async fn nothing_is_confirmed_after_a_directory_below_was_moved() {
             DiskVerdict::Proceed
         }
     });
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
     assert!(matches!(store.create(KEY, payload("x"), &Identity::none()).await, Created::Yes(_)));
     let created = store.create("ns/t/0/second", payload("x"), &Identity::none()).await;
     assert!(matches!(created, Created::SyncFailed { visible: true, .. }), "{created:?}");
@@ -326,7 +326,7 @@ async fn nothing_is_confirmed_after_a_volume_was_mounted_over_the_directory() {
     use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("root");
-    let store = open(&root, &StoreOptions::new());
+    let store = open(&root, &StoreOptions::default());
     assert!(matches!(store.create(KEY, payload("x"), &Identity::of("aa.0")).await, Created::Yes(_)));
     if let Err(error) = mount("tmpfs", &root, "tmpfs", MountFlags::empty(), None) {
         eprintln!("SKIPPED nothing_is_confirmed_after_a_volume_was_mounted_over_the_directory: mount: {error}");
@@ -353,7 +353,7 @@ async fn refusals_of_a_disk_have_their_kinds_and_hints() {
             DiskOp::Write { .. } => DiskVerdict::Fail(errno),
             _ => DiskVerdict::Proceed,
         });
-        let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+        let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
         match store.create(KEY, payload("x"), &Identity::of("aa.0")).await {
             Created::Refused(error) => {
                 assert_eq!(error.kind(), kind, "{error}");
@@ -373,7 +373,7 @@ async fn a_disk_without_an_inode_left_says_so() {
         eprintln!("SKIPPED a_disk_without_an_inode_left_says_so: mount: {error}");
         return;
     }
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     let first = store.create(KEY, payload("x"), &Identity::of("aa.0")).await;
     let full = (0..20).find_map(|n| std::fs::File::create(dir.path().join(n.to_string())).err());
     let second = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
@@ -452,7 +452,7 @@ fn tries_behind_one_that_hangs_in_the_disk_take_no_further_thread() {
 async fn reads_and_listings_that_hang_in_the_disk_take_no_more_threads_than_requests_may_be_under_way() {
     let dir = tempfile::tempdir().unwrap();
     let large = vec![7; 100 << 10];
-    let unmapped = StoreOptions::new().map(false).max_in_flight(2);
+    let unmapped = StoreOptions::default().map(false).max_in_flight(2);
     let store = open(dir.path(), &unmapped);
     store.overwrite(KEY, PutPayload::from(large.clone())).await.unwrap();
     for lists in [false, true] {

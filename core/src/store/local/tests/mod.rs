@@ -41,7 +41,7 @@ fn payload(text: &str) -> PutPayload {
 
 /// Staging with and without names, which are two ways to the same.
 fn both() -> [StoreOptions; 2] {
-    [StoreOptions::new(), StoreOptions::new().named_staging(true)]
+    [StoreOptions::default(), StoreOptions::default().named_staging(true)]
 }
 
 /// All names below a directory, staging included.
@@ -65,7 +65,7 @@ fn tree(dir: &std::path::Path) -> Vec<String> {
 #[test]
 fn it_works_without_tokio() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     let done = futures_util::FutureExt::now_or_never(store.overwrite("a/b", payload("x")));
     done.unwrap().unwrap();
     let page = futures_util::FutureExt::now_or_never(store.list_page("a/", None, 5)).unwrap().unwrap();
@@ -76,10 +76,10 @@ fn it_works_without_tokio() {
 fn opening_and_reading_leave_no_trace() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("new");
-    let store = open(&root, &StoreOptions::new());
+    let store = open(&root, &StoreOptions::default());
     let page = futures_util::FutureExt::now_or_never(store.list_page("", None, 5)).unwrap().unwrap();
     assert!(page.objects.is_empty() && page.complete && !root.exists());
-    drop(LocalStore::open(&root, &StoreOptions::new()).unwrap());
+    drop(LocalStore::open(&root, &StoreOptions::default()).unwrap());
     assert!(!root.exists());
     futures_util::FutureExt::now_or_never(store.overwrite("a", payload("x"))).unwrap().unwrap();
     assert!(root.join("a").exists());

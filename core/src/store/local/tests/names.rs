@@ -15,7 +15,7 @@ async fn keys_that_leave_the_root_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("outside"), "secret").unwrap();
     let root = dir.path().join("root");
-    let store = open(&root, &StoreOptions::new());
+    let store = open(&root, &StoreOptions::default());
     for key in
         ["../outside", "a/../../outside", "/outside", "a//b", "", ".", "..", "a/./b", "a/", "a\0b", ".kfs-tmp/stage-1"]
     {
@@ -39,7 +39,7 @@ async fn no_prefix_leaves_the_root_where_openat2_is_missing_too() {
     std::fs::write(dir.path().join("outside/x"), "secret").unwrap();
     let root = dir.path().join("root");
     for no_openat2 in [false, true] {
-        let store = open(&root, &StoreOptions::new());
+        let store = open(&root, &StoreOptions::default());
         store.local().unwrap().root().no_openat2.store(no_openat2, std::sync::atomic::Ordering::Relaxed);
         store.overwrite("a/b", payload("x")).await.unwrap();
         for prefix in ["../", "../outside/", "a/../../outside/", "a/./", "..", "../outside/x"] {
@@ -57,7 +57,7 @@ async fn no_prefix_leaves_the_root_where_openat2_is_missing_too() {
 #[tokio::test]
 async fn what_has_a_segments_name_and_is_no_file_is_listed_and_named_when_it_is_read() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     let key = |base: i64| format!("ns/t/0/segment-{base:020}.kfs");
     store.overwrite(&key(0), payload("x")).await.unwrap();
     let place = dir.path().join("ns/t/0");
@@ -116,7 +116,7 @@ async fn what_is_made_is_for_its_owner_alone_unless_the_options_say_otherwise() 
 #[tokio::test]
 async fn a_deep_tree_is_listed_with_few_descriptors() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     let deep = vec!["d"; 1500].join("/");
     store.overwrite(&format!("{deep}/file"), payload("x")).await.unwrap();
     store.overwrite("z", payload("x")).await.unwrap();
@@ -143,7 +143,7 @@ async fn symbolic_links_below_the_root_are_not_followed() {
     std::os::unix::fs::symlink("../out", root.join("away")).unwrap();
     std::os::unix::fs::symlink("../out/file", root.join("link")).unwrap();
     std::os::unix::fs::symlink("real", root.join("alias")).unwrap();
-    let store = open(&root, &StoreOptions::new());
+    let store = open(&root, &StoreOptions::default());
     for key in ["away/file", "link", "alias/x"] {
         let error = store.get(key, ReadRange::Whole, None).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{key}");
@@ -163,7 +163,7 @@ async fn symbolic_links_below_the_root_are_not_followed() {
     assert_eq!(std::fs::read(dir.path().join("out/file")).unwrap(), b"secret");
     // The root itself may be one.
     std::os::unix::fs::symlink("root", dir.path().join("by-link")).unwrap();
-    let store = open(&dir.path().join("by-link"), &StoreOptions::new());
+    let store = open(&dir.path().join("by-link"), &StoreOptions::default());
     assert_eq!(&store.get("real/x", ReadRange::Whole, None).await.unwrap().bytes[..], b"x");
 }
 
@@ -172,7 +172,7 @@ fn directories_that_cant_be_used_are_typed() {
     let dir = tempfile::tempdir().unwrap();
     let kind = |path: &str| {
         let url = url::Url::from_directory_path(dir.path().join(path)).unwrap();
-        Store::open(url.as_str(), &StoreOptions::new()).unwrap_err().kind()
+        Store::open(url.as_str(), &StoreOptions::default()).unwrap_err().kind()
     };
     std::fs::write(dir.path().join("file"), "x").unwrap();
     assert_eq!(kind("file"), ErrorKind::InvalidInput);
@@ -183,7 +183,7 @@ fn directories_that_cant_be_used_are_typed() {
 #[tokio::test]
 async fn names_below_a_directory_that_does_not_exist_are_not_found_and_a_log_there_is_empty() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir.path().join("typo"), &StoreOptions::new());
+    let store = open(&dir.path().join("typo"), &StoreOptions::default());
     let error = store.list_dirs("ns").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(error.message().contains("typo") && error.message().contains("does not exist"), "{error}");
@@ -203,12 +203,12 @@ async fn a_directory_that_may_not_be_written_refuses() {
             DiskOp::MakeDir { .. } | DiskOp::Stage { .. } => DiskVerdict::Fail(EACCES),
             _ => DiskVerdict::Proceed,
         });
-        refuses(&open(dir.path(), &StoreOptions::new().disk_hook(hook))).await;
+        refuses(&open(dir.path(), &StoreOptions::default().disk_hook(hook))).await;
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o555)).unwrap();
-    refuses(&open(dir.path(), &StoreOptions::new())).await;
+    refuses(&open(dir.path(), &StoreOptions::default())).await;
 }
 
 async fn refuses(store: &Store) {
@@ -224,7 +224,7 @@ async fn refuses(store: &Store) {
 #[tokio::test]
 async fn a_file_in_a_directorys_place_and_a_directory_in_a_files() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     store.overwrite("ns/t", payload("a file")).await.unwrap();
     for key in ["ns/t/0", "ns/t/0/1/2"] {
         assert_eq!(store.get(key, ReadRange::Whole, None).await.unwrap_err().kind(), ErrorKind::NotFound);
@@ -252,7 +252,7 @@ async fn a_file_in_a_directorys_place_and_a_directory_in_a_files() {
 #[tokio::test]
 async fn a_listing_is_sorted_by_whole_keys_and_passes_over_junk() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     let mut keys = vec!["a", "a.b", "a/b", "a/c/d", "a/c.d", "a0", "b/a", "b", "z/\u{1F600}", "z/é"];
     keys.retain(|key| !["a", "b"].contains(key));
     for key in &keys {
@@ -286,7 +286,7 @@ async fn a_listing_is_sorted_by_whole_keys_and_passes_over_junk() {
             assert_eq!((found, page.complete), (expected, true), "{prefix:?} after {after:?}");
         }
     }
-    let local = LocalStore::open(dir.path(), &StoreOptions::new()).unwrap();
+    let local = LocalStore::open(dir.path(), &StoreOptions::default()).unwrap();
     for after in &keys {
         for prefix in ["a", "a/c", "b", "z", "zz"] {
             let expected: Vec<&str> = keys
@@ -315,7 +315,7 @@ async fn a_directory_of_many_files_is_walked_in_bounded_stretches() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "x").unwrap();
     }
-    let local = LocalStore::open(dir.path(), &StoreOptions::new()).unwrap();
+    let local = LocalStore::open(dir.path(), &StoreOptions::default()).unwrap();
     for stretch in [1, 7, 299, 300, 1000] {
         let mut walk = super::super::tree_walk::TreeWalk::new("", None, stretch);
         let mut found = Vec::new();

@@ -49,7 +49,7 @@ async fn one_of_many_tasks_wins() {
 #[tokio::test]
 async fn child_of_the_race() {
     let Ok(dir) = std::env::var(CHILD) else { return };
-    let mut options = StoreOptions::new();
+    let mut options = StoreOptions::default();
     if std::env::var("KFS_TEST_RACE_NAMED").is_ok() {
         options = options.named_staging(true);
     }

@@ -11,7 +11,7 @@ fn large(fill: u8) -> Vec<u8> {
 #[tokio::test]
 async fn what_was_mapped_stays_when_the_file_is_replaced_or_deleted() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     assert!(store.is_mapped());
     let (one, two) = (large(1), large(2));
     store.overwrite("k", one.clone().into()).await.unwrap();
@@ -30,9 +30,9 @@ async fn every_range_reads_the_same_mapped_and_copied() {
     let dir = tempfile::tempdir().unwrap();
     let whole = large(0);
     let size = whole.len() as u64;
-    open(dir.path(), &StoreOptions::new()).overwrite("k", whole.clone().into()).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).overwrite("k", whole.clone().into()).await.unwrap();
     for map in [true, false] {
-        let store = open(dir.path(), &StoreOptions::new().map(map));
+        let store = open(dir.path(), &StoreOptions::default().map(map));
         assert_eq!(store.is_mapped(), map);
         for range in [0..1, 4095..4097, 5..900_000, 4096..200_000, 999_999..2_000_000, 0..u64::MAX] {
             let end = range.end.min(size);
@@ -54,7 +54,7 @@ async fn every_range_reads_the_same_mapped_and_copied() {
 #[tokio::test]
 async fn empty_files_are_read() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     assert!(matches!(store.create("k", PutPayload::new(), &Identity::none()).await, Created::Yes(_)));
     for range in [ReadRange::Whole, ReadRange::Suffix(16), ReadRange::Range(0..32)] {
         let fetched = store.get("k", range, None).await.unwrap();
@@ -67,8 +67,8 @@ async fn a_payload_of_many_chunks_is_written_whole() {
     let dir = tempfile::tempdir().unwrap();
     let chunks: Vec<Vec<u8>> = (0..5000usize).map(|n| vec![n as u8; n % 37]).collect();
     let payload: PutPayload = chunks.iter().cloned().map(bytes::Bytes::from).collect();
-    let watched = StoreOptions::new().disk_hook(hook(|_| DiskVerdict::Proceed));
-    for (key, options) in [("a", StoreOptions::new()), ("b", watched)] {
+    let watched = StoreOptions::default().disk_hook(hook(|_| DiskVerdict::Proceed));
+    for (key, options) in [("a", StoreOptions::default()), ("b", watched)] {
         let store = open(dir.path(), &options);
         store.overwrite(key, payload.clone()).await.unwrap();
         assert!(store.get(key, ReadRange::Whole, None).await.unwrap().bytes == chunks.concat());

@@ -54,7 +54,7 @@ fn child(test: &str, dir: &std::path::Path) -> Command {
 #[tokio::test]
 async fn child_that_counts() {
     let Ok(dir) = std::env::var(DIRECTORY) else { return };
-    let store = open(std::path::Path::new(&dir), &StoreOptions::new());
+    let store = open(std::path::Path::new(&dir), &StoreOptions::default());
     for _ in 0..ROUNDS {
         println!("counted {}", increment(&store).await);
     }
@@ -63,7 +63,7 @@ async fn child_that_counts() {
 #[tokio::test]
 async fn of_the_increments_of_two_processes_none_is_lost() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     store.overwrite(KEY, count(0)).await.unwrap();
     let children: Vec<_> = (0..2).map(|_| child("child_that_counts", dir.path()).spawn().unwrap()).collect();
     let mut counted = Vec::new();
@@ -91,14 +91,14 @@ async fn child_that_dies() {
         }
         DiskVerdict::Proceed
     });
-    let store = open(std::path::Path::new(&dir), &StoreOptions::new().disk_hook(hook));
+    let store = open(std::path::Path::new(&dir), &StoreOptions::default().disk_hook(hook));
     println!("counted {}", increment(&store).await);
 }
 
 #[tokio::test]
 async fn a_process_killed_at_any_step_of_a_replace_leaves_the_old_file_or_the_new_one_and_no_lock() {
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path(), &StoreOptions::new()).overwrite(KEY, count(0)).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).overwrite(KEY, count(0)).await.unwrap();
     let (mut expected, mut survived) = (0, false);
     for step in 0..40 {
         let mut child = child("child_that_dies", dir.path()).env(DIES_AT, step.to_string()).spawn().unwrap();
@@ -110,7 +110,7 @@ async fn a_process_killed_at_any_step_of_a_replace_leaves_the_old_file_or_the_ne
         }
         let status = child.wait().unwrap();
         // Another store, as another process has it: its first write sweeps what the crash left.
-        let store = open(dir.path(), &StoreOptions::new());
+        let store = open(dir.path(), &StoreOptions::default());
         let (n, _) = read(&store).await;
         assert!(n == expected || n == expected + 1, "step {step}: {n} after {expected}");
         assert!(!acked || n == expected + 1, "step {step}: an acked replace is kept");
@@ -128,7 +128,7 @@ async fn a_process_killed_at_any_step_of_a_replace_leaves_the_old_file_or_the_ne
 #[tokio::test]
 async fn a_replacing_file_is_always_newer_so_that_no_version_comes_back() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     store.overwrite(KEY, count(0)).await.unwrap();
     // A clock that went back: the file is from the future.
     let file = std::fs::File::open(dir.path().join(KEY)).unwrap();
@@ -157,7 +157,7 @@ async fn a_replacing_file_is_always_newer_so_that_no_version_comes_back() {
 #[tokio::test]
 async fn a_reader_of_the_old_file_reads_the_old_bytes_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     store.overwrite(KEY, payload(&"a".repeat(300_000))).await.unwrap();
     let old = store.get(KEY, ReadRange::Whole, None).await.unwrap();
     assert!(store.maps(300_000));
@@ -174,7 +174,7 @@ async fn a_reader_of_the_old_file_reads_the_old_bytes_whole() {
 #[tokio::test]
 async fn no_symbolic_link_is_followed_or_replaced() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     store.overwrite(KEY, count(1)).await.unwrap();
     let (_, version) = read(&store).await;
     std::fs::rename(dir.path().join(KEY), dir.path().join("elsewhere")).unwrap();
@@ -200,7 +200,7 @@ async fn a_condition_that_does_not_hold_writes_nothing_and_makes_no_directory() 
             DiskVerdict::Proceed
         }
     });
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
     let other = Version::new(Some("0-0-0"), 8, None);
     assert!(matches!(replace(&store, count(1), &other).await, Replaced::NotFound));
     assert_eq!((calls.lock().unwrap().len(), dir.path().join("ns").exists()), (0, false));
@@ -222,7 +222,7 @@ async fn amid_a_replace(other: impl AsyncFnOnce(&Store) + Send + 'static) -> (Re
         }
         DiskVerdict::Proceed
     });
-    let outsider = open(dir.path(), &StoreOptions::new().disk_hook(outsider));
+    let outsider = open(dir.path(), &StoreOptions::default().disk_hook(outsider));
     let (start, started) = mpsc::channel::<()>();
     let (start, came) = (Mutex::new(Some(start)), Mutex::new(came));
     let replacing = hook(move |op| {
@@ -234,8 +234,8 @@ async fn amid_a_replace(other: impl AsyncFnOnce(&Store) + Send + 'static) -> (Re
         }
         DiskVerdict::Proceed
     });
-    open(dir.path(), &StoreOptions::new()).overwrite(KEY, count(1)).await.unwrap();
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(replacing));
+    open(dir.path(), &StoreOptions::default()).overwrite(KEY, count(1)).await.unwrap();
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(replacing));
     let thread = std::thread::Builder::new().spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let _ = started.recv();
@@ -270,7 +270,7 @@ async fn where_there_are_no_locks_a_replace_is_unsupported_and_all_else_works() 
         DiskOp::Lock { .. } => DiskVerdict::Fail(ENOLCK),
         _ => DiskVerdict::Proceed,
     });
-    let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+    let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
     store.overwrite(KEY, count(1)).await.unwrap();
     store.overwrite(KEY, count(2)).await.unwrap();
     let (_, version) = read(&store).await;
@@ -304,7 +304,7 @@ async fn a_failed_fsync_and_a_lost_answer_of_a_replace_are_told() {
                 if met { verdict } else { DiskVerdict::Proceed }
             }
         });
-        let store = open(dir.path(), &StoreOptions::new().disk_hook(hook));
+        let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
         store.overwrite(KEY, count(1)).await.unwrap();
         let (_, version) = read(&store).await;
         armed.store(true, Ordering::SeqCst);
@@ -327,7 +327,7 @@ async fn a_failed_fsync_and_a_lost_answer_of_a_replace_are_told() {
 #[tokio::test]
 async fn a_replace_keeps_who_made_the_file_for_this_process() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path(), &StoreOptions::new());
+    let store = open(dir.path(), &StoreOptions::default());
     let Created::Yes(version) = store.create(KEY, count(1), &Identity::of("aa.1")).await else { panic!() };
     let replaced = store.replace_if(KEY, count(2), &Identity::of("aa.2"), &version).await;
     assert!(matches!(replaced, Replaced::Yes(_)), "{replaced:?}");
