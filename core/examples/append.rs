@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut records = partition.reader().records(0);
     while let Some(record) = records.next().await? {
-        let value = record.value().map(|value| String::from_utf8_lossy(value));
+        let value = record.value().map(String::from_utf8_lossy);
         println!("read: offset {}, {}", record.offset(), value.as_deref().unwrap_or("null"));
     }
 

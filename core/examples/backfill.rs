@@ -29,8 +29,8 @@ async fn main() -> Result<()> {
     }
 
     while let Some(record) = next_by_time(&mut sources).await? {
-        let value = record.value().map(|value| String::from_utf8_lossy(value));
-        println!("{:02}:00  {}", (record.timestamp() - MIDNIGHT) / HOUR, value.as_deref().unwrap_or("null"));
+        let value = record.value().map(String::from_utf8_lossy);
+        println!("{:02}:00  {}", (record.timestamp_ms() - MIDNIGHT) / HOUR, value.as_deref().unwrap_or("null"));
     }
     Ok(())
 }
@@ -76,7 +76,7 @@ impl Source {
 /// The record with the least timestamp of all sources' next records.
 async fn next_by_time(sources: &mut [Source]) -> Result<Option<StreamRecord>> {
     let with_head = sources.iter_mut().filter(|source| source.head.is_some());
-    let Some(source) = with_head.min_by_key(|source| source.head.as_ref().map(StreamRecord::timestamp)) else {
+    let Some(source) = with_head.min_by_key(|source| source.head.as_ref().map(StreamRecord::timestamp_ms)) else {
         return Ok(None);
     };
     let record = source.head.take();

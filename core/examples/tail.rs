@@ -42,7 +42,7 @@ async fn follow(partition: &Partition) -> Result<()> {
     while records.position() < RECORDS {
         // This future may be dropped and called again, as in a `select!`: no record is lost.
         let Some(record) = records.next().await? else { break };
-        let value = record.value().map(|value| String::from_utf8_lossy(value));
+        let value = record.value().map(String::from_utf8_lossy);
         println!("  follower: offset {}, {}", record.offset(), value.as_deref().unwrap_or("null"));
     }
     println!("  follower: stops at offset {}", records.position());

@@ -24,7 +24,7 @@
 //!
 //! let mut records = partition.reader().records(0);
 //! while let Some(record) = records.next().await? {
-//!     assert_eq!(record.value().map(|v| &v[..]), Some(&b"paid"[..]));
+//!     assert_eq!(record.value(), Some(&b"paid"[..]));
 //! }
 //! writer.close(None).await?;
 //! # Ok::<(), kfs_core::Error>(()) }).unwrap();

@@ -147,7 +147,7 @@ fn the_dumped_segment_parses_and_says_what_the_page_says() {
         dump.assert_values(
             part,
             &[
-                ("timestamp delta", &(record.timestamp - batch.base_timestamp)),
+                ("timestamp delta", &(record.timestamp_ms - batch.base_timestamp)),
                 ("offset delta", &(record.offset - batch.base_offset)),
                 ("key", &text(record.key)),
                 ("value", &text(record.value)),

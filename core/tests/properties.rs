@@ -12,7 +12,7 @@ use proptest::prelude::*;
 /// A record with owned parts.
 #[derive(Clone, Debug, PartialEq)]
 struct Model {
-    timestamp: i64,
+    timestamp_ms: i64,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -21,7 +21,7 @@ struct Model {
 fn record() -> impl Strategy<Value = Model> {
     let bytes = || vec(any::<u8>(), 0..200);
     (-(1i64 << 29)..1 << 29, option::of(bytes()), option::of(bytes()), vec((bytes(), option::of(bytes())), 0..4))
-        .prop_map(|(timestamp, key, value, headers)| Model { timestamp, key, value, headers })
+        .prop_map(|(timestamp_ms, key, value, headers)| Model { timestamp_ms, key, value, headers })
 }
 
 fn codec() -> impl Strategy<Value = Codec> {
@@ -32,7 +32,7 @@ fn build(records: &[Model], base_offset: i64, options: BatchOptions) -> Batch {
     let mut builder = BatchBuilder::new(options);
     for record in records {
         let headers: Vec<_> = record.headers.iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
-        let mut new = NewRecord::new(record.timestamp).headers(&headers);
+        let mut new = NewRecord::new(record.timestamp_ms).headers(&headers);
         (new.key, new.value) = (record.key.as_deref(), record.value.as_deref());
         assert!(builder.push(&new).unwrap());
     }
@@ -43,7 +43,7 @@ fn read(batch: &Batch) -> Vec<(i64, Model)> {
     let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
     let records = batch.records(&Limits::default()).unwrap();
     let read = |record: kfs_core::format::Record<'_>| Model {
-        timestamp: record.timestamp,
+        timestamp_ms: record.timestamp_ms,
         key: owned(record.key),
         value: owned(record.value),
         headers: record.headers().map(|header| (header.key.to_vec(), owned(header.value))).collect(),
@@ -77,7 +77,7 @@ proptest! {
         prop_assert_eq!((header.leader_epoch, header.record_count as usize), (epoch, records.len()));
         prop_assert_eq!((header.attributes.is_transactional(), header.attributes.is_control()), flags);
         prop_assert_eq!(header.attributes.codec(), Some(codec));
-        prop_assert_eq!(Some(header.max_timestamp), records.iter().map(|record| record.timestamp).max());
+        prop_assert_eq!(Some(header.max_timestamp), records.iter().map(|record| record.timestamp_ms).max());
         let (offsets, read): (Vec<i64>, Vec<Model>) = read(&parsed).into_iter().unzip();
         prop_assert_eq!(offsets, (base_offset..base_offset + records.len() as i64).collect::<Vec<_>>());
         prop_assert_eq!(read, records);
@@ -140,7 +140,7 @@ proptest! {
         base_offset in 0..1000i64,
     ) {
         let mut builder = SegmentBuilder::new(base_offset, 0, interval).unwrap();
-        let plain = Model { timestamp: 0, key: None, value: None, headers: vec![] };
+        let plain = Model { timestamp_ms: 0, key: None, value: None, headers: vec![] };
         for count in counts {
             builder.push(&build(&vec![plain.clone(); count], 0, BatchOptions::default()), None).unwrap();
         }

@@ -83,7 +83,7 @@ fn assert_same(batch: &Batch, records: &Records, theirs: &[theirs::Record]) {
         let our = our.expect("it was read before");
         assert_eq!(our.offset, their.offset);
         if !batch.header().attributes.is_log_append_time() {
-            assert_eq!(our.timestamp, their.timestamp);
+            assert_eq!(our.timestamp_ms, their.timestamp);
         }
         assert_eq!(our.key, their.key.as_deref());
         assert_eq!(our.value, their.value.as_deref());

@@ -132,7 +132,7 @@ fn compressed(codec: Codec, data: &[u8]) {
     let mut builder = BatchBuilder::new(BatchOptions::default().compression(codec));
     let mut kept = Vec::new();
     for record in records.iter().flatten() {
-        let mut new = NewRecord::new(record.timestamp);
+        let mut new = NewRecord::new(record.timestamp_ms);
         (new.key, new.value) = (record.key, record.value);
         if !matches!(builder.push(&new), Ok(true)) {
             break;
@@ -147,7 +147,7 @@ fn compressed(codec: Codec, data: &[u8]) {
     assert_eq!(again.iter().count(), kept.len());
     for (again, record) in again.iter().zip(kept) {
         let again = again.expect("it was compressed here");
-        assert_eq!((again.timestamp, again.key, again.value), (record.timestamp, record.key, record.value));
+        assert_eq!((again.timestamp_ms, again.key, again.value), (record.timestamp_ms, record.key, record.value));
     }
 }
 

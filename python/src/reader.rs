@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use kfs_core::{FetchOptions, FetchRecords, ReaderOptions, StreamRecord};
+use kfs_core::{FetchOptions, FetchRecords, StreamRecord};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView, PyType};
 
@@ -35,17 +35,13 @@ impl Reader {
         let reader = self.0.get(py)?;
         let options = FetchOptions::new(max_bytes).include_buffered(include_buffered);
         let fetch = wait(py, timeout, |wait| wait.on_log(reader, reader.fetch_with(offset, options)))?;
-        Ok(Fetch { fetch: Owned::new(fetch), offset, options: reader.options().clone() })
+        Ok(Fetch { fetch: Owned::new(fetch) })
     }
 }
 
 #[pyclass(frozen, module = "kfs")]
 pub(crate) struct Fetch {
     fetch: Owned<kfs_core::Fetch>,
-    /// What was asked for.
-    offset: i64,
-    /// The reader's.
-    options: ReaderOptions,
 }
 
 #[pymethods]
@@ -76,7 +72,7 @@ impl Fetch {
     }
 
     fn records(&self, py: Python<'_>) -> PyResult<Records> {
-        let records = self.fetch.get(py)?.records(self.offset, &self.options);
+        let records = self.fetch.get(py)?.records();
         let class = py.import("kfs._types")?.getattr("StoredRecord")?.cast_into::<PyType>()?;
         let decoding = Decoding { records, decoded: VecDeque::new(), failed: None };
         Ok(Records { decoding: Owned::new(Mutex::new(decoding)), class: class.unbind() })
@@ -139,7 +135,7 @@ impl Records {
         let Some(record) = next.transpose().map_err(|error| exception(py, &error))? else { return Ok(None) };
         let bytes = |bytes: &[u8]| PyBytes::new(py, bytes);
         let headers: Vec<_> = record.headers().map(|header| (bytes(header.key), header.value.map(bytes))).collect();
-        let (key, value) = (record.key().map(|key| bytes(key)), record.value().map(|value| bytes(value)));
-        Ok(Some(self.class.bind(py).call1((record.offset(), record.timestamp(), key, value, headers))?))
+        let (key, value) = (record.key().map(bytes), record.value().map(bytes));
+        Ok(Some(self.class.bind(py).call1((record.offset(), record.timestamp_ms(), key, value, headers))?))
     }
 }

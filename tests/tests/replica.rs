@@ -7,7 +7,7 @@ use kfs_core::format::NewRecord;
 use kfs_core::object_store::memory::InMemory;
 use kfs_core::object_store::{ObjectStore, ObjectStoreExt};
 use kfs_core::store::Store;
-use kfs_core::{Bucket, BucketOptions, ErrorKind, OnConflict, ReaderOptions, Writer, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, ErrorKind, OnConflict, Writer, WriterOptions};
 use kfs_tests::{FaultStore, Op};
 
 /// A process over the store, and a copy that lags.
@@ -29,7 +29,7 @@ async fn values(bucket: &Bucket, from: i64) -> Vec<String> {
         if fetched.next_offset == offset {
             return found;
         }
-        for record in fetched.records(offset, &ReaderOptions::default()) {
+        for record in fetched.records() {
             let record = record.expect("record");
             found.push(String::from_utf8(record.value().expect("a value").to_vec()).expect("text"));
         }

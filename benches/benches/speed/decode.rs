@@ -36,7 +36,7 @@ pub(crate) fn decode_ours(all: &[Bytes]) -> i64 {
             let records = batch.expect("whole").records(&limits).expect("decoded");
             for record in &records {
                 let record = record.expect("whole");
-                sum += record.offset + record.timestamp + record.value.map_or(0, <[u8]>::len) as i64;
+                sum += record.offset + record.timestamp_ms + record.value.map_or(0, <[u8]>::len) as i64;
                 sum += record.key.map_or(0, <[u8]>::len) as i64 + record.headers().len() as i64;
             }
         }

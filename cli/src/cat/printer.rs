@@ -141,11 +141,11 @@ impl Printer {
         let mut holds = batch.header().record_count == 0 && self.since.is_none();
         for record in &batch.records(&self.limits)? {
             let record = record?;
-            if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
+            if record.offset < self.from || self.since.is_some_and(|since| record.timestamp_ms < since) {
                 continue;
             }
             self.since = None;
-            if self.is_over(record.timestamp) {
+            if self.is_over(record.timestamp_ms) {
                 break;
             }
             holds = true;
@@ -169,10 +169,10 @@ impl Printer {
         }
         for record in &batch.records(&self.limits)? {
             let record = record?;
-            if record.offset < self.from || self.since.is_some_and(|since| record.timestamp < since) {
+            if record.offset < self.from || self.since.is_some_and(|since| record.timestamp_ms < since) {
                 continue;
             }
-            if !self.wants(record.offset) || self.is_over(record.timestamp) {
+            if !self.wants(record.offset) || self.is_over(record.timestamp_ms) {
                 return Ok(());
             }
             self.since = None;

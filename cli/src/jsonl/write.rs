@@ -9,7 +9,7 @@ use crate::output::Sink;
 
 /// Writes the record's object, without a newline after it. A value may be large, so no copy of its text is made.
 pub(crate) fn write_object(record: &Record<'_>, control: bool, encoding: Encoding, out: &mut impl Sink) -> Outcome {
-    out.bytes(format!("{{\"offset\": {}, \"timestamp_ms\": {}", record.offset, record.timestamp).as_bytes())?;
+    out.bytes(format!("{{\"offset\": {}, \"timestamp_ms\": {}", record.offset, record.timestamp_ms).as_bytes())?;
     out.bytes(b", \"key\": ")?;
     nullable(record.key, encoding, out)?;
     out.bytes(b", \"value\": ")?;

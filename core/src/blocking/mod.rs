@@ -26,7 +26,7 @@
 //!
 //! let mut records = orders.reader().records(0);
 //! while let Some(record) = wait.on_log(&orders, records.next())? {
-//!     assert_eq!(record.value().map(|value| &value[..]), Some(&b"paid"[..]));
+//!     assert_eq!(record.value(), Some(&b"paid"[..]));
 //! }
 //! # Ok::<(), kfs_core::Error>(())
 //! ```

@@ -94,7 +94,10 @@ fn read_everything(bucket: &Bucket, partition: &Partition) {
 
     assert_eq!(soon().on_log(partition, partition.refresh()).unwrap().high_watermark, 11);
     assert_eq!(soon().on_log(partition, partition.offset_for_timestamp(0)).unwrap().unwrap().offset, 7);
-    assert_eq!(soon().on_log(partition, partition.max_timestamp()).unwrap().unwrap().timestamp, record().timestamp_ms);
+    assert_eq!(
+        soon().on_log(partition, partition.max_timestamp()).unwrap().unwrap().timestamp_ms,
+        record().timestamp_ms
+    );
     let segments = soon().on(partition.segments(..).all()).unwrap();
     assert_eq!(soon().on(partition.segments(..).next_page()).unwrap().unwrap().len(), segments.len());
     let first = partition.segment(segments[0].base);

@@ -60,7 +60,7 @@ fn produced(batch: Batch, log_append_time: bool) -> Result<Batch, Malformed> {
         }
         // The header's check bounds this sum.
         expected = expected.wrapping_add(1);
-        greatest = greatest.max(record.timestamp);
+        greatest = greatest.max(record.timestamp_ms);
     }
     // Its slice of the batch's bytes would make them look shared.
     drop(records);

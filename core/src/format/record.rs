@@ -119,7 +119,7 @@ pub struct Record<'a> {
     /// The absolute offset.
     pub offset: i64,
     /// Unix milliseconds: the record's own, or the batch's with LogAppendTime.
-    pub timestamp: i64,
+    pub timestamp_ms: i64,
     /// The key; `None` is null, which is not empty.
     pub key: Option<&'a [u8]>,
     /// The value; `None` is null (a tombstone), which is not empty.
@@ -151,7 +151,7 @@ impl<'a> Record<'a> {
     pub fn to_owned(&self) -> OwnedRecord {
         OwnedRecord {
             offset: self.offset,
-            timestamp: self.timestamp,
+            timestamp_ms: self.timestamp_ms,
             key: self.key_bytes(),
             value: self.value_bytes(),
             attributes: self.attributes,
@@ -168,7 +168,7 @@ pub struct OwnedRecord {
     /// The absolute offset.
     pub offset: i64,
     /// Unix milliseconds: the record's own, or the batch's with LogAppendTime.
-    pub timestamp: i64,
+    pub timestamp_ms: i64,
     /// The key; `None` is null.
     pub key: Option<Bytes>,
     /// The value; `None` is null.
@@ -365,7 +365,7 @@ fn decode<'a>(bytes: &'a [u8], owner: &'a Bytes, start: &Start) -> Result<(Recor
     if offset_delta < 0 || offset_delta > start.last_offset_delta {
         return Err(Fault::Offset);
     }
-    let timestamp = match start.append_time {
+    let timestamp_ms = match start.append_time {
         Some(time) => time,
         None => start.base_timestamp.checked_add(timestamp_delta).ok_or(Fault::Timestamp)?,
     };
@@ -382,7 +382,7 @@ fn decode<'a>(bytes: &'a [u8], owner: &'a Bytes, start: &Start) -> Result<(Recor
     }
     // The header check bounds this sum.
     let offset = start.base_offset.wrapping_add(i64::from(offset_delta));
-    Ok((Record { offset, timestamp, key, value, attributes, headers, owner }, outer.rest()))
+    Ok((Record { offset, timestamp_ms, key, value, attributes, headers, owner }, outer.rest()))
 }
 
 #[inline(always)]

@@ -311,8 +311,8 @@ pub(super) fn add_times(range: &mut Option<TimeIndex>, batch: &Batch, limits: &L
     for record in &batch.records(limits)? {
         let record = record?;
         range
-            .get_or_insert_with(|| TimeIndex::of(record.timestamp, record.offset))
-            .add(record.timestamp, record.offset);
+            .get_or_insert_with(|| TimeIndex::of(record.timestamp_ms, record.offset))
+            .add(record.timestamp_ms, record.offset);
     }
     Ok(())
 }

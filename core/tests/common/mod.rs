@@ -85,7 +85,7 @@ pub(crate) fn write_jsonl(at: &BatchAt, limits: &Limits, out: &mut String) -> Re
         out.push_str(&format!(
             "{{\"offset\": {}, \"timestamp_ms\": {}, \"key\": {}, \"value\": {}, \"headers\": [{}]{control}}}\n",
             record.offset,
-            record.timestamp,
+            record.timestamp_ms,
             hex_or_null(record.key),
             hex_or_null(record.value),
             headers.join(", "),

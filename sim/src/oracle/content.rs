@@ -27,15 +27,15 @@ impl Image {
         let images = records.iter().map(|record| {
             let record = record.map_err(|e| e.to_string())?;
             let (key, value) = (record.key_bytes(), record.value_bytes());
-            Ok(Image { offset: record.offset, timestamp: record.timestamp, key, value })
+            Ok(Image { offset: record.offset, timestamp: record.timestamp_ms, key, value })
         });
         images.collect()
     }
 
     /// The image of a record that a stream gave.
     pub(crate) fn of_record(record: &StreamRecord) -> Image {
-        let (key, value) = (record.key().cloned(), record.value().cloned());
-        Image { offset: record.offset(), timestamp: record.timestamp(), key, value }
+        let (key, value) = (record.key_bytes().cloned(), record.value_bytes().cloned());
+        Image { offset: record.offset(), timestamp: record.timestamp_ms(), key, value }
     }
 
     /// The payload's number and the place in it, as [`value`] wrote them.

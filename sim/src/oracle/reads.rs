@@ -75,7 +75,7 @@ impl Oracle {
         let ordered = self.maxima_do_not_fall(before.start.unwrap_or(0));
         if let Some(found) = found {
             let real = images.iter().find(|image| image.offset == found.offset);
-            if real.is_none_or(|real| real.timestamp != found.timestamp) || found.timestamp < timestamp {
+            if real.is_none_or(|real| real.timestamp != found.timestamp_ms) || found.timestamp_ms < timestamp {
                 return Err(format!("the search for {timestamp} found {found:?}, which is {real:?}"));
             }
         }
@@ -97,7 +97,7 @@ impl Oracle {
     pub(crate) fn latest(&self, before: Range, found: Option<TimedOffset>) -> Judged {
         let images = self.records(before.start.unwrap_or(0));
         if let Some(found) = found
-            && !images.iter().any(|image| image.offset == found.offset && image.timestamp == found.timestamp)
+            && !images.iter().any(|image| image.offset == found.offset && image.timestamp == found.timestamp_ms)
         {
             return Err(format!("the greatest timestamp is said to be {found:?}, which is not there"));
         }
@@ -107,7 +107,7 @@ impl Oracle {
         let start = self.chain.log_start().unwrap_or(0);
         let there = images.iter().filter(|image| (start..before.end).contains(&image.offset));
         match there.max_by_key(|image| image.timestamp) {
-            Some(max) if found.is_none_or(|found| found.timestamp < max.timestamp) => {
+            Some(max) if found.is_none_or(|found| found.timestamp_ms < max.timestamp) => {
                 Err(format!("the greatest timestamp is said to be {found:?}, it is {max:?}"))
             }
             _ => Ok(()),

@@ -27,7 +27,7 @@ const GOOD: [u8; 9] = [16, 0, 2, 0, 2, b'k', 2, b'v', 0];
 #[test]
 fn a_record_is_read_field_by_field() {
     let [record] = &read(&GOOD, 1, 0).unwrap()[..] else { panic!() };
-    assert_eq!((record.offset, record.timestamp, record.attributes), (100, 1001, 0));
+    assert_eq!((record.offset, record.timestamp_ms, record.attributes), (100, 1001, 0));
     assert_eq!((record.key.as_deref(), record.value.as_deref()), (Some(&b"k"[..]), Some(&b"v"[..])));
     assert_eq!(record.headers().len(), 0);
 }
@@ -37,7 +37,7 @@ fn null_is_not_empty_and_headers_repeat_in_their_order() {
     let bytes = [30, 7, 1, 0, 1, 0, 6, 2, b'h', 2, b'1', 2, b'h', 1, 0, 0];
     let [record] = &read(&bytes, 1, 0).unwrap()[..] else { panic!() };
     assert_eq!((record.key.as_deref(), record.value.as_deref()), (None, Some(&b""[..])));
-    assert_eq!((record.attributes, record.timestamp), (7, 999));
+    assert_eq!((record.attributes, record.timestamp_ms), (7, 999));
     let header = |key: &'static [u8], value: Option<&'static [u8]>| Header { key, value };
     let headers: Vec<_> = record.headers().collect();
     assert_eq!(headers, [header(b"h", Some(b"1")), header(b"h", None), header(b"", Some(b""))]);
@@ -136,7 +136,7 @@ fn with_log_append_time_every_record_has_the_batchs_time() {
     builder.push(&NewRecord::new(5)).unwrap();
     builder.push(&NewRecord::new(9)).unwrap();
     let records = builder.finish(0).unwrap().records(&Limits::default()).unwrap();
-    let times: Vec<i64> = records.iter().map(|record| record.unwrap().timestamp).collect();
+    let times: Vec<i64> = records.iter().map(|record| record.unwrap().timestamp_ms).collect();
     assert_eq!(times, [77, 77]);
 }
 

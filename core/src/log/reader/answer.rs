@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::gather::ChunkAt;
 use crate::error::Error;
-use crate::format::{Batch, CrcCheck, Malformed, PartitionId};
+use crate::format::{Batch, CrcCheck, Limits, Malformed, PartitionId};
 
 /// Offsets that the log does not hold, though it goes on after them: retention or a foreign tool
 /// removed them.
@@ -42,6 +42,11 @@ pub struct Fetch {
     /// What was corrupt and skipped, with key, position and offsets; only with
     /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).
     pub skipped: Vec<Error>,
+    /// The offset that was asked for, below which records are left out.
+    pub(crate) from: i64,
+    /// How the reader decodes records: its bounds, and whether it gives control records.
+    pub(crate) limits: Limits,
+    pub(crate) control_records: bool,
     /// Where the chunks stand.
     pub(crate) partition: PartitionId,
     /// There is a batch at `next_offset`, and it did not fit.

@@ -9,7 +9,7 @@ use futures_util::stream::try_unfold;
 
 use super::answer::Fetch;
 use super::handle::Reader;
-use super::options::{OnCorrupt, ReaderOptions};
+use super::options::OnCorrupt;
 use super::place::BatchPlace;
 use super::stream::{BatchStream, Notice};
 use crate::error::{Error, Result};
@@ -29,17 +29,27 @@ impl StreamRecord {
     }
 
     /// Unix milliseconds: the record's own, or the batch's with LogAppendTime.
-    pub fn timestamp(&self) -> i64 {
-        self.record.timestamp
+    pub fn timestamp_ms(&self) -> i64 {
+        self.record.timestamp_ms
     }
 
     /// The key; `None` is null.
-    pub fn key(&self) -> Option<&Bytes> {
-        self.record.key.as_ref()
+    pub fn key(&self) -> Option<&[u8]> {
+        self.record.key.as_deref()
     }
 
     /// The value; `None` is null.
-    pub fn value(&self) -> Option<&Bytes> {
+    pub fn value(&self) -> Option<&[u8]> {
+        self.record.value.as_deref()
+    }
+
+    /// The key as bytes that can be shared without a copy; `None` is null.
+    pub fn key_bytes(&self) -> Option<&Bytes> {
+        self.record.key.as_ref()
+    }
+
+    /// The value as bytes that can be shared without a copy; `None` is null.
+    pub fn value_bytes(&self) -> Option<&Bytes> {
         self.record.value.as_ref()
     }
 
@@ -223,24 +233,14 @@ pub struct FetchRecords {
     chunk: usize,
     at: usize,
     from: i64,
-    limits: Limits,
-    control: bool,
     current: Option<Decoding>,
 }
 
 impl Fetch {
-    /// The records from offset `from` on, and from the log's start on, decoded as they are asked for. Control
-    /// records and the bound on decompression are as these options say.
-    pub fn records(&self, from: i64, options: &ReaderOptions) -> FetchRecords {
-        FetchRecords {
-            fetch: self.clone(),
-            chunk: 0,
-            at: 0,
-            from: from.max(self.log_start),
-            limits: options.limits,
-            control: options.control_records,
-            current: None,
-        }
+    /// The records from the offset that was asked for on, and from the log's start on, decoded as they are asked for.
+    /// Control records and the bound on decompression are as the reader's options say.
+    pub fn records(&self) -> FetchRecords {
+        FetchRecords { fetch: self.clone(), chunk: 0, at: 0, from: self.from.max(self.log_start), current: None }
     }
 }
 
@@ -283,10 +283,12 @@ impl Iterator for FetchRecords {
                 Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
-            if batch.next_offset() <= self.from || (batch.header().attributes.is_control() && !self.control) {
+            if batch.next_offset() <= self.from
+                || (batch.header().attributes.is_control() && !self.fetch.control_records)
+            {
                 continue;
             }
-            match Decoding::new(&batch, &place, &self.limits) {
+            match Decoding::new(&batch, &place, &self.fetch.limits) {
                 Ok(decoding) => self.current = Some(decoding),
                 Err(error) => return Some(Err(error)),
             }

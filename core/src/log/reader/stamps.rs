@@ -15,14 +15,14 @@ pub struct TimedOffset {
     /// The record's offset.
     pub offset: i64,
     /// Its timestamp, Unix milliseconds.
-    pub timestamp: i64,
+    pub timestamp_ms: i64,
     /// The leader epoch of its batch, -1 when it has none.
     pub leader_epoch: i32,
 }
 
 impl TimedOffset {
-    fn of(offset: i64, timestamp: i64, header: &BatchHeader) -> Self {
-        TimedOffset { offset, timestamp, leader_epoch: header.leader_epoch }
+    fn of(offset: i64, timestamp_ms: i64, header: &BatchHeader) -> Self {
+        TimedOffset { offset, timestamp_ms, leader_epoch: header.leader_epoch }
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn greatest(bytes: &Bytes, header: &BatchHeader, limits: &Limits) -> 
 fn decoded(batch: &Batch, limits: &Limits) -> Result<Option<i64>, Malformed> {
     let mut greatest = None;
     for record in &batch.records(limits)? {
-        greatest = greatest.max(Some(record?.timestamp));
+        greatest = greatest.max(Some(record?.timestamp_ms));
     }
     Ok(greatest)
 }
@@ -64,8 +64,8 @@ pub(super) fn first_at_or_after(
     let first = || -> Result<Option<TimedOffset>, Malformed> {
         for record in &batch.records(limits)? {
             let record = record?;
-            if record.offset >= from && record.timestamp >= time {
-                return Ok(Some(TimedOffset::of(record.offset, record.timestamp, header)));
+            if record.offset >= from && record.timestamp_ms >= time {
+                return Ok(Some(TimedOffset::of(record.offset, record.timestamp_ms, header)));
             }
         }
         Ok(None)
@@ -88,8 +88,8 @@ pub(super) fn latest(batch: &Batch, from: i64, limits: &Limits) -> Result<Option
     }
     for record in &batch.records(limits)? {
         let record = record?;
-        if record.offset >= from && latest.is_none_or(|latest| record.timestamp > latest.timestamp) {
-            latest = Some(TimedOffset::of(record.offset, record.timestamp, header));
+        if record.offset >= from && latest.is_none_or(|latest| record.timestamp_ms > latest.timestamp_ms) {
+            latest = Some(TimedOffset::of(record.offset, record.timestamp_ms, header));
         }
     }
     Ok(latest)

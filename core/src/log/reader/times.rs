@@ -31,7 +31,7 @@ impl Partition {
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
-        self.reader_with(ReaderOptions::default()).offset_for_timestamp(timestamp_ms).await
+        self.reader().offset_for_timestamp(timestamp_ms).await
     }
 
     /// The record with the greatest timestamp: the first such in the newest segment that holds a record. It is the
@@ -41,7 +41,7 @@ impl Partition {
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn max_timestamp(&self) -> Result<Option<TimedOffset>> {
-        self.reader_with(ReaderOptions::default()).max_timestamp().await
+        self.reader().max_timestamp().await
     }
 }
 
@@ -186,7 +186,8 @@ impl Search {
                     }
                     let found = stamps::latest(&batch, self.log_start, &self.reader.options().limits);
                     let found = found.map_err(|malformed| batches.place().undecodable(batch.header(), malformed))?;
-                    best = found.filter(|found| best.is_none_or(|best| found.timestamp > best.timestamp)).or(best);
+                    best =
+                        found.filter(|found| best.is_none_or(|best| found.timestamp_ms > best.timestamp_ms)).or(best);
                 }
                 if best.is_some() {
                     return Ok(best);

@@ -141,8 +141,8 @@ fn decode(batch: &Batch, limits: &Limits, times: &mut Option<TimeIndex>) -> Resu
     for record in &records {
         let record = record?;
         times
-            .get_or_insert_with(|| TimeIndex::of(record.timestamp, record.offset))
-            .add(record.timestamp, record.offset);
+            .get_or_insert_with(|| TimeIndex::of(record.timestamp_ms, record.offset))
+            .add(record.timestamp_ms, record.offset);
         if before.is_some_and(|before| record.offset <= before) && decoded.disorder.is_none() {
             let index = usize::try_from(decoded.records).unwrap_or(usize::MAX);
             let found = format!("offset {} in record {index} of {}", record.offset, records.count());
@@ -150,7 +150,7 @@ fn decode(batch: &Batch, limits: &Limits, times: &mut Option<TimeIndex>) -> Resu
             decoded.disorder = Some(records.malformed(index, &found, expected));
         }
         before = Some(record.offset);
-        greatest = greatest.max(Some(record.timestamp));
+        greatest = greatest.max(Some(record.timestamp_ms));
         decoded.records = decoded.records.saturating_add(1);
     }
     let told = batch.header().max_timestamp;

@@ -187,7 +187,7 @@ async fn records_that_cannot_be_decoded_are_named_with_key_position_and_offsets(
     check(&other.partition.offset_for_timestamp(late).await.unwrap_err());
     check(&other.partition.max_timestamp().await.unwrap_err());
     let fetch = reader.fetch(1, 1 << 20).await.unwrap();
-    let (good, bad): (Vec<_>, Vec<_>) = fetch.records(1, reader.options()).partition(Result::is_ok);
+    let (good, bad): (Vec<_>, Vec<_>) = fetch.records().partition(Result::is_ok);
     assert_eq!(good.into_iter().map(|r| r.unwrap().offset()).collect::<Vec<_>>(), [1, 2, 5, 6, 7]);
     assert_eq!(bad.len(), 1);
     check(bad[0].as_ref().unwrap_err());

@@ -26,7 +26,7 @@ async fn batches_and_records_stream_to_the_end() {
             let mut records = reader.records(from);
             let mut offsets = Vec::new();
             while let Some(record) = records.next().await.unwrap() {
-                assert_eq!(record.key().unwrap(), "k");
+                assert_eq!(record.key().unwrap(), b"k");
                 assert!(record.batch().base_offset <= record.offset());
                 offsets.push(record.offset());
             }
@@ -90,6 +90,22 @@ async fn records_below_the_log_start_and_control_records_are_passed_over() {
     };
     assert_eq!(offsets(ReaderOptions::default()).await, (vec![2, 3, 4, 7, 8], 9));
     assert_eq!(offsets(ReaderOptions::default().control_records(true)).await, (vec![2, 3, 4, 5, 7, 8], 9));
+}
+
+#[tokio::test]
+async fn the_records_of_a_fetch_begin_at_the_offset_that_was_asked_for_as_its_reader_decodes() {
+    let f = Fixture::new();
+    let mut control = BatchBuilder::new(BatchOptions::default().control(true).transactional(true));
+    control.push(&NewRecord::new(NOW).key(&[0, 0, 0, 1]).value(&[0; 6])).unwrap();
+    f.put_segment(0, &[batch(5, 5), control.finish(0).unwrap()], 1).await;
+    for (options, expected) in
+        [(ReaderOptions::default(), vec![3, 4]), (ReaderOptions::default().control_records(true), vec![3, 4, 5])]
+    {
+        let fetch = f.partition.reader_with(options).fetch(3, 1 << 20).await.unwrap();
+        let records: Vec<_> = fetch.records().map(Result::unwrap).collect();
+        assert!(records.iter().all(|record| record.value() == record.value_bytes().map(|value| &value[..])));
+        assert_eq!(records.iter().map(|record| record.offset()).collect::<Vec<_>>(), expected);
+    }
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ async fn put_timed(f: &Fixture, base: i64, batches: &[(usize, i64)], time_index:
 }
 
 async fn find(f: &Fixture, timestamp: i64) -> Option<(i64, i64)> {
-    f.partition.offset_for_timestamp(timestamp).await.unwrap().map(|found| (found.offset, found.timestamp))
+    f.partition.offset_for_timestamp(timestamp).await.unwrap().map(|found| (found.offset, found.timestamp_ms))
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn the_first_record_at_or_after_a_time_is_found() {
         }
         assert_eq!(find(&f, 1_502).await, None);
         let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
-        assert_eq!((greatest.offset, greatest.timestamp, greatest.leader_epoch), (12, 1_501, -1));
+        assert_eq!((greatest.offset, greatest.timestamp_ms, greatest.leader_epoch), (12, 1_501, -1));
     }
 }
 
@@ -108,7 +108,7 @@ async fn a_search_by_time_begins_again_when_retention_passes_it() {
         }
         gate.open();
         let found = search.await.unwrap().unwrap().unwrap();
-        assert_eq!((found.offset, found.timestamp), if greatest { (14, 502) } else { (9, 400) });
+        assert_eq!((found.offset, found.timestamp_ms), if greatest { (14, 502) } else { (9, 400) });
     }
 }
 
@@ -141,7 +141,7 @@ async fn a_search_by_time_begins_again_when_merging_passes_it() {
         }
         gate.open();
         let found = search.await.unwrap().unwrap().unwrap();
-        assert_eq!((found.offset, found.timestamp), if greatest { (12, 500) } else { (7, 301) });
+        assert_eq!((found.offset, found.timestamp_ms), if greatest { (12, 500) } else { (7, 301) });
     }
 }
 
@@ -221,7 +221,7 @@ async fn the_greatest_time_is_that_of_a_record_that_is_served() {
     f.put_segment(0, &[batch], 1).await;
     f.put(&f.partition.id().log_start_key(1), "").await;
     let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
-    assert_eq!((greatest.offset, greatest.timestamp), (2, 300));
+    assert_eq!((greatest.offset, greatest.timestamp_ms), (2, 300));
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn a_time_index_from_before_a_merge_is_not_believed() {
     f.put(&f.partition.id().time_index_key(0), before).await;
     assert_eq!(find(&f, 1_000).await, Some((2, 1_000)));
     f.delete(&f.key(4)).await;
-    assert_eq!(f.cold().partition.max_timestamp().await.unwrap().unwrap().timestamp, 1_001);
+    assert_eq!(f.cold().partition.max_timestamp().await.unwrap().unwrap().timestamp_ms, 1_001);
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn records_are_found_by_time_whatever_the_headers_say_of_it() {
             let last = (count - 1) * 1_000 + (batches - 1) * 100 + 1;
             assert_eq!(find(&f, last + 1).await, None, "{wrong:?}");
             let greatest = f.partition.max_timestamp().await.unwrap().unwrap();
-            assert_eq!((greatest.offset, greatest.timestamp), (base - 1, last), "{wrong:?}");
+            assert_eq!((greatest.offset, greatest.timestamp_ms), (base - 1, last), "{wrong:?}");
         }
     }
 }
