@@ -26,8 +26,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["error", "text", "setters", "runtime", "mutant", "format", "recorder", "observer"]),
     ("log", &["error", "text", "setters", "fork", "runtime", "mutant", "format", "recorder", "observer", "store"]),
     ("blocking", &["error", "runtime", "format", "store", "log"]),
+    ("queue", &["error", "fork", "runtime", "format", "log"]),
     ("testing", &["error", "runtime", "store"]),
-    ("lib", &["error", "fork", "mutant", "log", "runtime", "store", "format", "recorder"]),
+    ("lib", &["error", "fork", "mutant", "log", "runtime", "store", "format", "recorder", "queue"]),
 ];
 
 fn files() -> Files {

@@ -22,7 +22,7 @@ enum Entrance {
 }
 
 /// What is told that an append was let in or refused.
-enum Waits {
+enum Waiter {
     Task(Waker),
     Call(Box<dyn FnOnce(Result<Append>) + Send>),
 }
@@ -65,7 +65,7 @@ enum AdmissionState {
     #[default]
     New,
     /// In the budget's queue.
-    Waiting(Waits),
+    Waiting(Waiter),
     /// In the writer's queue, or refused.
     Settled(Result<Append>),
     /// Taken back before it was let in, or its result was taken or told.
@@ -86,13 +86,13 @@ impl AdmissionTicket {
         }
         let result = enter();
         match std::mem::take(&mut *state) {
-            AdmissionState::Waiting(Waits::Call(call)) => {
+            AdmissionState::Waiting(Waiter::Call(call)) => {
                 *state = AdmissionState::Over;
                 drop(state);
                 // Within the budget's turn of this append: no later one of its writer gets in before it returns.
                 call(result);
             }
-            AdmissionState::Waiting(Waits::Task(waker)) => {
+            AdmissionState::Waiting(Waiter::Task(waker)) => {
                 *state = AdmissionState::Settled(result);
                 drop(state);
                 waker.wake();
@@ -110,7 +110,7 @@ impl AdmissionTicket {
         match std::mem::replace(&mut *state, AdmissionState::Over) {
             AdmissionState::Settled(result) => Some((call, result)),
             before => {
-                *state = AdmissionState::Waiting(Waits::Call(Box::new(call)));
+                *state = AdmissionState::Waiting(Waiter::Call(Box::new(call)));
                 drop(state);
                 // The waker of a task that waited before: not under the lock.
                 drop(before);
@@ -220,7 +220,7 @@ impl Future for Admission {
         let result = match std::mem::replace(&mut *state, AdmissionState::Over) {
             AdmissionState::Settled(result) => result,
             AdmissionState::New | AdmissionState::Waiting(_) => {
-                *state = AdmissionState::Waiting(Waits::Task(context.waker().clone()));
+                *state = AdmissionState::Waiting(Waiter::Task(context.waker().clone()));
                 return Poll::Pending;
             }
             AdmissionState::Over => Err(gone()),
