@@ -109,7 +109,7 @@ pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::{ForkGuard, ForkSafe};
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,
-    Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, StreamRecord, TimedOffset,
+    Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, SegmentFetch, StreamRecord, TimedOffset,
 };
 pub use log::repair::{IndexRepair, RepairPlan, SetAside};
 pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
@@ -119,7 +119,7 @@ pub use log::verify::{
 pub use log::writer::{
     Admission, Append, Interest, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus,
 };
-pub use log::{Bucket, BucketOptions, Partition, RetryPolicy, Trouble, Watch, Watermarks};
+pub use log::{Bucket, BucketOptions, Partition, RetryPolicy, ScanBudget, ScanPermit, Trouble, Watch, Watermarks};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use mutant::Mutant;
@@ -132,6 +132,7 @@ const _: fn() = || {
     shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Watermarks)>();
     shared::<(Admission, Fetch, BatchStream, RecordStream, StreamRecord)>();
     shared::<(FetchRequest, FetchResponse)>();
+    shared::<(SegmentHandle, SegmentFetch, ScanBudget, ScanPermit)>();
     shared::<(queue::CompletionQueue, queue::Completion, queue::CancelHandle)>();
     shared::<(Error, store::Store, runtime::Runtime, BucketOptions, WriterOptions, ReaderOptions)>();
     shared::<(format::Batch, format::Records, format::Segment, format::SparseIndex)>();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +11,8 @@ use super::catalog::Lookup;
 use super::locate::locate;
 use super::partition::Partition;
 use super::reader::source::BlockSource;
+use super::reader::{SegmentFetch, SegmentReader};
+use super::scan_budget::{ScanBudget, ScanPermit};
 use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
@@ -69,9 +71,17 @@ impl Partition {
         Segments { state, from: from.max(0), to, after: None, held: None, index: None, done: from > to }
     }
 
-    /// One segment by its base offset. Asks nothing of the store.
+    /// One segment by its base offset, whichever version the store has when it is read. Asks nothing of the store.
     pub fn segment(&self, base: i64) -> SegmentHandle {
-        SegmentHandle { state: self.state().clone(), base }
+        SegmentHandle { reader: SegmentReader::new(self.state().clone(), base, None), version: None }
+    }
+
+    /// The version of a segment that was listed. Each read of it fails as a *conflict* if the segment was replaced or removed
+    /// since then, so bytes of two versions never mix. Asks nothing of the store.
+    pub fn segment_of(&self, listed: &SegmentInfo) -> SegmentHandle {
+        let next = listed.last.map(|last| last.saturating_add(1));
+        let reader = SegmentReader::new(self.state().clone(), listed.base, next);
+        SegmentHandle { reader, version: Some(listed.version.clone()) }
     }
 }
 
@@ -208,31 +218,120 @@ impl fmt::Debug for Segments {
     }
 }
 
-/// One segment, by its base offset; made by [`Partition::segment`].
+/// One segment; made by [`Partition::segment`] of whichever version there is, or by [`Partition::segment_of`] of the version
+/// that was listed. Cheap to clone.
 #[derive(Clone)]
 pub struct SegmentHandle {
-    state: Arc<PartitionState>,
-    base: i64,
+    reader: SegmentReader,
+    version: Option<Version>,
 }
 
 impl SegmentHandle {
     /// Its first offset, as the key says.
     pub fn base(&self) -> i64 {
-        self.base
+        self.reader.base()
     }
 
     /// Its key.
     pub fn key(&self) -> String {
-        self.state.id.segment_key(self.base)
+        self.state().id.segment_key(self.base())
+    }
+
+    /// The version that it reads; `None` for whichever the store has.
+    pub fn version(&self) -> Option<&Version> {
+        self.version.as_ref()
+    }
+
+    fn state(&self) -> &Arc<PartitionState> {
+        self.reader.state()
+    }
+
+    /// The batches that hold these offsets, whole, of `max_bytes` in all; the first comes whatever its length. Empty if the
+    /// segment holds none of them. What is read goes through the bucket's block cache, as that of a
+    /// [`Reader`](crate::Reader) does, and is checked in the same way. Dropping the future ends the wait; what it began to
+    /// read is cached.
+    ///
+    /// # Errors
+    /// Not found; conflict if the listed version is gone; corrupt with key, position, offsets and the next readable
+    /// offset; what the store answers.
+    pub async fn fetch(&self, offsets: impl RangeBounds<i64>, max_bytes: usize) -> Result<SegmentFetch> {
+        self.fetch_holding(offsets, max_bytes, None).await
+    }
+
+    /// Like [`fetch`](Self::fetch), for many segments at the same time. It first waits until `budget` has `max_bytes`, or as
+    /// many as the segment has if these are fewer, and gives back what the batches do not take, the rest when they are
+    /// dropped. A first batch of more than that counts as no more. Dropping the future gives up its place in the line.
+    ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch).
+    pub async fn fetch_within(
+        &self,
+        budget: &ScanBudget,
+        offsets: impl RangeBounds<i64>,
+        max_bytes: usize,
+    ) -> Result<SegmentFetch> {
+        let size = self.version.as_ref().and_then(|version| usize::try_from(version.size()).ok());
+        let permit = budget.acquire(size.map_or(max_bytes, |size| size.min(max_bytes))).await;
+        self.fetch_holding(offsets, max_bytes, Some(permit)).await
+    }
+
+    /// The permit is held until the work has ended, whatever becomes of this future.
+    async fn fetch_holding(
+        &self,
+        offsets: impl RangeBounds<i64>,
+        max_bytes: usize,
+        permit: Option<ScanPermit>,
+    ) -> Result<SegmentFetch> {
+        self.check()?;
+        let (range, handle) = (first_and_last(offsets), self.clone());
+        let work = async move {
+            let mut permit = permit;
+            let version = handle.version_now().await?;
+            let mut fetch = handle.reader.fetch(&version, range, max_bytes).await?;
+            if let Some(permit) = &mut permit {
+                permit.shrink_to(fetch.bytes());
+            }
+            fetch.permit = permit.filter(|_| !fetch.is_empty());
+            Ok(fetch)
+        };
+        self.state().runtime().ask(work).await
+    }
+
+    /// These bytes of the object, through the bucket's block cache. Batches in them are not checked.
+    ///
+    /// # Errors
+    /// Invalid input for a range beyond the object; else as [`fetch`](Self::fetch).
+    pub async fn range(&self, bytes: Range<u64>) -> Result<Bytes> {
+        self.check()?;
+        let handle = self.clone();
+        let work = async move {
+            let version = handle.version_now().await?;
+            handle.reader.bytes(&version, bytes).await
+        };
+        self.state().runtime().ask(work).await
+    }
+
+    async fn version_now(&self) -> Result<Version> {
+        match &self.version {
+            Some(version) => Ok(version.clone()),
+            None => self.reader.newest_version().await,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.base() < 0 {
+            return Err(Error::new(ErrorKind::InvalidInput, format!("offset {} is negative", self.base())));
+        }
+        Ok(())
     }
 
     /// Reads all of it by one GET and checks all of it: CRCs, batches, and that it is what its key
     /// says.
     ///
     /// # Errors
-    /// Not found; corrupt with key and position; what the store answers.
+    /// Not found; conflict if the listed version is gone; corrupt with key and position; what the store answers.
     pub async fn read(&self) -> Result<Segment> {
-        let (key, base) = (self.key(), self.base);
+        let (key, base) = (self.key(), self.base());
         let bytes = self.bytes().await?;
         Segment::parse_at(base, &bytes, CrcCheck::Verify).map_err(|e| e.into_error(&key))
     }
@@ -240,19 +339,19 @@ impl SegmentHandle {
     /// Reads all of it by one GET and checks nothing.
     ///
     /// # Errors
-    /// Not found; what the store answers.
+    /// Not found; conflict if the listed version is gone; what the store answers.
     pub async fn bytes(&self) -> Result<Bytes> {
-        Ok(self.fetch(self.key(), MAX_SEGMENT_LEN).await?.bytes)
+        let got = self.get(self.key(), ReadRange::AtMost(MAX_SEGMENT_LEN), self.version.clone()).await;
+        Ok(got.map_err(|error| self.explain(error))?.bytes)
     }
 
     /// The writer's identity, as the store keeps it in the object's metadata. Sends one GET for the first bytes.
     ///
     /// # Errors
-    /// Not found; what the store answers.
+    /// Not found; conflict if the listed version is gone; what the store answers.
     pub async fn identity(&self) -> Result<Identity> {
-        let (state, key) = (self.state.clone(), self.key());
-        let runtime = state.runtime().clone();
-        runtime.ask(async move { Ok(state.get(&key, ReadRange::Range(0..1), None).await?.identity) }).await
+        let got = self.get(self.key(), ReadRange::Range(0..1), self.version.clone()).await;
+        Ok(got.map_err(|error| self.explain(error))?.identity)
     }
 
     /// Reads its sparse index. `None` if it has no index. An index is a hint: it says where to look first.
@@ -261,7 +360,7 @@ impl SegmentHandle {
     /// Corrupt if the object is not an index; what the store answers.
     pub async fn index(&self) -> Result<Option<SparseIndex>> {
         let most = SparseIndex::max_len(MAX_SEGMENT_LEN);
-        self.sidecar(self.state.id.index_key(self.base), most, SparseIndex::parse).await
+        self.sidecar(self.state().id.index_key(self.base()), most, SparseIndex::parse).await
     }
 
     /// Reads its time index. `None` if it has no time index.
@@ -269,7 +368,7 @@ impl SegmentHandle {
     /// # Errors
     /// Corrupt if the object is not an index; what the store answers.
     pub async fn time_index(&self) -> Result<Option<TimeIndex>> {
-        self.sidecar(self.state.id.time_index_key(self.base), TIME_INDEX_LEN as u64, TimeIndex::parse).await
+        self.sidecar(self.state().id.time_index_key(self.base()), TIME_INDEX_LEN as u64, TimeIndex::parse).await
     }
 
     async fn sidecar<T>(
@@ -278,19 +377,23 @@ impl SegmentHandle {
         most: u64,
         parse: impl FnOnce(&[u8]) -> std::result::Result<T, Malformed>,
     ) -> Result<Option<T>> {
-        match self.fetch(key.clone(), most).await {
+        match self.get(key.clone(), ReadRange::AtMost(most), None).await {
             Ok(fetched) => parse(&fetched.bytes).map(Some).map_err(|e| e.into_error(&key)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn fetch(&self, key: String, most: u64) -> Result<Fetched> {
-        if self.base < 0 {
-            return Err(Error::new(ErrorKind::InvalidInput, format!("offset {} is negative", self.base)));
-        }
-        let state = self.state.clone();
-        self.state.runtime().ask(async move { state.get(&key, ReadRange::AtMost(most), None).await }).await
+    async fn get(&self, key: String, range: ReadRange, version: Option<Version>) -> Result<Fetched> {
+        self.check()?;
+        let state = self.state().clone();
+        let get = async move { state.get(&key, range, version.as_ref()).await };
+        self.state().runtime().ask(get).await
+    }
+
+    /// Says what it means that a listed version is gone.
+    fn explain(&self, error: Error) -> Error {
+        if self.version.is_some() { self.reader.explain(error) } else { error }
     }
 }
 

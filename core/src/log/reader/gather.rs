@@ -12,6 +12,8 @@ pub(crate) struct Gather {
     max_bytes: usize,
     /// The first batch is taken whatever its length.
     whole_first: bool,
+    /// No offset from here on is wanted.
+    until: Option<i64>,
     bytes: usize,
     chunks: Vec<Chunk>,
 }
@@ -40,7 +42,13 @@ impl ChunkAt {
 
 impl Gather {
     pub(crate) fn new(offset: i64, max_bytes: usize, whole_first: bool) -> Self {
-        Gather { position: offset, max_bytes, whole_first, bytes: 0, chunks: Vec::new() }
+        Gather { position: offset, max_bytes, whole_first, until: None, bytes: 0, chunks: Vec::new() }
+    }
+
+    /// The same, but no offset from `until` on is wanted.
+    pub(crate) fn until(mut self, until: i64) -> Self {
+        self.until = Some(until);
+        self
     }
 
     pub(crate) fn position(&self) -> i64 {
@@ -58,7 +66,7 @@ impl Gather {
 
     /// Whether no further batch can fit.
     pub(crate) fn is_full(&self) -> bool {
-        !self.is_empty() && self.room() < BATCH_HEADER_LEN
+        (!self.is_empty() && self.room() < BATCH_HEADER_LEN) || self.until.is_some_and(|until| self.position >= until)
     }
 
     /// Whether a batch of this length is taken: the first is, whatever its length (invariant 6), unless another

@@ -12,6 +12,7 @@ mod follow;
 mod gather;
 mod handle;
 mod job;
+mod one_segment;
 mod options;
 mod pass;
 mod place;
@@ -25,11 +26,13 @@ mod supply;
 mod times;
 mod walk;
 
+pub(crate) use self::one_segment::SegmentReader;
 pub(crate) use self::refresh::exists as refresh_exists;
 
 pub use self::answer::{Fetch, Hole};
 pub use self::fetch_many::{FetchPartition, FetchRequest, FetchResponse};
 pub use self::handle::Reader;
+pub use self::one_segment::SegmentFetch;
 pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};
 pub use self::place::BatchPlace;
 pub use self::records::{FetchRecords, RecordStream, StreamRecord};

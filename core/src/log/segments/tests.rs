@@ -78,3 +78,141 @@ async fn a_newest_segment_that_is_broken_has_no_last_offset() {
     let all = f.partition.segments(..).all().await.unwrap();
     assert_eq!(shape(&all), [(0, Some(4)), (5, None)]);
 }
+
+/// A segment of 20 batches with one record of 300,000 bytes each: several blocks.
+async fn put_large(f: &Fixture) -> SegmentInfo {
+    f.put_segment(0, &vec![batch(1, 300_000); 20], 1).await;
+    f.partition.segments(..).all().await.unwrap().remove(0)
+}
+
+#[tokio::test]
+async fn a_range_of_offsets_of_a_segment_is_read_through_the_block_cache() {
+    let f = Fixture::new();
+    let info = put_large(&f).await;
+    let handle = f.partition.segment_of(&info);
+    assert!(handle.version().is_some_and(|version| version.same_as(&info.version)));
+    let before = f.reads();
+    let fetch = handle.fetch(7..=9, 1 << 20).await.unwrap();
+    let bases: Vec<i64> = fetch.batches().map(|batch| batch.unwrap().header().base_offset).collect();
+    assert_eq!((bases, fetch.next_offset, fetch.is_last), (vec![7, 8, 9], 10, true));
+    let gets = f.reads().1 - before.1;
+    assert!(gets <= 3, "an index and the blocks, in {gets} GETs");
+    let again = f.reads();
+    let small = handle.fetch(8.., 1).await.unwrap();
+    assert_eq!((small.batches().count(), small.next_offset, small.is_last), (1, 9, false));
+    // Another handle, and a reader, find the same blocks.
+    let reader = f.partition.reader();
+    assert_eq!(reader.fetch(8, 1).await.unwrap().chunks, small.chunks);
+    let other = f.partition.segment_of(&info).fetch(8..9, 1).await.unwrap();
+    assert_eq!((other.chunks, other.is_last), (small.chunks, true));
+    assert_eq!(f.reads().1, again.1);
+
+    let (mut offset, mut batches) = (0, 0);
+    loop {
+        let fetch = handle.fetch(offset.., 1 << 20).await.unwrap();
+        batches += fetch.batches().count();
+        offset = fetch.next_offset;
+        if fetch.is_last {
+            break;
+        }
+    }
+    assert_eq!((offset, batches), (20, 20));
+    let none = handle.fetch(20.., 1 << 20).await.unwrap();
+    assert!(none.is_empty() && none.is_last);
+    assert!(handle.fetch(5..5, 1 << 20).await.unwrap().is_empty());
+    let whole = f.partition.segment(0).fetch(.., usize::MAX).await.unwrap();
+    assert_eq!((whole.batches().count(), whole.is_last), (20, true));
+}
+
+#[tokio::test]
+async fn bytes_of_a_segment_are_read_through_the_block_cache() {
+    let f = Fixture::new();
+    let info = put_large(&f).await;
+    let (handle, all) = (f.partition.segment_of(&info), f.get(&info.key).await);
+    let range = 1_000_000..2_500_000;
+    assert_eq!(handle.range(range.clone()).await.unwrap(), all.slice(1_000_000..2_500_000));
+    let before = f.reads();
+    assert_eq!(handle.range(range).await.unwrap().len(), 1_500_000);
+    assert_eq!(f.reads(), before, "they are in the cache");
+    assert!(handle.range(5..5).await.unwrap().is_empty());
+    assert_eq!(handle.range(0..info.size).await.unwrap(), all);
+    let beyond = handle.range(0..info.size + 1).await.unwrap_err();
+    assert_eq!(beyond.kind(), ErrorKind::InvalidInput);
+    // What was read as bytes is checked when batches are read of it.
+    assert_eq!(handle.fetch(.., 1).await.unwrap().batches().count(), 1);
+}
+
+#[tokio::test]
+async fn a_listed_segment_that_was_replaced_says_so_and_its_bytes_never_mix() {
+    let f = Fixture::new();
+    let info = put_large(&f).await;
+    let handle = f.partition.segment_of(&info);
+    assert_eq!(handle.fetch(..1, 1).await.unwrap().bytes(), batch(1, 300_000).bytes().len());
+    f.put_segment(0, &vec![batch(2, 300_000); 20], 1).await;
+    // The end of the old version is not in the cache.
+    for error in [
+        handle.fetch(19.., 1).await.map(drop).unwrap_err(),
+        handle.range(5_000_000..5_000_001).await.map(drop).unwrap_err(),
+        handle.bytes().await.map(drop).unwrap_err(),
+        handle.read().await.map(drop).unwrap_err(),
+        handle.identity().await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some(&*info.key)), "{error:?}");
+        assert!(error.hint().is_some());
+    }
+    assert_eq!(f.partition.segment(0).fetch(38.., usize::MAX).await.unwrap().next_offset, 40);
+    f.delete(&info.key).await;
+    assert_eq!(handle.bytes().await.unwrap_err().kind(), ErrorKind::Conflict);
+    assert_eq!(f.partition.segment(0).fetch(.., 1).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_batch_of_a_segment_is_checked_as_a_reader_checks_it() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(5, 5), batch(3, 50), batch(2, 5)], 1).await;
+    let mut bytes = f.get(&f.key(0)).await.to_vec();
+    let second = crate::format::HEADER_LEN + batch(5, 5).bytes().len();
+    bytes[second + 100] ^= 1;
+    f.put(&f.key(0), bytes).await;
+    let info = f.partition.segments(..).all().await.unwrap().remove(0);
+    let handle = f.partition.segment_of(&info);
+    let sound = handle.fetch(.., usize::MAX).await.unwrap();
+    assert_eq!((sound.next_offset, sound.is_last), (5, false), "what is sound before it is given");
+    let broken = handle.fetch(5.., usize::MAX).await.unwrap_err();
+    assert_eq!(broken.kind(), ErrorKind::Corrupt);
+    assert_eq!((broken.offsets(), broken.next_readable_offset()), (Some((5, 7)), Some(8)));
+    let by_reader = f.partition.reader().fetch(5, 9).await.unwrap_err();
+    assert_eq!(broken.to_string(), by_reader.to_string());
+    assert_eq!(handle.fetch(8.., usize::MAX).await.unwrap().next_offset, 10);
+}
+
+#[tokio::test]
+async fn scans_of_many_segments_hold_no_more_than_their_budget() {
+    let f = Fixture::new();
+    for base in 0..8 {
+        f.put_segment(base, &[batch(1, 30_000)], 1).await;
+    }
+    let budget = crate::ScanBudget::new(100 << 10);
+    let infos = f.partition.segments(..).all().await.unwrap();
+    let scans = infos.iter().map(|info| {
+        let (handle, budget) = (f.partition.segment_of(info), budget.clone());
+        crate::log::fixtures::spawn(async move { handle.fetch_within(&budget, .., 1 << 20).await.unwrap() })
+    });
+    let mut held = Vec::new();
+    for (number, scan) in scans.collect::<Vec<_>>().into_iter().enumerate() {
+        if number >= 3 {
+            tokio::task::yield_now().await;
+            assert!(!scan.is_finished(), "three take all of it");
+            drop(held.remove(0));
+        }
+        held.push(scan.await.unwrap());
+    }
+    assert!(budget.free() < 31 << 10);
+    drop(held);
+    assert_eq!(budget.free(), budget.limit());
+    let handle = f.partition.segment_of(&infos[0]);
+    assert!(handle.fetch_within(&budget, 9.., 1 << 20).await.unwrap().is_empty());
+    f.delete(&infos[1].key).await;
+    assert!(f.partition.segment_of(&infos[1]).fetch_within(&budget, .., 1 << 20).await.is_ok(), "it is in the cache");
+    assert_eq!(budget.free(), budget.limit());
+}
