@@ -74,10 +74,10 @@ impl List {
 
     async fn partitions(&mut self, context: &Context, topic: &Topic) -> Outcome {
         let bucket = context.bucket(BucketOptions::default())?;
-        let ids = context.within(bucket.partitions(topic)).await??;
+        let partitions = context.within(bucket.partitions(topic.as_str())).await??;
         let mut table = Table::new(&["<partition", ">log start", ">high watermark"]);
         let mut any = false;
-        let ranges = stream::iter(ids).map(|id| range(&bucket, id)).buffered(AT_ONCE);
+        let ranges = stream::iter(partitions).map(range).buffered(AT_ONCE);
         tokio::pin!(ranges);
         while let Some((id, range)) = context.within(ranges.next()).await? {
             let range = match range {
@@ -147,13 +147,13 @@ impl List {
 }
 
 async fn count(bucket: &Bucket, topic: Topic) -> (Topic, Result<usize, Error>) {
-    let partitions = bucket.partitions(&topic).await;
-    (topic, partitions.map(|ids| ids.len()))
+    let partitions = bucket.partitions(topic.as_str()).await;
+    (topic, partitions.map(|partitions| partitions.len()))
 }
 
-async fn range(bucket: &Bucket, id: PartitionId) -> (PartitionId, Result<(i64, i64), Error>) {
-    let marks = bucket.partition_of(id.clone()).refresh().await;
-    (id, marks.map(|marks| (marks.log_start, marks.high_watermark)))
+async fn range(partition: Partition) -> (PartitionId, Result<(i64, i64), Error>) {
+    let marks = partition.refresh().await;
+    (partition.id().clone(), marks.map(|marks| (marks.log_start, marks.high_watermark)))
 }
 
 fn segment_table() -> Table {

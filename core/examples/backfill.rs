@@ -5,7 +5,7 @@
 //!
 //! Run it with `cargo run -p kfs-core --example backfill`.
 
-use kfs_core::format::{NewRecord, Topic};
+use kfs_core::format::NewRecord;
 use kfs_core::{Bucket, Partition, RecordStream, Result, StreamRecord};
 
 /// 2026-01-01T00:00:00Z in Unix milliseconds.
@@ -20,8 +20,7 @@ async fn main() -> Result<()> {
     // From 06:00 until before 12:00.
     let (from, to) = (MIDNIGHT + 6 * HOUR, MIDNIGHT + 12 * HOUR);
     let mut sources = Vec::new();
-    for id in bucket.partitions(&Topic::new("sensors")?).await? {
-        let partition = bucket.partition_of(id);
+    for partition in bucket.partitions("sensors").await? {
         if let Some(source) = Source::open(&partition, from, to).await? {
             println!("{}: offsets {} to {}", partition.id(), source.first, source.end - 1);
             sources.push(source);

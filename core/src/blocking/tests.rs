@@ -68,6 +68,10 @@ fn everything() {
     assert_eq!(second.final_offsets().unwrap().base, 9);
     assert_eq!(soon().on_commit(&writer, writer.claim()).unwrap().base, 10);
     assert_eq!(soon().on_log(&bucket, bucket.topics()).unwrap().len(), 1);
+    let partitions = soon().on_log(&bucket, bucket.partitions("orders")).unwrap();
+    assert_eq!(partitions.iter().map(Partition::id).collect::<Vec<_>>(), [partition.id()]);
+    let refused = soon().on_log(&bucket, bucket.partitions("or/ders")).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     soon().close_writer(&writer).unwrap();
     assert_eq!(writer.try_append_batches(batch(1)).unwrap_err().kind(), ErrorKind::Closed);
     assert_eq!(partition.watermarks().unwrap().high_watermark, 11);

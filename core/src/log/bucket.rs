@@ -193,6 +193,8 @@ impl Bucket {
 
     /// The topics of the default namespace, sorted by name. It takes one LIST per 1,000 topics.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Not found if the bucket or its directory does not exist; else what the store answers.
     pub async fn topics(&self) -> Result<Vec<Topic>> {
@@ -210,11 +212,14 @@ impl Bucket {
     /// The partitions of a topic, sorted by number. It takes one LIST per 1,000 partitions. A folder with a partition's name
     /// counts as a partition whatever it holds, even if that is only a claim marker.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
-    /// As [`topics`](Self::topics).
-    pub async fn partitions(&self, topic: &Topic) -> Result<Vec<PartitionId>> {
-        let (inner, topic) = (self.0.clone(), topic.clone());
-        self.0
+    /// Invalid input if the topic's name is not allowed; else as [`topics`](Self::topics).
+    pub async fn partitions(&self, topic: &str) -> Result<Vec<Partition>> {
+        let (inner, topic) = (self.0.clone(), Topic::new(topic)?);
+        let ids: Vec<PartitionId> = self
+            .0
             .runtime
             .ask(async move {
                 let namespace = &inner.options.namespace;
@@ -226,7 +231,8 @@ impl Bucket {
                 numbers.sort_unstable();
                 numbers.into_iter().map(|n| PartitionId::new(namespace.clone(), topic.clone(), n)).collect()
             })
-            .await
+            .await?;
+        Ok(ids.into_iter().map(|id| self.partition_of(id)).collect())
     }
 }
 

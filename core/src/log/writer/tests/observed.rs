@@ -235,7 +235,7 @@ async fn requests_of_a_recorder_are_those_that_the_store_counts() {
     run_a_life(&world, &one, &world.process(2), &Arc::default()).await;
     one.faults.on(Op::List, KeyMatcher::any(), Action::BreakAfter(0));
     one.bucket.topics().await.unwrap();
-    one.bucket.partitions(&crate::format::Topic::new("orders").unwrap()).await.unwrap();
+    one.bucket.partitions("orders").await.unwrap();
     let mut records = one.partition().reader().records(0);
     while records.next().await.unwrap().is_some() {}
     let plan = one.partition().plan_set_aside(9).await.unwrap();
