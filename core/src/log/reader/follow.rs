@@ -35,14 +35,17 @@ impl FollowWait {
 
     /// Waits until the store should be asked for `position` again.
     pub(super) async fn wait(&mut self, reader: &Reader, position: i64) {
+        // Another process may append, and only the store tells of that.
         if !reader.0.tail_is_ours() {
             return self.poll_wait(reader, position).await;
         }
+        // A writer of this process owns the tail: each of its commits wakes the follower, and nothing is asked of the store.
         loop {
             if self.has_news(reader, position) {
                 return;
             }
             self.woken_or(reader, WRITER_CHECK).await;
+            // The writer ended or was fenced, so the store must be asked at once.
             if !reader.0.tail_is_ours() {
                 return;
             }
@@ -63,8 +66,8 @@ impl FollowWait {
         }
     }
 
-    /// Whether more is known to be there than when the last wait ended. What a fetch did not give then, it
-    /// does not give now, so the same high watermark ends one wait only.
+    /// Whether more is known to be there than when the last wait ended. A fetch that returned nothing for a high
+    /// watermark returns nothing for the same one later, so each high watermark ends one wait only.
     fn has_news(&mut self, reader: &Reader, position: i64) -> bool {
         let Some(watermarks) = reader.0.state.watermarks.get() else { return false };
         let news = watermarks.high_watermark > position.max(self.asked_for);
@@ -80,6 +83,7 @@ impl FollowWait {
         sleep(reader, wait).await;
     }
 
+    /// How long to wait now. The next wait is twice as long, up to `poll_max`.
     fn step(&mut self, reader: &Reader) -> Duration {
         let options = reader.options();
         let wait = self.next.max(options.poll_min.max(Duration::from_millis(1)));
