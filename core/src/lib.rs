@@ -84,6 +84,7 @@
         clippy::panic,
         clippy::indexing_slicing,
         clippy::missing_errors_doc,
+        missing_docs,
         clippy::print_stdout,
         clippy::print_stderr
     )

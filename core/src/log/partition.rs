@@ -69,6 +69,8 @@ impl Partition {
     /// Creates the log without an append: `log.json` with its start offset. When it exists already,
     /// its start offset is accepted if it is the same.
     ///
+    /// Dropping the future ends the wait. The log may still be created within 30 s.
+    ///
     /// # Errors
     /// Conflict when the log exists with another start offset; invalid input for an offset out of
     /// range; what the store answers.

@@ -89,6 +89,8 @@ impl Segments {
     /// The next page; `None` when there are no more. One LIST a page; the first takes what locating
     /// takes, and the newest segment one GET of its footer.
     ///
+    /// Dropping the future loses no page: the next call asks for the same one.
+    ///
     /// # Errors
     /// What the store answers.
     pub async fn next_page(&mut self) -> Result<Option<Vec<SegmentInfo>>> {
@@ -200,6 +202,8 @@ impl Segments {
     }
 
     /// All pages at once: for small ranges.
+    ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
     ///
     /// # Errors
     /// As [`next_page`](Self::next_page).
@@ -328,6 +332,8 @@ impl SegmentHandle {
     /// Reads all of it by one GET and checks all of it: CRCs, batches, and that it is what its key
     /// says.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Not found; conflict if the listed version is gone; corrupt with key and position; what the store answers.
     pub async fn read(&self) -> Result<Segment> {
@@ -338,6 +344,8 @@ impl SegmentHandle {
 
     /// Reads all of it by one GET and checks nothing.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Not found; conflict if the listed version is gone; what the store answers.
     pub async fn bytes(&self) -> Result<Bytes> {
@@ -346,6 +354,8 @@ impl SegmentHandle {
     }
 
     /// The writer's identity, as the store keeps it in the object's metadata. Sends one GET for the first bytes.
+    ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
     ///
     /// # Errors
     /// Not found; conflict if the listed version is gone; what the store answers.
@@ -356,6 +366,8 @@ impl SegmentHandle {
 
     /// Reads its sparse index. `None` if it has no index. An index is a hint: it says where to look first.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Corrupt if the object is not an index; what the store answers.
     pub async fn index(&self) -> Result<Option<SparseIndex>> {
@@ -364,6 +376,8 @@ impl SegmentHandle {
     }
 
     /// Reads its time index. `None` if it has no time index.
+    ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
     ///
     /// # Errors
     /// Corrupt if the object is not an index; what the store answers.

@@ -43,6 +43,8 @@ impl Reader {
     /// Nothing is asked of the store when the bytes are held; a cold fetch takes what locating takes
     /// and two GETs (docs/design.md, "Request budget").
     ///
+    /// Dropping the future ends the wait. What it asked of the store may still arrive within 30 s, and is then cached.
+    ///
     /// # Errors
     /// Out of range with the log's range; not found for a partition that was never made; corrupt with
     /// key, position, offsets and the next readable offset; what the store answers.
@@ -51,6 +53,8 @@ impl Reader {
     }
 
     /// Like [`fetch`](Self::fetch), with options.
+    ///
+    /// Dropping the future ends the wait. What it asked of the store may still arrive within 30 s, and is then cached.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).

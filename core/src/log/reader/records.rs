@@ -127,6 +127,8 @@ impl RecordStream {
     /// The next record; `None` at the log's end, never when following. Control records are skipped
     /// unless [`ReaderOptions::control_records`](crate::ReaderOptions::control_records) asks for them.
     ///
+    /// Dropping the future loses no record.
+    ///
     /// # Errors
     /// As [`BatchStream::next`]; corrupt, with key, position and the batch's offsets, for records that can't
     /// be decoded, and unsupported for a batch beyond

@@ -16,6 +16,8 @@ impl Partition {
     /// some 500 segments, else two or what locating takes; one GET of the newest segment's footer
     /// unless its end is known.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Not found for a partition that was never made; corrupt when the newest segment's footer is
     /// none; what the store answers.
@@ -27,6 +29,8 @@ impl Partition {
     /// The first offset that is served, asked of the store: one LIST, and one GET for a log without
     /// segments. The log's end is not looked for, so a newest segment that can't be read is no obstacle.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Not found for a partition that was never made; what the store answers.
     pub async fn earliest(&self) -> Result<i64> {
@@ -35,6 +39,8 @@ impl Partition {
     }
 
     /// One past the last durable offset, asked of the store: as [`refresh`](Self::refresh).
+    ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
     ///
     /// # Errors
     /// As [`refresh`](Self::refresh).

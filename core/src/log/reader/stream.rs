@@ -93,6 +93,8 @@ impl BatchStream {
 
     /// The next batch; `None` at the log's end, never when following.
     ///
+    /// Dropping the future loses no batch.
+    ///
     /// # Errors
     /// As [`Reader::fetch`]; not found when the partition was deleted and made again meanwhile, for its
     /// offsets then mean other records. A follower tries again by itself when the store is away. After an

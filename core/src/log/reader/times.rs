@@ -28,6 +28,8 @@ impl Partition {
     /// of records that can't be decoded and of batches of more than 64 MiB. It takes at most 2 log2 of the number of segments in
     /// GETs, beyond [`refresh`](Self::refresh) and listing where it looks.
     ///
+    /// Dropping the future ends the wait. What it asked of the store may still arrive within 30 s, and is then cached.
+    ///
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
     pub async fn offset_for_timestamp(&self, timestamp_ms: i64) -> Result<Option<TimedOffset>> {
@@ -37,6 +39,8 @@ impl Partition {
     /// The record with the greatest timestamp: the first such in the newest segment that holds a record. It is the
     /// log's greatest as far as the segments' greatest timestamps do not fall; an older segment may hold a
     /// record as late. `None` if the log has no record.
+    ///
+    /// Dropping the future ends the wait. What it asked of the store may still arrive within 30 s, and is then cached.
     ///
     /// # Errors
     /// As [`refresh`](Self::refresh) and [`Reader::fetch`].
@@ -48,6 +52,8 @@ impl Partition {
 impl Reader {
     /// Like [`Partition::offset_for_timestamp`], within this reader's [`limits`](ReaderOptions::limits).
     ///
+    /// Dropping the future ends the wait. What it asked of the store may still arrive within 30 s, and is then cached.
+    ///
     /// # Errors
     /// As [`Partition::offset_for_timestamp`]; unsupported where a batch that may hold the record is beyond the
     /// limits.
@@ -58,6 +64,8 @@ impl Reader {
     }
 
     /// Like [`Partition::max_timestamp`], within this reader's [`limits`](ReaderOptions::limits).
+    ///
+    /// Dropping the future ends the wait. What it asked of the store may still arrive within 30 s, and is then cached.
     ///
     /// # Errors
     /// As [`Partition::max_timestamp`]; unsupported where a batch that may hold the record is beyond the limits.

@@ -45,6 +45,8 @@ pub struct RepairPlan {
 impl Partition {
     /// Finds what can be repaired: reads every segment and its index. Writes nothing.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// What the store answers.
     pub async fn plan_repair(&self) -> Result<RepairPlan> {
@@ -54,6 +56,8 @@ impl Partition {
 
     /// Writes the indexes of a plan. An index whose segment changed since the plan was made is left
     /// alone. Gives how many were written.
+    ///
+    /// Dropping the future ends the wait; the work goes on to its end.
     ///
     /// # Errors
     /// What the store answers; indexes before the one that failed are written.

@@ -57,6 +57,8 @@ impl SetAside {
 impl Partition {
     /// Says what setting this segment aside will do. Writes nothing.
     ///
+    /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
+    ///
     /// # Errors
     /// Not found; what the store answers.
     pub async fn plan_set_aside(&self, base: i64) -> Result<SetAside> {
@@ -68,6 +70,8 @@ impl Partition {
     /// its index and its time index. In the place of the newest segment empty batches are left, which cover its
     /// offsets, but for those that the segment before it holds as well. No writer may be at work on the partition meanwhile. After an interruption a new plan goes on where it
     /// stopped.
+    ///
+    /// Dropping the future ends the wait; the work goes on to its end.
     ///
     /// # Errors
     /// Conflict when a writer is open in this process, when the segment changed since the plan was

@@ -152,6 +152,8 @@ impl Partition {
 impl Verify {
     /// The next finding; `None` when all was checked.
     ///
+    /// Dropping the future loses no finding: the next call checks the same segment.
+    ///
     /// # Errors
     /// Not found for a partition that was never made; what the store answers. Corrupt bytes are
     /// findings, not errors.
@@ -181,6 +183,8 @@ impl Verify {
     }
 
     /// All findings at once.
+    ///
+    /// Dropping the future loses the findings so far; progress stays.
     ///
     /// # Errors
     /// As [`next`](Self::next).

@@ -157,6 +157,9 @@ impl Writer {
     /// returns, every earlier owner is fenced, its late requests included, the tail is exact, and
     /// (but under [`OnConflict::Rebase`](super::OnConflict)) offsets are final at once.
     ///
+    /// Dropping the future takes the claim back while it waits for room in the buffer. After that it ends the wait
+    /// only.
+    ///
     /// # Errors
     /// As an append's.
     pub fn claim(&self) -> impl Future<Output = Result<Offsets>> + Send + 'static {
@@ -171,6 +174,8 @@ impl Writer {
     }
 
     /// Flushes what is buffered now, without waiting for a trigger, and waits until it is durable.
+    ///
+    /// The flush starts at this call. Dropping the future ends the wait only.
     ///
     /// # Errors
     /// Why the last of it is not durable.
@@ -187,6 +192,9 @@ impl Writer {
 
     /// Takes no more appends, flushes what is buffered and ends the writer. After `deadline` retries
     /// stop, and what is not durable fails; `None` waits for as long as the store is away.
+    ///
+    /// The closing starts at the first poll. Dropping the future after that ends the wait; what is buffered is still
+    /// flushed.
     ///
     /// # Errors
     /// Why what was buffered is not all durable.
