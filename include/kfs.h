@@ -215,6 +215,8 @@ typedef struct {
   // The most bytes that the records of one batch may take when decompressed, for calls that decode
   // records.
   uint64_t max_decompressed;
+  // Which records are given, one of enum kfs_isolation.
+  int32_t isolation;
 } kfs_reader_options;
 
 // The offsets that an append got: first and last, both included.

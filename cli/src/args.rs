@@ -7,7 +7,7 @@ mod common;
 use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
-pub(crate) use cat::{CatArgs, Format, From};
+pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 use crate::failure::EXIT_CODES;

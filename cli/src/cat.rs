@@ -12,7 +12,7 @@ use kfs_core::text::offset_range;
 use kfs_core::{BucketOptions, Notice, OnCorrupt, ReaderOptions};
 
 use self::printer::{Flow, Printer};
-use crate::args::{CatArgs, Format};
+use crate::args::{CatArgs, Format, IsolationLevel};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output;
@@ -33,6 +33,10 @@ pub(crate) async fn run(context: &Context, args: CatArgs) -> Outcome {
         Target::File(_) if args.follow => {
             Err(usage("a file is not followed", "a segment never changes; follow its partition"))
         }
+        Target::File(_) if args.isolation == IsolationLevel::ReadCommitted => Err(usage(
+            "a file does not tell which transactions committed",
+            "their ends may be in later segments; name the partition",
+        )),
         Target::File(path) => {
             SegmentFile::open(&path).map_err(Failure::from).and_then(|f| file(&args, f, &mut printer))
         }
@@ -55,6 +59,7 @@ async fn partition(
     let on_corrupt = if args.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
     let options = ReaderOptions::default()
         .on_corrupt(on_corrupt)
+        .isolation(args.isolation.of_reader())
         .limits(Limits::default().max_decompressed_batch(args.max_decompressed));
     let reader = partition.reader_with(options);
     let from = bounds::start(context, args, &reader, made_later, printer).await?;

@@ -236,3 +236,18 @@ fn a_higher_limit_reads_what_decompresses_to_more_than_the_default() {
     bucket.run(&inspect).ok();
     bucket.run("verify t/0").ok();
 }
+
+#[test]
+fn read_committed_leaves_out_records_of_aborted_transactions() {
+    let case = cases().into_iter().find(|case| case.ends_with("java-transactions")).unwrap();
+    let file = file_of(&case, "kfs");
+    let path = file.to_str().unwrap();
+    let raw = run(["cat", path, "--format", "raw"]).stdout;
+    let bucket = Bucket::new();
+    bucket.run_with("append --raw t/0", &raw).ok();
+    let lines = |level: &str| bucket.run(&format!("cat t/0 --encoding hex --isolation {level}")).ok().lines().count();
+    let (all, committed) = (lines("read_uncommitted"), lines("read_committed"));
+    assert!(committed > 0 && committed < all, "{committed} of {all}");
+    let refused = run(["cat", path, "--isolation", "read_committed"]);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+}

@@ -110,7 +110,7 @@ pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::{ForkGuard, ForkSafe};
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,
-    Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, SegmentFetch, StreamRecord, TimedOffset,
+    Isolation, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, SegmentFetch, StreamRecord, TimedOffset,
 };
 pub use log::repair::{IndexRepair, RepairPlan, SetAside};
 pub use log::segments::{SegmentHandle, SegmentInfo, Segments};

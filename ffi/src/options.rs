@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use kfs_core::format::{BatchCheck, Limits, Namespace};
 use kfs_core::store::StoreOptions;
-use kfs_core::{BucketOptions, Error, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Result, WriterOptions};
+use kfs_core::{
+    BucketOptions, Error, ErrorKind, Isolation, OnConflict, OnCorrupt, ReaderOptions, Result, WriterOptions,
+};
 
 use crate::call::{ask, optional_text};
 
@@ -34,6 +36,17 @@ pub enum kfs_batch_check {
     KFS_CHECK_DECODE = 1,
     /// For brokers that have checked the batches already: records are not looked at.
     KFS_CHECK_CRC = 2,
+}
+
+/// Which records a reader gives. The numbers are those of Kafka's protocol.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub enum kfs_isolation {
+    /// All records.
+    KFS_READ_UNCOMMITTED = 0,
+    /// Records of a transaction after it has committed, and none of one that was aborted. The log ends for the reader
+    /// at the first record of a transaction that is still open.
+    KFS_READ_COMMITTED = 1,
 }
 
 /// Options of a bucket. Set them with kfs_bucket_options_init, then change what you like.
@@ -108,6 +121,8 @@ pub struct kfs_reader_options {
     /// The most bytes that the records of one batch may take when decompressed, for calls that decode
     /// records.
     pub max_decompressed: u64,
+    /// Which records are given, one of enum kfs_isolation.
+    pub isolation: i32,
 }
 
 impl Default for kfs_reader_options {
@@ -119,6 +134,7 @@ impl Default for kfs_reader_options {
             skip_corrupt: i32::from(core.on_corrupt == OnCorrupt::Skip),
             wait_for_partition: i32::from(core.wait_for_partition),
             max_decompressed: core.limits.max_decompressed_batch as u64,
+            isolation: kfs_isolation::KFS_READ_UNCOMMITTED as i32,
         }
     }
 }
@@ -343,9 +359,18 @@ pub(crate) unsafe fn reader_options(options: *const kfs_reader_options) -> Resul
     // SAFETY: the caller's promise.
     let given = unsafe { read(options, "options") }?;
     let on_corrupt = if given.skip_corrupt == 0 { OnCorrupt::Stop } else { OnCorrupt::Skip };
+    let isolation = match given.isolation {
+        x if x == kfs_isolation::KFS_READ_UNCOMMITTED as i32 => Isolation::ReadUncommitted,
+        x if x == kfs_isolation::KFS_READ_COMMITTED as i32 => Isolation::ReadCommitted,
+        other => {
+            let message = format!("options->isolation is {other}, not one of enum kfs_isolation");
+            return Err(Error::new(ErrorKind::InvalidInput, message));
+        }
+    };
     Ok(ReaderOptions::default()
         .block_bytes(length(given.block_bytes))
         .on_corrupt(on_corrupt)
+        .isolation(isolation)
         .wait_for_partition(given.wait_for_partition != 0)
         .limits(Limits::default().max_decompressed_batch(length(given.max_decompressed))))
 }

@@ -3,7 +3,7 @@
 use kfs_core::blocking;
 use kfs_core::format::{BatchCheck, Codec, Limits, Namespace};
 use kfs_core::store::StoreOptions;
-use kfs_core::{BucketOptions, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
+use kfs_core::{BucketOptions, Isolation, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
 use pyo3::prelude::*;
 
 use crate::errors::{exception, invalid};
@@ -138,16 +138,20 @@ impl Partition {
         wait(py, timeout, |wait| wait.on_log(partition, partition.writer_with(options))).map(Writer::new)
     }
 
-    #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false, max_decompressed=None))]
+    #[pyo3(signature = (*, skip_corrupt=false, wait_for_partition=false, max_decompressed=None, isolation="read_uncommitted"))]
     fn reader(
         &self,
         py: Python<'_>,
         skip_corrupt: bool,
         wait_for_partition: bool,
         max_decompressed: Option<usize>,
+        isolation: &str,
     ) -> PyResult<Reader> {
         let on_corrupt = if skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Stop };
-        let mut options = ReaderOptions::default().on_corrupt(on_corrupt).wait_for_partition(wait_for_partition);
+        let mut options = ReaderOptions::default()
+            .on_corrupt(on_corrupt)
+            .wait_for_partition(wait_for_partition)
+            .isolation(level(py, isolation)?);
         if let Some(bytes) = max_decompressed {
             options = options.limits(Limits::default().max_decompressed_batch(bytes));
         }
@@ -165,6 +169,14 @@ fn policy(py: Python<'_>, name: &str) -> PyResult<OnConflict> {
         "fence" => Ok(OnConflict::Fence),
         "rebase" => Ok(OnConflict::Rebase),
         other => Err(invalid(py, format!("on_conflict is {other:?}, not \"takeover\", \"fence\" or \"rebase\""))),
+    }
+}
+
+fn level(py: Python<'_>, name: &str) -> PyResult<Isolation> {
+    match name {
+        "read_uncommitted" => Ok(Isolation::ReadUncommitted),
+        "read_committed" => Ok(Isolation::ReadCommitted),
+        other => Err(invalid(py, format!("isolation is {other:?}, not \"read_uncommitted\" or \"read_committed\""))),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use kfs_core::Isolation;
 
 use super::{check_order, check_range};
 use crate::encoding::Encoding;
@@ -66,6 +67,10 @@ pub(crate) struct CatArgs {
     /// How to print keys and values.
     #[arg(long, value_enum, default_value_t, value_name = "ENCODING")]
     pub(crate) encoding: Encoding,
+    /// Which records to print of transactions: all, or only those that have committed. With read_committed the log
+    /// ends at the first record of a transaction that is still open.
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    pub(crate) isolation: IsolationLevel,
     /// Leave out control records (they mark the ends of transactions).
     #[arg(long)]
     pub(crate) no_control: bool,
@@ -88,6 +93,25 @@ impl CatArgs {
             _ => {}
         }
         check_order("--from-time", self.from_time, "--to-time", self.to_time)
+    }
+}
+
+/// Which records of transactions are printed, spelled as Kafka's `isolation.level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum IsolationLevel {
+    #[default]
+    #[value(name = "read_uncommitted")]
+    ReadUncommitted,
+    #[value(name = "read_committed")]
+    ReadCommitted,
+}
+
+impl IsolationLevel {
+    pub(crate) fn of_reader(self) -> Isolation {
+        match self {
+            IsolationLevel::ReadUncommitted => Isolation::ReadUncommitted,
+            IsolationLevel::ReadCommitted => Isolation::ReadCommitted,
+        }
     }
 }
 

@@ -250,6 +250,9 @@ static void be_refused(void) {
   kfs_reader_options lenient;
   kfs_reader_options_init(&lenient, sizeof lenient);
   lenient.wait_for_partition = 1;
+  lenient.isolation = 7;
+  fails(kfs_reader_open(bucket, "nowhere", 0, &lenient, &reader), KFS_INVALID_INPUT, "an isolation that is not one");
+  lenient.isolation = KFS_READ_COMMITTED;
   well(kfs_reader_open(bucket, "nowhere", 0, &lenient, &reader), "open a reader");
   well(kfs_reader_fetch(reader, 0, 1, false, TIMEOUT_MS, NULL, &fetch), "a partition that may come");
   CHECK(kfs_fetch_batch_count(fetch) == 0);

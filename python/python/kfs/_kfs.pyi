@@ -98,11 +98,16 @@ class Partition:
         skip_corrupt: bool = False,
         wait_for_partition: bool = False,
         max_decompressed: Optional[int] = None,
+        isolation: str = "read_uncommitted",
     ) -> Reader:
         """A reader. Asks nothing of the store; whether the log exists is found by the first fetch.
 
         `max_decompressed` is the most bytes that the records of one batch may take when decompressed, 128 MiB
         by default. A batch beyond it raises UnsupportedError when its records are asked for.
+
+        `isolation` is "read_uncommitted" or, as in Kafka, "read_committed": records of a transaction come after
+        it has committed, those of an aborted one never, and nothing at or after the first record of one that is
+        still open.
         """
 
 @final

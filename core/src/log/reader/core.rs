@@ -1,11 +1,12 @@
 //! What all clones of a reader share, and what they remember between two fetches.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::job::FetchJob;
 use super::options::ReaderOptions;
 use super::source::{BlockSource, Want};
 use super::span::BlockSpan;
+use super::transactions::Transactions;
 use crate::format::BATCH_HEADER_LEN;
 use crate::log::cache::{BatchStart, Block};
 use crate::log::catalog::SegmentRef;
@@ -29,6 +30,10 @@ pub(super) struct ReaderCore {
     faithful: Mutex<Vec<(i64, Version)>>,
     /// The segment of which it was last said that it is broken outside its batches.
     reported: Mutex<Option<(i64, Version)>>,
+    /// What is known of transactions from the next offset on.
+    transactions: Mutex<Transactions>,
+    /// What looks ahead for the ends of transactions, and remembers where it stood.
+    scout: OnceLock<Arc<ReaderCore>>,
 }
 
 /// What a reader keeps of its last fetch. It holds no bytes of its own: the bucket's cache does, or the map.
@@ -51,12 +56,21 @@ pub(super) struct Spot {
 impl ReaderCore {
     pub(super) fn new(state: Arc<PartitionState>, options: ReaderOptions) -> Self {
         let source = BlockSource::new(state.clone(), options.block_bytes);
-        let (spot, faithful, reported) = Default::default();
-        ReaderCore { state, source, options, spot, faithful, reported }
+        let (spot, faithful, reported, transactions, scout) = Default::default();
+        ReaderCore { state, source, options, spot, faithful, reported, transactions, scout }
     }
 
     pub(super) fn spot(&self) -> MutexGuard<'_, Spot> {
         self.spot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn transactions(&self) -> MutexGuard<'_, Transactions> {
+        self.transactions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What looks ahead for the ends of transactions.
+    pub(super) fn scout(&self) -> Arc<ReaderCore> {
+        self.scout.get_or_init(|| Arc::new(ReaderCore::new(self.state.clone(), self.options.clone()))).clone()
     }
 
     /// The blocks of a segment from which the fetch goes on, or the bytes that it has to read.

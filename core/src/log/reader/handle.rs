@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::answer::Fetch;
+use super::committed::{read_batches, read_committed};
 use super::core::ReaderCore;
 use super::job::{FetchJob, FetchStep};
-use super::options::{FetchOptions, ReaderOptions};
+use super::options::{FetchOptions, Isolation, ReaderOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::partition::Partition;
 use crate::log::state::PartitionState;
@@ -63,6 +64,9 @@ impl Reader {
             return Err(Error::new(ErrorKind::InvalidInput, format!("offset {offset} is negative")));
         }
         let core = &self.0;
+        if core.options.isolation == Isolation::ReadCommitted {
+            return self.begin_fetch(offset, options).await;
+        }
         let mut job = FetchJob::new(offset, options);
         match core.advance(&mut job)? {
             FetchStep::Done => Ok(core.answer(job)),
@@ -78,10 +82,9 @@ impl Reader {
     pub(super) fn begin_fetch(&self, offset: i64, options: FetchOptions) -> Running<Fetch> {
         let core = self.0.clone();
         self.0.state.runtime().ask(async move {
-            let mut job = FetchJob::new(offset, options);
-            match core.advance(&mut job)? {
-                FetchStep::Done => Ok(core.answer(job)),
-                FetchStep::Need(need) => core.finish(job, need).await,
+            match core.options.isolation {
+                Isolation::ReadUncommitted => read_batches(core, offset, options).await,
+                Isolation::ReadCommitted => read_committed(core, offset, options, read_batches).await,
             }
         })
     }

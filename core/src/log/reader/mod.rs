@@ -2,9 +2,10 @@
 //!
 //! Each file imports only from files above it: what a fetch gathers (`gather`, `answer`); the blocks that it
 //! holds and serves batches from (`span`, `walk`); where they come from (`source`); the fetch itself (`job`, `core`,
-//! `fetch`, `supply`); the handle, and on top of it the streams and the fetch of many partitions.
+//! `fetch`, `supply`); the committed part of it (`transactions`, `committed`); the handle, and on top of it the streams and the fetch of many partitions.
 
 mod answer;
+mod committed;
 mod core;
 mod fetch;
 mod fetch_many;
@@ -24,6 +25,7 @@ mod stamps;
 mod stream;
 mod supply;
 mod times;
+mod transactions;
 mod walk;
 
 pub(crate) use self::one_segment::SegmentReader;
@@ -33,7 +35,7 @@ pub use self::answer::{Fetch, Hole};
 pub use self::fetch_many::{FetchPartition, FetchRequest, FetchResponse};
 pub use self::handle::Reader;
 pub use self::one_segment::SegmentFetch;
-pub use self::options::{FetchOptions, OnCorrupt, ReaderOptions};
+pub use self::options::{FetchOptions, Isolation, OnCorrupt, ReaderOptions};
 pub use self::place::BatchPlace;
 pub use self::records::{FetchRecords, RecordStream, StreamRecord};
 pub use self::stamps::TimedOffset;

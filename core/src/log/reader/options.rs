@@ -16,6 +16,25 @@ pub enum OnCorrupt {
     Skip,
 }
 
+/// Whether a reader returns records of transactions that have not committed. The names are Kafka's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// All records are returned. Kafka: `read_uncommitted`.
+    #[default]
+    ReadUncommitted,
+    /// Records of a transaction are returned after it has committed, and those of aborted transactions are left out.
+    /// Nothing is returned from the first record on of a transaction that is open at the high watermark. Records without
+    /// a transaction are returned in their place, all in the order of their offsets. Kafka: `read_committed`.
+    ///
+    /// The reader looks ahead for the markers that end transactions, also beyond the bytes or the range that it
+    /// returns. It does not look back: a transaction whose records all stand below the offset where it starts does not
+    /// hold it up. It fails with *corrupt* when a marker may have stood where bytes are missing or broken; with
+    /// [`OnCorrupt::Skip`] it leaves out the transactions whose ends are lost, and reports them. It fails with
+    /// *unsupported* when more than 65,536 transactions are open, or aborted and not yet passed, at once.
+    ReadCommitted,
+}
+
 /// How a [`Reader`](crate::Reader) reads. Start from `ReaderOptions::default()`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,6 +53,8 @@ pub struct ReaderOptions {
     pub crc_check: CrcCheck,
     /// What the reader does when it finds corrupt bytes. By default it stops.
     pub on_corrupt: OnCorrupt,
+    /// Whether records of transactions that have not committed are returned. By default they are.
+    pub isolation: Isolation,
     /// Whether a partition with neither `log.json` nor a segment counts as empty, for readers that wait until
     /// it is created. By default it is *not found*.
     pub wait_for_partition: bool,
@@ -56,6 +77,7 @@ impl Default for ReaderOptions {
             fetch_bytes: 1 << 20,
             crc_check: CrcCheck::Verify,
             on_corrupt: OnCorrupt::Stop,
+            isolation: Isolation::ReadUncommitted,
             wait_for_partition: false,
             control_records: false,
             poll_min: Duration::from_millis(50),
@@ -71,6 +93,7 @@ impl ReaderOptions {
         fetch_bytes: usize,
         crc_check: CrcCheck,
         on_corrupt: OnCorrupt,
+        isolation: Isolation,
         wait_for_partition: bool,
         control_records: bool,
         poll_min: Duration,
@@ -86,7 +109,8 @@ pub struct FetchOptions {
     /// The most bytes of batches to return. The first batch is returned whole, whatever its length.
     pub max_bytes: usize,
     /// Whether the fetch also returns batches that this process's exclusive writer has buffered and that are not durable
-    /// yet, up to the first whose offsets are not final. By default it does not.
+    /// yet, up to the first whose offsets are not final. By default it does not. With [`Isolation::ReadCommitted`] it never
+    /// does.
     pub include_buffered: bool,
     /// The offset at which the caller means to stop. Nothing from this offset on is read ahead. This limits what is
     /// requested from the store, not what is returned. By default there is no such limit.

@@ -36,6 +36,8 @@ pub enum Notice {
 pub struct BatchStream {
     pub(super) reader: Reader,
     position: i64,
+    /// Where the last fetch ended. What it left out may stand before that.
+    fetched_to: i64,
     /// Where the caller means to stop.
     until: i64,
     /// Which of the partition's logs it reads, if that was deleted and made again.
@@ -77,6 +79,7 @@ impl BatchStream {
         BatchStream {
             reader,
             position: from,
+            fetched_to: from,
             until: i64::MAX,
             generation,
             chunks: VecDeque::new(),
@@ -124,7 +127,7 @@ impl BatchStream {
 
     /// Goes on from this offset.
     pub fn seek(&mut self, offset: i64) {
-        self.position = offset;
+        (self.position, self.fetched_to) = (offset, offset);
         self.generation = self.reader.0.state.generation();
         self.chunks.clear();
         self.at = 0;
@@ -178,6 +181,7 @@ impl BatchStream {
 
     /// Fetches the next chunks; `false` at the end.
     async fn fill(&mut self) -> Result<bool> {
+        self.position = self.position.max(self.fetched_to);
         loop {
             let fetched = match &mut self.ahead {
                 Some((from, fetch)) if *from == self.position => fetch.await,
@@ -228,7 +232,7 @@ impl BatchStream {
             self.notice(Notice::Skipped(error));
         }
         self.log_start = fetch.log_start;
-        self.high_watermark = fetch.high_watermark;
+        (self.high_watermark, self.fetched_to) = (fetch.high_watermark, fetch.next_offset);
         if fetch.chunks.is_empty() {
             // Only what was skipped moves an empty answer on.
             self.position = self.position.max(fetch.next_offset);

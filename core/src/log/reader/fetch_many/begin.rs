@@ -6,11 +6,12 @@ use std::time::Duration;
 use super::tail::PollTurn;
 use crate::error::Result;
 use crate::log::reader::answer::Fetch;
+use crate::log::reader::committed::read_committed;
 use crate::log::reader::core::ReaderCore;
 use crate::log::reader::handle::Reader;
 use crate::log::reader::job::{FetchJob, FetchStep, Need};
-use crate::log::reader::options::FetchOptions;
-use crate::runtime::Running;
+use crate::log::reader::options::{FetchOptions, Isolation};
+use crate::runtime::{BoxFuture, Running};
 
 /// A read that was begun.
 pub(super) enum Begun {
@@ -21,9 +22,31 @@ pub(super) enum Begun {
 
 /// Begins to read a partition: `limit` bytes at most, or one batch if that is larger and `whole` is set.
 pub(super) fn begin(reader: &Reader, offset: i64, limit: usize, whole: bool) -> Begun {
-    let core = &reader.0;
+    let core = reader.0.clone();
     let options = FetchOptions::new(limit);
-    let mut job = FetchJob::new(offset, if whole { options } else { options.only_what_fits() });
+    let options = if whole { options } else { options.only_what_fits() };
+    match core.options.isolation {
+        Isolation::ReadUncommitted => begin_batches(&core, offset, options),
+        Isolation::ReadCommitted => {
+            let runtime = core.state.runtime().clone();
+            Begun::Reading(runtime.ask(read_committed(core, offset, options, read_in_turn)))
+        }
+    }
+}
+
+/// Reads batches, committed or not, and asks about the log's end in turn with other fetches.
+fn read_in_turn(core: Arc<ReaderCore>, offset: i64, options: FetchOptions) -> BoxFuture<Result<Fetch>> {
+    Box::pin(async move {
+        match begin_batches(&core, offset, options) {
+            Begun::Done(read) => read,
+            Begun::Reading(running) => running.await,
+        }
+    })
+}
+
+/// Begins to read batches, committed or not.
+fn begin_batches(core: &Arc<ReaderCore>, offset: i64, options: FetchOptions) -> Begun {
+    let mut job = FetchJob::new(offset, options);
     let need = match core.advance(&mut job) {
         Err(error) => return Begun::Done(Err(error)),
         Ok(FetchStep::Done) => return Begun::Done(Ok(core.answer(job))),

@@ -1,6 +1,7 @@
 mod broken_end;
 mod cache;
 mod changes;
+mod committed;
 mod corrupt;
 mod fetch;
 mod index;
