@@ -111,6 +111,15 @@ typedef enum {
   KFS_CHECK_CRC = 2,
 } kfs_batch_check;
 
+// Which records a reader gives. The numbers are those of Kafka's protocol.
+typedef enum {
+  // All records.
+  KFS_READ_UNCOMMITTED = 0,
+  // Records of a transaction after it has committed, and none of one that was aborted. The log ends for the reader
+  // at the first record of a transaction that is still open.
+  KFS_READ_COMMITTED = 1,
+} kfs_isolation;
+
 // Where a writer stands in its life. New ones may come.
 typedef enum {
   // It takes appends.
