@@ -132,8 +132,9 @@ typedef enum {
   KFS_WRITER_FAILED = 3,
 } kfs_writer_phase;
 
-// A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. It
-// runs on two threads of its own, which end after the last handle that came from it was freed.
+// A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. All
+// buckets of a process run on the same threads (kfs_runtime_threads), which end after the last handle
+// was freed.
 typedef struct kfs_bucket kfs_bucket;
 
 // Ends calls that wait, from another thread. Every call that may wait takes one; NULL is fine there.
@@ -370,6 +371,13 @@ void kfs_writer_options_init_kafscale(kfs_writer_options *options,
 
 // Sets the defaults. Give sizeof(kfs_reader_options) as `size`. NULL is passed over.
 void kfs_reader_options_init(kfs_reader_options *options, size_t size);
+
+// Sets how many worker threads all buckets of this process share: 2 unless this is called, 1024 at
+// most. Call it before the first bucket is opened. A forked child starts with 2.
+//
+// Errors: KFS_INVALID_INPUT for a number that is not allowed; KFS_CONFLICT while the threads run and
+// are another number.
+kfs_error *kfs_runtime_threads(size_t threads);
 
 // Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
 // the environment, AWS_*). Sends no request, does not wait.

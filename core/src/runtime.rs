@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ impl Runtime {
 
     /// Runs on the given tokio runtime, which must have time enabled (and I/O for HTTP stores).
     pub fn tokio(handle: tokio::runtime::Handle) -> Self {
-        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy), Arc::new(TokioSpawn(handle)))
+        Self::system(Arc::new(TokioSpawn(handle)))
     }
 
     /// Starts a runtime of its own with two worker threads; it ends with the last clone.
@@ -88,15 +88,30 @@ impl Runtime {
     /// # Errors
     /// When its threads can't be started.
     pub fn own() -> Result<Self> {
+        Self::own_with(2)
+    }
+
+    /// The same with so many worker threads, at least one.
+    pub(crate) fn own_with(threads: usize) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(threads.max(1))
             .thread_name("kfs")
             .enable_all()
             .build()
             .map_err(|e| {
                 Error::new(ErrorKind::Unavailable, "the runtime's threads could not be started").with_source(e)
             })?;
-        Ok(Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy), Arc::new(OwnTokio(Some(runtime)))))
+        Ok(Self::system(Arc::new(OwnTokio(Some(runtime)))))
+    }
+
+    /// The system's clock and randomness, with tasks started by `spawn`.
+    pub(crate) fn system(spawn: Arc<dyn Spawn>) -> Self {
+        Self::new(Arc::new(SystemClock), Arc::new(SystemEntropy), spawn)
+    }
+
+    /// What starts its tasks, for as long as a clone of it lives.
+    pub(crate) fn downgrade(&self) -> Weak<dyn Spawn> {
+        Arc::downgrade(&self.spawn)
     }
 
     /// The clock.

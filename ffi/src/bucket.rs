@@ -10,9 +10,20 @@ use crate::error::kfs_error;
 use crate::options::{bucket_options, kfs_bucket_options};
 use crate::wait::{kfs_cancel, wait};
 
-/// A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. It
-/// runs on two threads of its own, which end after the last handle that came from it was freed.
+/// A bucket (or a directory, or memory) that holds partition logs. One for a process is enough. All
+/// buckets of a process run on the same threads (kfs_runtime_threads), which end after the last handle
+/// was freed.
 pub struct kfs_bucket(pub(crate) ForkSafe<Bucket>);
+
+/// Sets how many worker threads all buckets of this process share: 2 unless this is called, 1024 at
+/// most. Call it before the first bucket is opened. A forked child starts with 2.
+///
+/// Errors: KFS_INVALID_INPUT for a number that is not allowed; KFS_CONFLICT while the threads run and
+/// are another number.
+#[unsafe(no_mangle)]
+pub extern "C" fn kfs_runtime_threads(threads: usize) -> *mut kfs_error {
+    call(|| blocking::runtime_threads(threads))
+}
 
 /// Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
 /// the environment, AWS_*). Sends no request, does not wait.

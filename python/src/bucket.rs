@@ -41,6 +41,11 @@ pub(crate) fn open(
     opened.map(|bucket| Bucket(Owned::new(bucket))).map_err(|error| exception(py, &error))
 }
 
+#[pyfunction]
+pub(crate) fn runtime_threads(py: Python<'_>, threads: usize) -> PyResult<()> {
+    blocking::runtime_threads(threads).map_err(|error| exception(py, &error))
+}
+
 #[pyclass(frozen, module = "kfs")]
 pub(crate) struct Bucket(Owned<kfs_core::Bucket>);
 

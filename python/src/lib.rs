@@ -30,6 +30,7 @@ use pyo3::prelude::*;
 fn _kfs(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_function(wrap_pyfunction!(bucket::open, module)?)?;
+    module.add_function(wrap_pyfunction!(bucket::runtime_threads, module)?)?;
     module.add_class::<bucket::Bucket>()?;
     module.add_class::<bucket::Partition>()?;
     module.add_class::<writer::Writer>()?;

@@ -4,6 +4,7 @@ import os
 import pickle
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -378,6 +379,24 @@ class Waiting(unittest.TestCase):
         with self.assertRaises(KeyboardInterrupt):
             self.append.durable()
         self.assertFalse(self.append.done)
+
+    def test_buckets_share_one_runtime(self):
+        program = """
+import os, kfs
+threads = lambda: len(os.listdir("/proc/self/task"))
+kfs.runtime_threads(3)
+before = threads()
+buckets = [kfs.open("memory:"), kfs.open("memory:")]
+assert threads() - before == 3, threads()
+try:
+    kfs.runtime_threads(4)
+except kfs.ConflictError as error:
+    assert "3 threads already" in str(error), error
+else:
+    raise AssertionError("it was set while the threads run")
+"""
+        if sys.platform == "linux":
+            subprocess.run([sys.executable, "-c", program], check=True, timeout=SOON)
 
     def test_a_fork_is_told_why_it_can_not(self):
         read, write = os.pipe()

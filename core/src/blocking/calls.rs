@@ -2,29 +2,30 @@
 
 use std::time::Duration;
 
+use super::shared_runtime::shared_runtime;
 use super::wait::Wait;
 use crate::error::{Error, ErrorKind, Result, Stored};
-use crate::runtime::Runtime;
 use crate::{Admission, Append, Bucket, BucketOptions, Partition, Reader, Writer};
 
-/// Opens a bucket that needs no async runtime of the caller's: it runs on a runtime of its own, whatever the calling
-/// thread is in. A [`runtime`](BucketOptions::runtime) in the options is used instead; no thread that it runs on may
-/// wait for it. Sends no request.
+/// Opens a bucket that needs no async runtime of the caller's: it runs on the runtime that all buckets of the process share
+/// which are opened in this way ([`runtime_threads`](super::runtime_threads)), whatever the calling thread is in. A
+/// [`runtime`](BucketOptions::runtime) in the options is used instead; no thread that it runs on may wait for it. Sends
+/// no request.
 ///
 /// # Errors
 /// As [`Bucket::open_with`]; unavailable if threads can't be started.
 pub fn open(url: &str, options: BucketOptions) -> Result<Bucket> {
-    Bucket::open_with(url, on_own_runtime(options)?)
+    Bucket::open_with(url, on_shared_runtime(options)?)
 }
 
-/// The options with a runtime of the bucket's own, unless they have one; for [`Bucket::from_store`] and
+/// The options with the runtime that buckets of the process share, unless they have one; for [`Bucket::from_store`] and
 /// [`Bucket::from_object_store`].
 ///
 /// # Errors
 /// Unavailable if threads can't be started.
-pub fn on_own_runtime(mut options: BucketOptions) -> Result<BucketOptions> {
+pub fn on_shared_runtime(mut options: BucketOptions) -> Result<BucketOptions> {
     if options.runtime.is_none() {
-        options.runtime = Some(Runtime::own()?);
+        options.runtime = Some(shared_runtime()?);
     }
     Ok(options)
 }

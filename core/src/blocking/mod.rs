@@ -3,8 +3,8 @@
 //! There is one API, the async one. A [`Wait`] waits on the calling thread for any of its futures, and [`open`] opens a
 //! bucket that needs no runtime of the caller's.
 //!
-//! This works on any thread, inside an async runtime too: the I/O runs on a runtime of the bucket's own, so a thread of
-//! another runtime that waits here holds up only that runtime. (Inside async code, `await` is the better choice.)
+//! This works on any thread, inside an async runtime too: the I/O runs on a runtime that the buckets of the process share
+//! and that no caller's code runs on, so a thread of another runtime that waits here holds up only that runtime. (Inside async code, `await` is the better choice.)
 //!
 //! Every wait has an end that its caller sets: a [`Wait`] with a time limit, a [`Cancel`], or both. Both end the wait
 //! only. The work goes on, as it does when a future is dropped.
@@ -32,11 +32,13 @@
 //! ```
 
 mod calls;
+mod shared_runtime;
 mod wait;
 
 #[cfg(test)]
 mod tests;
 
 pub use crate::log::writer::in_callback;
-pub use calls::{Explain, on_own_runtime, open};
+pub use calls::{Explain, on_shared_runtime, open};
+pub use shared_runtime::runtime_threads;
 pub use wait::{Cancel, Wait};

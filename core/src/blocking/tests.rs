@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
-use super::{Cancel, Wait, on_own_runtime, open};
+use super::{Cancel, Wait, on_shared_runtime, open};
 use crate::error::{ErrorKind, Result, Stored};
 use crate::format::{BatchBuilder, BatchOptions, NewRecord, PartitionId};
 use crate::testing::{Action, Failure, FaultStore, Op};
@@ -34,7 +34,7 @@ fn batch(records: usize) -> Vec<u8> {
 }
 
 fn in_store(store: Arc<dyn ObjectStore>, options: BucketOptions) -> Result<Bucket> {
-    Bucket::from_object_store(store, on_own_runtime(options)?)
+    Bucket::from_object_store(store, on_shared_runtime(options)?)
 }
 
 fn writer_of(bucket: &Bucket) -> Writer {

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("observer", &["error", "text", "runtime", "format", "recorder"]),
     ("store", &["error", "text", "setters", "runtime", "mutant", "format", "recorder", "observer"]),
     ("log", &["error", "text", "setters", "fork", "runtime", "mutant", "format", "recorder", "observer", "store"]),
-    ("blocking", &["error", "runtime", "format", "store", "log"]),
+    ("blocking", &["error", "fork", "runtime", "format", "store", "log"]),
     ("queue", &["error", "fork", "runtime", "format", "log"]),
     ("testing", &["error", "runtime", "store"]),
     ("lib", &["error", "fork", "mutant", "log", "runtime", "store", "format", "recorder", "queue"]),

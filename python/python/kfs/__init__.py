@@ -25,7 +25,7 @@ from ._errors import (
     UnavailableError,
     UnsupportedError,
 )
-from ._kfs import Append, Bucket, Fetch, Partition, Reader, Writer, __version__, open
+from ._kfs import Append, Bucket, Fetch, Partition, Reader, Writer, __version__, open, runtime_threads
 from ._types import Header, Offsets, Record, StoredRecord, WriterStatus
 
 __all__ = [
@@ -57,4 +57,5 @@ __all__ = [
     "WriterStatus",
     "__version__",
     "open",
+    "runtime_threads",
 ]

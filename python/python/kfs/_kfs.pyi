@@ -30,6 +30,13 @@ def open(
     include 0o400 and 0o700. `buffer_bytes` is at least 64.
     """
 
+def runtime_threads(threads: int) -> None:
+    """Sets how many worker threads all buckets of this process share: 2 unless this is called, 1024 at most.
+
+    Call it before the first bucket is opened: while the threads run and are another number, it is a
+    `ConflictError`. A forked child starts with 2.
+    """
+
 @final
 class Bucket:
     """A bucket (or a directory, or memory) that holds partition logs.
