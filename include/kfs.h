@@ -237,7 +237,7 @@ typedef struct {
   int64_t last;
 } kfs_offsets;
 
-// Told once how an append ended, see kfs_writer_append_callback. NULL: nobody is told.
+// Told once how an append ended, see kfs_writer_append_batches_callback. NULL is fine.
 //
 // error: NULL when the append is durable, else why it failed; lent, so clone what must outlive the
 // callback. offsets: the append's offsets; NULL when it failed; lent.
@@ -246,7 +246,7 @@ typedef struct {
 // there may be taken here. The callbacks of one writer come one at a time, in the order in which its
 // appends end; those of different writers may run at the same time. The writer waits for a callback:
 // be short, and call nothing that waits. (A call that would have to gives KFS_INVALID_INPUT here;
-// kfs_writer_append_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
+// kfs_writer_append_batches_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
 // exception.
 typedef void (*kfs_append_callback)(void *user_data, const kfs_error *error, const kfs_offsets *offsets);
 
@@ -423,31 +423,31 @@ kfs_error *kfs_writer_open(const kfs_bucket *bucket,
 // offsets: gets the offsets; NULL is fine.
 // Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_TIMED_OUT;
 // KFS_FENCED, KFS_CLOSED; KFS_UNAVAILABLE and whatever else ended the flush.
-kfs_error *kfs_writer_append(const kfs_writer *writer,
-                             const uint8_t *batches,
-                             size_t length,
-                             int64_t timeout_ms,
-                             const kfs_cancel *cancel,
-                             kfs_offsets *offsets);
+kfs_error *kfs_writer_append_batches(const kfs_writer *writer,
+                                     const uint8_t *batches,
+                                     size_t length,
+                                     int64_t timeout_ms,
+                                     const kfs_cancel *cancel,
+                                     kfs_offsets *offsets);
 
-// Appends record batches as kfs_writer_append does, but does not wait for durability: `callback` is
+// Appends record batches as kfs_writer_append_batches does, but does not wait for durability: `callback` is
 // called once when the append is durable or has failed. The bytes are copied.
 //
-// flush: true when somebody waits for the outcome: the writer flushes as soon as linger_ms allows.
+// flush: true when the caller waits for the outcome: the writer flushes as soon as linger_ms allows.
 // False when it may take until flush_bytes, flush_records or flush_interval_ms say so.
 // timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is no room.
 // user_data: given to the callback, never touched.
 // When this gives an error, the callback is not and will not be called, and nothing was appended.
 // Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_FULL, KFS_TIMED_OUT;
 // KFS_FENCED, KFS_CLOSED.
-kfs_error *kfs_writer_append_callback(const kfs_writer *writer,
-                                      const uint8_t *batches,
-                                      size_t length,
-                                      bool flush,
-                                      int64_t timeout_ms,
-                                      const kfs_cancel *cancel,
-                                      kfs_append_callback callback,
-                                      void *user_data);
+kfs_error *kfs_writer_append_batches_callback(const kfs_writer *writer,
+                                              const uint8_t *batches,
+                                              size_t length,
+                                              bool flush,
+                                              int64_t timeout_ms,
+                                              const kfs_cancel *cancel,
+                                              kfs_append_callback callback,
+                                              void *user_data);
 
 // Flushes what is buffered now and waits until it is durable.
 //

@@ -40,7 +40,7 @@ impl From<Offsets> for kfs_offsets {
     }
 }
 
-/// Told once how an append ended, see kfs_writer_append_callback. NULL: nobody is told.
+/// Told once how an append ended, see kfs_writer_append_batches_callback. NULL is fine.
 ///
 /// error: NULL when the append is durable, else why it failed; lent, so clone what must outlive the
 /// callback. offsets: the append's offsets; NULL when it failed; lent.
@@ -49,7 +49,7 @@ impl From<Offsets> for kfs_offsets {
 /// there may be taken here. The callbacks of one writer come one at a time, in the order in which its
 /// appends end; those of different writers may run at the same time. The writer waits for a callback:
 /// be short, and call nothing that waits. (A call that would have to gives KFS_INVALID_INPUT here;
-/// kfs_writer_append_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
+/// kfs_writer_append_batches_callback with a timeout_ms of 0 is fine.) It must return: no longjmp, no C++
 /// exception.
 pub type kfs_append_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, error: *const kfs_error, offsets: *const kfs_offsets)>;
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn kfs_writer_open(
 /// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_TIMED_OUT;
 /// KFS_FENCED, KFS_CLOSED; KFS_UNAVAILABLE and whatever else ended the flush.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kfs_writer_append(
+pub unsafe extern "C" fn kfs_writer_append_batches(
     writer: *const kfs_writer,
     batches: *const u8,
     length: usize,
@@ -115,10 +115,10 @@ pub unsafe extern "C" fn kfs_writer_append(
     })
 }
 
-/// Appends record batches as kfs_writer_append does, but does not wait for durability: `callback` is
+/// Appends record batches as kfs_writer_append_batches does, but does not wait for durability: `callback` is
 /// called once when the append is durable or has failed. The bytes are copied.
 ///
-/// flush: true when somebody waits for the outcome: the writer flushes as soon as linger_ms allows.
+/// flush: true when the caller waits for the outcome: the writer flushes as soon as linger_ms allows.
 /// False when it may take until flush_bytes, flush_records or flush_interval_ms say so.
 /// timeout_ms, cancel: how long to wait for room in the buffer; with 0, KFS_FULL says that there is no room.
 /// user_data: given to the callback, never touched.
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn kfs_writer_append(
 /// Errors: KFS_INVALID_INPUT for batches that the option batch_check refuses; KFS_FULL, KFS_TIMED_OUT;
 /// KFS_FENCED, KFS_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kfs_writer_append_callback(
+pub unsafe extern "C" fn kfs_writer_append_batches_callback(
     writer: *const kfs_writer,
     batches: *const u8,
     length: usize,

@@ -23,7 +23,7 @@ impl Writer {
 #[pymethods]
 impl Writer {
     #[pyo3(signature = (batches, *, timeout=None))]
-    fn append(&self, py: Python<'_>, batches: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Append> {
+    fn append_batches(&self, py: Python<'_>, batches: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Append> {
         let writer = self.0.get(py)?;
         let batches = taken(batches)?;
         if timeout == Some(0.0) {
@@ -35,7 +35,7 @@ impl Writer {
     }
 
     #[pyo3(signature = (records, *, timeout=None))]
-    fn append_records(&self, py: Python<'_>, records: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Append> {
+    fn append(&self, py: Python<'_>, records: &Bound<'_, PyAny>, timeout: Option<f64>) -> PyResult<Append> {
         let writer = self.0.get(py)?;
         let now = SystemClock.wall_ms();
         let owned = records.try_iter()?.map(|record| Owner::of(&record?, now)).collect::<PyResult<Vec<_>>>()?;

@@ -48,7 +48,7 @@ class RoundTrip(unittest.TestCase):
             partition = bucket.partition("orders", 3)
             self.assertEqual((partition.topic, partition.number, bucket.url), ("orders", 3, self.url))
             with partition.writer(start_offset=100, compression="zstd", name="test") as writer:
-                append = writer.append_records(records, timeout=SOON)
+                append = writer.append(records, timeout=SOON)
                 offsets = append.durable(timeout=SOON)
                 self.assertEqual(offsets, kfs.Offsets(100, 102))
                 self.assertEqual((append.offsets, append.done), (offsets, True))
@@ -67,7 +67,7 @@ class RoundTrip(unittest.TestCase):
         with kfs.open(url, map=False, file_mode=0o640, dir_mode=0o750) as bucket:
             partition = bucket.partition("modes", 0)
             with partition.writer() as writer:
-                writer.append_records([kfs.Record(os.urandom(200_000))]).durable(SOON)
+                writer.append([kfs.Record(os.urandom(200_000))]).durable(SOON)
             chunk = partition.reader().fetch(0, timeout=SOON).chunks[0]
         place = self.path / "made/default/modes/0"
         segment = place / f"segment-{0:020}.kfs"
@@ -84,14 +84,14 @@ class RoundTrip(unittest.TestCase):
         with kfs.open(self.url) as bucket:
             source = bucket.partition("source", 0)
             with source.writer() as writer:
-                writer.append_records([kfs.Record(b"v%d" % i) for i in range(10)]).durable(SOON)
+                writer.append([kfs.Record(b"v%d" % i) for i in range(10)]).durable(SOON)
             batch = bytes(source.reader().fetch(0).chunks[0])
 
             copy = bucket.partition("copy", 0)
             with copy.writer(start_offset=7) as writer:
                 for buffer in (batch, bytearray(batch), memoryview(batch)):
-                    last = writer.append(buffer, timeout=SOON)
-                writer.append(batch + batch, timeout=0)
+                    last = writer.append_batches(buffer, timeout=SOON)
+                writer.append_batches(batch + batch, timeout=0)
                 writer.flush(SOON)
                 self.assertEqual(last.durable(0), (27, 36))
             fetch = copy.reader().fetch(0 + 7, max_bytes=1 << 20)
@@ -105,7 +105,7 @@ class RoundTrip(unittest.TestCase):
         with kfs.open(self.url) as bucket:
             partition = bucket.partition("orders", 0)
             with partition.writer() as writer:
-                writer.append_records([kfs.Record(b"x" * 100_000)]).durable(SOON)
+                writer.append([kfs.Record(b"x" * 100_000)]).durable(SOON)
             chunks = partition.reader().fetch(0).chunks
         del bucket, partition, writer
         (chunk,) = chunks
@@ -120,9 +120,9 @@ class RoundTrip(unittest.TestCase):
         with kfs.open("memory:") as bucket:
             partition = bucket.partition("orders", 0)
             writer = partition.writer(on_conflict="fence", flush_interval=3600.0, linger=3600.0)
-            first = writer.append_records([kfs.Record(b"a")])
+            first = writer.append([kfs.Record(b"a")])
             writer.flush(SOON)
-            second = writer.append_records([kfs.Record(b"b")])
+            second = writer.append([kfs.Record(b"b")])
             self.assertEqual((first.done, second.done, second.offsets), (True, False, (1, 1)))
             reader = partition.reader()
             self.assertFalse(reader.fetch(1))
@@ -133,16 +133,16 @@ class RoundTrip(unittest.TestCase):
             partition = bucket.partition("orders", 0)
             with self.assertRaises(ZeroDivisionError):
                 with partition.writer() as writer:
-                    append = writer.append_records([kfs.Record(b"a")])
+                    append = writer.append([kfs.Record(b"a")])
                     1 / 0
             self.assertEqual(append.durable(0), (0, 0))
-            self.assertRaises(kfs.ClosedError, writer.append_records, [kfs.Record(b"late")])
+            self.assertRaises(kfs.ClosedError, writer.append, [kfs.Record(b"late")])
 
     def test_an_end_is_empty_and_beyond_it_is_out_of_range(self):
         with kfs.open("memory:") as bucket:
             partition = bucket.partition("orders", 0)
             with partition.writer() as writer:
-                writer.append_records([kfs.Record(b"a")]).durable(SOON)
+                writer.append([kfs.Record(b"a")]).durable(SOON)
             reader = partition.reader()
             end = reader.fetch(1)
             self.assertFalse(end)
@@ -171,7 +171,7 @@ class Decoding(unittest.TestCase):
         with kfs.open("memory:") as bucket:
             partition = bucket.partition("orders", 0)
             with partition.writer(compression="gzip") as writer:
-                writer.append_records([kfs.Record(b"", timestamp_ms=0)] * count).durable(SOON)
+                writer.append([kfs.Record(b"", timestamp_ms=0)] * count).durable(SOON)
             records = partition.reader().fetch(0).records()
         self.assertIs(iter(records), records)
         before = resident()
@@ -200,7 +200,7 @@ class Decoding(unittest.TestCase):
         with kfs.open("memory:") as bucket:
             partition = bucket.partition("orders", 0)
             with partition.writer(compression="zstd") as writer:
-                writer.append_records([kfs.Record(b"\0" * (2 << 20))]).durable(SOON)
+                writer.append([kfs.Record(b"\0" * (2 << 20))]).durable(SOON)
             with self.assertRaises(kfs.UnsupportedError) as caught:
                 next(partition.reader(max_decompressed=1 << 20).fetch(0).records())
             self.assertIn("max_decompressed", caught.exception.hint)
@@ -211,8 +211,8 @@ class Decoding(unittest.TestCase):
         with kfs.open("memory:") as bucket:
             partition = bucket.partition("orders", 0)
             with partition.writer(preset="kafscale") as writer:
-                writer.append_records([kfs.Record(b"v", timestamp_ms=5)]).durable(SOON)
-                self.assertRaises(ValueError, writer.append_records, [kfs.Record(b"v" * (1 << 20))])
+                writer.append([kfs.Record(b"v", timestamp_ms=5)]).durable(SOON)
+                self.assertRaises(ValueError, writer.append, [kfs.Record(b"v" * (1 << 20))])
             (chunk,) = partition.reader().fetch(0).chunks
             wrong = bytearray(chunk)
             # The header's max_timestamp, which is not as the record has it; the CRC is wrong now.
@@ -220,7 +220,7 @@ class Decoding(unittest.TestCase):
             for offset, check in enumerate(["produce", "decode", "crc"], start=1):
                 with partition.writer(check=check) as writer:
                     self.assertRaises(ValueError, writer.append, bytes(wrong))
-                    self.assertEqual(writer.append(bytes(chunk)).durable(SOON).last, offset)
+                    self.assertEqual(writer.append_batches(bytes(chunk)).durable(SOON).last, offset)
 
     def test_records_that_cannot_be_decoded_are_named_with_their_place(self):
         with tempfile.TemporaryDirectory() as directory:
@@ -228,7 +228,7 @@ class Decoding(unittest.TestCase):
                 partition = bucket.partition("orders", 0)
                 with partition.writer() as writer:
                     for value in (b"a", b"b"):
-                        writer.append_records([kfs.Record(value)]).durable(SOON)
+                        writer.append([kfs.Record(value)]).durable(SOON)
                 path = Path(directory) / "default/orders/0" / f"segment-{0:020}.kfs"
                 segment = bytearray(path.read_bytes())
                 # The first record's length, and the CRCs over it.
@@ -279,12 +279,12 @@ class Errors(unittest.TestCase):
             partition = bucket.partition("orders", 0)
             with partition.writer() as writer:
                 with self.assertRaises(ValueError) as caught:
-                    writer.append(b"not a batch")
+                    writer.append_batches(b"not a batch")
                 self.assertEqual(caught.exception.stored, "not")
                 with self.assertRaises(kfs.ConflictError):
                     partition.writer()
             with self.assertRaises(kfs.ClosedError):
-                writer.append_records([kfs.Record(b"late")])
+                writer.append([kfs.Record(b"late")])
 
     def test_arguments_are_checked(self):
         with self.assertRaises(NotImplementedError):
@@ -309,8 +309,8 @@ class Errors(unittest.TestCase):
                 self.assertRaises(ValueError, wrong)
             with bucket.partition("orders", 0).writer() as writer:
                 self.assertRaises(TypeError, writer.append, "text")
-                self.assertRaises(TypeError, writer.append_records, [kfs.Record("text")])
-                self.assertRaises(ValueError, writer.append_records, [])
+                self.assertRaises(TypeError, writer.append, [kfs.Record("text")])
+                self.assertRaises(ValueError, writer.append, [])
 
 
 class Waiting(unittest.TestCase):
@@ -319,7 +319,7 @@ class Waiting(unittest.TestCase):
         # Never flushes by itself, so that waits last.
         self.writer = self.bucket.partition("orders", 0).writer(flush_interval=3600.0, linger=3600.0)
         self.addCleanup(self.bucket.close)
-        self.append = self.writer.append_records([kfs.Record(b"x" * 60)])
+        self.append = self.writer.append([kfs.Record(b"x" * 60)])
 
     def test_a_timeout_ends_the_wait_and_not_the_work(self):
         with self.assertRaises(TimeoutError) as caught:
@@ -341,7 +341,7 @@ class Waiting(unittest.TestCase):
             writer = bucket.partition("orders", 0).writer()
             # A file where the log's directory should be.
             Path(directory, "default").write_bytes(b"")
-            append = writer.append_records([kfs.Record(b"x")])
+            append = writer.append([kfs.Record(b"x")])
             with self.assertRaises(TimeoutError) as caught:
                 append.durable(timeout=0.3)
             self.assertIn("a file has the name of a directory", str(caught.exception))
@@ -356,7 +356,7 @@ class Waiting(unittest.TestCase):
 
     def test_a_full_buffer_blocks_or_says_so(self):
         with self.assertRaises(BlockingIOError) as caught:
-            self.writer.append_records([kfs.Record(b"y" * 60)], timeout=0)
+            self.writer.append([kfs.Record(b"y" * 60)], timeout=0)
         self.assertEqual(caught.exception.stored, "not")
 
     def test_other_threads_run_meanwhile(self):
@@ -417,7 +417,7 @@ else:
                 self.append = self.writer = self.bucket = None
                 # What the child opens itself works.
                 with kfs.open("memory:") as bucket, bucket.partition("a", 0).writer() as writer:
-                    told.append(writer.append_records([kfs.Record(b"a")]).durable(SOON) == (0, 0))
+                    told.append(writer.append([kfs.Record(b"a")]).durable(SOON) == (0, 0))
                 os.write(write, b"good" if told == [True] * 4 else b"bad!")
             finally:
                 os._exit(0)

@@ -32,7 +32,7 @@ static kfs_writer *open_writer(const kfs_bucket *bucket, int32_t partition, cons
 }
 
 static void append(kfs_writer *writer, bool flush, kfs_append_callback callback, void *data) {
-  well(kfs_writer_append_callback(writer, batch, batch_length, flush, TIMEOUT_MS, NULL, callback, data), "append");
+  well(kfs_writer_append_batches_callback(writer, batch, batch_length, flush, TIMEOUT_MS, NULL, callback, data), "append");
 }
 
 /* What the callbacks of one case share. */
@@ -164,15 +164,15 @@ static void a_forked_child_gets_errors_and_frees_without_waiting(const char *url
   kfs_fetch *fetch = NULL;
   kfs_cancel *cancel = kfs_cancel_new();
   kfs_offsets offsets;
-  well(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, cancel, &offsets), "append");
+  well(kfs_writer_append_batches(writer, batch, batch_length, TIMEOUT_MS, cancel, &offsets), "append");
   well(kfs_reader_open(bucket, "border", 6, NULL, &reader), "open a reader");
   well(kfs_reader_fetch(reader, 0, 1 << 20, false, TIMEOUT_MS, cancel, &fetch), "fetch");
   pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
     alarm(HUNG_AFTER_SECONDS);
-    fails(kfs_writer_append(writer, batch, batch_length, -1, cancel, NULL), KFS_CLOSED, "append in a child");
-    fails(kfs_writer_append_callback(writer, batch, batch_length, true, 0, NULL, NULL, NULL), KFS_CLOSED, "append");
+    fails(kfs_writer_append_batches(writer, batch, batch_length, -1, cancel, NULL), KFS_CLOSED, "append in a child");
+    fails(kfs_writer_append_batches_callback(writer, batch, batch_length, true, 0, NULL, NULL, NULL), KFS_CLOSED, "append");
     fails(kfs_writer_flush(writer, -1, NULL), KFS_CLOSED, "flush in a child");
     fails(kfs_writer_close(writer, -1, cancel), KFS_CLOSED, "close in a child");
     kfs_fetch *another = NULL;
@@ -191,7 +191,7 @@ static void a_forked_child_gets_errors_and_frees_without_waiting(const char *url
   }
   int status = 0;
   CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-  well(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, cancel, &offsets), "append after the fork");
+  well(kfs_writer_append_batches(writer, batch, batch_length, TIMEOUT_MS, cancel, &offsets), "append after the fork");
   well(kfs_writer_close(writer, TIMEOUT_MS, cancel), "close");
   kfs_writer_free(writer);
   kfs_fetch_free(fetch);

@@ -77,12 +77,12 @@ static void append_and_wait(const kfs_bucket *bucket) {
 
   kfs_offsets offsets = {-1, -1};
   for (int64_t i = 0; i < 3; i++) {
-    well(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), "append");
+    well(kfs_writer_append_batches(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), "append");
     CHECK(offsets.base == 100 + i * records && offsets.last == offsets.base + records - 1);
   }
 
   /* Nothing is written when it fails. */
-  kfs_error *error = kfs_writer_append(writer, batch, batch_length - 1, TIMEOUT_MS, NULL, &offsets);
+  kfs_error *error = kfs_writer_append_batches(writer, batch, batch_length - 1, TIMEOUT_MS, NULL, &offsets);
   CHECK(kfs_error_stored(error) == KFS_STORED_NOT && !kfs_error_is_retriable(error));
   CHECK(strcmp(kfs_error_name(error), "invalid input") == 0 && strlen(kfs_error_message(error)) > 0);
   fails(error, KFS_INVALID_INPUT, "append a cut batch");
@@ -93,7 +93,7 @@ static void append_and_wait(const kfs_bucket *bucket) {
   CHECK(second == writer);
 
   well(kfs_writer_close(writer, TIMEOUT_MS, NULL), "close the writer");
-  fails(kfs_writer_append(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), KFS_CLOSED, "append after close");
+  fails(kfs_writer_append_batches(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), KFS_CLOSED, "append after close");
   kfs_writer_free(writer);
   fetch_all(bucket, 0, 100, 100 + 3 * records);
 }
@@ -122,7 +122,7 @@ static void appended(void *user_data, const kfs_error *error, const kfs_offsets 
   }
   if (told->writer != NULL) {
     /* A callback must not wait for the writer that waits for it. */
-    kfs_error *refusal = kfs_writer_append(told->writer, batch, batch_length, TIMEOUT_MS, NULL, NULL);
+    kfs_error *refusal = kfs_writer_append_batches(told->writer, batch, batch_length, TIMEOUT_MS, NULL, NULL);
     if (kfs_error_code(refusal) == KFS_INVALID_INPUT) told->refused++;
     kfs_error_free(refusal);
     told->writer = NULL;
@@ -141,20 +141,20 @@ static void append_and_be_told(const kfs_bucket *bucket) {
   pthread_mutex_lock(&told.lock);
   for (int i = 0; i < appends; i++) {
     bool somebody_waits = i == appends - 1;
-    well(kfs_writer_append_callback(writer, batch, batch_length, somebody_waits, TIMEOUT_MS, NULL, appended, &told),
+    well(kfs_writer_append_batches_callback(writer, batch, batch_length, somebody_waits, TIMEOUT_MS, NULL, appended, &told),
          "append");
   }
   while (told.succeeded + told.failed < appends) pthread_cond_wait(&told.changed, &told.lock);
   CHECK(told.failed == 0 && told.next_base == appends * records);
 
   told.writer = writer;
-  well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
+  well(kfs_writer_append_batches_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
   /* Nobody waits for this one, but time flushes too. */
   while (told.succeeded + told.failed < appends + 1) pthread_cond_wait(&told.changed, &told.lock);
   CHECK(told.refused == 1 && told.succeeded == appends + 1);
 
   told.next_base = 0;
-  well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
+  well(kfs_writer_append_batches_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
   pthread_mutex_unlock(&told.lock);
   well(kfs_writer_flush(writer, TIMEOUT_MS, NULL), "flush");
   kfs_writer_state state;
@@ -169,7 +169,7 @@ static void append_and_be_told(const kfs_bucket *bucket) {
   /* When a close returns, every callback has. What the refused callback appended went in before it waited. */
   CHECK(told.succeeded == appends + 2 && told.next_base == (appends + 3) * records);
 
-  fails(kfs_writer_append_callback(writer, batch, batch_length, true, 0, NULL, appended, &told), KFS_CLOSED,
+  fails(kfs_writer_append_batches_callback(writer, batch, batch_length, true, 0, NULL, appended, &told), KFS_CLOSED,
         "append after close");
   kfs_writer_free(writer);
   CHECK(told.succeeded == appends + 2 && told.failed == 0);
@@ -177,7 +177,7 @@ static void append_and_be_told(const kfs_bucket *bucket) {
 
   /* A writer that is freed without a close tells what became of its appends, before the call returns. */
   well(kfs_writer_open(bucket, "orders", 2, NULL, TIMEOUT_MS, NULL, &writer), "open a writer");
-  well(kfs_writer_append_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
+  well(kfs_writer_append_batches_callback(writer, batch, batch_length, false, 0, NULL, appended, &told), "append");
   kfs_writer_free(writer);
   CHECK(told.succeeded + told.failed == appends + 3);
   pthread_cond_destroy(&told.changed);
@@ -210,7 +210,7 @@ static void be_refused(void) {
 
   kfs_writer *writer = NULL;
   fails(kfs_writer_open(NULL, "orders", 0, NULL, 0, NULL, &writer), KFS_INVALID_INPUT, "no bucket");
-  fails(kfs_writer_append(NULL, batch, batch_length, 0, NULL, NULL), KFS_INVALID_INPUT, "no writer");
+  fails(kfs_writer_append_batches(NULL, batch, batch_length, 0, NULL, NULL), KFS_INVALID_INPUT, "no writer");
 
   kfs_bucket_options plain;
   kfs_bucket_options_init(&plain, sizeof plain);
@@ -236,8 +236,8 @@ static void be_refused(void) {
   kfs_writer_options_init(&patient, sizeof patient);
   patient.flush_interval_ms = patient.linger_ms = 3600 * 1000;
   well(kfs_writer_open(bucket, "orders", 0, &patient, TIMEOUT_MS, NULL, &writer), "open a writer");
-  fails(kfs_writer_append(writer, NULL, 5, 0, NULL, NULL), KFS_INVALID_INPUT, "NULL with a length");
-  fails(kfs_writer_append(writer, NULL, 0, 0, NULL, NULL), KFS_INVALID_INPUT, "an append of nothing");
+  fails(kfs_writer_append_batches(writer, NULL, 5, 0, NULL, NULL), KFS_INVALID_INPUT, "NULL with a length");
+  fails(kfs_writer_append_batches(writer, NULL, 0, 0, NULL, NULL), KFS_INVALID_INPUT, "an append of nothing");
 
   kfs_reader *reader = NULL;
   kfs_fetch *fetch = NULL;
@@ -262,7 +262,7 @@ static void be_refused(void) {
   /* A cancelled call ends, whatever its time limit; the append goes on. */
   kfs_cancel *cancel = kfs_cancel_new();
   kfs_cancel_cancel(cancel);
-  kfs_error *error = kfs_writer_append(writer, batch, batch_length, -1, cancel, NULL);
+  kfs_error *error = kfs_writer_append_batches(writer, batch, batch_length, -1, cancel, NULL);
   CHECK(kfs_error_stored(error) == KFS_STORED_PERHAPS);
   kfs_error *copy = kfs_error_clone(error);
   fails(error, KFS_TIMED_OUT, "a cancelled append");

@@ -3,7 +3,7 @@
     with kfs.open("file:///var/lib/orders") as bucket:
         orders = bucket.partition("orders", 0)
         with orders.writer() as writer:
-            writer.append_records([kfs.Record(b"paid", key=b"user-1")]).durable(timeout=10)
+            writer.append([kfs.Record(b"paid", key=b"user-1")]).durable(timeout=10)
         for record in orders.reader().fetch(0).records():
             print(record.offset, record.value)
 """

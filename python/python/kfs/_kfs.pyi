@@ -121,15 +121,17 @@ class Partition:
 class Writer:
     """Appends to one partition, from any thread. As a context it closes itself as a Bucket does."""
 
-    def append(self, batches: Buffer, *, timeout: Optional[float] = None) -> Append:
-        """Appends record batches (magic 2), one or several back to back, as one.
+    def append(self, records: Iterable[Record], *, timeout: Optional[float] = None) -> Append:
+        """Appends records as one. They share batches with other appends.
 
-        Waits for room in the buffer only; with a timeout of 0 it raises FullError instead. `bytes`
-        are not copied, other buffers are.
+        Waits for room in the buffer only; with a timeout of 0 it raises FullError instead.
         """
 
-    def append_records(self, records: Iterable[Record], *, timeout: Optional[float] = None) -> Append:
-        """Appends records as one. They share batches with other appends."""
+    def append_batches(self, batches: Buffer, *, timeout: Optional[float] = None) -> Append:
+        """Appends record batches (magic 2), one or several back to back, as one.
+
+        Waits as `append` does. `bytes` are not copied, other buffers are.
+        """
 
     def flush(self, timeout: Optional[float] = None) -> None:
         """Flushes what is buffered now, and waits until it is durable."""
