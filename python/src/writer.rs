@@ -3,6 +3,7 @@
 use kfs_core::Offsets;
 use kfs_core::format::{NewHeader, NewRecord};
 use kfs_core::runtime::{Clock, SystemClock};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -105,8 +106,15 @@ struct Owner {
 impl Owner {
     fn of(record: &Bound<'_, PyAny>, now: i64) -> PyResult<Self> {
         let optional = |object: Bound<'_, PyAny>| if object.is_none() { Ok(None) } else { taken(&object).map(Some) };
+        let Ok(found) = record.getattr("headers") else {
+            let message = format!(
+                "append takes an iterable of kfs.Record, and this holds {}; append_batches takes record batches as bytes",
+                record.get_type().name()?
+            );
+            return Err(PyTypeError::new_err(message));
+        };
         let mut headers = Vec::new();
-        for header in record.getattr("headers")?.try_iter()? {
+        for header in found.try_iter()? {
             let (name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = header?.extract()?;
             let name = match name.cast::<PyString>() {
                 Ok(text) => bytes::Bytes::from(text.to_str()?.to_owned()),

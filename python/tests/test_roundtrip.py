@@ -219,7 +219,7 @@ class Decoding(unittest.TestCase):
             wrong[35:43] = (4).to_bytes(8, "big")
             for offset, check in enumerate(["produce", "decode", "crc"], start=1):
                 with partition.writer(check=check) as writer:
-                    self.assertRaises(ValueError, writer.append, bytes(wrong))
+                    self.assertRaises(ValueError, writer.append_batches, bytes(wrong))
                     self.assertEqual(writer.append_batches(bytes(chunk)).durable(SOON).last, offset)
 
     def test_records_that_cannot_be_decoded_are_named_with_their_place(self):
@@ -308,7 +308,10 @@ class Errors(unittest.TestCase):
             ]:
                 self.assertRaises(ValueError, wrong)
             with bucket.partition("orders", 0).writer() as writer:
-                self.assertRaises(TypeError, writer.append, "text")
+                for wrong in ["text", b"a batch", [b"value"]]:
+                    with self.assertRaisesRegex(TypeError, "append_batches takes record batches"):
+                        writer.append(wrong)
+                self.assertRaises(TypeError, writer.append_batches, "text")
                 self.assertRaises(TypeError, writer.append, [kfs.Record("text")])
                 self.assertRaises(ValueError, writer.append, [])
 
