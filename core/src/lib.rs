@@ -54,7 +54,7 @@
 //! [`Reader::fetch`] returns whole batches as they are stored, at least one, across segments, without
 //! copying them. [`Reader::batches`] and [`Reader::records`] stream to the end of the log, and
 //! [`Reader::follow`] waits there for more. [`Watch`] wakes when this process learns that a log has grown.
-//! Readers never write, and trust no index.
+//! Readers never write, and trust no index. A [`LogSource`] serves a partition from something other than `.kfs` segments.
 //!
 //! # Where work runs
 //!
@@ -108,12 +108,14 @@ pub mod text;
 
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::{ForkGuard, ForkSafe};
+pub use log::log_source::LogSource;
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,
     Isolation, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, SegmentFetch, StreamRecord, TimedOffset,
 };
 pub use log::repair::{IndexRepair, RepairPlan, SetAside};
-pub use log::segments::{SegmentHandle, SegmentInfo, Segments};
+pub use log::segment_info::SegmentInfo;
+pub use log::segments::{SegmentHandle, Segments};
 pub use log::verify::{
     Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
 };

@@ -12,6 +12,7 @@ use object_store::ObjectStore;
 use super::budget::Budget;
 use super::cache::{BlockCache, IndexCache};
 use super::catalog::CatalogBudget;
+use super::log_source::LogSource;
 use super::options::BucketOptions;
 use super::partition::Partition;
 use super::purgatory::Purgatory;
@@ -108,15 +109,37 @@ impl Bucket {
     /// A partition by its full name. This asks nothing of the store.
     pub fn partition_of(&self, id: PartitionId) -> Partition {
         let mut partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = partitions.get(&id).and_then(Weak::upgrade) {
+        let by_id = &mut partitions.by_id;
+        if let Some(state) = by_id.get(&id).and_then(Weak::upgrade) {
             return Partition::new(state);
         }
-        if partitions.len() == partitions.capacity() {
-            partitions.retain(|_, state| state.strong_count() > 0);
+        if by_id.len() == by_id.capacity() {
+            by_id.retain(|_, state| state.strong_count() > 0);
         }
-        let state = Arc::new(PartitionState::new(id.clone(), self.0.clone()));
-        partitions.insert(id, Arc::downgrade(&state));
+        let state = Arc::new(PartitionState::new(id.clone(), self.0.clone(), None));
+        by_id.insert(id, Arc::downgrade(&state));
         Partition::new(state)
+    }
+
+    /// A partition whose log `source` holds instead of `.kfs` segments. This asks nothing of the source.
+    ///
+    /// Its readers, their streams, [`fetch_many`](Self::fetch_many), `refresh`, `earliest`, `latest`, `watermarks`, watches and
+    /// `segments` are served from the source. All else fails as *unsupported*: writers, searches by timestamp, reading one
+    /// segment, verify and repair. Each call makes a partition of its own, which knows nothing of the log that
+    /// [`partition`](Self::partition) gives for the same name; its clones share what they know.
+    ///
+    /// # Errors
+    /// Invalid input if the topic's name or the number is not allowed (docs/format.md, "Names").
+    pub fn partition_from(&self, topic: &str, partition: i32, source: Arc<dyn LogSource>) -> Result<Partition> {
+        let id = PartitionId::new(self.0.options.namespace.clone(), Topic::new(topic)?, partition)?;
+        let state = Arc::new(PartitionState::new(id, self.0.clone(), Some(source)));
+        let mut partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let sourced = &mut partitions.sourced;
+        if sourced.len() == sourced.capacity() {
+            sourced.retain(|state| state.strong_count() > 0);
+        }
+        sourced.push(Arc::downgrade(&state));
+        Ok(Partition::new(state))
     }
 
     /// The store.

@@ -13,6 +13,7 @@ use super::partition::Partition;
 use super::reader::source::BlockSource;
 use super::reader::{SegmentFetch, SegmentReader};
 use super::scan_budget::{ScanBudget, ScanPermit};
+use super::segment_info::SegmentInfo;
 use super::state::PartitionState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{
@@ -22,30 +23,6 @@ use crate::store::{Fetched, Identity, ReadRange, Version};
 
 /// Keys of one page: some 500 segments with their indexes.
 const PAGE_KEYS: usize = 1000;
-
-/// What a listing tells about a segment.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SegmentInfo {
-    /// Its key.
-    pub key: String,
-    /// The first offset.
-    pub base: i64,
-    /// The last offset: of the newest segment from its footer, of others one below the next one's base
-    /// (which a merged segment reaches beyond while what it replaced is still there). `None` when the
-    /// newest one's footer can't be read.
-    pub last: Option<i64>,
-    /// Bytes of the object.
-    pub size: u64,
-    /// Last modified by the store's clock, Unix milliseconds.
-    pub modified_ms: i64,
-    /// Its version.
-    pub version: Version,
-    /// Bytes of its sparse index. `None` if it has no index.
-    pub index_size: Option<u64>,
-    /// Bytes of its time index. `None` if it has no time index.
-    pub time_index_size: Option<u64>,
-}
 
 /// Pages through the segments of a partition; made by [`Partition::segments`].
 #[derive(Clone)]
@@ -87,7 +64,7 @@ impl Partition {
 
 impl Segments {
     /// The next page; `None` when there are no more. One LIST a page; the first takes what locating
-    /// takes, and the newest segment one GET of its footer.
+    /// takes, and the newest segment one GET of its footer. What a [`LogSource`](crate::LogSource) lists is one page.
     ///
     /// Dropping the future loses no page: the next call asks for the same one.
     ///
@@ -115,6 +92,10 @@ impl Segments {
     }
 
     async fn page(&mut self) -> Result<Vec<SegmentInfo>> {
+        if let Some(source) = &self.state.source {
+            self.done = true;
+            return self.state.ask_source("listing a log source", || source.segments(self.from..=self.to)).await;
+        }
         let id = self.state.id.clone();
         let prefix = id.prefix();
         let after = match self.after.clone() {

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::budget::Budget;
 use super::cache::{BlockCache, IndexCache};
 use super::catalog::{Catalog, CatalogBudget};
+use super::log_source::LogSource;
 use super::options::BucketOptions;
 use super::purgatory::{PollPace, Purgatory};
 use super::retry::{Retries, patiently};
@@ -60,6 +61,14 @@ pub(crate) trait LiveWriter: Send + Sync {
     fn gave_up(&self) -> bool;
 }
 
+/// The states of the partitions that are in use.
+#[derive(Default)]
+pub(super) struct PartitionsInUse {
+    pub(super) by_id: HashMap<PartitionId, Weak<PartitionState>>,
+    /// Those that are served from sources.
+    pub(super) sourced: Vec<Weak<PartitionState>>,
+}
+
 /// What the handles of a bucket and of its partitions share.
 pub(crate) struct BucketInner {
     pub(crate) store: Store,
@@ -75,7 +84,7 @@ pub(crate) struct BucketInner {
     pub(crate) observer: Observer,
     /// The process that opened it. No other process may write with it.
     pub(crate) fork: ForkGuard,
-    pub(super) partitions: Mutex<HashMap<PartitionId, Weak<PartitionState>>>,
+    pub(super) partitions: Mutex<PartitionsInUse>,
     /// The requests to the store now that belong to no partition.
     pub(super) retries: Retries,
     pub(super) closed: AtomicBool,
@@ -99,7 +108,7 @@ impl BucketInner {
     /// The partitions that are in use.
     pub(super) fn states(&self) -> Vec<Arc<PartitionState>> {
         let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        partitions.values().filter_map(Weak::upgrade).collect()
+        partitions.by_id.values().chain(&partitions.sourced).filter_map(Weak::upgrade).collect()
     }
 
     /// Makes room when catalogs hold more than they should. Those that grew longest ago shrink first.
@@ -123,6 +132,8 @@ impl BucketInner {
 pub(crate) struct PartitionState {
     pub(crate) id: PartitionId,
     pub(crate) bucket: Arc<BucketInner>,
+    /// What holds the log instead of `.kfs` segments. Its catalog is then empty, and its store is not asked.
+    pub(crate) source: Option<Arc<dyn LogSource>>,
     catalog: Mutex<Catalog>,
     pub(crate) watermarks: WatermarkCell,
     /// How often the store is asked what follows.
@@ -144,12 +155,13 @@ struct Writers {
 }
 
 impl PartitionState {
-    pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>) -> Self {
+    pub(crate) fn new(id: PartitionId, bucket: Arc<BucketInner>, source: Option<Arc<dyn LogSource>>) -> Self {
         let retries = Retries::new(Some(id.clone()), bucket.options.retry, bucket.observer.clone());
         let catalog = Mutex::new(Catalog::sharing(bucket.catalogs.clone()));
         PartitionState {
             id,
             bucket,
+            source,
             catalog,
             watermarks: WatermarkCell::default(),
             pace: PollPace::default(),
@@ -220,8 +232,22 @@ impl PartitionState {
         self.live_writers().into_iter().find(|w| w.is_exclusive())
     }
 
+    /// Refuses what needs `.kfs` segments where a source holds the log.
+    ///
+    /// # Errors
+    /// Unsupported.
+    pub(crate) fn check_has_segments(&self) -> Result<()> {
+        if self.source.is_none() {
+            return Ok(());
+        }
+        let message = format!("partition {} is served from a LogSource, and this needs its .kfs segments", self.id);
+        Err(Error::new(ErrorKind::Unsupported, message)
+            .with_hint("Bucket::partition gives the partition of that name that .kfs segments hold"))
+    }
+
     /// Takes the place of the exclusive writer until the reservation is dropped, or says that it is taken.
     pub(crate) fn reserve(self: &Arc<Self>, exclusive: bool) -> Result<Reservation> {
+        self.check_has_segments()?;
         self.bucket.check_open()?;
         let mut writers = self.lock_writers();
         if exclusive {
@@ -287,6 +313,7 @@ impl PartitionState {
     /// # Errors
     /// As [`get`](Self::get).
     pub(crate) async fn get_data(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+        self.check_has_segments()?;
         let read = || self.store().get_data(key, range.clone(), if_match);
         patiently(&self.retries, self.runtime(), "reading", read).await
     }
@@ -303,6 +330,7 @@ impl PartitionState {
         range: ReadRange,
         if_match: Option<&Version>,
     ) -> Result<Fetched> {
+        self.check_has_segments()?;
         let read = || store.get(key, range.clone(), if_match);
         patiently(&self.retries, self.runtime(), "reading", read).await
     }
@@ -319,8 +347,21 @@ impl PartitionState {
         after: Option<&str>,
         max: usize,
     ) -> Result<ListPage> {
+        self.check_has_segments()?;
         let list = || store.list_page(prefix, after, max);
         patiently(&self.retries, self.runtime(), "listing", list).await
+    }
+
+    /// Asks the source that holds the log, until it answers.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) async fn ask_source<T, F: Future<Output = Result<T>>>(
+        &self,
+        doing: &'static str,
+        ask: impl FnMut() -> F,
+    ) -> Result<T> {
+        patiently(&self.retries, self.runtime(), doing, ask).await
     }
 
     /// Adds to the error of a wait that has ended in vain why it did.

@@ -22,6 +22,14 @@ pub struct Watermarks {
     pub learned_ms: i64,
 }
 
+impl Watermarks {
+    /// The range of a log of which nothing is buffered, as a [`LogSource`](crate::LogSource) tells it. `learned_ms` is when
+    /// it was so, in Unix milliseconds.
+    pub fn new(log_start: i64, high_watermark: i64, learned_ms: i64) -> Self {
+        Watermarks { log_start, high_watermark, log_end: high_watermark, learned_ms }
+    }
+}
+
 #[derive(Default)]
 struct Cell {
     watermarks: Option<Watermarks>,

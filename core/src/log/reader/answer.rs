@@ -3,8 +3,10 @@
 use bytes::Bytes;
 
 use super::gather::ChunkAt;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, CrcCheck, Limits, Malformed, PartitionId};
+use crate::log::watermarks::Watermarks;
+use crate::text::offset_range;
 
 /// Offsets that the log does not hold, though it goes on after them: retention or a foreign tool
 /// removed them.
@@ -18,7 +20,8 @@ pub struct Hole {
 }
 
 impl Hole {
-    pub(crate) fn new(from: i64, to: i64) -> Self {
+    /// The offsets from `from` on, below `to`.
+    pub fn new(from: i64, to: i64) -> Self {
         Hole { from, to }
     }
 }
@@ -55,6 +58,45 @@ pub struct Fetch {
 }
 
 impl Fetch {
+    /// The answer of a [`LogSource`](crate::LogSource) to a fetch at `offset`: these batches, in order, and the log's range.
+    /// Their bytes are shared. Whoever parsed them has checked their CRCs, or trusts them: they are not checked again.
+    ///
+    /// # Errors
+    /// Invalid input if the batches do not rise, or if the first one ends at or below `offset`.
+    pub fn of_batches(
+        partition: &PartitionId,
+        offset: i64,
+        batches: &[Batch],
+        watermarks: &Watermarks,
+    ) -> Result<Fetch> {
+        let mut next_offset = offset;
+        for (number, batch) in batches.iter().enumerate() {
+            // The first one may begin below the offset that it holds.
+            let overlaps = number > 0 && batch.base_offset() < next_offset;
+            if overlaps || batch.next_offset() <= next_offset {
+                let offsets = offset_range(batch.base_offset(), batch.last_offset());
+                let message =
+                    format!("a batch of partition {partition} with {offsets}, where offset {next_offset} comes next");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+            next_offset = batch.next_offset();
+        }
+        Ok(Fetch {
+            chunks: batches.iter().map(|batch| batch.bytes().clone()).collect(),
+            next_offset,
+            high_watermark: watermarks.high_watermark.max(next_offset),
+            log_start: watermarks.log_start,
+            hole: None,
+            skipped: Vec::new(),
+            from: offset,
+            limits: Limits::default(),
+            control_records: false,
+            partition: partition.clone(),
+            refused: false,
+            places: vec![None; batches.len()],
+        })
+    }
+
     /// Whether there is no batch in it: the end of the log was reached.
     pub fn is_empty(&self) -> bool {
         self.chunks.is_empty()

@@ -14,9 +14,12 @@ use crate::runtime::BoxFuture;
 /// How batches are read, committed or not.
 pub(super) type ReadBatches = fn(Arc<ReaderCore>, i64, FetchOptions) -> BoxFuture<Result<Fetch>>;
 
-/// Reads batches, committed or not, and asks the store whenever that is needed.
+/// Reads batches, committed or not, and asks the store, or the source that holds the log, whenever that is needed.
 pub(super) fn read_batches(core: Arc<ReaderCore>, offset: i64, options: FetchOptions) -> BoxFuture<Result<Fetch>> {
     Box::pin(async move {
+        if let Some(source) = &core.state.source {
+            return core.fetch_from(source, offset, options).await;
+        }
         let mut job = FetchJob::new(offset, options);
         match core.advance(&mut job)? {
             FetchStep::Done => Ok(core.answer(job)),

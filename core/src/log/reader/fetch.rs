@@ -255,7 +255,10 @@ impl ReaderCore {
         }
         let next_offset = job.gather.position();
         let (start, newest) = self.state.with_catalog(|catalog| (catalog.start(), catalog.least_end()));
-        let log_start = start.and_then(|start| start.log_start()).unwrap_or(0);
+        let mut log_start = start.and_then(|start| start.log_start()).unwrap_or(0);
+        if self.state.source.is_some() {
+            log_start = self.state.watermarks.get().map_or(0, |watermarks| watermarks.log_start);
+        }
         // What was read from the store is durable, though the newest segment's end may not be known yet.
         let stored = !job.beyond_stored && !job.gather.is_empty();
         let chunks = job.gather.into_chunks();

@@ -64,7 +64,7 @@ impl Reader {
             return Err(Error::new(ErrorKind::InvalidInput, format!("offset {offset} is negative")));
         }
         let core = &self.0;
-        if core.options.isolation == Isolation::ReadCommitted {
+        if core.options.isolation == Isolation::ReadCommitted || core.state.source.is_some() {
             return self.begin_fetch(offset, options).await;
         }
         let mut job = FetchJob::new(offset, options);

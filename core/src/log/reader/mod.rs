@@ -2,9 +2,12 @@
 //!
 //! Each file imports only from files above it: what a fetch gathers (`gather`, `answer`); the blocks that it
 //! holds and serves batches from (`span`, `walk`); where they come from (`source`); the fetch itself (`job`, `core`,
-//! `fetch`, `supply`); the committed part of it (`transactions`, `committed`); the handle, and on top of it the streams and the fetch of many partitions.
+//! `fetch`, `supply`); what is read from a `LogSource` instead (`sourced`); the committed part of it (`transactions`,
+//! `committed`); the handle, and on top of it the streams and the fetch of many partitions. As the last, `as_source`
+//! makes a `LogSource` of the handle.
 
 mod answer;
+mod as_source;
 mod committed;
 mod core;
 mod fetch;
@@ -20,6 +23,7 @@ mod place;
 mod records;
 mod refresh;
 pub(crate) mod source;
+mod sourced;
 mod span;
 mod stamps;
 mod stream;

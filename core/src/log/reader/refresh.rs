@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::identity;
 use crate::log::identity::not_found;
 use crate::log::locate::look_at_log;
+use crate::log::log_source::LogSource;
 use crate::log::partition::Partition;
 use crate::log::state::PartitionState;
 use crate::log::watermarks::Watermarks;
@@ -51,6 +52,9 @@ impl Partition {
 
 /// Asks where the log starts.
 async fn earliest(state: &Arc<PartitionState>) -> Result<i64> {
+    if state.source.is_some() {
+        return Ok(refresh(state).await?.log_start);
+    }
     look_at_log(state).await?;
     let start = state.with_catalog(|catalog| catalog.start().unwrap_or_default());
     if !start.exists() {
@@ -64,6 +68,9 @@ async fn earliest(state: &Arc<PartitionState>) -> Result<i64> {
 
 /// Asks for the log's range, and updates the watermarks.
 pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Watermarks> {
+    if let Some(source) = &state.source {
+        return refresh_from(state, source).await;
+    }
     look_at_log(state).await?;
     let (start, newest, end) =
         state.with_catalog(|catalog| (catalog.start().unwrap_or_default(), catalog.newest(), catalog.newest_end()));
@@ -85,6 +92,20 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Watermarks> {
     };
     let log_start = state.with_catalog(|catalog| catalog.start().and_then(|start| start.log_start()));
     state.watermarks.learn(log_start, end, state.now_ms());
+    learned(state)
+}
+
+/// The same of a log that a source holds.
+async fn refresh_from(state: &PartitionState, source: &Arc<dyn LogSource>) -> Result<Watermarks> {
+    let asked = state.runtime().clock().elapsed();
+    let Watermarks { log_start, high_watermark, learned_ms, .. } =
+        state.ask_source("asking a log source for its range", || source.refresh()).await?;
+    state.with_catalog(|catalog| catalog.set_asked(asked));
+    state.watermarks.learn(Some(log_start), high_watermark, learned_ms);
+    learned(state)
+}
+
+fn learned(state: &PartitionState) -> Result<Watermarks> {
     state.watermarks.get().ok_or_else(|| Error::new(ErrorKind::Internal, "watermarks were learned and are not there"))
 }
 

@@ -86,6 +86,7 @@ enum Sought {
 /// Searches, and begins again when retention or merging changed what the search had found of the log. Nobody asked for
 /// the offsets that it comes to, so no caller could do anything with the error that one of them is out of range.
 async fn searched(reader: &Reader, sought: Sought) -> Result<Option<TimedOffset>> {
+    reader.state().check_has_segments()?;
     let mut looks = 0;
     loop {
         let mut search = Search::new(reader).await?;

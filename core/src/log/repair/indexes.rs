@@ -83,6 +83,7 @@ impl Partition {
 
     async fn find_repairs(&self) -> Result<RepairPlan> {
         let (state, mut plan) = (self.state(), RepairPlan::default());
+        state.check_has_segments()?;
         let mut segments = self.segments(..);
         let mut interval = DEFAULT_INDEX_INTERVAL;
         while let Some(page) = segments.next_page().await? {

@@ -84,6 +84,7 @@ impl Partition {
 
     async fn find_set_aside(&self, base: i64) -> Result<SetAside> {
         let state = self.state();
+        state.check_has_segments()?;
         let key = state.id.segment_key(base);
         let kept_as = format!("{key}.bad");
         let fetched = state.store().head(&key).await?;

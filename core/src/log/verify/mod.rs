@@ -12,7 +12,8 @@ use std::sync::Arc;
 use ::bytes::Bytes;
 
 use super::partition::Partition;
-use super::segments::{SegmentInfo, Segments, first_and_last};
+use super::segment_info::SegmentInfo;
+use super::segments::{Segments, first_and_last};
 use super::state::PartitionState;
 use crate::error::{ErrorKind, Result};
 use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
@@ -209,6 +210,7 @@ impl fmt::Debug for Verify {
 impl VerifyWork {
     async fn step(&mut self) -> Result<()> {
         if !std::mem::replace(&mut self.begun, true) {
+            self.state.check_has_segments()?;
             return self.log_json().await;
         }
         let Some(info) = self.page.pop_front() else {

@@ -102,6 +102,7 @@ pub(super) async fn read(state: &PartitionState, store: &StoreReader) -> Result<
 
 /// Creates the log without an append.
 pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Result<()> {
+    state.check_has_segments()?;
     check_start_offset(start_offset)?;
     let (store, id) = (state.writes(), &state.id);
     let tail = crate::log::locate::find_tail(state, store).await?;

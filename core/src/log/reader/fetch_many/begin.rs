@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::count::high_watermark;
 use super::tail::PollTurn;
 use crate::error::Result;
+use crate::log::purgatory::TooEarly;
 use crate::log::reader::answer::Fetch;
-use crate::log::reader::committed::read_committed;
+use crate::log::reader::committed::{read_batches, read_committed};
 use crate::log::reader::core::ReaderCore;
 use crate::log::reader::handle::Reader;
 use crate::log::reader::job::{FetchJob, FetchStep, Need};
@@ -46,6 +48,9 @@ fn read_in_turn(core: Arc<ReaderCore>, offset: i64, options: FetchOptions) -> Bo
 
 /// Begins to read batches, committed or not.
 fn begin_batches(core: &Arc<ReaderCore>, offset: i64, options: FetchOptions) -> Begun {
+    if core.state.source.is_some() {
+        return begin_from_source(core.clone(), offset, options);
+    }
     let mut job = FetchJob::new(offset, options);
     let need = match core.advance(&mut job) {
         Err(error) => return Begun::Done(Err(error)),
@@ -58,7 +63,7 @@ fn begin_batches(core: &Arc<ReaderCore>, offset: i64, options: FetchOptions) -> 
         // All fetches at this end ask in turn, and believe it in between.
         match core.take_turn(runtime.clock().elapsed()) {
             Ok(taken) => turn = Some(taken),
-            Err(early) => return Begun::Done(early.failed.map_or_else(|| Ok(core.answer(job)), Err)),
+            Err(early) => return believed(core, job, early),
         }
     }
     let began = runtime.clock().elapsed();
@@ -71,6 +76,24 @@ fn begin_batches(core: &Arc<ReaderCore>, offset: i64, options: FetchOptions) -> 
             }
         }),
     )
+}
+
+/// Begins to read batches of a log that a source holds. At the end that is known, fetches ask in turn here, too.
+fn begin_from_source(core: Arc<ReaderCore>, offset: i64, options: FetchOptions) -> Begun {
+    let runtime = core.state.runtime().clone();
+    let mut turn = None;
+    if high_watermark(&core) == offset {
+        match core.take_turn(runtime.clock().elapsed()) {
+            Ok(taken) => turn = Some(taken),
+            Err(early) => return believed(&core, FetchJob::new(offset, options), early),
+        }
+    }
+    Begun::Reading(runtime.ask(in_turn(read_batches(core, offset, options), turn)))
+}
+
+/// It is too early to ask about the end, so the last answer is believed, with its error if it failed.
+fn believed(core: &ReaderCore, job: FetchJob, early: TooEarly) -> Begun {
+    Begun::Done(early.failed.map_or_else(|| Ok(core.answer(job)), Err))
 }
 
 /// Whether all that a fetch lacks is news of what follows the end that is known.
@@ -103,7 +126,12 @@ async fn first_look(core: Arc<ReaderCore>, mut job: FetchJob, need: Need, began:
 
 /// Asks the store until the fetch is done.
 async fn read_on(core: &ReaderCore, job: FetchJob, need: Need, turn: Option<PollTurn>) -> Result<Fetch> {
-    let fetched = core.finish(job, need).await;
+    in_turn(core.finish(job, need), turn).await
+}
+
+/// Gives the turn back when the fetch has ended.
+async fn in_turn(fetch: impl Future<Output = Result<Fetch>>, turn: Option<PollTurn>) -> Result<Fetch> {
+    let fetched = fetch.await;
     if let Some(turn) = turn {
         turn.end(fetched.as_ref().is_ok_and(|fetch| !fetch.is_empty()));
     }

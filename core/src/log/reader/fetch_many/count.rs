@@ -56,6 +56,11 @@ impl Progression {
             self.in_sight = 0;
             return;
         }
+        if reader.state.source.is_some() {
+            // Only a read tells how many bytes there are.
+            self.must_read |= self.room > 0;
+            return;
+        }
         let room = u64::try_from(self.room).unwrap_or(u64::MAX);
         let bytes = reader.state.with_catalog(|catalog| catalog.batch_bytes_beyond(self.next, high_watermark, room));
         // A segment that this process has not listed holds at least something.

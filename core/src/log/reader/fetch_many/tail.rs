@@ -11,6 +11,7 @@ use crate::log::reader::core::ReaderCore;
 use crate::log::reader::follow::WRITER_CHECK;
 use crate::log::reader::job::FetchJob;
 use crate::log::reader::options::FetchOptions;
+use crate::log::reader::refresh::refresh;
 use crate::log::state::PartitionState;
 
 /// The turn to ask the store about a tail. Dropping it gives it back.
@@ -51,6 +52,10 @@ impl ReaderCore {
 
     /// Asks the store what follows the end that is known, and lets the watermarks know. Whether the log had grown.
     async fn ask_tail(&self) -> Result<bool> {
+        if self.state.source.is_some() {
+            let before = self.state.watermarks.get().map(|watermarks| watermarks.high_watermark);
+            return Ok(Some(refresh(&self.state).await?.high_watermark) > before);
+        }
         let known =
             || self.state.with_catalog(|catalog| (catalog.newest(), catalog.start().is_some_and(|s| s.exists())));
         let before = known();

@@ -8,6 +8,7 @@ mod index;
 mod many_small;
 mod mapped;
 mod remade;
+mod sourced;
 mod stream;
 mod tail;
 mod times;

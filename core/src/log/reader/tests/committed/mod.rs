@@ -6,6 +6,7 @@ mod lost;
 mod markers;
 mod model;
 mod requests;
+mod sourced;
 
 use super::*;
 use crate::format::{BatchBuilder, BatchOptions, NewRecord};
