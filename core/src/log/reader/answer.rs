@@ -45,16 +45,23 @@ pub struct Fetch {
     /// What was corrupt and skipped, with key, position and offsets; only with
     /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).
     pub skipped: Vec<Error>,
+    /// How its batches were asked for. `None` if there is no batch: most answers of a fetch of many partitions are such, and they
+    /// should be small, for a hundred fetches may be answered at once.
+    pub(crate) origin: Option<Box<FetchOrigin>>,
+    /// There is a batch at `next_offset`, and it did not fit.
+    pub(crate) refused: bool,
+    pub(crate) places: Vec<Option<ChunkAt>>,
+}
+
+/// How the batches of a fetch were asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchOrigin {
+    pub(crate) partition: PartitionId,
     /// The offset that was asked for, below which records are left out.
     pub(crate) from: i64,
     /// How the reader decodes records: its bounds, and whether it gives control records.
     pub(crate) limits: Limits,
     pub(crate) control_records: bool,
-    /// Where the chunks stand.
-    pub(crate) partition: PartitionId,
-    /// There is a batch at `next_offset`, and it did not fit.
-    pub(crate) refused: bool,
-    pub(crate) places: Vec<Option<ChunkAt>>,
 }
 
 impl Fetch {
@@ -88,10 +95,10 @@ impl Fetch {
             log_start: watermarks.log_start,
             hole: None,
             skipped: Vec::new(),
-            from: offset,
-            limits: Limits::default(),
-            control_records: false,
-            partition: partition.clone(),
+            origin: (!batches.is_empty()).then(|| {
+                let (partition, limits) = (partition.clone(), Limits::default());
+                Box::new(FetchOrigin { partition, from: offset, limits, control_records: false })
+            }),
             refused: false,
             places: vec![None; batches.len()],
         })
@@ -104,6 +111,7 @@ impl Fetch {
 
     /// Goes on with a later fetch, which begins where this one ends.
     pub(super) fn append(&mut self, more: Fetch) {
+        self.origin = self.origin.take().or(more.origin);
         self.chunks.extend(more.chunks);
         self.places.extend(more.places);
         self.skipped.extend(more.skipped);

@@ -74,7 +74,7 @@ impl CommittedRead<'_> {
             }
             let mut fetch = (self.read)(self.core.clone(), at, self.options).await?;
             let is_end = fetch.is_empty();
-            let taken = self.transactions.take_in(&fetch, &self.core.options);
+            let taken = self.transactions.take_in(&fetch, &self.core.state.id, &self.core.options);
             self.transactions.leave_committed(&mut fetch, at)?;
             let came_further = fetch.next_offset > at;
             if is_end || !fetch.is_empty() {
@@ -108,7 +108,7 @@ impl CommittedRead<'_> {
                 }
                 fetch => fetch?,
             };
-            let taken = self.transactions.take_in(&fetch, &scout.options);
+            let taken = self.transactions.take_in(&fetch, &scout.state.id, &scout.options);
             if self.transactions.first_open() != Some(at) {
                 return Ok(true);
             }

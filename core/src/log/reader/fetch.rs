@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::answer::{Fetch, Hole};
+use super::answer::{Fetch, FetchOrigin, Hole};
 use super::core::ReaderCore;
 use super::job::{FetchJob, FetchStep, Need};
-use super::options::OnCorrupt;
+use super::options::{OnCorrupt, ReaderOptions};
 use super::source::Want;
 use super::span::BlockSpan;
 use super::walk::{ReadFault, Served};
@@ -249,6 +249,12 @@ impl ReaderCore {
         known.max(newest).map_or(floor, |end| end.max(floor))
     }
 
+    /// How the batches from this offset on were asked for.
+    pub(super) fn origin(&self, from: i64) -> FetchOrigin {
+        let ReaderOptions { limits, control_records, .. } = self.options;
+        FetchOrigin { partition: self.state.id.clone(), from, limits, control_records }
+    }
+
     pub(super) fn answer(&self, job: FetchJob) -> Fetch {
         if job.hits > 0 {
             self.state.observer().cache_used(CacheKind::Blocks, job.hits, 0);
@@ -268,10 +274,7 @@ impl ReaderCore {
             log_start,
             hole: job.hole,
             skipped: job.skipped,
-            from: job.start,
-            limits: self.options.limits,
-            control_records: self.options.control_records,
-            partition: self.state.id.clone(),
+            origin: (!chunks.is_empty()).then(|| Box::new(self.origin(job.start))),
             refused: job.refused,
             places: chunks.iter().map(|chunk| chunk.at).collect(),
             chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),

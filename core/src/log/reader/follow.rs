@@ -12,6 +12,9 @@ use crate::log::watch::Watch;
 /// owns the tail. It sends no request.
 pub(super) const WRITER_CHECK: Duration = Duration::from_secs(5);
 
+/// The least wait between two polls, whatever the options say.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
+
 /// How long a follower has waited in vain.
 #[derive(Debug)]
 pub(super) struct FollowWait {
@@ -86,9 +89,12 @@ impl FollowWait {
     /// How long to wait now. The next wait is twice as long, up to `poll_max`.
     fn step(&mut self, reader: &Reader) -> Duration {
         let options = reader.options();
-        let wait = self.next.max(options.poll_min.max(Duration::from_millis(1)));
-        self.next = wait.saturating_mul(2).min(options.poll_max.max(options.poll_min));
-        wait.min(options.poll_max.max(options.poll_min))
+        // With no wait at all a follower would ask the store as fast as that answers.
+        let least = options.poll_min.max(LEAST_WAIT);
+        let most = options.poll_max.max(least);
+        let wait = self.next.clamp(least, most);
+        self.next = wait.saturating_mul(2).min(most);
+        wait
     }
 
     async fn woken_or(&mut self, reader: &Reader, limit: Duration) {

@@ -8,12 +8,12 @@ use crate::format::{BatchHeader, Malformed, PartitionId};
 /// Where a batch stands in its partition.
 #[derive(Clone, Debug)]
 pub struct BatchPlace {
-    partition: PartitionId,
+    partition: Option<PartitionId>,
     at: Option<ChunkAt>,
 }
 
 impl BatchPlace {
-    pub(super) fn new(partition: PartitionId, at: Option<ChunkAt>) -> Self {
+    pub(super) fn new(partition: Option<PartitionId>, at: Option<ChunkAt>) -> Self {
         BatchPlace { partition, at }
     }
 
@@ -23,7 +23,7 @@ impl BatchPlace {
 
     /// The key of its segment; `None` for a batch that is not stored yet.
     pub fn key(&self) -> Option<String> {
-        self.at.map(|at| self.partition.segment_key(at.segment))
+        self.at.zip(self.partition.as_ref()).map(|(at, partition)| partition.segment_key(at.segment))
     }
 
     /// The position of its first byte in the segment; `None` for a batch that is not stored yet.
@@ -55,6 +55,7 @@ impl Fetch {
     /// The place of a batch, by the number of the chunk that it stands in and where it begins there.
     pub fn place(&self, chunk: usize, at: usize) -> BatchPlace {
         let place = self.places.get(chunk).copied().flatten();
-        BatchPlace::new(self.partition.clone(), place.map(|place| place.plus(at)))
+        let partition = self.origin.as_ref().map(|origin| origin.partition.clone());
+        BatchPlace::new(partition, place.map(|place| place.plus(at)))
     }
 }

@@ -242,7 +242,8 @@ impl Fetch {
     /// The records from the offset that was asked for on, and from the log's start on, decoded as they are asked for.
     /// Control records and the bound on decompression are as the reader's options say.
     pub fn records(&self) -> FetchRecords {
-        FetchRecords { fetch: self.clone(), chunk: 0, at: 0, from: self.from.max(self.log_start), current: None }
+        let from = self.origin.as_ref().map_or(self.next_offset, |origin| origin.from).max(self.log_start);
+        FetchRecords { fetch: self.clone(), chunk: 0, at: 0, from, current: None }
     }
 }
 
@@ -285,12 +286,11 @@ impl Iterator for FetchRecords {
                 Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
-            if batch.next_offset() <= self.from
-                || (batch.header().attributes.is_control() && !self.fetch.control_records)
-            {
+            let origin = self.fetch.origin.as_ref()?;
+            if batch.next_offset() <= self.from || (batch.header().attributes.is_control() && !origin.control_records) {
                 continue;
             }
-            match Decoding::new(&batch, &place, &self.fetch.limits) {
+            match Decoding::new(&batch, &place, &origin.limits) {
                 Ok(decoding) => self.current = Some(decoding),
                 Err(error) => return Some(Err(error)),
             }

@@ -41,11 +41,11 @@ impl ReaderCore {
             state.observer().hole_crossed(&state.id, hole.from, hole.to);
         }
         // What the source says of its places is true of its own partition only. A place for each chunk.
-        if fetch.partition != state.id {
-            (fetch.partition, fetch.places) = (state.id.clone(), Vec::new());
+        if fetch.origin.as_ref().is_none_or(|origin| origin.partition != state.id) {
+            fetch.places.clear();
         }
         fetch.places.resize(fetch.chunks.len(), None);
-        (fetch.from, fetch.limits, fetch.control_records) = (offset, self.options.limits, self.options.control_records);
+        fetch.origin = (!fetch.is_empty()).then(|| Box::new(self.origin(offset)));
         Ok(fetch)
     }
 }

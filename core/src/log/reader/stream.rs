@@ -75,7 +75,7 @@ impl BatchStream {
     fn new(reader: Reader, from: i64, follow: bool) -> Self {
         let waiting = follow.then(|| FollowWait::new(&reader));
         let state = &reader.0.state;
-        let (generation, place) = (state.generation(), BatchPlace::new(state.id.clone(), None));
+        let (generation, place) = (state.generation(), BatchPlace::new(Some(state.id.clone()), None));
         BatchStream {
             reader,
             position: from,

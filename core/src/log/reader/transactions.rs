@@ -65,25 +65,25 @@ impl Transactions {
     /// # Errors
     /// Corrupt when a marker that an open transaction may need is lost or can't be decoded; unsupported when there are
     /// too many transactions. What stands before that was taken in.
-    pub(super) fn take_in(&mut self, fetch: &Fetch, options: &ReaderOptions) -> Result<()> {
+    pub(super) fn take_in(&mut self, fetch: &Fetch, partition: &PartitionId, options: &ReaderOptions) -> Result<()> {
         let mut gap = is_lossy(fetch);
         for (number, chunk) in fetch.chunks.iter().enumerate() {
             let mut at = 0;
             while at < chunk.len() {
                 let batch = Batch::parse(chunk, at, CrcCheck::AlreadyChecked)?;
                 if std::mem::take(&mut gap) {
-                    self.pass_gap(batch.base_offset(), &fetch.partition, options)?;
+                    self.pass_gap(batch.base_offset(), partition, options)?;
                 }
                 if batch.next_offset() > self.to {
                     let undecodable = |malformed| fetch.place(number, at).undecodable(batch.header(), malformed);
-                    self.see(&batch, undecodable, &fetch.partition, options)?;
+                    self.see(&batch, undecodable, partition, options)?;
                     self.to = batch.next_offset();
                 }
                 at = at.saturating_add(batch.bytes().len());
             }
         }
         if gap {
-            self.pass_gap(fetch.next_offset, &fetch.partition, options)?;
+            self.pass_gap(fetch.next_offset, partition, options)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What a fetch of many partitions has gathered, and how it reads more.
 
+use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::iter::Peekable;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ pub(super) struct Gathering<'a> {
     bucket: &'a Arc<BucketInner>,
     request: &'a FetchRequest,
     parts: Vec<Progression>,
+    /// How many of them were not read yet.
+    unread: usize,
+    /// Those of which something may be in sight. A fetch that is woken looks at no others, however many it has.
+    touched: BTreeSet<usize>,
     /// The answer so far, apart from the partitions that were not read.
     results: Vec<Result<Fetch>>,
     /// Bytes of batches in it.
@@ -94,6 +99,8 @@ impl<'a> Gathering<'a> {
             bucket,
             request,
             parts: Vec::with_capacity(count),
+            unread: count,
+            touched: BTreeSet::new(),
             results: vec![Err(unread); count],
             bytes: 0,
             tells: false,
@@ -111,6 +118,7 @@ impl<'a> Gathering<'a> {
             let mut part = Progression::new(core, partition.offset, partition.max_bytes);
             if let Some(error) = refusal(bucket, partition) {
                 (*result, part.read, gathering.tells) = (Err(error), true, true);
+                gathering.unread -= 1;
             }
             gathering.parts.push(part);
         }
@@ -129,29 +137,30 @@ impl<'a> Gathering<'a> {
 
     /// The partitions that were not read yet, in their order.
     pub(super) fn unread(&self) -> Vec<usize> {
-        self.in_turn(|part| !part.read)
+        self.in_turn(0..self.parts.len(), |part| !part.read)
     }
 
     /// The partitions of which something is in sight, in their order.
     pub(super) fn in_sight(&self) -> Vec<usize> {
-        self.in_turn(|part| part.in_sight > 0 || part.must_read)
+        self.in_turn(self.touched.iter().copied(), |part| part.in_sight > 0 || part.must_read)
     }
 
     /// The partitions that are worth reading now: all of which something is in sight if that makes enough, else only
     /// those of which nothing else tells more.
     pub(super) fn worth_reading(&self) -> Vec<usize> {
-        let in_sight = self.parts.iter().fold(self.bytes, |bytes, part| bytes.saturating_add(part.in_sight));
+        let touched = self.touched.iter().filter_map(|index| self.parts.get(*index));
+        let in_sight = touched.fold(self.bytes, |bytes, part| bytes.saturating_add(part.in_sight));
         if in_sight > self.bytes && in_sight >= self.least() {
             return self.in_sight();
         }
-        self.in_turn(|part| part.must_read)
+        self.in_turn(self.touched.iter().copied(), |part| part.must_read)
     }
 
-    fn in_turn(&self, wanted: impl Fn(&Progression) -> bool) -> Vec<usize> {
-        let (before, from) = self.parts.split_at(self.first.min(self.parts.len()));
-        let from = from.iter().enumerate().map(|(i, part)| (i.saturating_add(before.len()), part));
-        let in_turn = from.chain(before.iter().enumerate());
-        in_turn.filter(|(_, part)| wanted(part)).map(|(index, _)| index).collect()
+    /// Those of these partitions that are wanted, in their order.
+    fn in_turn(&self, of: impl Iterator<Item = usize>, wanted: impl Fn(&Progression) -> bool) -> Vec<usize> {
+        let mut in_turn: Vec<usize> = of.filter(|index| self.parts.get(*index).is_some_and(&wanted)).collect();
+        in_turn.sort_unstable_by_key(|index| self.place(*index));
+        in_turn
     }
 
     /// How many partitions come before this one.
@@ -283,6 +292,7 @@ impl<'a> Gathering<'a> {
         let Some(partition) = self.request.partitions.get(index) else { return false };
         let (Some(part), Some(result)) = (self.parts.get_mut(index), self.results.get_mut(index)) else { return false };
         let core = &partition.reader.0;
+        self.unread -= usize::from(!part.read);
         let held = if part.read { result.as_ref().map_or(0, Fetch::bytes) } else { 0 };
         if core.state.generation() != part.generation {
             self.bytes = self.bytes.saturating_sub(held);
@@ -302,6 +312,9 @@ impl<'a> Gathering<'a> {
                 self.bytes = self.bytes.saturating_add(bytes);
                 part.read_to(more.next_offset, bytes, known);
                 part.count(core);
+                if part.in_sight > 0 {
+                    self.touched.insert(index);
+                }
                 match result {
                     Ok(held) => held.append(more),
                     Err(_) => *result = Ok(more),
@@ -345,6 +358,9 @@ impl<'a> Gathering<'a> {
             // A change before that woke no task.
             part.count(core);
             part.must_read |= core.state.generation() != part.generation;
+            if part.in_sight > 0 || part.must_read {
+                self.touched.insert(number as usize);
+            }
         }
         delayed.purgatory().poll(tails);
     }
@@ -366,6 +382,7 @@ impl<'a> Gathering<'a> {
         let Some((partition, part)) = self.request.partitions.get(index).zip(self.parts.get_mut(index)) else { return };
         part.must_read |= must_read;
         part.count(&partition.reader.0);
+        self.touched.insert(index);
     }
 
     /// The wait ends in vain. Partitions whose end the store does not tell say why.
@@ -384,6 +401,9 @@ impl<'a> Gathering<'a> {
     }
 
     pub(super) fn answer(mut self) -> FetchResponse {
+        if self.unread == 0 {
+            return FetchResponse { partitions: std::mem::take(&mut self.results) };
+        }
         for ((partition, part), result) in self.request.partitions.iter().zip(&self.parts).zip(&mut self.results) {
             if !part.read {
                 let core = &partition.reader.0;

@@ -1,9 +1,15 @@
 //! The fetch of many partitions: it reads what is there, and waits for more.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use super::gathering::Gathering;
 use super::request::{FetchRequest, FetchResponse};
 use crate::error::Result;
 use crate::log::bucket::Bucket;
+
+/// A fetch of more partitions than this lets others run before it begins.
+const LONG: usize = 16;
 
 impl Bucket {
     /// Fetches from many partitions at once, and waits until there is enough: Kafka's Fetch.
@@ -58,6 +64,9 @@ impl Bucket {
     /// partition was deleted and made again meanwhile; and timed out when the store does not answer.
     pub async fn fetch_many(&self, request: &FetchRequest) -> Result<FetchResponse> {
         self.0.fork.check()?;
+        if request.partitions.len() > LONG {
+            give_way().await;
+        }
         let mut gathering = Gathering::new(&self.0, request);
         gathering.read(gathering.unread()).await;
         if !gathering.is_due() && !request.max_wait.is_zero() {
@@ -65,6 +74,21 @@ impl Bucket {
         }
         Ok(gathering.answer())
     }
+}
+
+/// Lets other tasks of the thread run first. A fetch of this many partitions looks at each of them when it begins, which takes
+/// a while. An append may have woken a hundred fetches, and each of them usually begins the next one as soon as it is
+/// answered. Without this the last of them would be answered after all the others had begun their next one.
+async fn give_way() {
+    let mut gave_way = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gave_way, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Waits until the answer is due, and reads what makes it so.

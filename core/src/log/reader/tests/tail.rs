@@ -160,3 +160,14 @@ async fn a_listing_that_is_cut_again_and_again_makes_progress() {
         assert_eq!(f.partition.refresh().await.unwrap().high_watermark, model.end());
     }
 }
+
+#[tokio::test]
+async fn a_follower_whose_options_ask_for_no_wait_waits_a_millisecond() {
+    let (f, model) = log().await;
+    let options = ReaderOptions::default().poll_min(Duration::ZERO).poll_max(Duration::ZERO);
+    let mut follow = f.partition.reader_with(options).follow(model.end());
+    let follower = spawn(async move { follow.next().await.map(drop) });
+    f.clock.slept(1).await;
+    assert_eq!(f.clock.sleepers(), [Duration::from_millis(1)]);
+    follower.abort();
+}

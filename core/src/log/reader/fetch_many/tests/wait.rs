@@ -1,5 +1,8 @@
 use super::*;
+use futures_util::FutureExt;
+
 use crate::error::ErrorKind;
+use crate::store::RequestCounts;
 use crate::testing::{Action, FaultStore, Gate, Op};
 
 #[tokio::test(start_paused = true)]
@@ -193,4 +196,16 @@ fn a_thread_waits_for_many_partitions_as_for_any_future() {
     let request = request([(&quiet, 0)]).max_wait(Duration::from_millis(1));
     let response = wait.on(bucket.fetch_many(&request)).unwrap();
     assert_eq!(next_offsets(&response), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_of_many_partitions_lets_other_tasks_run_before_it_begins() {
+    let bucket = process(memory());
+    let partitions: Vec<_> = (0..17).map(|number| partition(&bucket, number)).collect();
+    let request = request(partitions.iter().map(|partition| (partition, 0))).min_bytes(0);
+    let mut fetch = Box::pin(bucket.fetch_many(&request));
+    assert!((&mut fetch).now_or_never().is_none());
+    assert_eq!(bucket.requests(), RequestCounts::default(), "nothing was asked for yet");
+    assert_eq!(fetch.await.unwrap().partitions.len(), 17);
+    assert_ne!(bucket.requests(), RequestCounts::default());
 }
