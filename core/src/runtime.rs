@@ -4,11 +4,11 @@
 //! traits, so that a simulation can replay a seed.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +50,34 @@ pub(crate) fn shielded(code: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(code)) {
         // The panic hook has reported it. Dropping what it carries could panic again.
         std::mem::forget(panic);
+    }
+}
+
+/// Wakes tasks. A waker may run code of the caller's: one that panics keeps no other from being woken.
+pub(crate) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(|waker| shielded(|| waker.wake()));
+}
+
+/// Awaits a future that waits for a notification beside others. Its waker is wrapped so that it can't panic: tokio's `Notify`
+/// wakes many tasks in one call, and those that come after a waker that panics would be lost.
+pub(crate) async fn with_shielded_waker<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let waker = Waker::from(Arc::new(ShieldedWaker(context.waker().clone())));
+        future.as_mut().poll(&mut Context::from_waker(&waker))
+    })
+    .await
+}
+
+struct ShieldedWaker(Waker);
+
+impl Wake for ShieldedWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        shielded(|| self.0.wake_by_ref());
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use super::purgatory::{DelayedFetch, WaitTags};
 use crate::format::PartitionId;
+use crate::runtime::wake_all;
 
 /// A log's range as far as this process knows it. Offsets are Kafka's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub(crate) struct WatchWakers(Vec<Waker>);
 
 impl Drop for WatchWakers {
     fn drop(&mut self) {
-        self.0.drain(..).for_each(Waker::wake);
+        wake_all(self.0.drain(..));
     }
 }
 

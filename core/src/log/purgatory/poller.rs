@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use super::table::{DelayedFetch, Purgatory};
 use super::tail::{NextPoll, Tail};
-use crate::runtime::{BoxFuture, Runtime};
+use crate::runtime::{BoxFuture, Runtime, wake_all};
 
 /// The most tails that are polled at the same time.
 const MOST_POLLS: usize = 32;
@@ -56,7 +56,7 @@ impl Poller {
         loop {
             let now = clock.elapsed();
             let Some(work) = self.purgatory.work(now) else { break };
-            work.due.into_iter().for_each(Waker::wake);
+            wake_all(work.due);
             work.tails.into_iter().for_each(|tail| polls.put(tail, now));
             let next_poll = polls.begin(now);
             let next = work.next_deadline.into_iter().chain(next_poll).min();

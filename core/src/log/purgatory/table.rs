@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::tail::Tail;
 use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::wake_all;
 
 /// The fetches of one bucket that wait for a log to grow.
 #[derive(Default)]
@@ -148,7 +149,7 @@ impl Purgatory {
             end(&mut table);
             table.fetches.values_mut().filter_map(|waiting| waiting.waker.take()).collect()
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// What the poller does next. `None` when no fetch waits: then the poller has ended.

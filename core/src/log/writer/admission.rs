@@ -10,6 +10,7 @@ use super::append::Append;
 use super::shared::WriterCore;
 use super::shared::intake::Content;
 use crate::error::{Error, ErrorKind, Result, Stored};
+use crate::runtime::wake_all;
 
 /// An append that takes its place: at once, or when the buffer has room.
 #[must_use = "an append that waits for room is taken back when this is dropped"]
@@ -95,7 +96,7 @@ impl AdmissionTicket {
             AdmissionState::Waiting(Waiter::Task(waker)) => {
                 *state = AdmissionState::Settled(result);
                 drop(state);
-                waker.wake();
+                wake_all([waker]);
             }
             _ => *state = AdmissionState::Settled(result),
         }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use crate::error::Result;
 use crate::mutant::mutant;
-use crate::runtime::{Runtime, shielded};
+use crate::runtime::{Runtime, shielded, with_shielded_waker};
 
 thread_local! {
     /// Whose callbacks this thread runs now, the outermost first.
@@ -117,7 +117,7 @@ impl FlushOutcome {
             if let Some(result) = self.result.get() {
                 return result.clone();
             }
-            settled.await;
+            with_shielded_waker(settled).await;
         }
     }
 
@@ -244,7 +244,7 @@ impl Deliveries {
             if self.lock().is_over() {
                 return;
             }
-            progress.await;
+            with_shielded_waker(progress).await;
         }
     }
 }

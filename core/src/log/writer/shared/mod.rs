@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
 use crate::log::budget::{Account, Flushable};
 use crate::log::state::{LiveWriter, PartitionState, Reservation};
-use crate::runtime::{BoxFuture, shielded};
+use crate::runtime::{BoxFuture, shielded, with_shielded_waker};
 
 /// Whether a writer takes appends.
 #[derive(Clone)]
@@ -252,7 +252,7 @@ impl WriterCore {
                 self.deliveries.finished().await;
                 return end;
             }
-            idle.await;
+            with_shielded_waker(idle).await;
         }
     }
 

@@ -48,6 +48,36 @@ async fn a_waker_that_panics_harms_no_other_append() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_keeps_no_other_waiter_of_its_flush_asleep() {
+    use futures_util::FutureExt;
+    use std::task::{Context, Wake, Waker};
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("an executor's fault, on purpose");
+        }
+    }
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let process = World::new().process(1);
+    let writer = process.writer(policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600))).await;
+    let one = writer.append_batches(batch(&["a"])).await.unwrap();
+    let two = writer.append_batches(batch(&["b"])).await.unwrap();
+    let (mut hostile, mut other) = (Box::pin(one.durable()), Box::pin(two.durable()));
+    assert!(hostile.poll_unpin(&mut Context::from_waker(&Waker::from(Arc::new(Panics)))).is_pending());
+    let woken = Arc::new(Woken::default());
+    assert!(other.poll_unpin(&mut Context::from_waker(&Waker::from(woken.clone()))).is_pending());
+    writer.flush().await.unwrap();
+    assert!(woken.0.load(Ordering::SeqCst));
+    writer.close(None).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fenced_callback_may_open_the_partition_again() {
     let world = World::new();
     let (one, two) = (world.process(1), world.process(2));

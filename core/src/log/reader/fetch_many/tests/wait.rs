@@ -209,3 +209,53 @@ async fn a_fetch_of_many_partitions_lets_other_tasks_run_before_it_begins() {
     assert_eq!(fetch.await.unwrap().partitions.len(), 17);
     assert_ne!(bucket.requests(), RequestCounts::default());
 }
+
+/// Polls a fetch once, with a waker that panics.
+fn poll_with_a_hostile_waker(fetch: &mut (impl Future + Unpin)) {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            panic!("an executor's fault, on purpose");
+        }
+    }
+    assert!(fetch.poll_unpin(&mut Context::from_waker(&Waker::from(Arc::new(Panics)))).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_harms_neither_the_writer_that_wakes_it_nor_other_fetches() {
+    let bucket = process(memory());
+    let one = partition(&bucket, 0);
+    let writer = writer(&one).await;
+    append(&writer, 1).await;
+    let request = request([(&one, 1)]);
+    let mut hostile = Box::pin(bucket.fetch_many(&request));
+    poll_with_a_hostile_waker(&mut hostile);
+    let mut fetches = [Polled::new(&bucket, &request)];
+    settle(&mut fetches).await;
+    append(&writer, 1).await;
+    settle(&mut fetches).await;
+    assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [2]);
+    append(&writer, 1).await;
+    assert!(writer.failure().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_waker_that_panics_at_its_deadline_ends_no_other_fetch() {
+    let bucket = process(memory());
+    let (one, other) = (partition(&bucket, 0), partition(&bucket, 1));
+    let writers = (writer(&one).await, writer(&other).await);
+    append(&writers.0, 1).await;
+    append(&writers.1, 1).await;
+    let short = request([(&one, 1)]).max_wait(Duration::from_millis(200));
+    let mut hostile = Box::pin(bucket.fetch_many(&short));
+    poll_with_a_hostile_waker(&mut hostile);
+    let long = request([(&other, 1)]);
+    let mut fetches = [Polled::new(&bucket, &long)];
+    settle(&mut fetches).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    settle(&mut fetches).await;
+    assert!(fetches[0].answer.is_none());
+    append(&writers.1, 1).await;
+    settle(&mut fetches).await;
+    assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [2]);
+}
