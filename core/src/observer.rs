@@ -67,7 +67,7 @@ impl Observer {
         self.0.as_ref()?.recorder.as_deref()
     }
 
-    /// Whether somebody counts. What an event needs and costs something is gathered only then.
+    /// Whether a recorder is set. What is costly to gather for an event is gathered only then.
     pub(crate) fn records(&self) -> bool {
         self.recorder().is_some()
     }
@@ -78,7 +78,7 @@ impl Observer {
         }
     }
 
-    /// The time by the bucket's clock, for whoever measures. Zero without a bucket.
+    /// The time by the bucket's clock, for code that measures durations. Zero without a bucket.
     pub(crate) fn now(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |observing| observing.clock.elapsed())
     }

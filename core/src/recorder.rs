@@ -197,7 +197,7 @@ pub enum RequestOutcome {
     /// It failed, or the answer is no: `NotFound` if there is no such object, `Conflict` if the object exists already or is
     /// another version.
     Failed(ErrorKind),
-    /// Nobody waited for its answer any more. It may have been applied.
+    /// No caller waited for its answer any more. It may have been applied.
     GivenUp,
 }
 

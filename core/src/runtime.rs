@@ -119,7 +119,7 @@ impl Runtime {
         Self::own_with(2)
     }
 
-    /// The same with so many worker threads, at least one.
+    /// The same with this many worker threads, at least one.
     pub(crate) fn own_with(threads: usize) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))

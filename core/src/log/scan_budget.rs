@@ -23,14 +23,14 @@ pub struct ScanBudget {
 }
 
 impl ScanBudget {
-    /// A budget of so many bytes, rounded up to whole KiB; at least one.
+    /// A budget of this many bytes, rounded up to whole KiB; at least one.
     pub fn new(bytes: usize) -> Self {
         let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         let units = units(bytes).min(u32::try_from(most).unwrap_or(u32::MAX));
         ScanBudget { permits: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// Waits until so many bytes are free, and takes them. Dropping the future gives up its place in the line.
+    /// Waits until this many bytes are free, and takes them. Dropping the future gives up its place in the line.
     pub async fn acquire(&self, bytes: usize) -> ScanPermit {
         let wanted = units(bytes).min(self.units);
         // The semaphore is never closed.
@@ -59,7 +59,7 @@ impl ScanPermit {
         self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits).saturating_mul(UNIT)
     }
 
-    /// Gives back what is beyond so many bytes.
+    /// Gives back what exceeds this many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         if let Some(held) = &mut self.held {
             let surplus = held.num_permits().saturating_sub(units(bytes) as usize);
@@ -68,7 +68,7 @@ impl ScanPermit {
     }
 }
 
-/// Units that hold so many bytes; at least one.
+/// How many units hold this many bytes; at least one.
 fn units(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(UNIT).max(1)).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! A future that completes on a queue. While it waits it is no task: whoever wakes it starts one, which polls it once.
+//! A future that completes on a queue. While it waits it is no task: its waker starts a task, which polls it once.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -37,7 +37,7 @@ impl Promise {
         true
     }
 
-    /// Nobody is to be told.
+    /// The completion is dropped: no queue wants it.
     pub(super) fn forget(&self) {
         self.kept.store(true, Ordering::Release);
     }

@@ -94,7 +94,7 @@ impl Attempt {
         }))
     }
 
-    /// Counts requests with so many bytes of a body, which began when this was made: the first one, or more of a listing.
+    /// Counts requests with this many bytes of a body, which began when this was made: the first one, or more of a listing.
     pub(crate) fn count(&self, requests: u64, bytes_out: u64) {
         self.0.meter.count(self.0.kind, requests, bytes_out);
         let mut sent = self.0.lock();
@@ -114,7 +114,7 @@ impl Attempt {
         self.0.status()
     }
 
-    /// Our connector sends a try, with so many bytes of a body. One before it has failed.
+    /// Our connector sends a try, with this many bytes of a body. One before it has failed.
     #[cfg(feature = "_http")]
     pub(crate) fn on_the_wire(&self, body: u64) {
         self.0.end(RequestOutcome::Failed(ErrorKind::Unavailable));

@@ -192,7 +192,7 @@ impl StoreReader {
         Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED) }
     }
 
-    /// A request about to be made, with so many bytes of a body. Where nobody on the way counts tries, it counts as one now.
+    /// A request about to be made, with this many bytes of a body. Where no connector counts tries, it counts as one now.
     pub(super) fn attempt(&self, kind: RequestKind, key: &str, bytes_out: usize) -> Attempt {
         let attempt = self.uncounted(kind, key);
         if !self.inner.backend.counted_on_the_wire {

@@ -66,7 +66,7 @@ pub(crate) struct FetchOrigin {
 
 impl Fetch {
     /// The answer of a [`LogSource`](crate::LogSource) to a fetch at `offset`: these batches, in order, and the log's range.
-    /// Their bytes are shared. Whoever parsed them has checked their CRCs, or trusts them: they are not checked again.
+    /// Their bytes are shared. Their CRCs were checked when they were parsed, or are trusted, so they are not checked again.
     ///
     /// # Errors
     /// Invalid input if the batches do not rise, or if the first one ends at or below `offset`.
