@@ -54,6 +54,11 @@ impl StartInfo {
         self.first.or(self.log_json_start).into_iter().chain(mark).max()
     }
 
+    /// Where a log without a segment starts, and goes on; `None` while its `log.json` was not read.
+    pub(crate) fn empty_log_start(&self) -> Option<i64> {
+        self.log_start().filter(|_| self.log_json_start.is_some() || !self.has_log_json)
+    }
+
     /// Whether the partition exists at all.
     pub(crate) fn exists(&self) -> bool {
         self.has_log_json || self.first.is_some() || self.mark.is_some()

@@ -210,6 +210,15 @@ impl Catalog {
         self.end.filter(|(of, _)| Some(*of) == self.newest()).map(|(_, end)| end)
     }
 
+    /// The next key of the log, if it is known: where the newest known segment ends, or where a log without a segment starts.
+    pub(crate) fn next_slot(&self) -> Option<i64> {
+        match self.newest() {
+            Some(_) => self.newest_end(),
+            None if self.tail == CatalogEnd::Newest => self.start?.empty_log_start(),
+            None => None,
+        }
+    }
+
     /// The end of the newest known segment, or the least that it can be: every segment holds an offset.
     pub(crate) fn least_end(&self) -> Option<i64> {
         self.newest_end().or_else(|| self.newest().map(|base| base.saturating_add(1)))

@@ -70,12 +70,12 @@ impl ReaderCore {
                     if !start.exists() {
                         return self.at_nothing(job);
                     }
-                    return match start.log_start() {
-                        Some(log_start) if start.log_json_start.is_some() || !start.has_log_json => {
+                    return match start.empty_log_start() {
+                        Some(log_start) => {
                             self.state.watermarks.learn(Some(log_start), log_start, self.state.now_ms());
                             self.at_end(job, log_start)
                         }
-                        _ => Ok(FetchStep::Need(Need::LogJson)),
+                        None => Ok(FetchStep::Need(Need::LogJson)),
                     };
                 }
             }

@@ -59,7 +59,7 @@ impl ReaderCore {
         let known =
             || self.state.with_catalog(|catalog| (catalog.newest(), catalog.start().is_some_and(|s| s.exists())));
         let before = known();
-        match self.state.with_catalog(|catalog| catalog.newest_end()) {
+        match self.state.with_catalog(|catalog| catalog.next_slot()) {
             // The next key is known: it is asked for as a follower does.
             Some(end) => {
                 let mut job = FetchJob::new(end, FetchOptions::new(1));

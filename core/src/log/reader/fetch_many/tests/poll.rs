@@ -157,3 +157,33 @@ async fn a_partition_that_is_awaited_before_it_exists_is_found_when_another_proc
     settle(&mut fetches).await;
     assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [2]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_empty_partition_is_asked_for_by_the_key_of_its_first_segment() {
+    for start in [0, 7] {
+        let store = memory();
+        let elsewhere = partition(&process(store.clone()), 0);
+        elsewhere.create(start).await.unwrap();
+        let bucket = process(store);
+        let empty = partition(&bucket, 0);
+        let request = request([(&empty, start)]);
+        let mut fetches = [Polled::new(&bucket, &request)];
+        settle(&mut fetches).await;
+        let (before, clock) = (bucket.requests(), bucket.runtime().clock().clone());
+        clock.sleep(Duration::from_secs(119)).await;
+        settle(&mut fetches).await;
+        let since = bucket.requests().since(&before);
+        assert_eq!(since.list, 1, "one a minute: {since:?}");
+        assert!((115..=125).contains(&since.get), "one a poll: {since:?}");
+
+        let before = bucket.requests();
+        append(&writer(&elsewhere).await, 2).await;
+        for _ in 0..150 {
+            clock.sleep(Duration::from_millis(10)).await;
+            settle(&mut fetches).await;
+        }
+        assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [start + 2]);
+        let since = bucket.requests().since(&before);
+        assert_eq!((since.list, since.get), (0, 2), "the segment, and log.json because of its writer");
+    }
+}
