@@ -11,7 +11,10 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::ForkGuard;
 
 /// How long work goes on whose caller is gone.
 const UNWANTED: Duration = Duration::from_secs(30);
@@ -81,9 +84,11 @@ impl Wake for ShieldedWaker {
     }
 }
 
-/// Clock, randomness and spawn of a [`Bucket`](crate::Bucket). Cheap to clone.
+/// Clock, randomness and spawn of a [`Bucket`](crate::Bucket). Cheap to clone. A forked child can't use the runtimes of its
+/// parent, whose threads did not come along.
 #[derive(Clone, Debug)]
 pub struct Runtime {
+    fork: ForkGuard,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     spawn: Arc<dyn Spawn>,
@@ -92,7 +97,7 @@ pub struct Runtime {
 impl Runtime {
     /// A runtime of given parts: for a simulation, or an executor of the caller's.
     pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, spawn: Arc<dyn Spawn>) -> Self {
-        Runtime { clock, entropy, spawn }
+        Runtime { fork: ForkGuard::here(), clock, entropy, spawn }
     }
 
     /// The tokio runtime that the caller is in, or one of its own when there is none.
@@ -129,7 +134,7 @@ impl Runtime {
             .map_err(|e| {
                 Error::new(ErrorKind::Unavailable, "the runtime's threads could not be started").with_source(e)
             })?;
-        Ok(Self::system(Arc::new(OwnTokio(Some(runtime)))))
+        Ok(Self::system(Arc::new(OwnTokio { fork: ForkGuard::here(), runtime: Some(runtime) })))
     }
 
     /// The system's clock and randomness, with tasks started by `spawn`.
@@ -158,20 +163,28 @@ impl Runtime {
     }
 
     /// Starts `work` on the runtime and gives a future for its result that any executor may poll.
-    /// Dropping that future ends the wait, never the work.
+    /// Dropping that future ends the wait, never the work. In a forked child nothing is started, and the result is the error
+    /// *closed*.
     pub fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Running<T> {
-        let (send, receive) = tokio::sync::oneshot::channel();
+        if let Err(error) = self.fork.check() {
+            return Running(TaskResult::Refused(Some(error)));
+        }
+        let (mut send, receive) = ResultSender::channel();
         self.spawn(async move {
-            let _ = send.send(work.await);
+            let result = work.await;
+            send.send(result);
         });
-        Running(receive)
+        Running(TaskResult::Begun(receive))
     }
 
     /// Like [`run`](Self::run), for work that is of use to its caller alone, and may never end while the
     /// store is away. After that future was dropped the work goes on for 30 s at most: what it brings may
     /// be held for who asks next.
     pub fn ask<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Running<T> {
-        let (mut send, receive) = tokio::sync::oneshot::channel();
+        if let Err(error) = self.fork.check() {
+            return Running(TaskResult::Refused(Some(error)));
+        }
+        let (mut send, receive) = ResultSender::channel();
         let clock = self.clock.clone();
         self.spawn(async move {
             let unwanted = async {
@@ -185,9 +198,9 @@ impl Runtime {
                     futures_util::future::Either::Right(_) => return,
                 }
             };
-            let _ = send.send(result);
+            send.send(result);
         });
-        Running(receive)
+        Running(TaskResult::Begun(receive))
     }
 
     /// Waits for `work` at most `limit`; `None` when the time ran out.
@@ -201,23 +214,66 @@ impl Runtime {
     }
 }
 
-/// The result of work that runs on a [`Runtime`].
+/// The result of work that runs on a [`Runtime`]. Dropping it ends the wait.
 #[derive(Debug)]
 #[must_use = "the work goes on without it, but its result is lost"]
-pub struct Running<T>(tokio::sync::oneshot::Receiver<Result<T>>);
+pub struct Running<T>(TaskResult<T>);
+
+#[derive(Debug)]
+enum TaskResult<T> {
+    Begun(oneshot::Receiver<Result<T>>),
+    /// `None` once the error was taken.
+    Refused(Option<Error>),
+}
 
 impl<T> Future for Running<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|received| {
-            received.unwrap_or_else(|_| {
-                Err(Error::new(
-                    ErrorKind::Internal,
-                    "the task ended without a result; its runtime was shut down, or it panicked",
-                ))
-            })
-        })
+        match &mut self.0 {
+            TaskResult::Begun(receive) => {
+                Pin::new(receive).poll(context).map(|received| received.unwrap_or_else(|_| Err(lost_task(false))))
+            }
+            TaskResult::Refused(error) => Poll::Ready(Err(error.take().unwrap_or_else(|| lost_task(false)))),
+        }
+    }
+}
+
+/// The task's end of a [`Running`]. Dropped without a result it says why there is none.
+struct ResultSender<T>(Option<oneshot::Sender<Result<T>>>);
+
+impl<T> ResultSender<T> {
+    fn channel() -> (Self, oneshot::Receiver<Result<T>>) {
+        let (send, receive) = oneshot::channel();
+        (ResultSender(Some(send)), receive)
+    }
+
+    fn send(&mut self, result: Result<T>) {
+        if let Some(send) = self.0.take() {
+            let _ = send.send(result);
+        }
+    }
+
+    /// Completes when nobody waits for the result.
+    async fn closed(&mut self) {
+        if let Some(send) = &mut self.0 {
+            send.closed().await;
+        }
+    }
+}
+
+impl<T> Drop for ResultSender<T> {
+    fn drop(&mut self) {
+        self.send(Err(lost_task(std::thread::panicking())));
+    }
+}
+
+/// The error of work whose task ended before it had a result.
+pub(crate) fn lost_task(panicked: bool) -> Error {
+    if panicked {
+        Error::new(ErrorKind::Internal, "the task panicked").with_hint("please report it")
+    } else {
+        Error::new(ErrorKind::Closed, "the runtime was shut down before the work ended")
     }
 }
 
@@ -280,12 +336,16 @@ impl Spawn for TokioSpawn {
     }
 }
 
+/// Left alone in a forked child: to end it would wait for threads that did not come along.
 #[derive(Debug)]
-struct OwnTokio(Option<tokio::runtime::Runtime>);
+struct OwnTokio {
+    fork: ForkGuard,
+    runtime: Option<tokio::runtime::Runtime>,
+}
 
 impl Spawn for OwnTokio {
     fn spawn(&self, task: BoxFuture<()>) {
-        if let Some(runtime) = &self.0 {
+        if let Some(runtime) = &self.runtime {
             drop(runtime.spawn(task));
         }
     }
@@ -293,8 +353,11 @@ impl Spawn for OwnTokio {
 
 impl Drop for OwnTokio {
     fn drop(&mut self) {
-        // A plain drop waits for blocking tasks, and panics inside another runtime.
-        if let Some(runtime) = self.0.take() {
+        let Some(runtime) = self.runtime.take() else { return };
+        if self.fork.is_forked() {
+            std::mem::forget(runtime);
+        } else {
+            // A plain drop waits for blocking tasks, and panics inside another runtime.
             runtime.shutdown_background();
         }
     }

@@ -43,7 +43,7 @@ fn writer_of(bucket: &Bucket) -> Writer {
 }
 
 async fn changed(watch: &mut Watch) -> Result<(PartitionId, Watermarks)> {
-    Ok(watch.changed().await)
+    watch.changed().await
 }
 
 fn appended(writer: &Writer, wait: &Wait) -> Result<Append> {

@@ -108,6 +108,10 @@ impl Bucket {
 
     /// A partition by its full name. This asks nothing of the store.
     pub fn partition_of(&self, id: PartitionId) -> Partition {
+        if self.0.fork.is_forked() {
+            // Whatever is asked of it is refused. A thread of the parent may have held the lock.
+            return Partition::new(Arc::new(PartitionState::new(id, self.0.clone(), None)));
+        }
         let mut partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         let by_id = &mut partitions.by_id;
         if let Some(state) = by_id.get(&id).and_then(Weak::upgrade) {
@@ -129,8 +133,9 @@ impl Bucket {
     /// [`partition`](Self::partition) gives for the same name; its clones share what they know.
     ///
     /// # Errors
-    /// Invalid input if the topic's name or the number is not allowed (docs/format.md, "Names").
+    /// Invalid input if the topic's name or the number is not allowed (docs/format.md, "Names"); closed in a forked child.
     pub fn partition_from(&self, topic: &str, partition: i32, source: Arc<dyn LogSource>) -> Result<Partition> {
+        self.0.fork.check()?;
         let id = PartitionId::new(self.0.options.namespace.clone(), Topic::new(topic)?, partition)?;
         let state = Arc::new(PartitionState::new(id, self.0.clone(), Some(source)));
         let mut partitions = self.0.partitions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,8 +169,11 @@ impl Bucket {
 
     /// The request to the store that is in trouble: of all requests now, the one that has failed for
     /// longest, or that has had no answer for a second or more. `None` while all is well. This looks at every
-    /// partition that is in use, so call it now and then, not at every append.
+    /// partition that is in use, so call it now and then, not at every append. `None` in a forked child.
     pub fn trouble(&self) -> Option<Trouble> {
+        if self.0.fork.is_forked() {
+            return None;
+        }
         let now = self.0.runtime.clock().elapsed();
         let of_partitions = self.0.states().into_iter().filter_map(|state| state.retries.worst(now));
         of_partitions.chain(self.0.retries.worst(now)).max_by_key(|trouble| (trouble.error.is_some(), trouble.lasting))
@@ -179,9 +187,9 @@ impl Bucket {
         }
     }
 
-    /// How many bytes of appends are buffered or in flight now.
+    /// How many bytes of appends are buffered or in flight now; 0 in a forked child.
     pub fn buffered_bytes(&self) -> usize {
-        self.0.budget.used()
+        if self.0.fork.is_forked() { 0 } else { self.0.budget.used() }
     }
 
     /// Flushes and closes every writer, all at the same time. From the first poll on the bucket takes no more appends, and

@@ -40,9 +40,9 @@ impl Partition {
 
     /// The range of the log as far as this process knows it, without asking the store; `None` before
     /// anything was learned. A writer in this process keeps it exact while it is not fenced;
-    /// else [`refresh`](Self::refresh) asks the store.
+    /// else [`refresh`](Self::refresh) asks the store. `None` in a forked child.
     pub fn watermarks(&self) -> Option<Watermarks> {
-        self.0.watermarks.get()
+        if self.0.bucket.fork.is_forked() { None } else { self.0.watermarks.get() }
     }
 
     /// Opens a writer with the default options, as [`writer_with`](Self::writer_with) does.

@@ -9,6 +9,8 @@ use std::task::Poll;
 use super::partition::Partition;
 use super::state::PartitionState;
 use super::watermarks::{WatchEntry, WatchQueue, Watermarks};
+use crate::error::Result;
+use crate::fork::ForkGuard;
 use crate::format::PartitionId;
 
 struct Watched {
@@ -32,6 +34,7 @@ struct Beyond {
 /// reported. A wake costs the same however many partitions are watched.
 #[derive(Default)]
 pub struct Watch {
+    fork: ForkGuard,
     queue: Arc<WatchQueue>,
     watched: HashMap<PartitionId, Watched>,
 }
@@ -84,7 +87,11 @@ impl Watch {
 
     /// The next partition whose watermarks differ from those reported last. Waits for ever on an empty
     /// watch. May be dropped and called again; nothing is lost.
-    pub async fn changed(&mut self) -> (PartitionId, Watermarks) {
+    ///
+    /// # Errors
+    /// Closed in a forked child.
+    pub async fn changed(&mut self) -> Result<(PartitionId, Watermarks)> {
+        self.fork.check()?;
         poll_fn(|context| {
             loop {
                 let entry = {
@@ -99,7 +106,7 @@ impl Watch {
                 };
                 let Some(watched) = self.watched.get_mut(&entry.id) else { continue };
                 if let Some(watermarks) = watched.news() {
-                    return Poll::Ready((entry.id.clone(), watermarks));
+                    return Poll::Ready(Ok((entry.id.clone(), watermarks)));
                 }
             }
         })
@@ -125,6 +132,10 @@ impl Watched {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if self.fork.is_forked() {
+            // A thread of the parent may have held the locks.
+            return std::mem::forget((std::mem::take(&mut self.watched), self.queue.clone()));
+        }
         for watched in self.watched.values() {
             watched.state.watermarks.detach(&watched.entry);
         }

@@ -97,7 +97,7 @@ impl Job {
                 // The panic hook has reported it. Dropping what it carries could panic again.
                 std::mem::forget(panic);
                 self.step(|_| Stage::Over);
-                self.promise.lose();
+                self.promise.lose(true);
             }
         }
     }
@@ -167,7 +167,7 @@ impl Drop for Run {
         if let Some(job) = self.0.take() {
             let ended = std::mem::replace(&mut *job.lock(), Stage::Over);
             drop(ended);
-            job.promise.lose();
+            job.promise.lose(std::thread::panicking());
         }
     }
 }

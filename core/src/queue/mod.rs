@@ -33,7 +33,7 @@ mod promise;
 #[cfg(test)]
 mod tests;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,8 +49,8 @@ use crate::log::writer::in_callback;
 use crate::runtime::{Clock, SystemClock, shielded};
 
 thread_local! {
-    /// Whether this thread runs a hook now.
-    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+    /// While this thread runs a hook: the hooks that it calls after that one has returned.
+    static NEXT_HOOKS: RefCell<Option<VecDeque<Hook>>> = const { RefCell::new(None) };
 }
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -103,9 +103,10 @@ impl CompletionQueue {
     /// Sets what is called each time the queue goes from empty to not empty, for example to wake a loop through a file
     /// descriptor. It replaces the hook before it. If the queue holds completions already, `hook` is called at once.
     ///
-    /// The hook runs under no lock, on whichever thread completed the operation, also on two threads at the same time. It
-    /// may poll this queue, but not wait for it, and must be short: a writer or a fetch waits for it to return. If it
-    /// panics, only the rest of that call is lost. A hook that holds the queue keeps it alive until
+    /// The hook runs under no lock, on whichever thread completed the operation, also on two threads at the same time, but
+    /// never within another hook: if a hook begins an operation that completes at once, the next call comes after it has
+    /// returned. It may poll this queue, but not wait for it, and must be short: a writer or a fetch waits for it to
+    /// return. If it panics, only the rest of that call is lost. A hook that holds the queue keeps it alive until
     /// [`close`](Self::close).
     pub fn set_hook(&self, hook: impl Fn() + Send + Sync + 'static) {
         if self.0.fork.is_forked() {
@@ -119,9 +120,9 @@ impl CompletionQueue {
         let before = state.hook.replace(hook.clone());
         let is_ready = !state.ready.is_empty();
         drop(state);
-        drop(before);
+        shielded(|| drop(before));
         if is_ready {
-            call(&hook);
+            call(hook);
         }
     }
 
@@ -213,7 +214,7 @@ impl QueueCore {
             if timeout == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            if in_callback() || IN_HOOK.get() {
+            if in_callback() || in_hook() {
                 return Err(would_deadlock());
             }
             // After each wait it looks once more before it gives up: the notice may have come at the last moment.
@@ -233,10 +234,9 @@ impl QueueCore {
 
     /// Puts a completion on the queue. Call it under no lock, for it may call the hook.
     fn push(&self, job: u64, completion: Completion) {
-        // The child of a fork must not wait for the lock. To ask costs more than an append does; one that went well was
-        // completed by a thread, and a child has none.
-        if !matches!(completion.ended, Ended::Append(Ok(_))) && self.fork.is_forked() {
-            return;
+        // A forked child must not wait for the lock.
+        if self.fork.is_forked() {
+            return std::mem::forget(completion);
         }
         let mut state = self.lock();
         state.jobs.remove(&job);
@@ -250,7 +250,7 @@ impl QueueCore {
         drop(state);
         self.arrived.notify_one();
         if let Some(hook) = hook {
-            call(&hook);
+            call(hook);
         }
     }
 
@@ -275,11 +275,12 @@ impl QueueState {
         Some(taken)
     }
 
-    /// Ends the operations that end with the queue.
-    fn end(mut self) {
-        for job in std::mem::take(&mut self.jobs).into_values().filter_map(|job| job.upgrade()) {
-            job.stop();
+    /// Ends the operations that end with the queue. What is dropped here is callers' code too, so each is shielded.
+    fn end(self) {
+        for job in self.jobs.into_values().filter_map(|job| job.upgrade()) {
+            shielded(|| job.stop());
         }
+        shielded(|| drop(self.hook));
     }
 }
 
@@ -296,10 +297,38 @@ impl Drop for QueueCore {
     }
 }
 
-fn call(hook: &Hook) {
-    let outer = IN_HOOK.replace(true);
-    shielded(|| hook());
-    IN_HOOK.set(outer);
+fn in_hook() -> bool {
+    NEXT_HOOKS.try_with(|next| next.borrow().is_some()).unwrap_or(false)
+}
+
+/// Calls a hook, or has this thread call it after the hook that it runs now. Hooks do not nest: one that begins a fetch of
+/// what is in memory completes it within itself, and would call itself without end.
+fn call(hook: Hook) {
+    let mut hook = Some(hook);
+    let outermost = NEXT_HOOKS.try_with(|next| match &mut *next.borrow_mut() {
+        Some(next) => {
+            next.extend(hook.take());
+            false
+        }
+        outermost => {
+            *outermost = Some(VecDeque::new());
+            true
+        }
+    });
+    while let Some(next) = hook {
+        shielded(|| next());
+        // It may be the last to hold the hook.
+        shielded(|| drop(next));
+        hook = take_next();
+    }
+    if outermost == Ok(true) {
+        NEXT_HOOKS.set(None);
+    }
+}
+
+/// The next hook to be called on this thread. None is left for later on a thread that is ending.
+fn take_next() -> Option<Hook> {
+    NEXT_HOOKS.try_with(|next| next.borrow_mut().as_mut()?.pop_front()).ok().flatten()
 }
 
 fn would_deadlock() -> Error {

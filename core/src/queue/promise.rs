@@ -7,8 +7,9 @@ use std::sync::{Arc, Weak};
 use super::completion::{Completion, Ended};
 use super::job::Job;
 use super::{CompletionQueue, QueueCore};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::log::writer::WaitingAppend;
+use crate::runtime::lost_task;
 
 /// The one completion of an operation. Dropping it unkept completes the operation with an error.
 pub(super) struct Promise {
@@ -42,16 +43,17 @@ impl Promise {
         self.kept.store(true, Ordering::Release);
     }
 
-    /// Completes an operation that was lost.
-    pub(super) fn lose(&self) {
-        let message = "an operation ended without a result; its runtime was shut down, or it panicked";
-        self.keep((self.lost)(Error::new(ErrorKind::Internal, message)));
+    /// Completes an operation whose task ended before it had a result.
+    pub(super) fn lose(&self, panicked: bool) {
+        if !self.kept.load(Ordering::Acquire) {
+            self.keep((self.lost)(lost_task(panicked)));
+        }
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.lose();
+        self.lose(std::thread::panicking());
     }
 }
 

@@ -248,6 +248,65 @@ async fn a_hook_that_panics_loses_no_completion() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_begins_the_next_fetch_is_not_called_within_itself() {
+    let process = Process::new(BucketOptions::default());
+    append(&process.writer().await, "x").await.unwrap().durable().await.unwrap();
+    let (queue, reader) = (CompletionQueue::new(), process.partition().reader());
+    reader.fetch(0, 100).await.unwrap();
+    // Each fetch is of bytes in memory, so it completes within the call that begins it.
+    let (left, depth) = (AtomicUsize::new(1000), AtomicUsize::new(0));
+    let (hooked, again) = (queue.clone(), reader.clone());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    queue.set_hook(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(depth.fetch_add(1, Ordering::Relaxed), 0);
+        while let Some(completion) = hooked.try_poll().unwrap() {
+            assert!(matches!(completion.ended, Ended::Fetch(Ok(_))));
+            if left.load(Ordering::Relaxed) > 0 {
+                left.fetch_sub(1, Ordering::Relaxed);
+                again.fetch_on(0, FetchOptions::new(100), &hooked, 1);
+            }
+        }
+        depth.fetch_sub(1, Ordering::Relaxed);
+    });
+    reader.fetch_on(0, FetchOptions::new(100), &queue, 0);
+    assert!(queue.is_empty());
+    assert_eq!(calls.load(Ordering::Relaxed), 1001, "one call each time the queue was empty before");
+    // No wait is refused once the hooks have returned.
+    assert!(queue.poll(Some(Duration::from_millis(1))).unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_panics_when_it_is_dropped_harms_no_call() {
+    struct Panics;
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic!("a caller's fault, on purpose");
+        }
+    }
+    let hook = || {
+        let panics = Panics;
+        move || {
+            let _kept = &panics;
+        }
+    };
+    let queue = CompletionQueue::new();
+    queue.set_hook(hook());
+    queue.set_hook(hook());
+    let process = Process::new(BucketOptions::default());
+    append(&process.writer().await, "x").complete_on(&queue, 1);
+    let waiting = process.bucket.fetch_many_on(
+        FetchRequest::new([(&process.partition().reader(), 1, 100)]).min_bytes(1).max_wait(Duration::from_secs(60)),
+        &queue,
+        2,
+    );
+    queue.close();
+    assert!(!waiting.cancel(), "the fetch ended with the queue");
+    assert_eq!(process.waiting(), 0);
+}
+
 #[test]
 fn closing_ends_a_poll_on_another_thread() {
     let queue = CompletionQueue::new();
@@ -454,7 +513,12 @@ fn operations_whose_runtime_was_shut_down_complete_with_an_error() {
     bucket.fetch_many_on(request, &queue, 1);
     runtime.shutdown_timeout(Duration::from_secs(1));
     let lost = queue.poll(None).unwrap().unwrap();
-    assert!(matches!(lost.ended, Ended::FetchMany(Err(error)) if error.kind() == ErrorKind::Internal));
+    assert!(matches!(lost.ended, Ended::FetchMany(Err(error)) if error.kind() == ErrorKind::Closed));
     append(&writer, "y").complete_on(&queue, 2);
     assert!(matches!(queue.poll(None).unwrap().unwrap().ended, Ended::Append(Err(_))));
+    let cold = bucket.partition("orders", 1).unwrap().reader();
+    cold.fetch_on(0, FetchOptions::new(100), &queue, 3);
+    assert!(
+        matches!(queue.poll(None).unwrap().unwrap().ended, Ended::Fetch(Err(error)) if error.kind() == ErrorKind::Closed)
+    );
 }

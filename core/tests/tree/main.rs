@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("setters", &[]),
     ("error", &["text"]),
     ("fork", &["error"]),
-    ("runtime", &["error"]),
+    ("runtime", &["error", "fork"]),
     ("format", &["error", "text", "setters"]),
     ("recorder", &["error", "format"]),
     ("observer", &["error", "text", "runtime", "format", "recorder"]),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::tail::Tail;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::wake_all;
+use crate::runtime::{lost_task, wake_all};
 
 /// The fetches of one bucket that wait for a log to grow.
 #[derive(Default)]
@@ -38,7 +38,7 @@ struct Waiting {
     deadline: Duration,
     due: bool,
     /// The poller has ended without being told to.
-    lost: bool,
+    lost: Option<bool>,
     waker: Option<Waker>,
     /// Partitions that moved, by their number in the fetch, in the order in which they did.
     moved: Vec<u32>,
@@ -89,7 +89,7 @@ impl Purgatory {
         let number = table.next;
         table.next = number.wrapping_add(1);
         let news = vec![News::default(); partitions];
-        let waiting = Waiting { deadline, due: false, lost: false, waker: None, moved: Vec::new(), news };
+        let waiting = Waiting { deadline, due: false, lost: None, waker: None, moved: Vec::new(), news };
         table.fetches.insert(number, waiting);
         table.deadlines.insert((deadline, number));
         let starts = !std::mem::replace(&mut table.polls, true);
@@ -137,9 +137,10 @@ impl Purgatory {
 
     /// The poller is gone, because its runtime was shut down or it panicked.
     pub(super) fn lost(&self) {
+        let panicked = std::thread::panicking();
         self.end_all(|table| {
             table.polls = false;
-            table.fetches.values_mut().for_each(|waiting| waiting.lost = true);
+            table.fetches.values_mut().for_each(|waiting| waiting.lost = Some(panicked));
         });
     }
 
@@ -226,14 +227,14 @@ impl DelayedFetch {
     /// Waits until a partition moves or the deadline passes.
     ///
     /// # Errors
-    /// Closed when the bucket is; internal when the runtime was shut down.
+    /// Closed when the bucket is, and when the runtime was shut down.
     pub(crate) fn poll_woken(&self, context: &Context<'_>) -> Poll<Result<Woken>> {
         self.poll(context, |waiting, closed| {
             if closed {
                 return Some(Err(Error::new(ErrorKind::Closed, "the bucket was closed while a fetch waited")));
             }
-            if waiting.lost {
-                return Some(Err(lost()));
+            if let Some(panicked) = waiting.lost {
+                return Some(Err(lost_task(panicked)));
             }
             (waiting.due || !waiting.moved.is_empty()).then(|| Ok(waiting.take()))
         })
@@ -241,7 +242,7 @@ impl DelayedFetch {
 
     /// Waits until the deadline passes, or the runtime is shut down.
     pub(crate) fn poll_due(&self, context: &Context<'_>) -> Poll<()> {
-        self.poll(context, |waiting, _| (waiting.due || waiting.lost).then_some(()))
+        self.poll(context, |waiting, _| (waiting.due || waiting.lost.is_some()).then_some(()))
     }
 
     fn poll<T>(&self, context: &Context<'_>, look: impl FnOnce(&mut Waiting, bool) -> Option<T>) -> Poll<T> {
@@ -284,8 +285,4 @@ impl Drop for DelayedFetch {
             self.purgatory.changed.notify_one();
         }
     }
-}
-
-fn lost() -> Error {
-    Error::new(ErrorKind::Internal, "the task that fetches wait for ended; its runtime was shut down, or it panicked")
 }

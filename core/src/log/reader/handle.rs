@@ -48,7 +48,7 @@ impl Reader {
     ///
     /// # Errors
     /// Out of range with the log's range; not found for a partition that was never made; corrupt with
-    /// key, position, offsets and the next readable offset; what the store answers.
+    /// key, position, offsets and the next readable offset; closed in a forked child; what the store answers.
     pub async fn fetch(&self, offset: i64, max_bytes: usize) -> Result<Fetch> {
         self.fetch_with(offset, FetchOptions::new(max_bytes)).await
     }
@@ -64,6 +64,7 @@ impl Reader {
             return Err(Error::new(ErrorKind::InvalidInput, format!("offset {offset} is negative")));
         }
         let core = &self.0;
+        core.state.bucket.fork.check()?;
         if core.options.isolation == Isolation::ReadCommitted || core.state.source.is_some() {
             return self.begin_fetch(offset, options).await;
         }

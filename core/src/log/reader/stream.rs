@@ -181,6 +181,7 @@ impl BatchStream {
 
     /// Fetches the next chunks; `false` at the end.
     async fn fill(&mut self) -> Result<bool> {
+        self.reader.0.state.bucket.fork.check()?;
         self.position = self.position.max(self.fetched_to);
         loop {
             let fetched = match &mut self.ahead {

@@ -14,7 +14,7 @@ async fn a_watch_gives_each_partition_its_turn_beside_one_that_moves_all_the_tim
     let mut reported = Vec::new();
     for end in 1..=10 {
         hot.state().watermarks.learn(None, end, 0);
-        reported.push(watch.changed().await.0);
+        reported.push(watch.changed().await.unwrap().0);
     }
     assert_eq!(reported.iter().filter(|id| *id == quiet.id()).count(), 1, "its news are told, once");
     assert_eq!(&reported[0], quiet.id(), "in the order in which they came");
@@ -39,7 +39,7 @@ async fn a_partition_stands_in_a_watchs_queue_once_and_leaves_it_when_it_is_remo
         watch.remove(partition.id());
     }
     assert_eq!(watch.queue.lock().entries.len(), 1);
-    let (id, watermarks) = watch.changed().await;
+    let (id, watermarks) = watch.changed().await.unwrap();
     assert_eq!((&id, watermarks.high_watermark), (partitions[0].id(), 50));
     assert!(!partitions[1].state().watermarks.is_watched());
 }
@@ -56,17 +56,17 @@ async fn a_watch_tells_the_bytes_beyond_an_offset() {
     let size = |base: i64| f.partition.state().with_catalog(|catalog| catalog.get(base)).unwrap().size;
     let mut watch = Watch::new();
     watch.add_from(&f.partition, 2);
-    watch.changed().await;
+    watch.changed().await.unwrap();
     assert_eq!(watch.bytes_beyond(f.partition.id()), size(2), "what lies before the offset is not counted");
     append().await;
     append().await;
-    while watch.changed().await.1.high_watermark < 8 {}
+    while watch.changed().await.unwrap().1.high_watermark < 8 {}
     assert_eq!(watch.bytes_beyond(f.partition.id()), size(2) + size(4) + size(6));
     watch.add_from(&f.partition, 8);
-    watch.changed().await;
+    watch.changed().await.unwrap();
     assert_eq!(watch.bytes_beyond(f.partition.id()), 0, "at the end there is nothing");
     watch.add_from(&f.partition, 3);
-    watch.changed().await;
+    watch.changed().await.unwrap();
     assert_eq!(watch.bytes_beyond(f.partition.id()), size(2) + size(4) + size(6), "the one that holds it counts whole");
 }
 
@@ -87,7 +87,7 @@ async fn whoever_is_woken_by_a_watch_may_call_the_writer_that_moved_the_marks() 
     writer.append_batches(batch(2, 50).bytes().clone()).await.unwrap().durable().await.unwrap();
     let mut watch = Watch::new();
     watch.add(&f.partition);
-    watch.changed().await;
+    watch.changed().await.unwrap();
     let asks = Arc::new(Asks(writer.clone(), Default::default()));
     let waker = Waker::from(asks.clone());
     let mut changed = Box::pin(watch.changed());

@@ -292,7 +292,7 @@ impl Accumulator {
         &mut self,
         batches: CheckedBatches,
         permit: &mut Option<Permit>,
-        now: impl FnOnce() -> Result<Duration>,
+        now: impl FnOnce() -> Duration,
         share: bool,
         options: &WriterOptions,
     ) -> Result<Placed> {
@@ -309,7 +309,7 @@ impl Accumulator {
             let closed = last.open.is_none() && last.unsealed == 0;
             share && closed && !last.claims && fits && !last.waited_for
         });
-        let unsealed = if joins { None } else { self.start_group(now()?) };
+        let unsealed = if joins { None } else { self.start_group(now()) };
         match batches {
             CheckedBatches::One(batch) => self.push_closed(std::iter::once(batch)),
             CheckedBatches::Many(batches) => self.push_closed(batches.into_iter()),
@@ -333,7 +333,7 @@ impl Accumulator {
         &mut self,
         records: &[NewRecord<'_>],
         permit: &mut Option<Permit>,
-        now: impl FnOnce() -> Result<Duration>,
+        now: impl FnOnce() -> Duration,
         share: bool,
         options: &WriterOptions,
     ) -> Result<Option<Placed>> {
@@ -358,9 +358,9 @@ impl Accumulator {
         &mut self,
         built: Built,
         permit: &mut Option<Permit>,
-        now: impl FnOnce() -> Result<Duration>,
+        now: impl FnOnce() -> Duration,
     ) -> Result<Placed> {
-        let unsealed = self.start_group(now()?);
+        let unsealed = self.start_group(now());
         self.push_closed(built.closed.into_iter());
         if let Some(group) = self.groups.back_mut() {
             group.open = Some(built.open);

@@ -37,8 +37,16 @@ pub(crate) struct WaitingAppend {
 }
 
 impl WaitingAppend {
+    /// An error in a forked child, where it is neither let in nor taken back. The parent may let it in.
+    fn here(&self) -> Result<()> {
+        self.core.state().bucket.fork.check().map_err(|error| error.with_stored(Stored::Perhaps))
+    }
+
     /// Its result, or `None` when it was taken back in time. Then its payload is gone when this returns.
     fn take_back(&self) -> Option<Result<Append>> {
+        if let Err(error) = self.here() {
+            return Some(Err(error));
+        }
         let result = self.ticket.take();
         if result.is_none() {
             self.core.account.cancel(self.number);
@@ -49,6 +57,9 @@ impl WaitingAppend {
     /// Takes it back if its result was not told yet, and says whether that was in time. Then its payload is gone when
     /// this returns.
     pub(crate) fn withdraw(&self) -> bool {
+        if self.here().is_err() {
+            return false;
+        }
         let in_time = self.ticket.withdraw();
         if in_time {
             self.core.account.cancel(self.number);
@@ -191,9 +202,12 @@ impl Admission {
     pub(crate) fn on_admitted(mut self, call: impl FnOnce(Result<Append>) + Send + 'static) -> Option<WaitingAppend> {
         match std::mem::replace(&mut self.0, Entrance::Settled(None)) {
             Entrance::Settled(result) => call(result.unwrap_or_else(|| Err(gone()))),
-            Entrance::Waiting(waiting) => match waiting.ticket.tell(call) {
-                None => return Some(waiting),
-                Some((call, result)) => call(result),
+            Entrance::Waiting(waiting) => match waiting.here() {
+                Err(error) => call(Err(error)),
+                Ok(()) => match waiting.ticket.tell(call) {
+                    None => return Some(waiting),
+                    Some((call, result)) => call(result),
+                },
             },
         }
         None
@@ -215,7 +229,10 @@ impl Future for Admission {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let ticket = match &mut self.0 {
             Entrance::Settled(result) => return Poll::Ready(result.take().unwrap_or_else(|| Err(gone()))),
-            Entrance::Waiting(waiting) => waiting.ticket.clone(),
+            Entrance::Waiting(waiting) => match waiting.here() {
+                Ok(()) => waiting.ticket.clone(),
+                Err(error) => return Poll::Ready(Err(error)),
+            },
         };
         let mut state = ticket.lock();
         let result = match std::mem::replace(&mut *state, AdmissionState::Over) {

@@ -9,6 +9,7 @@ use super::delivery::{Callback, FlushOutcome};
 use super::shared::WriterCore;
 use crate::error::{Result, Stored};
 use crate::log::state::PartitionState;
+use crate::runtime::shielded;
 
 /// The offsets that an append got: first and last, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +65,8 @@ impl Append {
         match self.outcome.get() {
             Some(Ok(shift)) => Some(self.offsets(*shift)),
             Some(Err(_)) => None,
+            // A forked child must not wait for the writer's lock.
+            None if self.here().is_err() => None,
             None => self.core.final_shift().map(|shift| self.offsets(shift)),
         }
     }
@@ -82,9 +85,7 @@ impl Append {
         let append = self.clone();
         async move {
             if append.outcome.get().is_none() {
-                // The parent of a forked child may store it. The child does not.
-                let here = append.core.state().bucket.fork.check();
-                here.map_err(|error| error.with_stored(Stored::Perhaps))?;
+                append.here()?;
                 append.core.caller_waits(append.group);
             }
             append.outcome.wait().await.map(|shift| append.offsets(shift))
@@ -92,13 +93,17 @@ impl Append {
     }
 
     /// Calls back once when it is settled, on the writer's runtime and never from within this call
-    /// (but within it if that runtime was shut down). `interest` says whether it makes the writer flush.
+    /// (but within it if that runtime was shut down, or in a forked child). `interest` says whether it makes the writer
+    /// flush.
     ///
     /// Callbacks of one writer run one at a time, in the order in which its appends end. By then the
     /// append's room in the buffer is free, and so is the place of a writer that was fenced: another may
     /// be opened. A callback must be short, for the writer waits for it. If it panics, only the rest of
     /// that callback is lost.
     pub fn on_settled(&self, interest: Interest, callback: impl FnOnce(Result<Offsets>) + Send + 'static) {
+        if let Err(error) = self.here() {
+            return shielded(|| callback(self.outcome().unwrap_or(Err(error))));
+        }
         if interest == Interest::Waits && self.outcome.get().is_none() {
             self.core.caller_waits(self.group);
         }
@@ -108,6 +113,11 @@ impl Append {
             self.core.deliveries.add(self.outcome.clone(), vec![late]);
             self.core.deliveries.tell_on(self.core.state().runtime());
         }
+    }
+
+    /// Refuses what needs the writer in a forked child. The parent may store the append. The child does not.
+    fn here(&self) -> Result<()> {
+        self.core.state().bucket.fork.check().map_err(|error| error.with_stored(Stored::Perhaps))
     }
 
     /// Where what the writer asks of the store can be seen.

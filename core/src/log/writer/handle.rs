@@ -56,6 +56,13 @@ impl Writer {
         &self.0.0
     }
 
+    /// What the writer's handles share. In a forked child nothing of it may be used, for a thread of the parent may have
+    /// held its locks.
+    fn here(&self) -> Result<&Arc<WriterCore>> {
+        self.state().bucket.fork.check()?;
+        Ok(self.core())
+    }
+
     /// The partition.
     pub fn partition_id(&self) -> &PartitionId {
         self.core().partition_id()
@@ -66,15 +73,21 @@ impl Writer {
         &self.core().options
     }
 
-    /// Why it takes no appends any more: fenced, poisoned or closed. `None` while it does.
+    /// Why it takes no appends any more: fenced, poisoned or closed, or this is a forked child. `None` while it does.
     pub fn failure(&self) -> Option<Error> {
-        self.core().refusal()
+        match self.here() {
+            Ok(core) => core.refusal(),
+            Err(error) => Some(error),
+        }
     }
 
     /// What it is doing now, what is buffered, and why a flush waits if one does. Asks nothing of the
-    /// store.
+    /// store. In a forked child the phase is *failed*, and all else is empty.
     pub fn status(&self) -> WriterStatus {
-        self.core().status()
+        match self.here() {
+            Ok(core) => core.status(),
+            Err(error) => WriterStatus::failed(error),
+        }
     }
 
     /// Where what it asks of the store can be seen.
@@ -94,11 +107,15 @@ impl Writer {
             Ok(bytes) => bytes,
             Err(error) => return Admission::ready(Err(error)),
         };
-        if let Some(permit) = self.core().account.try_acquire(bytes) {
-            return Admission::ready(self.core().enqueue_now(Content::Records(records), bytes, permit));
+        let core = match self.here() {
+            Ok(core) => core,
+            Err(error) => return Admission::ready(Err(error)),
+        };
+        if let Some(permit) = core.account.try_acquire(bytes) {
+            return Admission::ready(core.enqueue_now(Content::Records(records), bytes, permit));
         }
         // While it waits for room it must own its bytes: as batches.
-        match self.core().build_batches(records) {
+        match core.build_batches(records) {
             Ok(built) => self.admit(Content::Batches(built), bytes),
             Err(error) => Admission::ready(Err(error)),
         }
@@ -180,7 +197,7 @@ impl Writer {
     /// # Errors
     /// Why the last of it is not durable.
     pub fn flush(&self) -> impl Future<Output = Result<()>> + Send + 'static {
-        let ready = self.core().state().bucket.fork.check().map(|()| (self.core().flush_all(), self.core().refusal()));
+        let ready = self.here().map(|core| (core.flush_all(), core.refusal()));
         async move {
             match ready? {
                 (Some(last), _) => last.wait().await.map(drop),
@@ -221,8 +238,7 @@ impl Writer {
     /// # Errors
     /// Closed in a forked child.
     pub fn abandon(&self) -> Result<bool> {
-        self.core().state().bucket.fork.check()?;
-        Ok(self.core().abandon())
+        Ok(self.here()?.abandon())
     }
 
     fn checked(&self, bytes: Bytes) -> Result<(CheckedBatches, usize)> {
@@ -231,7 +247,7 @@ impl Writer {
     }
 
     fn try_room(&self, bytes: usize) -> Result<Permit> {
-        let account = &self.core().account;
+        let account = &self.here().map_err(not_stored)?.account;
         account.try_acquire(bytes).ok_or_else(|| {
             let (own, all, limit) = account.usage();
             let full = format!(
@@ -245,11 +261,14 @@ impl Writer {
     }
 
     fn admit(&self, content: Content<'static>, bytes: usize) -> Admission {
-        let core = self.core();
+        let core = match self.here() {
+            Ok(core) => core,
+            Err(error) => return Admission::ready(Err(error)),
+        };
         if let Some(permit) = core.account.try_acquire(bytes) {
             return Admission::ready(core.enqueue_now(content, bytes, permit));
         }
-        if let Some(error) = core.state().bucket.fork.check().err().or_else(|| core.refusal()) {
+        if let Some(error) = core.refusal() {
             return Admission::ready(Err(error));
         }
         Admission::waiting(core, bytes, content)
@@ -284,8 +303,11 @@ impl WriterCore {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // A forked child must not wait for a lock, and has no thread that would flush.
-        if !self.0.state().bucket.fork.is_forked() && self.0.is_live() {
+        if self.0.state().bucket.fork.is_forked() {
+            // A forked child must not wait for a lock, has no thread that would flush, and never frees what it holds.
+            return std::mem::forget(self.0.clone());
+        }
+        if self.0.is_live() {
             let core = self.0.clone();
             let runtime = core.state().runtime().clone();
             core.begin_close();

@@ -191,7 +191,7 @@ impl Flight {
 
     /// Sends segment and index together; the answer is the segment's.
     async fn put(&mut self, env: &Env<'_>, store: &Store) -> Result<Created, Stop> {
-        env.state.bucket.fork.check()?;
+        env.state.bucket.fork.check_process()?;
         self.first_try.get_or_insert_with(|| env.now());
         let was_unsure = self.begin_try();
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();

@@ -53,6 +53,19 @@ pub struct WriterStatus {
 }
 
 impl WriterStatus {
+    /// Of a writer of which nothing else is known.
+    pub(super) fn failed(failure: Error) -> Self {
+        WriterStatus {
+            phase: WriterPhase::Failed,
+            doing: "nothing",
+            buffered_bytes: 0,
+            buffered_records: 0,
+            flushing_for: None,
+            trouble: None,
+            failure: Some(failure),
+        }
+    }
+
     /// The last failure: of the flush that is tried again, or what ended the writer.
     pub fn last_error(&self) -> Option<&Error> {
         self.failure.as_ref().or_else(|| self.trouble.as_ref()?.error.as_ref())

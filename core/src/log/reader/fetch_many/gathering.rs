@@ -368,7 +368,7 @@ impl<'a> Gathering<'a> {
     /// Waits until a partition moves or the deadline passes.
     ///
     /// # Errors
-    /// Closed when the bucket is; internal when the runtime was shut down.
+    /// Closed when the bucket is, and when the runtime was shut down.
     pub(super) async fn woken(&self) -> Result<Woken> {
         poll_fn(|context| match &self.delayed {
             Some(delayed) => delayed.poll_woken(context),

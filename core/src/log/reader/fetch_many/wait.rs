@@ -59,7 +59,7 @@ impl Bucket {
     ///
     /// # Errors
     /// Closed when the bucket is closed while it waits (a fetch that need not wait is answered after that, too), and
-    /// in a forked child; internal when the runtime was shut down. The errors of partitions are those of
+    /// in a forked child, and when the runtime was shut down. The errors of partitions are those of
     /// [`Reader::fetch`](crate::Reader::fetch); invalid input for a reader of another bucket; not found when the
     /// partition was deleted and made again meanwhile; and timed out when the store does not answer.
     pub async fn fetch_many(&self, request: &FetchRequest) -> Result<FetchResponse> {

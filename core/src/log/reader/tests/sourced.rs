@@ -156,7 +156,7 @@ async fn a_source_tells_the_log_range_and_the_objects_of_a_range() {
     assert_eq!((partition.earliest().await.unwrap(), partition.latest().await.unwrap()), (100, 105));
     let mut watch = Watch::new();
     watch.add(&partition);
-    assert_eq!(watch.changed().await.1.high_watermark, 105);
+    assert_eq!(watch.changed().await.unwrap().1.high_watermark, 105);
     let all = partition.segments(..).all().await.unwrap();
     assert_eq!(all.iter().map(|info| (info.base, info.last)).collect::<Vec<_>>(), [(100, Some(102)), (103, Some(104))]);
     assert_eq!((&*all[0].key, all[0].size, all[0].modified_ms), ("file-100", all[0].version.size(), NOW));

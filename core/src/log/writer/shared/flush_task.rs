@@ -11,6 +11,7 @@ use crate::log::writer::accumulator::{Drained, Group};
 use crate::log::writer::chain::{Chain, Committed};
 use crate::mutant::mutant;
 use crate::observer::FlushFigures;
+use crate::runtime::lost_task;
 
 enum Next {
     Flush { batches: Arc<Vec<Batch>>, first: i64, claims: bool },
@@ -71,11 +72,7 @@ impl FlushTask {
 impl Drop for FlushTask {
     fn drop(&mut self) {
         let Some(core) = self.core.take() else { return };
-        let error = if std::thread::panicking() {
-            Error::new(ErrorKind::Internal, "the flush panicked").with_hint("please report it")
-        } else {
-            Error::new(ErrorKind::Closed, "the runtime was shut down before the flush was durable")
-        };
+        let error = lost_task(std::thread::panicking());
         let in_flight = std::mem::take(&mut core.lock().in_flight);
         core.die(error.with_stored(Stored::Perhaps), in_flight);
         core.ended_now();

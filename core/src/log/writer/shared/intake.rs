@@ -85,11 +85,10 @@ impl WriterCore {
         let share = inner.offsets_final || !self.options.on_conflict.is_exclusive() || inner.queue.len() > 1;
         let queue = &mut inner.queue;
         // Read only where a group begins: the others are flushed with theirs.
-        // So is the process: a call to the system costs more than an append.
-        let now = || self.state.bucket.fork.check().map(|()| self.now());
+        let now = || self.now();
         let placed = match content {
             Content::Batches(batches) => queue.push_batches(batches, permit, now, share, &self.options).map(Some),
-            Content::Claim(batch) => now().and_then(|now| queue.push_claim(batch, permit, now)).map(Some),
+            Content::Claim(batch) => queue.push_claim(batch, permit, now()).map(Some),
             Content::Records(records) => queue.push_records(records, permit, now, share, &self.options),
             Content::Built(built) => queue.push_built(built, permit, now).map(Some),
         };

@@ -214,17 +214,17 @@ async fn marks_move_with_commits_and_final_appends_and_wake_watches() {
     let mut watch = crate::log::Watch::new();
     watch.add(&partition);
     append(&writer, "a").await.unwrap();
-    let (id, watermarks) = watch.changed().await;
+    let (id, watermarks) = watch.changed().await.unwrap();
     assert_eq!(&id, partition.id());
     assert_eq!((watermarks.log_start, watermarks.high_watermark, watermarks.log_end), (0, 1, 1));
     let gate = Gate::new();
     process.faults.on(Op::Put, ".kfs", Action::Hold(gate.clone()));
     let pending = writer.append_batches(batch(&["b"])).await.unwrap();
-    let watermarks = watch.changed().await.1;
+    let watermarks = watch.changed().await.unwrap().1;
     assert_eq!((watermarks.high_watermark, watermarks.log_end), (1, 2));
     gate.open();
     pending.durable().await.unwrap();
-    assert_eq!(watch.changed().await.1.high_watermark, 2);
+    assert_eq!(watch.changed().await.unwrap().1.high_watermark, 2);
 }
 
 #[tokio::test(start_paused = true)]

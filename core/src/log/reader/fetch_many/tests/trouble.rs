@@ -141,7 +141,7 @@ async fn a_runtime_that_was_shut_down_ends_the_wait() {
     let delayed = crate::log::purgatory::delay(&purgatory, &runtime, 1, LONG);
     let waker = Waker::noop();
     let woken = delayed.poll_woken(&Context::from_waker(waker));
-    assert!(matches!(woken, Poll::Ready(Err(error)) if error.kind() == ErrorKind::Internal));
+    assert!(matches!(woken, Poll::Ready(Err(error)) if error.kind() == ErrorKind::Closed));
     drop(delayed);
     // The next one starts a poller of its own.
     let delayed = crate::log::purgatory::delay(&purgatory, bucket.runtime(), 1, LONG);
