@@ -203,7 +203,8 @@ impl Runtime {
         Running(TaskResult::Begun(receive))
     }
 
-    /// Waits for `work` at most `limit`; `None` when the time ran out.
+    /// Waits for `work` for at most `limit`. `None` if the time ran out; `work` is dropped then, as it is if the future is
+    /// dropped.
     pub async fn timeout<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
         let sleep = self.clock.sleep(limit);
         futures_util::pin_mut!(work);
