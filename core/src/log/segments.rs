@@ -240,7 +240,7 @@ impl SegmentHandle {
     /// Not found; conflict if the listed version is gone; corrupt with key, position, offsets and the next readable
     /// offset; what the store answers.
     pub async fn fetch(&self, offsets: impl RangeBounds<i64>, max_bytes: usize) -> Result<SegmentFetch> {
-        self.fetch_holding(offsets, max_bytes, None).await
+        self.fetch_holding(first_and_last(offsets), max_bytes, None).await
     }
 
     /// Like [`fetch`](Self::fetch), for many segments at the same time. It first waits until `budget` has `max_bytes`, or as
@@ -248,27 +248,34 @@ impl SegmentHandle {
     /// dropped. A first batch of more than that counts as no more. Dropping the future gives up its place in the line.
     ///
     /// # Errors
-    /// As [`fetch`](Self::fetch).
+    /// As [`fetch`](Self::fetch); conflict also if a segment that was not listed was replaced during the wait.
+    /// The size of a segment that was not listed is learned before the wait, by the same GET that `fetch` sends. What that
+    /// brings goes into the block cache, and that version is read.
+    ///
     pub async fn fetch_within(
         &self,
         budget: &ScanBudget,
         offsets: impl RangeBounds<i64>,
         max_bytes: usize,
     ) -> Result<SegmentFetch> {
-        let size = self.version.as_ref().and_then(|version| usize::try_from(version.size()).ok());
-        let permit = budget.acquire(size.map_or(max_bytes, |size| size.min(max_bytes))).await;
-        self.fetch_holding(offsets, max_bytes, Some(permit)).await
+        self.check()?;
+        let (range, handle) = (first_and_last(offsets), self.clone());
+        let version = self.state().runtime().ask(async move { handle.version_now().await }).await?;
+        let size = usize::try_from(version.size()).unwrap_or(usize::MAX);
+        let permit = budget.acquire(size.min(max_bytes)).await;
+        let of_version = SegmentHandle { version: Some(version), ..self.clone() };
+        of_version.fetch_holding(range, max_bytes, Some(permit)).await
     }
 
     /// The permit is held until the work has ended, whatever becomes of this future.
     async fn fetch_holding(
         &self,
-        offsets: impl RangeBounds<i64>,
+        range: (i64, i64),
         max_bytes: usize,
         permit: Option<ScanPermit>,
     ) -> Result<SegmentFetch> {
         self.check()?;
-        let (range, handle) = (first_and_last(offsets), self.clone());
+        let handle = self.clone();
         let work = async move {
             let mut permit = permit;
             let version = handle.version_now().await?;

@@ -216,3 +216,27 @@ async fn scans_of_many_segments_hold_no_more_than_their_budget() {
     assert!(f.partition.segment_of(&infos[1]).fetch_within(&budget, .., 1 << 20).await.is_ok(), "it is in the cache");
     assert_eq!(budget.free(), budget.limit());
 }
+
+#[tokio::test]
+async fn a_segment_that_was_not_listed_takes_no_more_of_a_budget_than_it_has_bytes() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(1, 30_000)], 1).await;
+    let budget = crate::ScanBudget::new(100 << 10);
+    let others = budget.acquire(60 << 10).await;
+    let (handle, of) = (f.partition.segment(0), budget.clone());
+    let fetch = crate::log::fixtures::spawn(async move { handle.fetch_within(&of, .., usize::MAX).await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(fetch.is_finished(), "40 KiB are free, and the segment has 30");
+    let fetch = fetch.await.unwrap().unwrap();
+    assert_eq!((fetch.next_offset, fetch.is_last), (1, true));
+    assert_eq!(f.reads(), (0, 1), "one GET tells its size and brings its bytes");
+    assert!((9 << 10..=10 << 10).contains(&budget.free()), "{}", budget.free());
+    let small = f.partition.segment(0).fetch_within(&budget, .., 1000).await.unwrap();
+    assert_eq!(small.next_offset, 1, "fewer bytes may be wanted than it has");
+    drop((others, fetch, small));
+    let missing = f.partition.segment(7).fetch_within(&budget, .., usize::MAX).await;
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(budget.free(), budget.limit());
+}
