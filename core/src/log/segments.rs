@@ -53,8 +53,10 @@ impl Partition {
         SegmentHandle { reader: SegmentReader::new(self.state().clone(), base, None), version: None }
     }
 
-    /// The version of a segment that was listed. Each read of it fails as a *conflict* if the segment was replaced or removed
-    /// since then, so bytes of two versions never mix. Asks nothing of the store.
+    /// The version of a segment that was listed. Each read returns bytes of that version and of no other. If the segment was
+    /// replaced or removed since then, a read that asks the store fails as a *conflict*; [`fetch`](SegmentHandle::fetch) and
+    /// [`range`](SegmentHandle::range) still return what the block cache holds of the listed version. A sidecar is an object of
+    /// its own: [`SegmentHandle::index`] says what is checked. Asks nothing of the store.
     pub fn segment_of(&self, listed: &SegmentInfo) -> SegmentHandle {
         let next = listed.last.map(|last| last.saturating_add(1));
         let reader = SegmentReader::new(self.state().clone(), listed.base, next);
@@ -247,11 +249,11 @@ impl SegmentHandle {
     /// many as the segment has if these are fewer, and gives back what the batches do not take, the rest when they are
     /// dropped. A first batch of more than that counts as no more. Dropping the future gives up its place in the line.
     ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch); conflict also if a segment that was not listed was replaced during the wait.
     /// The size of a segment that was not listed is learned before the wait, by the same GET that `fetch` sends. What that
     /// brings goes into the block cache, and that version is read.
     ///
+    /// # Errors
+    /// As [`fetch`](Self::fetch); conflict also if a segment that was not listed was replaced during the wait.
     pub async fn fetch_within(
         &self,
         budget: &ScanBudget,
@@ -354,21 +356,25 @@ impl SegmentHandle {
 
     /// Reads its sparse index. `None` if it has no index. An index is a hint: it says where to look first.
     ///
+    /// An index does not say which version of a segment it describes. After the index of a listed segment was read, one more
+    /// GET checks that the store still has the listed version. So the index is not a later one, as merging writes the segment
+    /// first. It may still be wrong: compare what it says with the batch headers.
+    ///
     /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
     ///
     /// # Errors
-    /// Corrupt if the object is not an index; what the store answers.
+    /// Conflict if the listed version of the segment is gone; corrupt if the object is not an index; what the store answers.
     pub async fn index(&self) -> Result<Option<SparseIndex>> {
         let most = SparseIndex::max_len(MAX_SEGMENT_LEN);
         self.sidecar(self.state().id.index_key(self.base()), most, SparseIndex::parse).await
     }
 
-    /// Reads its time index. `None` if it has no time index.
+    /// Reads its time index. `None` if it has no time index. What is checked is the same as for [`index`](Self::index).
     ///
     /// Dropping the future ends the wait. A request that is under way may go on for 30 s.
     ///
     /// # Errors
-    /// Corrupt if the object is not an index; what the store answers.
+    /// Conflict if the listed version of the segment is gone; corrupt if the object is not an index; what the store answers.
     pub async fn time_index(&self) -> Result<Option<TimeIndex>> {
         self.sidecar(self.state().id.time_index_key(self.base()), TIME_INDEX_LEN as u64, TimeIndex::parse).await
     }
@@ -379,11 +385,16 @@ impl SegmentHandle {
         most: u64,
         parse: impl FnOnce(&[u8]) -> std::result::Result<T, Malformed>,
     ) -> Result<Option<T>> {
-        match self.get(key.clone(), ReadRange::AtMost(most), None).await {
-            Ok(fetched) => parse(&fetched.bytes).map(Some).map_err(|e| e.into_error(&key)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        let fetched = match self.get(key.clone(), ReadRange::AtMost(most), None).await {
+            Ok(fetched) => Some(fetched),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if self.version.is_some() {
+            // Asked after the sidecar was read: a segment is replaced before its sidecars are.
+            self.identity().await?;
         }
+        fetched.map(|fetched| parse(&fetched.bytes).map_err(|e| e.into_error(&key))).transpose()
     }
 
     async fn get(&self, key: String, range: ReadRange, version: Option<Version>) -> Result<Fetched> {

@@ -1,6 +1,9 @@
+use futures_util::future::join;
+
 use crate::error::ErrorKind;
 use crate::log::fixtures::{Fixture, batch};
 use crate::log::segments::SegmentInfo;
+use crate::testing::{Action, FaultStore, Gate, Op};
 
 fn shape(segments: &[SegmentInfo]) -> Vec<(i64, Option<i64>)> {
     segments.iter().map(|s| (s.base, s.last)).collect()
@@ -164,6 +167,65 @@ async fn a_listed_segment_that_was_replaced_says_so_and_its_bytes_never_mix() {
     f.delete(&info.key).await;
     assert_eq!(handle.bytes().await.unwrap_err().kind(), ErrorKind::Conflict);
     assert_eq!(f.partition.segment(0).fetch(.., 1).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn what_is_cached_of_a_listed_version_is_read_after_it_was_replaced() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(3, 10)], 1).await;
+    let info = f.partition.segments(..).all().await.unwrap().remove(0);
+    let handle = f.partition.segment_of(&info);
+    let before = handle.fetch(.., 1000).await.unwrap();
+    f.put_segment(0, &[batch(5, 10)], 1).await;
+    let requests = f.reads();
+    assert_eq!(handle.fetch(.., 1000).await.unwrap().chunks, before.chunks);
+    assert_eq!(f.reads(), requests);
+    // A handle of whichever version there is reads the other one, and displaces what is cached.
+    assert_eq!(f.partition.segment(0).fetch(.., 1000).await.unwrap().next_offset, 5);
+    assert_eq!(handle.fetch(.., 1000).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn the_sidecars_of_a_listed_segment_that_was_replaced_or_removed_are_a_conflict() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(3, 10)], 1).await;
+    let info = f.partition.segments(..).all().await.unwrap().remove(0);
+    let handle = f.partition.segment_of(&info);
+    let before = f.reads();
+    assert_eq!(handle.index().await.unwrap().unwrap(), handle.read().await.unwrap().index(1));
+    assert!(handle.time_index().await.unwrap().is_none());
+    assert_eq!(f.reads().1 - before.1, 5, "each sidecar and its segment's version, and all of the segment");
+    let conflict = async || {
+        for error in [handle.index().await.map(drop).unwrap_err(), handle.time_index().await.map(drop).unwrap_err()] {
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Conflict, Some(&*info.key)), "{error:?}");
+        }
+    };
+    f.put_segment(0, &[batch(5, 10)], 1).await;
+    conflict().await;
+    assert!(f.partition.segment(0).index().await.unwrap().is_some(), "whichever there is");
+    f.delete(&info.key).await;
+    conflict().await;
+    f.delete(&f.partition.id().index_key(0)).await;
+    conflict().await;
+}
+
+#[tokio::test]
+async fn a_sidecar_that_comes_after_its_segment_was_replaced_is_a_conflict() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(3, 10)], 1).await;
+    let faults = FaultStore::new(f.store.clone());
+    let slow = Fixture::over(faults.clone());
+    let info = slow.partition.segments(..).all().await.unwrap().remove(0);
+    let gate = Gate::new();
+    faults.on(Op::Get, ".index", Action::Hold(gate.clone()));
+    let replace = async {
+        gate.arrived(1).await;
+        f.put_segment(0, &[batch(5, 10)], 1).await;
+        gate.open();
+    };
+    let handle = slow.partition.segment_of(&info);
+    let (index, ()) = join(handle.index(), replace).await;
+    assert_eq!(index.unwrap_err().kind(), ErrorKind::Conflict);
 }
 
 #[tokio::test]
