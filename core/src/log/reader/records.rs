@@ -7,10 +7,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream::try_unfold;
 
-use super::answer::Fetch;
+use super::answer::{BatchPlace, Fetch};
 use super::handle::Reader;
 use super::options::OnCorrupt;
-use super::place::BatchPlace;
 use super::stream::{BatchStream, Notice};
 use crate::error::{Error, Result};
 use crate::format::{Batch, BatchHeader, CrcCheck, Headers, IntoRecords, Limits, OwnedRecord};

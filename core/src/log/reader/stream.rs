@@ -7,12 +7,11 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::stream::try_unfold;
 
-use super::answer::{Fetch, Hole};
+use super::answer::{BatchPlace, Fetch, Hole};
 use super::follow::FollowWait;
 use super::gather::ChunkAt;
 use super::handle::Reader;
 use super::options::FetchOptions;
-use super::place::BatchPlace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{Batch, CrcCheck};
 use crate::log::identity::another_log;
