@@ -99,13 +99,32 @@ impl<'a> Polled<'a> {
     }
 }
 
-/// Lets everything run that can run without time passing.
+/// More rounds than all tasks together need to come to rest.
+const MOST_ROUNDS: usize = 100_000;
+
+/// Lets everything run that can run without time passing. A fetch that is woken without end fails the test.
 async fn settle(fetches: &mut [Polled<'_>]) {
     let mut idle = 0;
-    while idle < 20 {
+    for _ in 0..MOST_ROUNDS {
         tokio::task::yield_now().await;
         let polled = fetches.iter_mut().filter_map(|fetch| fetch.poll().then_some(())).count();
         idle = if polled > 0 { 0 } else { idle + 1 };
+        if idle == 20 {
+            return;
+        }
+    }
+    panic!("fetches are still woken after {MOST_ROUNDS} rounds in which no time passed");
+}
+
+/// Lets this much time pass, in steps that are no longer than the shortest pace of polls. Time moves even while a task
+/// never rests, so that a test can count what such a task does.
+async fn pass(time: Duration, fetches: &mut [Polled<'_>]) {
+    let step = Duration::from_millis(50);
+    let mut left = time;
+    while !left.is_zero() {
+        tokio::time::advance(step.min(left)).await;
+        left = left.saturating_sub(step);
+        settle(fetches).await;
     }
 }
 

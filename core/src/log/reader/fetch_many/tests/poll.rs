@@ -12,8 +12,7 @@ async fn idle_requests(fetches: usize) -> u64 {
     let request = request([(&quiet, 5)]);
     let mut fetches: Vec<_> = (0..fetches).map(|_| Polled::new(&bucket, &request)).collect();
     settle(&mut fetches).await;
-    bucket.runtime().clock().sleep(Duration::from_secs(120)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(120), &mut fetches).await;
     assert!(fetches.iter().all(|fetch| fetch.answer.is_none()));
     bucket.requests().total()
 }
@@ -39,17 +38,14 @@ async fn what_another_process_appends_ends_every_wait_at_its_tail() {
     let request = request([(&one, 1), (&other, 1)]).min_bytes(batch(2, 100).bytes().len() + 1);
     let mut fetches: Vec<_> = (0..100).map(|_| Polled::new(&bucket, &request)).collect();
     settle(&mut fetches).await;
-    let clock = bucket.runtime().clock().clone();
-    clock.sleep(Duration::from_secs(10)).await;
+    pass(Duration::from_secs(10), &mut fetches).await;
     append(&writers[1], 2).await;
-    clock.sleep(Duration::from_secs(2)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(2), &mut fetches).await;
     assert_eq!(other.watermarks().unwrap().high_watermark, 3, "it is known how far the log goes");
     assert!(fetches.iter().all(|fetch| fetch.answer.is_none()), "that is not enough");
     append(&writers[0], 2).await;
     let before = bucket.requests();
-    clock.sleep(Duration::from_secs(2)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(2), &mut fetches).await;
     for fetch in &mut fetches {
         assert_eq!(next_offsets(&fetch.answer.take().unwrap().unwrap()), [3, 3]);
     }
@@ -112,13 +108,11 @@ async fn a_writer_of_this_process_spares_the_polls_of_its_tail() {
     let mut fetches = [Polled::new(&bucket, &request)];
     settle(&mut fetches).await;
     faults.clear_log();
-    bucket.runtime().clock().sleep(Duration::from_secs(55)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(55), &mut fetches).await;
     assert_eq!(faults.count(Op::Get) + faults.count(Op::List), 0);
     writer.close(None).await.unwrap();
     drop(writer);
-    bucket.runtime().clock().sleep(Duration::from_secs(10)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(10), &mut fetches).await;
     assert!(faults.count(Op::Get) + faults.count(Op::List) > 2, "nobody here owns it now");
 }
 
@@ -149,12 +143,10 @@ async fn a_partition_that_is_awaited_before_it_exists_is_found_when_another_proc
     let request = FetchRequest::new([(&reader, 0, 1 << 20)]).max_wait(LONG);
     let mut fetches = [Polled::new(&bucket, &request)];
     settle(&mut fetches).await;
-    let clock = bucket.runtime().clock().clone();
-    clock.sleep(Duration::from_secs(5)).await;
+    pass(Duration::from_secs(5), &mut fetches).await;
     let elsewhere = process(store);
     append(&writer(&partition(&elsewhere, 0)).await, 2).await;
-    clock.sleep(Duration::from_secs(2)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(2), &mut fetches).await;
     assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [2]);
 }
 
@@ -169,9 +161,8 @@ async fn the_end_of_an_empty_partition_is_asked_for_by_the_key_of_its_first_segm
         let request = request([(&empty, start)]);
         let mut fetches = [Polled::new(&bucket, &request)];
         settle(&mut fetches).await;
-        let (before, clock) = (bucket.requests(), bucket.runtime().clock().clone());
-        clock.sleep(Duration::from_secs(119)).await;
-        settle(&mut fetches).await;
+        let before = bucket.requests();
+        pass(Duration::from_secs(119), &mut fetches).await;
         let since = bucket.requests().since(&before);
         assert_eq!(since.list, 1, "one a minute: {since:?}");
         assert!((115..=125).contains(&since.get), "one a poll: {since:?}");
@@ -179,8 +170,7 @@ async fn the_end_of_an_empty_partition_is_asked_for_by_the_key_of_its_first_segm
         let before = bucket.requests();
         append(&writer(&elsewhere).await, 2).await;
         for _ in 0..150 {
-            clock.sleep(Duration::from_millis(10)).await;
-            settle(&mut fetches).await;
+            pass(Duration::from_millis(10), &mut fetches).await;
         }
         assert_eq!(next_offsets(&fetches[0].answer.take().unwrap().unwrap()), [start + 2]);
         let since = bucket.requests().since(&before);

@@ -14,8 +14,7 @@ async fn a_segment_that_can_not_be_read_ends_the_wait_with_its_error() {
     let mut fetches = [Polled::new(&bucket, &request)];
     settle(&mut fetches).await;
     f.put(&f.key(5), b"no segment at all, but longer than a header and a footer are together".to_vec()).await;
-    bucket.runtime().clock().sleep(Duration::from_secs(3)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(3), &mut fetches).await;
     let response = fetches[0].answer.take().unwrap().unwrap();
     assert!(response.partitions[0].as_ref().unwrap().is_empty());
     let error = response.partitions[1].as_ref().unwrap_err();
@@ -40,8 +39,7 @@ async fn a_partition_that_is_made_again_ends_the_wait_as_not_found() {
     let writer = writer(&partition(&again, 0)).await;
     append(&writer, 2).await;
     append(&writer, 1).await;
-    bucket.runtime().clock().sleep(Duration::from_secs(70)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(70), &mut fetches).await;
     let response = fetches[0].answer.take().unwrap().unwrap();
     let error = response.partitions[0].as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
@@ -74,8 +72,7 @@ async fn a_partition_that_the_store_does_not_answer_for_holds_up_the_others_for_
     let began = bucket.runtime().clock().elapsed();
     let mut fetches = [Polled::new(&bucket, &alone)];
     settle(&mut fetches).await;
-    bucket.runtime().clock().sleep(Duration::from_secs(64)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(64), &mut fetches).await;
     assert!(fetches[0].answer.is_none(), "{:?} after it began", bucket.runtime().clock().elapsed() - began);
     gate.open();
     settle(&mut fetches).await;
@@ -95,8 +92,7 @@ async fn a_wait_in_vain_says_that_the_store_was_away() {
     let mut fetches = [Polled::new(&bucket, &request)];
     settle(&mut fetches).await;
     faults.set_down(Some(Failure::Unavailable));
-    bucket.runtime().clock().sleep(Duration::from_secs(6)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(6), &mut fetches).await;
     let response = fetches[0].answer.take().unwrap().unwrap();
     let error = response.partitions[0].as_ref().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -117,8 +113,7 @@ async fn a_poll_that_is_refused_is_told_by_the_read_and_not_sent_without_end() {
     faults.clear_log();
     faults.always(Op::Get, KeyMatcher::any(), Action::Fail(Failure::PermissionDenied));
     faults.always(Op::List, KeyMatcher::any(), Action::Fail(Failure::PermissionDenied));
-    bucket.runtime().clock().sleep(Duration::from_secs(10)).await;
-    settle(&mut fetches).await;
+    pass(Duration::from_secs(10), &mut fetches).await;
     assert!(faults.log().len() <= 20, "{} requests", faults.log().len());
     let response = fetches[0].answer.take().unwrap().unwrap();
     assert_eq!(response.partitions[0].as_ref().unwrap_err().kind(), ErrorKind::PermissionDenied);
