@@ -133,7 +133,7 @@ impl ReaderCore {
         }
         let room = u64::try_from(job.gather.room()).unwrap_or(u64::MAX).min(MAX_READ_WITH);
         let mut left = room.max(ahead).saturating_sub(version.size());
-        let following = self.state.with_catalog(|catalog| catalog.following(base, READ_TOGETHER.saturating_sub(1)));
+        let following = self.state.with_catalog(|catalog| catalog.following(base, READ_TOGETHER - 1));
         let fits = |segment: &SegmentRef| {
             let size = segment.version.size();
             let fits = segment.base < job.options.read_ahead_to && self.source.is_one_block(size) && size <= left;

@@ -296,7 +296,7 @@ enum Located {
 fn corrupt(malformed: Malformed, key: &str, first: i64, readable: Option<i64>) -> Error {
     let error = malformed.into_error(key);
     match readable {
-        Some(next) => error.with_offsets(first, next.saturating_sub(1).max(first)).with_next_readable(next),
+        Some(next) => error.with_offsets(first, (next - 1).max(first)).with_next_readable(next),
         None => error.with_hint("it is the newest segment; `kfs repair` can set it aside"),
     }
 }

@@ -77,7 +77,7 @@ impl Gather {
 
     /// A batch was taken; the next offset wanted is this.
     pub(crate) fn took(&mut self, len: usize, next_offset: i64) {
-        self.bytes = self.bytes.saturating_add(len);
+        self.bytes += len;
         self.position = next_offset;
     }
 

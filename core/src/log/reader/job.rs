@@ -132,7 +132,7 @@ impl FetchJob {
         if self.looked_at != self.position() {
             (self.looked_at, self.looks) = (self.position(), 0);
         }
-        self.looks = self.looks.saturating_add(1);
+        self.looks += 1;
         if self.looks <= MAX_LOOKS {
             return Ok(());
         }

@@ -43,7 +43,7 @@ impl SegmentFetch {
 
     /// Bytes of all batches.
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).fold(0, usize::saturating_add)
+        self.chunks.iter().map(Bytes::len).sum()
     }
 
     /// The batches. They were found whole when they were read.

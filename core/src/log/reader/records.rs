@@ -151,7 +151,7 @@ impl RecordStream {
         let current = self.current.as_mut()?;
         let next = current.next(self.from.max(self.batches.log_start));
         match &next {
-            Some(Ok(record)) => self.from = record.offset().saturating_add(1),
+            Some(Ok(record)) => self.from = record.offset() + 1,
             Some(Err(_)) | None => {
                 self.from = self.from.max(current.batch.next_offset());
                 self.current = None;
@@ -254,7 +254,7 @@ impl FetchRecords {
                 let place = self.fetch.place(self.chunk, self.at);
                 return Some(match Batch::parse(chunk, self.at, CrcCheck::AlreadyChecked) {
                     Ok(batch) => {
-                        self.at = self.at.saturating_add(batch.bytes().len());
+                        self.at += batch.bytes().len();
                         Ok((batch, place))
                     }
                     Err(malformed) => {
@@ -263,7 +263,7 @@ impl FetchRecords {
                     }
                 });
             }
-            (self.chunk, self.at) = (self.chunk.saturating_add(1), 0);
+            (self.chunk, self.at) = (self.chunk + 1, 0);
         }
     }
 }

@@ -78,7 +78,7 @@ pub(crate) async fn refresh(state: &Arc<PartitionState>) -> Result<Watermarks> {
         (Some(_), Some(end)) => end,
         (Some(newest), None) => {
             let source = BlockSource::new(state.clone(), 0);
-            let end = source.footer(newest, None).await?.0.last_offset.saturating_add(1);
+            let end = source.footer(newest, None).await?.0.last_offset + 1;
             state.with_catalog(|catalog| catalog.set_end(newest, end));
             end
         }

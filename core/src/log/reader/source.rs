@@ -94,7 +94,7 @@ impl BlockSource {
     pub(crate) fn more_ahead(&self, last: u64) -> u64 {
         // Of the part of the cache for newcomers, half: what was read ahead is to be there when it is wanted.
         let most = (self.state.bucket.blocks.limit() / 8).min(MAX_AHEAD);
-        last.saturating_mul(2).max(self.block).min(most)
+        (last * 2).max(self.block).min(most)
     }
 
     /// What is held of a segment from the batch with this offset on, without asking the store. `place`
@@ -141,7 +141,7 @@ impl BlockSource {
         let blocks = &self.state.bucket.blocks;
         let first = blocks.find(&of, numbers.start, from)?;
         let mut rest = Vec::new();
-        for number in numbers.start.saturating_add(1)..numbers.end {
+        for number in numbers.start + 1..numbers.end {
             rest.push(blocks.find(&of, number, from)?);
         }
         Some(BlockSpan::new(first, rest, place))
@@ -150,7 +150,7 @@ impl BlockSource {
     /// The numbers of the blocks in which these bytes lie.
     fn numbers(&self, bytes: Range<u64>, size: u64) -> Range<u64> {
         let first = bytes.start / self.block;
-        first..bytes.end.min(size).div_ceil(self.block).max(first.saturating_add(1))
+        first..bytes.end.min(size).div_ceil(self.block).max(first + 1)
     }
 
     /// Reads what is wanted of this version of a segment, and about `max_bytes` from there; `ahead` more
@@ -179,7 +179,7 @@ impl BlockSource {
                 self.part(base, version, place, place.position..to, ahead).await
             }
             Want::Offset(offset) if offset <= base => {
-                self.part(base, version, first, 0..room.saturating_add(HEADER_LEN as u64), ahead).await
+                self.part(base, version, first, 0..room + HEADER_LEN as u64, ahead).await
             }
             Want::Offset(_) if size <= self.block || (self.is_read_whole(size) && !self.holds_index(base, version)) => {
                 self.part(base, version, first, 0..size, 0).await

@@ -103,7 +103,7 @@ impl BlockSpan {
             if position < block.end() {
                 return Some((index, usize::try_from(position.checked_sub(block.at())?).ok()?));
             }
-            index = index.checked_add(1)?;
+            index += 1;
         }
     }
 
@@ -121,9 +121,9 @@ impl BlockSpan {
         let mut joined = BytesMut::with_capacity(len);
         while joined.len() < len {
             let rest = self.block(index)?.bytes().get(from..)?;
-            let take = rest.len().min(len.saturating_sub(joined.len()));
+            let take = rest.len().min(len - joined.len());
             joined.extend_from_slice(rest.get(..take)?);
-            (index, from) = (index.saturating_add(1), 0);
+            (index, from) = (index + 1, 0);
         }
         Some(joined.freeze())
     }

@@ -169,7 +169,7 @@ impl BatchStream {
                 // Checked when it was read.
                 let batch = Batch::parse(chunk, self.at, CrcCheck::AlreadyChecked)?;
                 self.place.stands(at.map(|at| at.plus(self.at)));
-                self.at = self.at.saturating_add(batch.bytes().len());
+                self.at += batch.bytes().len();
                 return Ok(Some(batch));
             }
             self.chunks.pop_front();

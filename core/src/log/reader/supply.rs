@@ -53,7 +53,7 @@ impl ReaderCore {
             Need::Locate { fresh } => self.look(job, fresh).await,
             Need::Load { base, version, want } => {
                 // With an index, two; that counts for a bound which a cold fetch alone has.
-                job.gets = job.gets.saturating_add(if self.source.is_read_whole(version.size()) { 1 } else { 2 });
+                job.gets += if self.source.is_read_whole(version.size()) { 1 } else { 2 };
                 match self.load(job, base, &version, want).await {
                     Ok(span) => {
                         self.hold(job, span);
@@ -171,8 +171,7 @@ impl ReaderCore {
                         catalog.set_looked(now);
                     });
                     self.hold(job, span);
-                    let mut spot = self.spot();
-                    spot.found = spot.found.saturating_add(1);
+                    self.spot().found += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     self.spot().found = 0;
@@ -277,7 +276,7 @@ impl ReaderCore {
             Some(bytes) => SegmentFooter::parse(&bytes).ok()?,
             None => self.source.footer(span.base(), Some(span.version())).await.ok()?.0,
         };
-        footer.last_offset.checked_add(1)
+        Some(footer.last_offset + 1)
     }
 
     /// Finds the log's end by the footer of its newest segment; what can't be read is left open.
@@ -287,7 +286,7 @@ impl ReaderCore {
         }
         let Some(newest) = self.state.with_catalog(|catalog| catalog.newest()) else { return Ok(()) };
         if let Ok((footer, _)) = self.source.footer(newest, None).await {
-            let end = footer.last_offset.saturating_add(1);
+            let end = footer.last_offset + 1;
             self.state.with_catalog(|catalog| catalog.set_end(newest, end));
         }
         Ok(())
@@ -296,7 +295,7 @@ impl ReaderCore {
 
 fn with_next(error: Error, base: i64, next: Option<i64>) -> Error {
     match next {
-        Some(next) => error.with_offsets(base, next.saturating_sub(1)).with_next_readable(next),
+        Some(next) => error.with_offsets(base, next - 1).with_next_readable(next),
         None => error,
     }
 }

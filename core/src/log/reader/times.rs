@@ -185,7 +185,7 @@ impl Search {
         }
         let mut below = self.end;
         // From the newest segment down to one that holds a record.
-        while let Some((base, _)) = self.segment_at(below.saturating_sub(1)).await? {
+        while let Some((base, _)) = self.segment_at(below - 1).await? {
             if self.greatest_of(base).await?.is_some() {
                 let mut batches = self.batches(base);
                 let mut best: Option<TimedOffset> = None;
@@ -225,8 +225,8 @@ impl Search {
             let middle = match self.state.with_catalog(|catalog| catalog.middle(low, high)) {
                 Some(known) => known,
                 None if guesses > 0 => {
-                    guesses = guesses.saturating_sub(1);
-                    low.saturating_add(high.saturating_sub(low) / 2)
+                    guesses -= 1;
+                    low + (high - low) / 2
                 }
                 // Offsets are spread too unevenly: list what lies between, then halve by number.
                 None => {

@@ -79,7 +79,7 @@ impl Transactions {
                     self.see(&batch, undecodable, partition, options)?;
                     self.to = batch.next_offset();
                 }
-                at = at.saturating_add(batch.bytes().len());
+                at += batch.bytes().len();
             }
         }
         if gap {
@@ -94,13 +94,13 @@ impl Transactions {
             return Ok(());
         }
         if let Some(first) = self.first_open() {
-            let missing = offset_range(self.to, to.saturating_sub(1));
+            let missing = offset_range(self.to, to - 1);
             let message = format!(
                 "whether {} of partition {partition} committed is not known: {missing} can't be read, where a marker may \
                  have stood",
                 counted(self.open.len(), "transaction"),
             );
-            let error = Error::new(ErrorKind::Corrupt, message).with_offsets(first, to.saturating_sub(1));
+            let error = Error::new(ErrorKind::Corrupt, message).with_offsets(first, to - 1);
             let error = error.with_next_readable(to).with_hint(format!(
                 "read on at offset {to}, or let the reader leave out the records of these transactions (`kfs cat --skip-corrupt`)"
             ));
@@ -148,7 +148,7 @@ impl Transactions {
                 }
             }
             (false, None) if header.attributes.is_transactional() => {
-                if self.open.len().saturating_add(self.aborted.len()) >= MAX_TRANSACTIONS {
+                if self.open.len() + self.aborted.len() >= MAX_TRANSACTIONS {
                     return Err(too_many(header.base_offset, partition));
                 }
                 self.open.insert(header.producer_id, header.base_offset.max(self.from));
@@ -182,7 +182,7 @@ impl Transactions {
                     return Ok(());
                 }
                 next_offset = header.next_offset();
-                let end = at.saturating_add(header.total_len());
+                let end = at + header.total_len();
                 if self.is_aborted(&header) {
                     keep(from, at);
                     from = end;

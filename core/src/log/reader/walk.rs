@@ -133,7 +133,7 @@ impl<'a> SpanWalk<'a> {
             if let Some(served) = self.step() {
                 return served;
             }
-            steps = steps.wrapping_add(1);
+            steps += 1;
             if steps.is_multiple_of(PLACE_EVERY) {
                 self.note();
             }
@@ -166,7 +166,7 @@ impl<'a> SpanWalk<'a> {
     fn step(&mut self) -> Option<Served> {
         let span = self.span;
         let BatchStart { offset, position } = self.place;
-        let left = usize::try_from(span.body_end().saturating_sub(position)).unwrap_or(usize::MAX);
+        let left = usize::try_from(span.body_end() - position).unwrap_or(usize::MAX);
         let more = |bytes: usize| Some(Served::More(BatchStart { offset, position }, bytes as u64));
         let Some(from) = self.enter() else { return more(BATCH_HEADER_LEN) };
         let Some(rest) = span.block(self.index).and_then(|block| block.bytes().get(from..)) else {
@@ -189,7 +189,7 @@ impl<'a> SpanWalk<'a> {
             let found = format!("a batch of {len} bytes where {left} are left before the footer");
             return Some(self.fault(Malformed::new(8, found, "a whole batch"), None));
         }
-        let after = BatchStart { offset: header.next_offset(), position: position.saturating_add(len as u64) };
+        let after = BatchStart { offset: header.next_offset(), position: position + len as u64 };
         // No batch's CRC covers its base offset. The key vouches for the first one's; of a segment that is known to be
         // broken no other is believed; else the body's CRC must tell.
         if header.base_offset != offset {
@@ -242,7 +242,7 @@ impl<'a> SpanWalk<'a> {
                 let at = ChunkAt { segment: span.base(), position };
                 self.gather.hand_over(joined, Some(at));
             }
-            None => self.extend(from, from.saturating_add(len)),
+            None => self.extend(from, from + len),
         }
         self.gather.took(len, after.offset);
         self.place = after;
@@ -252,7 +252,7 @@ impl<'a> SpanWalk<'a> {
     /// Compares a batch's CRC with its bytes. That of one that lies in several blocks is compared each
     /// time: the blocks may have come at different times.
     fn verify(&self, bytes: &[u8], crc: u32, joined: bool) -> std::result::Result<(), Malformed> {
-        let (from, to) = (self.place.position, self.place.position.saturating_add(bytes.len() as u64));
+        let (from, to) = (self.place.position, self.place.position + bytes.len() as u64);
         let block = self.span.block(self.index).filter(|_| !joined);
         if block.is_some_and(|block| block.is_checked(from, to)) {
             return Ok(());
@@ -280,7 +280,7 @@ impl<'a> SpanWalk<'a> {
 
     fn flush(&mut self) {
         if let (Some((from, to)), Some(block)) = (self.run.take(), self.span.block(self.index)) {
-            let at = ChunkAt { segment: self.span.base(), position: block.at().saturating_add(from as u64) };
+            let at = ChunkAt { segment: self.span.base(), position: block.at() + from as u64 };
             self.gather.hand_over(block.bytes().slice(from..to), Some(at));
         }
     }

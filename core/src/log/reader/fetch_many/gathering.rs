@@ -166,7 +166,7 @@ impl<'a> Gathering<'a> {
     /// How many partitions come before this one.
     fn place(&self, index: usize) -> usize {
         let wraps = if index < self.first { self.parts.len() } else { 0 };
-        index.saturating_add(wraps).saturating_sub(self.first)
+        index + wraps - self.first
     }
 
     /// Reads these partitions while there is room.
@@ -221,7 +221,7 @@ impl<'a> Gathering<'a> {
             return false;
         };
         let known = high_watermark(&partition.reader.0);
-        let reserved = round.under_way.iter().fold(0_usize, |bytes, read| bytes.saturating_add(read.limit));
+        let reserved = round.under_way.iter().map(|read| read.limit).sum::<usize>();
         let limit = part.room.min(self.request.max_bytes.saturating_sub(self.bytes).saturating_sub(reserved));
         let is_tight = limit < part.room;
         let whole = self.bytes == 0 && round.under_way.is_empty();
@@ -295,7 +295,7 @@ impl<'a> Gathering<'a> {
         self.unread -= usize::from(!part.read);
         let held = if part.read { result.as_ref().map_or(0, Fetch::bytes) } else { 0 };
         if core.state.generation() != part.generation {
-            self.bytes = self.bytes.saturating_sub(held);
+            self.bytes -= held;
             (*result, self.tells) = (Err(another_log(&core.state.id)), true);
             part.read_to(part.next, 0, i64::MAX);
             return false;
@@ -309,7 +309,7 @@ impl<'a> Gathering<'a> {
                     part.read_to(part.next, 0, i64::MAX);
                     return false;
                 }
-                self.bytes = self.bytes.saturating_add(bytes);
+                self.bytes += bytes;
                 part.read_to(more.next_offset, bytes, known);
                 part.count(core);
                 if part.in_sight > 0 {

@@ -95,7 +95,7 @@ impl FetchRequest {
 impl FetchResponse {
     /// Bytes of all batches.
     pub fn bytes(&self) -> usize {
-        self.partitions.iter().flatten().map(Fetch::bytes).fold(0, usize::saturating_add)
+        self.partitions.iter().flatten().map(Fetch::bytes).sum()
     }
 }
 

@@ -66,7 +66,7 @@ impl ReaderCore {
                 self.look_beyond(&mut job, end).await?;
                 let footer = job.span.and_then(|span| Some((span.base(), SegmentFooter::parse(&span.footer()?).ok()?)));
                 if let Some((base, footer)) = footer.filter(|(base, footer)| footer.last_offset >= *base) {
-                    self.state.with_catalog(|catalog| catalog.set_end(base, footer.last_offset.saturating_add(1)));
+                    self.state.with_catalog(|catalog| catalog.set_end(base, footer.last_offset + 1));
                 }
             }
             None => look_at_tail(&self.state).await?,
@@ -94,7 +94,7 @@ impl Tail for ReaderCore {
             return NextPoll::Never;
         }
         if self.tail_is_ours() {
-            return NextPoll::At(now.saturating_add(WRITER_CHECK));
+            return NextPoll::At(now + WRITER_CHECK);
         }
         let turn = match self.take_turn(now) {
             Ok(turn) => turn,

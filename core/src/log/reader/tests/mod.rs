@@ -3,6 +3,7 @@ mod cache;
 mod changes;
 mod committed;
 mod corrupt;
+mod extremes;
 mod fetch;
 mod index;
 mod many_small;
