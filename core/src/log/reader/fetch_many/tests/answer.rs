@@ -24,7 +24,7 @@ async fn each_partition_has_a_result_of_its_own_and_one_that_fails_never_fails_t
     let began = bucket.runtime().clock().elapsed();
     let foreign = process(f.store.clone()).partition("t", 0).unwrap();
     let request = request([(&beyond, 7), (&missing, 0), (&broken, 0), (&good, -1), (&foreign, 0), (&good, 0)]);
-    let response = bucket.fetch_many(&request).await.unwrap();
+    let response = fetched(&bucket, &request).await.unwrap();
     let kinds: Vec<_> = response.partitions.iter().map(|fetched| fetched.as_ref().err().map(|e| e.kind())).collect();
     let (refused, corrupt) = (Some(ErrorKind::InvalidInput), Some(ErrorKind::Corrupt));
     assert_eq!(
@@ -50,19 +50,19 @@ async fn the_first_batch_comes_whole_and_others_only_if_they_fit() {
     }
     let (small, large) = (batch_len(2), batch_len(50));
     let wanted = [(0, 1), (1, 0), (2, 0), (3, 0)].map(|(n, offset)| (&partitions[n as usize], offset, 100));
-    let response = bucket.fetch_many(&FetchRequest::new(wanted).max_bytes(small)).await.unwrap();
+    let response = fetched(&bucket, &FetchRequest::new(wanted).max_bytes(small)).await.unwrap();
     assert_eq!(next_offsets(&response), [1, 50, 0, 0]);
     assert_eq!(response.bytes(), large, "KIP-74");
 
     let wanted = [(2, 0), (1, 0), (3, 0)].map(|(n, offset)| (&partitions[n as usize], offset, 1 << 20));
-    let response = bucket.fetch_many(&FetchRequest::new(wanted).max_bytes(small + large)).await.unwrap();
+    let response = fetched(&bucket, &FetchRequest::new(wanted).max_bytes(small + large)).await.unwrap();
     assert_eq!(next_offsets(&response), [2, 50, 0], "what fits comes, and no batch is cut");
-    let response = bucket.fetch_many(&FetchRequest::new(wanted).max_bytes(small + large - 1)).await.unwrap();
+    let response = fetched(&bucket, &FetchRequest::new(wanted).max_bytes(small + large - 1)).await.unwrap();
     assert_eq!(next_offsets(&response), [2, 0, 0]);
 
     // The limit of one partition is no limit for the next.
     let wanted = [(&partitions[2], 0, 1 << 20), (&partitions[1], 0, large - 1), (&partitions[3], 0, large)];
-    let response = bucket.fetch_many(&FetchRequest::new(wanted)).await.unwrap();
+    let response = fetched(&bucket, &FetchRequest::new(wanted)).await.unwrap();
     assert_eq!(next_offsets(&response), [2, 0, 50]);
 }
 
@@ -80,7 +80,7 @@ async fn a_request_that_is_used_again_comes_round_to_every_partition() {
     let mut request = FetchRequest::new(partitions.iter().map(|p| (p, 0, batch_len(1)))).max_bytes(batch_len(1));
     let mut turns = Vec::new();
     for _ in 0..24 {
-        let response = bucket.fetch_many(&request).await.unwrap();
+        let response = fetched(&bucket, &request).await.unwrap();
         let gave = |fetched: &Result<crate::Fetch>| !fetched.as_ref().unwrap().is_empty();
         turns.extend((0..6).filter(|n| gave(&response.partitions[*n])));
         request.advance(&response);
@@ -93,7 +93,7 @@ async fn a_request_that_is_used_again_comes_round_to_every_partition() {
     // One that is made for each fetch has the order that its caller chose.
     for _ in 0..3 {
         let fresh = FetchRequest::new(partitions.iter().map(|p| (p, 0, 1 << 20))).max_bytes(batch_len(1));
-        assert_eq!(next_offsets(&bucket.fetch_many(&fresh).await.unwrap()), [1, 0, 0, 0, 0, 0]);
+        assert_eq!(next_offsets(&fetched(&bucket, &fresh).await.unwrap()), [1, 0, 0, 0, 0, 0]);
     }
 }
 
@@ -139,9 +139,9 @@ async fn a_fetch_of_nothing_or_without_a_wait_is_answered_at_once() {
     let writer = writer(&quiet).await;
     append(&writer, 1).await;
     let began = bucket.runtime().clock().elapsed();
-    assert!(bucket.fetch_many(&request([])).await.unwrap().partitions.is_empty());
+    assert!(fetched(&bucket, &request([])).await.unwrap().partitions.is_empty());
     for request in [request([(&quiet, 1)]).max_wait(Duration::ZERO), request([(&quiet, 1)]).min_bytes(0)] {
-        let response = bucket.fetch_many(&request).await.unwrap();
+        let response = fetched(&bucket, &request).await.unwrap();
         let fetch = response.partitions[0].as_ref().unwrap();
         assert_eq!((fetch.is_empty(), fetch.high_watermark, fetch.log_start), (true, 1, 0));
     }

@@ -17,7 +17,7 @@ use crate::Writer;
 use crate::error::Result;
 use crate::log::fixtures::{NOW, batch};
 use crate::log::{Bucket, BucketOptions, Partition};
-use crate::runtime::{Runtime, SystemEntropy};
+use crate::runtime::{BoxFuture, Clock, Runtime, SystemEntropy};
 use crate::testing::{LocalSpawn, PausedClock};
 
 /// Longer than any test waits.
@@ -25,7 +25,11 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// A process over this store, whose clock is tokio's paused time.
 fn process(store: Arc<dyn ObjectStore>) -> Bucket {
-    let runtime = Runtime::new(PausedClock::new(NOW), Arc::new(SystemEntropy), Arc::new(LocalSpawn));
+    process_with(store, PausedClock::new(NOW))
+}
+
+fn process_with(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>) -> Bucket {
+    let runtime = Runtime::new(clock, Arc::new(SystemEntropy), Arc::new(LocalSpawn));
     Bucket::from_object_store(store, BucketOptions::default().runtime(runtime)).unwrap()
 }
 
@@ -125,6 +129,44 @@ async fn pass(time: Duration, fetches: &mut [Polled<'_>]) {
         tokio::time::advance(step.min(left)).await;
         left = left.saturating_sub(step);
         settle(fetches).await;
+    }
+}
+
+/// The answer to a fetch. The test fails if it does not come in time.
+async fn fetched(bucket: &Bucket, request: &FetchRequest) -> Result<FetchResponse> {
+    let mut fetches = [Polled::new(bucket, request)];
+    settle(&mut fetches).await;
+    let most = request.max_wait + Duration::from_secs(6);
+    let clock = bucket.runtime().clock();
+    let began = clock.elapsed();
+    loop {
+        if let Some(answer) = fetches[0].answer.take() {
+            return answer;
+        }
+        assert!(clock.elapsed() - began < most, "a fetch was not answered within {most:?}");
+        pass(Duration::from_millis(10), &mut fetches).await;
+    }
+}
+
+/// tokio's paused time, which counts how often something goes to sleep.
+#[derive(Debug)]
+struct CountingClock {
+    clock: Arc<PausedClock>,
+    sleeps: AtomicUsize,
+}
+
+impl Clock for CountingClock {
+    fn wall_ms(&self) -> i64 {
+        self.clock.wall_ms()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        self.sleeps.fetch_add(1, Ordering::Relaxed);
+        self.clock.sleep(duration)
     }
 }
 

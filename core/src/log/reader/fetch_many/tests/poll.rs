@@ -12,7 +12,10 @@ async fn idle_requests(fetches: usize) -> u64 {
     let request = request([(&quiet, 5)]);
     let mut fetches: Vec<_> = (0..fetches).map(|_| Polled::new(&bucket, &request)).collect();
     settle(&mut fetches).await;
-    pass(Duration::from_secs(120), &mut fetches).await;
+    for _ in 0..120 {
+        pass(Duration::from_secs(1), &mut fetches).await;
+        assert!(bucket.requests().total() < 1000, "the store is asked without a pause");
+    }
     assert!(fetches.iter().all(|fetch| fetch.answer.is_none()));
     bucket.requests().total()
 }
@@ -23,6 +26,20 @@ async fn a_hundred_fetches_at_one_tail_send_the_requests_of_one() {
     assert_eq!(hundred, one);
     // Locating, the pace up to 1 s, and one LIST a minute in place of a GET.
     assert!((120..=130).contains(&one), "{one} requests in 120 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_task_that_polls_rests_between_two_polls() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(5, 5)], 1).await;
+    let clock = Arc::new(CountingClock { clock: PausedClock::new(NOW), sleeps: AtomicUsize::new(0) });
+    let bucket = process_with(f.store.clone(), clock.clone());
+    let quiet = partition(&bucket, 0);
+    let request = request([(&quiet, 5)]);
+    let mut fetches = [Polled::new(&bucket, &request)];
+    pass(Duration::from_secs(60), &mut fetches).await;
+    let (sleeps, requests) = (clock.sleeps.load(Ordering::Relaxed), bucket.requests().total());
+    assert!(requests >= 60 && sleeps <= 400, "{sleeps} sleeps for {requests} requests");
 }
 
 #[tokio::test(start_paused = true)]
@@ -64,8 +81,8 @@ async fn fetches_that_follow_each_other_ask_no_more_often_than_one_that_waits() 
         let request = request([(&quiet, 5)]).max_wait(max_wait);
         let began = clock.elapsed();
         while clock.elapsed() - began < Duration::from_secs(60) {
-            assert!(bucket.fetch_many(&request).await.unwrap().partitions[0].as_ref().unwrap().is_empty());
-            clock.sleep(Duration::from_millis(10)).await;
+            assert!(fetched(&bucket, &request).await.unwrap().partitions[0].as_ref().unwrap().is_empty());
+            pass(Duration::from_millis(10), &mut []).await;
         }
         let requests = bucket.requests().total();
         assert!((55..=70).contains(&requests), "{requests} requests in 60 s with {max_wait:?}");
@@ -82,17 +99,16 @@ async fn a_busy_partition_does_not_hide_what_another_process_appends_to_a_quiet_
     let foreign = writer(&partition(&elsewhere, 1)).await;
     append(&foreign, 1).await;
     let mut request = request([(&busy, 0), (&quiet, 0)]);
-    let clock = bucket.runtime().clock().clone();
     let mut saw = 0;
     for round in 0..100 {
         if round == 50 {
             append(&foreign, 1).await;
         }
         append(&hot, 1).await;
-        let response = bucket.fetch_many(&request).await.unwrap();
+        let response = fetched(&bucket, &request).await.unwrap();
         request.advance(&response);
         saw = if request.partitions[1].offset == 2 { saw + 1 } else { saw };
-        clock.sleep(Duration::from_millis(100)).await;
+        pass(Duration::from_millis(100), &mut []).await;
     }
     assert!(saw >= 35, "seen in {saw} of 50 rounds");
 }

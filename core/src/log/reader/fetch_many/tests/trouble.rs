@@ -58,7 +58,7 @@ async fn a_partition_that_the_store_does_not_answer_for_holds_up_the_others_for_
     faults.always(Op::Get, &stuck_key, Action::Fail(Failure::Unavailable));
     let request = request([(&stuck, 0), (&good, 0)]);
     let began = bucket.runtime().clock().elapsed();
-    let response = bucket.fetch_many(&request).await.unwrap();
+    let response = fetched(&bucket, &request).await.unwrap();
     assert_eq!(bucket.runtime().clock().elapsed() - began, Duration::from_secs(5));
     assert_eq!(response.partitions[1].as_ref().unwrap().next_offset, 2);
     let error = response.partitions[0].as_ref().unwrap_err();

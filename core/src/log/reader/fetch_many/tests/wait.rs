@@ -182,7 +182,7 @@ async fn closing_the_bucket_ends_all_waits_as_closed() {
         assert_eq!(fetch.answer.take().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     }
     let there = super::request([(&quiet, 0)]);
-    assert_eq!(next_offsets(&bucket.fetch_many(&there).await.unwrap()), [1], "what is there is given");
+    assert_eq!(next_offsets(&fetched(&bucket, &there).await.unwrap()), [1], "what is there is given");
 }
 
 #[test]
