@@ -24,9 +24,10 @@ pub(crate) fn show(verbose: u8) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// Whether an event is the core's, and not what the [`notices`](crate::notices) say anyway: that failures last, and that
+/// Whether this is an event of the core's, and not what the [`notices`](crate::notices) say anyway: that failures last, and that
 /// they have ended.
 fn is_shown(event: &Metadata<'_>) -> bool {
     let noticed = event.name() == "answered" || (event.name() == "retry" && *event.level() == Level::WARN);
-    event.target().starts_with("kfs::") && !noticed
+    // What the span of a request says stands in the events, too.
+    event.is_event() && event.target().starts_with("kfs::") && !noticed
 }

@@ -36,12 +36,23 @@ struct Seen {
     lasting: Duration,
     /// `None` while there is no answer at all.
     cause: Option<String>,
+    /// What the store called the request that failed last. It differs from try to try.
+    request_id: Option<String>,
 }
 
 impl From<Trouble> for Seen {
     fn from(trouble: Trouble) -> Self {
+        let request_id = trouble.error.as_ref().and_then(|error| error.request_id().map(str::to_string));
         let cause = trouble.error.map(|error| format!("{error:#}"));
-        Seen { doing: trouble.doing, lasting: trouble.lasting, cause }
+        Seen { doing: trouble.doing, lasting: trouble.lasting, cause, request_id }
+    }
+}
+
+impl Seen {
+    /// The cause as it is the same for each try.
+    fn lasting_cause(&self) -> Option<String> {
+        let cause = self.cause.clone()?;
+        Some(self.request_id.as_ref().map_or(cause.clone(), |id| cause.replace(id.as_str(), "")))
     }
 }
 
@@ -81,16 +92,18 @@ fn say(notices: &Mutex<Notices>, seen: Option<Seen>, now: Duration) {
 impl Notices {
     /// What is to be said now, if anything is.
     fn next(&mut self, seen: Option<Seen>, now: Duration) -> Option<String> {
-        let Some(Seen { doing, lasting, cause }) = seen else {
+        let Some(seen) = seen else {
             let told = self.told.take()?;
             return Some(format!("the store answers again, after {}s", now.saturating_sub(told.since).as_secs()));
         };
+        let lasting_cause = seen.lasting_cause();
+        let Seen { doing, lasting, cause, .. } = seen;
         if lasting < BEARABLE {
             return None;
         }
         let mut since = now.saturating_sub(lasting);
         if let Some(told) = &self.told {
-            if told.cause == cause || now.saturating_sub(told.at) < BETWEEN {
+            if told.cause == lasting_cause || now.saturating_sub(told.at) < BETWEEN {
                 return None;
             }
             since = told.since;
@@ -99,7 +112,7 @@ impl Notices {
             Some(cause) => format!("{doing} fails, and is tried again: {cause}"),
             None => format!("waiting for the store: {doing}, no answer for {}s", lasting.as_secs()),
         };
-        self.told = Some(Told { cause, at: now, since });
+        self.told = Some(Told { cause: lasting_cause, at: now, since });
         Some(notice)
     }
 }
@@ -109,7 +122,12 @@ mod tests {
     use super::*;
 
     fn at(seconds: u64, cause: Option<&str>) -> Option<Seen> {
-        Some(Seen { doing: "listing", lasting: Duration::from_secs(seconds), cause: cause.map(str::to_string) })
+        Some(Seen {
+            doing: "listing",
+            lasting: Duration::from_secs(seconds),
+            cause: cause.map(str::to_string),
+            request_id: None,
+        })
     }
 
     #[test]
@@ -129,6 +147,20 @@ mod tests {
             (9, "the store answers again, after 9s"),
         ];
         assert_eq!(told, wanted.map(|(second, notice)| (second, notice.to_string())));
+    }
+
+    #[test]
+    fn the_same_failure_of_another_request_is_not_told_again() {
+        let mut notices = Notices::default();
+        let told: Vec<_> = (2..30)
+            .filter_map(|second| {
+                let id = format!("ID{second}");
+                let cause = Some(format!("denied (request id {id})"));
+                let seen = Seen { cause, request_id: Some(id), ..at(second, None).unwrap() };
+                notices.next(Some(seen), Duration::from_secs(100 + second))
+            })
+            .collect();
+        assert_eq!(told, ["listing fails, and is tried again: denied (request id ID2)"]);
     }
 
     #[test]

@@ -99,7 +99,9 @@ fn parrot() -> String {
                 let said = heard.replace(['<', '>', '&'], " ");
                 let body = format!("<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>");
                 let length = body.len();
-                let answer = format!("HTTP/1.1 403 X\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+                let answer = format!(
+                    "HTTP/1.1 403 X\r\nx-amz-request-id: 4442587FB7D0A2F9\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
                 let _ = stream.get_mut().write_all(answer.as_bytes());
             });
         }
@@ -116,6 +118,9 @@ fn no_credential_is_in_what_vvv_shows() {
         command.env("AWS_ACCESS_KEY_ID", key).env("AWS_SESSION_TOKEN", token);
         let shown = common::finish(command, b"1\n").failed(5);
         assert!(!lines(&shown, "TRACE", "kfs::store").is_empty(), "requests are shown: {shown}");
+        let named = |line: &&str| line.contains("request_id=\"4442587FB7D0A2F9\"");
+        assert!(lines(&shown, "TRACE", "kfs::store").iter().all(named), "{shown}");
+        assert!(shown.lines().last().unwrap().contains("(request id 4442587FB7D0A2F9)"), "{shown}");
         // What the server repeated is there without the secrets.
         let shown = shown.replace("Signature=[removed]", "").replace("Credential=[removed]", "");
         for secret in ["hunter2", key, token, "Signature=", "Credential="] {

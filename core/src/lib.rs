@@ -100,6 +100,7 @@ mod observer;
 pub mod queue;
 pub mod recorder;
 pub mod runtime;
+mod scope;
 mod setters;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

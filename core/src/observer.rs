@@ -1,11 +1,12 @@
 //! Where a bucket says what it does: to the program's [`Recorder`], and, with the feature `tracing`, to subscribers of the
-//! crate `tracing`. No other file knows that crate.
+//! crate `tracing`. No other file but `scope.rs` knows that crate.
 //!
 //! Each method is one event. Subscribers and recorders are the caller's code: call these methods under no lock. What they
 //! do with a panic ends here.
 //!
 //! Levels: `info` is for what happens a few times in a writer's life, `warn` for what an operator should know, `debug` for
-//! each flush, listing and failed try, `trace` for each request. Fields hold no keys of credentials and no records.
+//! each flush, listing and failed try, `trace` for each request. The span of a request is at `debug`. Fields hold no keys of
+//! credentials and no records.
 
 #![cfg_attr(not(feature = "tracing"), allow(unused_variables, unused_imports, dead_code))]
 
@@ -15,9 +16,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+#[cfg(feature = "tracing")]
+use crate::format::Namespace;
 use crate::format::PartitionId;
 use crate::recorder::{BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
 use crate::runtime::{Clock, shielded};
+use crate::scope::Scope;
 use crate::text::{counted, printable};
 
 /// Failures that last so long are worth a warning.
@@ -110,10 +114,37 @@ impl Observer {
         tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), "opened a bucket");
     }
 
+    /// The span of a request: what is told while it runs is told within it. `request_id` is noted when the store gives it.
+    pub(crate) fn request(&self, kind: RequestKind, key: &str) -> Scope {
+        #[cfg(feature = "tracing")]
+        return Scope::new(|| {
+            let partition = partition_of(key).map(|id| tracing_display(self.named(id)));
+            tracing::debug_span!(
+                target: "kfs::store", "request", request = kind.name(), partition, key = %self.named(key),
+                request_id = tracing::field::Empty
+            )
+        });
+        #[cfg(not(feature = "tracing"))]
+        return Scope::default();
+    }
+
+    /// Whether a subscriber takes the event of each request.
+    #[cfg(feature = "_http")]
+    pub(crate) fn tells_requests(&self) -> bool {
+        #[cfg(feature = "tracing")]
+        {
+            let mut tells = false;
+            shielded(|| tells = tracing::enabled!(target: "kfs::store", tracing::Level::DEBUG));
+            tells
+        }
+        #[cfg(not(feature = "tracing"))]
+        false
+    }
+
     pub(crate) fn request_ended(
         &self,
         (kind, key): (RequestKind, &str),
-        (outcome, status): (RequestOutcome, Option<u16>),
+        (outcome, status, request_id): (RequestOutcome, Option<u16>, Option<&str>),
         requests: u64,
         (bytes_out, bytes_in): (u64, u64),
         began: Duration,
@@ -121,7 +152,7 @@ impl Observer {
         let duration = self.since(began);
         tell!(
             target: "kfs::store", tracing::Level::TRACE, request = kind.name(), key = %self.named(key),
-            outcome = outcome.name(), status, bytes_out, bytes_in, ?duration, "a request ended"
+            outcome = outcome.name(), status, request_id, bytes_out, bytes_in, ?duration, "a request ended"
         );
         self.record(&BucketEvent::Request { kind, outcome, requests, bytes_out, bytes_in, duration });
     }
@@ -144,12 +175,12 @@ impl Observer {
         if warns {
             tell!(
                 name: "retry", target: "kfs::store", tracing::Level::WARN, partition = partition_named, doing, failures,
-                ?lasting, error = %format_args!("{error:#}"), "failed, and is tried again"
+                ?lasting, request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
             );
         } else {
             tell!(
                 name: "retry", target: "kfs::store", tracing::Level::DEBUG, partition = partition_named, doing, failures,
-                ?lasting, error = %format_args!("{error:#}"), "failed, and is tried again"
+                ?lasting, request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
             );
         }
         self.record(&BucketEvent::Retry { partition, doing, failures, error });
@@ -170,6 +201,14 @@ impl Observer {
             "the store answers again"
         );
     }
+}
+
+/// The partition of a key, or of the prefix of a listing. Its namespace is not read.
+#[cfg(feature = "tracing")]
+fn partition_of(key: &str) -> Option<PartitionId> {
+    let mut parts = key.split('/').skip(1);
+    let named = format!("{}/{}", parts.next()?, parts.next()?);
+    PartitionId::parse(&named, Namespace::default()).ok()
 }
 
 #[cfg(feature = "tracing")]

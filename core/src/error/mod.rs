@@ -102,6 +102,7 @@ struct ErrorDetails {
     stored: Option<Stored>,
     contended: bool,
     from_store: bool,
+    request_id: Option<String>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -124,6 +125,7 @@ impl Error {
             stored: None,
             contended: false,
             from_store: false,
+            request_id: None,
             source: None,
         }))
     }
@@ -201,6 +203,12 @@ impl Error {
         self.0.from_store
     }
 
+    /// What the store called the request that it refused (S3's `x-amz-request-id`), of this error or of its cause. Those who
+    /// run the store can look the request up by it.
+    pub fn request_id(&self) -> Option<&str> {
+        causes::chain(Some(self)).find_map(|cause| cause.downcast_ref::<Error>()?.0.request_id.as_deref())
+    }
+
     /// Whether the same call may succeed later without a change by the caller.
     pub fn is_retriable(&self) -> bool {
         self.0.kind.is_retriable()
@@ -221,6 +229,12 @@ impl Error {
     #[must_use]
     pub(crate) fn of_the_store(self) -> Self {
         self.edit(|e| e.from_store = true)
+    }
+
+    /// Adds what the store called the request.
+    #[must_use]
+    pub(crate) fn with_request_id(self, id: impl Into<String>) -> Self {
+        self.edit(|e| e.request_id = Some(into_printable(id.into())))
     }
 
     /// The same error with another message.
@@ -358,6 +372,9 @@ impl fmt::Display for Error {
         }
         if let Some(winner) = &e.winner {
             write!(f, " (won by {winner})")?;
+        }
+        if let Some(id) = &e.request_id {
+            write!(f, " (request id {id})")?;
         }
         match e.stored {
             Some(Stored::Not) => write!(f, "; not stored")?,

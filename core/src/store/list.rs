@@ -17,7 +17,7 @@ use super::reads::info;
 use super::types::{ListPage, ObjectInfo};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
-use crate::recorder::{RequestKind, RequestOutcome};
+use crate::recorder::RequestOutcome;
 
 /// How a store lists.
 pub(super) enum Lister {
@@ -71,15 +71,15 @@ impl StoreReader {
             Some(offset) => self.inner.reads.list_with_offset(directory, offset),
             None => self.inner.reads.list(directory),
         };
-        let attempt = self.uncounted(RequestKind::List, page.prefix);
+        let attempt = self.listing(page.prefix);
         attempt.count(1, 0);
-        let listed = take_from(stream, &attempt, page).await;
+        let listed = attempt.within(take_from(stream, &attempt, page)).await;
         attempt.ends(listed)
     }
 
     async fn list_directory(&self, local: &LocalStore, page: &mut PageBuilder<'_>) -> Result<bool> {
-        let attempt = self.uncounted(RequestKind::List, page.prefix);
-        let listed = local.page(page.prefix, page.after, page.max).await;
+        let attempt = self.listing(page.prefix);
+        let listed = attempt.within(local.page(page.prefix, page.after, page.max)).await;
         let (found, complete) = listed.map_err(|error| failure::map(&error, page.prefix, None))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
         attempt.count(u64::try_from(requests).unwrap_or(u64::MAX), 0);
@@ -150,17 +150,21 @@ impl StoreReader {
         mut options: PaginatedListOptions,
         wanted: usize,
     ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
-        let attempt = self.attempt(RequestKind::List, prefix, 0);
+        let attempt = self.listing(prefix);
+        if !self.inner.backend.counted_on_the_wire {
+            attempt.count(1, 0);
+        }
         options.extensions = attempt.extensions();
         let asked = self.inner.page_size.ask(wanted, &attempt);
-        match pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options).await {
+        let listed = pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options);
+        match attempt.within(listed).await {
             Ok(answer) => {
                 asked.arrived();
                 attempt.end(RequestOutcome::Done);
                 Ok(answer)
             }
             Err(error) => {
-                let mapped = self.failed(&error, prefix, attempt.status());
+                let mapped = self.failed(&error, prefix, &attempt);
                 attempt.end(RequestOutcome::Failed(mapped.kind()));
                 if unusable_key(&error).is_some() {
                     asked.arrived();
@@ -186,9 +190,11 @@ impl StoreReader {
         let mut names = match &self.inner.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
-                let attempt = self.uncounted(RequestKind::List, prefix);
+                let attempt = self.listing(prefix);
                 attempt.count(1, 0);
-                attempt.ends(local.dirs(prefix).await.map_err(|error| failure::map(&error, prefix, None)))?
+                attempt.ends(
+                    attempt.within(local.dirs(prefix)).await.map_err(|error| failure::map(&error, prefix, None)),
+                )?
             }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
         };
@@ -199,9 +205,10 @@ impl StoreReader {
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
         let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
-        let attempt = self.uncounted(RequestKind::List, prefix);
+        let attempt = self.listing(prefix);
         attempt.count(1, 0);
-        let answer = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root())).await;
+        let listed = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
+        let answer = attempt.within(listed).await;
         let answer =
             answer.map_err(|error| failure::map(&error, prefix, None)).or_else(|error| attempt.ends(Err(error)))?;
         let keys = answer.objects.len() + answer.common_prefixes.len();

@@ -1,6 +1,6 @@
 //! Counts requests where they are sent.
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use object_store::Extensions;
 use super::types::RequestCounts;
 #[cfg(feature = "_http")]
 use crate::error::ErrorKind;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::recorder::{RequestKind, RequestOutcome};
+use crate::scope::Scope;
 
 /// The counters of one store.
 #[derive(Debug, Default)]
@@ -54,8 +55,8 @@ impl Meter {
 
 /// A request from when it is made until it has ended: the one place that counts it, and tells the observer how it ended.
 ///
-/// It travels through object_store's client to our HTTP connector, which counts each try and leaves the status here:
-/// object_store's errors do not tell it. When the last clone is dropped before the end, the request was given up.
+/// It travels through object_store's client to our HTTP connector, which counts each try and leaves the status and the
+/// request id here: object_store's errors do not tell them. When the last clone is dropped before the end, the request was given up.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt(Arc<AttemptState>);
 
@@ -66,10 +67,17 @@ struct AttemptState {
     kind: RequestKind,
     key: String,
     made: Duration,
-    /// The status of the last answer, 0 for none.
-    status: AtomicU16,
+    scope: Scope,
+    /// The last answer that our connector saw.
+    answer: Mutex<Option<Answered>>,
     /// The try under way.
     sent: Mutex<Option<SentTry>>,
+}
+
+#[derive(Clone, Debug)]
+struct Answered {
+    status: u16,
+    request_id: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +97,8 @@ impl Attempt {
             kind,
             key: key.to_string(),
             made: observer.now(),
-            status: AtomicU16::new(0),
+            scope: observer.request(kind, key),
+            answer: Mutex::default(),
             sent: Mutex::default(),
         }))
     }
@@ -97,7 +106,7 @@ impl Attempt {
     /// Counts requests with this many bytes of a body, which began when this was made: the first one, or more of a listing.
     pub(crate) fn count(&self, requests: u64, bytes_out: u64) {
         self.0.meter.count(self.0.kind, requests, bytes_out);
-        let mut sent = self.0.lock();
+        let mut sent = lock(&self.0.sent);
         let sent = sent.get_or_insert(SentTry { began: self.0.made, requests: 0, bytes_out: 0, bytes_in: 0 });
         sent.requests = sent.requests.saturating_add(requests);
         sent.bytes_out = sent.bytes_out.saturating_add(bytes_out);
@@ -118,21 +127,42 @@ impl Attempt {
     #[cfg(feature = "_http")]
     pub(crate) fn on_the_wire(&self, body: u64) {
         self.0.end(RequestOutcome::Failed(ErrorKind::Unavailable));
-        self.0.status.store(0, Ordering::Relaxed);
+        *lock(&self.0.answer) = None;
         self.0.meter.count(self.0.kind, 1, body);
         let sent = SentTry { began: self.0.observer.now(), requests: 1, bytes_out: body, bytes_in: 0 };
-        *self.0.lock() = Some(sent);
+        *lock(&self.0.sent) = Some(sent);
     }
 
+    /// The store answered. `request_id` gives what it calls the request. It is asked for where the store refused, for the
+    /// error, and where a subscriber wants to know it.
     #[cfg(feature = "_http")]
-    pub(crate) fn answered(&self, status: u16) {
-        self.0.status.store(status, Ordering::Relaxed);
+    pub(crate) fn answered(&self, status: u16, request_id: impl FnOnce() -> Option<String>) {
+        let wanted = !(200..300).contains(&status) || self.0.observer.tells_requests();
+        let request_id = if wanted { request_id() } else { None };
+        if let Some(request_id) = &request_id {
+            self.0.scope.note("request_id", request_id);
+        }
+        *lock(&self.0.answer) = Some(Answered { status, request_id });
+    }
+
+    /// Does the work of the request within its span.
+    pub(crate) async fn within<F: Future>(&self, work: F) -> F::Output {
+        self.0.scope.around(work).await
+    }
+
+    /// An error of this request, with what the store called the request when it refused.
+    pub(crate) fn named(&self, error: Error) -> Error {
+        let request_id = lock(&self.0.answer).as_ref().and_then(|answer| answer.request_id.clone());
+        match request_id {
+            Some(request_id) => error.with_request_id(request_id),
+            None => error,
+        }
     }
 
     /// Bytes of an object's body came.
     pub(crate) fn received(&self, bytes: u64) {
         self.0.meter.received(bytes);
-        if let Some(sent) = &mut *self.0.lock() {
+        if let Some(sent) = &mut *lock(&self.0.sent) {
             sent.bytes_in = sent.bytes_in.saturating_add(bytes);
         }
     }
@@ -150,20 +180,24 @@ impl Attempt {
 }
 
 impl AttemptState {
-    fn lock(&self) -> MutexGuard<'_, Option<SentTry>> {
-        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn status(&self) -> Option<u16> {
-        Some(self.status.load(Ordering::Relaxed)).filter(|status| *status != 0)
+        lock(&self.answer).as_ref().map(|answer| answer.status)
     }
 
     /// Tells how the try ended that is under way. One that was not sent, or has ended, is not told.
     fn end(&self, outcome: RequestOutcome) {
-        let Some(SentTry { began, requests, bytes_out, bytes_in }) = self.lock().take() else { return };
-        let (request, ended) = ((self.kind, &*self.key), (outcome, self.status()));
+        let Some(SentTry { began, requests, bytes_out, bytes_in }) = lock(&self.sent).take() else { return };
+        let answer = lock(&self.answer).clone();
+        let request_id = answer.as_ref().and_then(|answer| answer.request_id.as_deref());
+        let (request, ended) =
+            ((self.kind, &*self.key), (outcome, answer.as_ref().map(|answer| answer.status), request_id));
+        let _entered = self.scope.enter();
         self.observer.request_ended(request, ended, requests, (bytes_out, bytes_in), began);
     }
+}
+
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for AttemptState {

@@ -43,7 +43,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use self::failure::Dialect;
 use self::list::Lister;
 use self::location::Location;
-use self::meter::Meter;
+use self::meter::{Attempt, Meter};
 use self::paging::PageSize;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observer::Observer;
@@ -310,13 +310,14 @@ impl StoreReader {
         self.inner.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
     }
 
-    /// The error of a request for `key`. `status` is the HTTP status, where it is known.
-    fn failed(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
+    /// The error of a request for `key`.
+    fn failed(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Error {
+        let status = attempt.status();
+        let mapped = attempt.named(failure::map(error, key, status));
         if failure::is_bucket_missing(error) {
             let message = format!("the bucket of {} does not exist", self.inner.url);
-            return failure::map(error, key, status).with_kind(ErrorKind::NotFound).with_message(message);
+            return mapped.with_kind(ErrorKind::NotFound).with_message(message);
         }
-        let mapped = failure::map(error, key, status);
         match status {
             // The texts of all other answers were cleaned when they arrived.
             Some(200..300) => {

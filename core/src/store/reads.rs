@@ -81,13 +81,16 @@ impl StoreReader {
         options.range = asked.clone();
         options.if_match = if_match.and_then(|version| version.if_match(self.inner.backend.quoted_e_tags));
         options.extensions = attempt.extensions();
-        let fetched = match client.get_opts(&path, options).await {
-            Ok(answer) => attempt.ends(self.body(&attempt, key, answer, asked, most, if_match).await)?,
+        let fetched = match attempt.within(client.get_opts(&path, options)).await {
+            Ok(answer) => {
+                let body = self.body(&attempt, key, answer, asked, most, if_match);
+                attempt.ends(attempt.within(body).await)?
+            }
             // A store answers a range that begins after the end with an error that can't be told
             // from others. That must not look like a store that is away, for it would be asked for
             // ever: one HEAD tells.
             Err(error) => {
-                let failed = attempt.ends(Err(self.failed(&error, key, attempt.status())));
+                let failed = attempt.ends(Err(self.failed(&error, key, &attempt)));
                 match asked {
                     Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
                         self.beyond_the_end(client, key, &path, &asked, failed).await?
@@ -114,8 +117,8 @@ impl StoreReader {
     async fn head_at(&self, client: &dyn ObjectStore, key: &str, path: &Path) -> Result<Fetched> {
         let attempt = self.attempt(RequestKind::Get, key, 0);
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
-        let answer = client.get_opts(path, options).await;
-        let answer = attempt.ends(answer.map_err(|error| self.failed(&error, key, attempt.status())))?;
+        let answer = attempt.within(client.get_opts(path, options)).await;
+        let answer = attempt.ends(answer.map_err(|error| self.failed(&error, key, &attempt)))?;
         let info = info(key.to_string(), &answer.meta);
         Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: self.identity(&answer.attributes) })
     }
@@ -199,6 +202,11 @@ impl StoreReader {
             attempt.count(1, u64::try_from(bytes_out).unwrap_or(u64::MAX));
         }
         attempt
+    }
+
+    /// A request for a listing, which the caller counts. The prefix is one of the store's.
+    pub(super) fn listing(&self, prefix: &str) -> Attempt {
+        self.uncounted(RequestKind::List, prefix.strip_prefix(&self.inner.prefix).unwrap_or(prefix))
     }
 
     /// A request that the caller counts.

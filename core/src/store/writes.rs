@@ -3,6 +3,7 @@
 use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
 use super::failure::{self, PutCondition, PutFailure};
+use super::meter::Attempt;
 use super::types::{Created, Identity, ReadRange, Replaced};
 use super::version::Version;
 use super::{Backend, KFSID, KFSMERGED, KFSNAME, Store};
@@ -37,9 +38,9 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        let created = match self.inner.commits.put_opts(&path, payload, options).await {
+        let created = match attempt.within(self.inner.commits.put_opts(&path, payload, options)).await {
             Ok(answer) => Created::Yes(version_put(&answer, size)),
-            Err(error) => self.not_created(&error, key, attempt.status()),
+            Err(error) => self.not_created(&error, key, &attempt),
         };
         attempt.end(match &created {
             Created::Yes(_) => RequestOutcome::Done,
@@ -51,10 +52,10 @@ impl Store {
         created
     }
 
-    fn not_created(&self, error: &object_store::Error, key: &str, status: Option<u16>) -> Created {
-        let mapped = self.failed(error, key, status);
+    fn not_created(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Created {
+        let mapped = self.failed(error, key, attempt);
         let Backend { dialect, single_attempt, .. } = self.inner.backend;
-        match PutFailure::of(error, status, PutCondition::FreeName, dialect, single_attempt) {
+        match PutFailure::of(error, attempt.status(), PutCondition::FreeName, dialect, single_attempt) {
             PutFailure::Condition => Created::Exists,
             // The bucket is absent, and an earlier try may have been applied while it was there.
             PutFailure::Absent if !single_attempt => Created::Unknown(mapped),
@@ -94,7 +95,7 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        let error = match self.inner.commits.put_opts(&path, payload, options).await {
+        let error = match attempt.within(self.inner.commits.put_opts(&path, payload, options)).await {
             Ok(answer) => {
                 attempt.end(RequestOutcome::Done);
                 return Replaced::Yes(version_put(&answer, size));
@@ -102,7 +103,7 @@ impl Store {
             Err(error) => error,
         };
         drop(permit);
-        let mapped = self.failed(&error, key, attempt.status());
+        let mapped = self.failed(&error, key, &attempt);
         attempt.end(RequestOutcome::Failed(mapped.kind()));
         let Backend { dialect, single_attempt, .. } = self.inner.backend;
         match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
@@ -130,10 +131,12 @@ impl Store {
         let size = payload.content_length();
         let attempt = self.attempt(RequestKind::Put, key, size);
         let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
-        attempt.ends(match self.inner.commits.put_opts(&path, payload, options).await {
+        attempt.ends(match attempt.within(self.inner.commits.put_opts(&path, payload, options)).await {
             Ok(answer) => Ok(version_put(&answer, size)),
-            Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => Err(failure::met(&error, key)),
-            Err(error) => Err(self.failed(&error, key, attempt.status())),
+            Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => {
+                Err(attempt.named(failure::met(&error, key)))
+            }
+            Err(error) => Err(self.failed(&error, key, &attempt)),
         })
     }
 
@@ -161,9 +164,9 @@ impl Store {
         // object_store lets no attempt travel with a DELETE.
         let attempt = self.uncounted(RequestKind::Delete, key);
         attempt.count(1, 0);
-        attempt.ends(match self.inner.reads.delete(&path).await {
+        attempt.ends(match attempt.within(self.inner.reads.delete(&path)).await {
             Ok(()) => Ok(()),
-            Err(error) => match failure::map(&error, key, None) {
+            Err(error) => match attempt.named(failure::map(&error, key, None)) {
                 absent if absent.kind() == ErrorKind::NotFound => Ok(()),
                 failed => Err(failed),
             },

@@ -29,6 +29,8 @@ mod clock;
 mod fault;
 mod player;
 mod random;
+#[cfg(all(test, feature = "tracing"))]
+pub(crate) mod subscriber;
 
 pub use action::{Action, Change, Failure, Gate, KeyMatcher, Op, Outcome, Request};
 pub use clock::{LocalSpawn, ManualClock, PausedClock};

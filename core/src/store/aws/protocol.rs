@@ -35,6 +35,10 @@ impl Protocol for S3Protocol {
         "AWS_PROXY_URL"
     }
 
+    fn request_id_header(&self) -> &'static str {
+        "x-amz-request-id"
+    }
+
     fn secrets_of(&self, request: &HttpRequest) -> Vec<String> {
         let header = |name: &'static str| Some((name, request.headers().get(name)?.to_str().ok()?));
         let values = SECRET_HEADERS.into_iter().filter_map(header);

@@ -1,6 +1,6 @@
 //! What each failed request means: for the object, and for whoever asked.
 
-use super::text::{code, text};
+use super::text::{code, request_id, text};
 use super::{Effect, StoreFailure};
 use crate::error::causes::chain;
 use crate::error::{Error, ErrorKind};
@@ -159,6 +159,11 @@ pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -
     let mapped = match hint::of(error, code, status).or(of_kind) {
         Some(hint) if mapped.hint().is_none() => mapped.with_hint(hint),
         _ => mapped,
+    };
+    // object_store lets no attempt travel with a DELETE, so the header of its answer is not seen.
+    let mapped = match request_id(&said) {
+        Some(id) => mapped.with_request_id(id),
+        None => mapped,
     };
     if key.is_empty() { mapped } else { mapped.with_key(key) }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 
 pub(super) use self::class::{Dialect, PutCondition, PutFailure, changed, is_bucket_missing, map, met};
 #[cfg(feature = "_http")]
-pub(super) use self::text::{between, entity, text};
+pub(super) use self::text::{between, entity, is_request_id, text};
 
 /// A failure of our own that travels through `object_store::Error::Generic`.
 #[derive(Debug, Clone)]

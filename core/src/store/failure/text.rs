@@ -7,10 +7,23 @@ use crate::store::secrets::strip_by_pattern;
 
 /// How much of a store's own text a message holds, in characters.
 pub(super) const TEXT_LIMIT: usize = 400;
+/// The longest name of a request, in bytes.
+const REQUEST_ID_LIMIT: usize = 128;
 
 /// The `<Code>` of an answer in S3's or Azure's XML.
 pub(super) fn code(text: &str) -> Option<&str> {
     between(text, "<Code>", "</Code>")
+}
+
+/// The `<RequestId>` of a refusal in S3's XML.
+pub(super) fn request_id(text: &str) -> Option<&str> {
+    between(text, "<RequestId>", "</RequestId>").filter(|id| is_request_id(id))
+}
+
+/// Whether this may be what a store calls a request: a word, and not a long one.
+pub(in crate::store) fn is_request_id(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/+=".contains(c);
+    !text.is_empty() && text.len() <= REQUEST_ID_LIMIT && text.chars().all(plain)
 }
 
 pub(in crate::store) fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {

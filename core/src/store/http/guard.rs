@@ -14,7 +14,7 @@ use super::Protocol;
 use super::proxy::{self, Proxy};
 use super::secrets::Secrets;
 use crate::error::Error;
-use crate::store::failure::{Effect, StoreFailure};
+use crate::store::failure::{self, Effect, StoreFailure};
 use crate::store::meter::Attempt;
 use crate::store::secrets::strip_by_pattern;
 
@@ -24,7 +24,7 @@ const REFUSAL_LIMIT: usize = 64 * 1024;
 /// which XML may make six times as many.
 const LISTING_LIMIT: usize = 16 << 20;
 
-/// Counts the tries of our requests, keeps their status, and cuts and cleans what a server says of a failure
+/// Counts the tries of our requests, keeps their status and request id, and cuts and cleans what a server says of a failure
 /// before anybody else sees it.
 #[derive(Debug)]
 pub(super) struct Guarded {
@@ -53,7 +53,7 @@ impl HttpService for Guarded {
         })?;
         let status = answered.status();
         if let Some(attempt) = &attempt {
-            attempt.answered(status.as_u16());
+            attempt.answered(status.as_u16(), || self.request_id(&answered, &sent));
         }
         // object_store lets no attempt travel with a DELETE.
         let is_ours = attempt.is_some() || method == Method::DELETE;
@@ -109,6 +109,12 @@ impl Guarded {
         }
         let what = format!("a {method}");
         Err(failed(Effect::Unknown, self.protocol.foreign(&what, &parts.headers, &self.said(&bytes, sent))))
+    }
+
+    /// What the store calls the request, without secrets.
+    fn request_id(&self, answered: &HttpResponse, sent: &[String]) -> Option<String> {
+        let id = answered.headers().get(self.protocol.request_id_header())?.to_str().ok()?;
+        failure::is_request_id(id).then(|| self.secrets.strip(id, sent))
     }
 
     async fn foreign(&self, what: &str, answered: HttpResponse, sent: &[String]) -> HttpError {

@@ -30,6 +30,10 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// The setting that names a proxy, for messages.
     fn proxy_setting(&self) -> &'static str;
 
+    /// The header in which an answer says what the store calls the request: `x-amz-request-id` on S3, `x-ms-request-id` on
+    /// Azure, `x-guploader-uploadid` on GCS.
+    fn request_id_header(&self) -> &'static str;
+
     /// What a request tells a server that no message may repeat.
     fn secrets_of(&self, request: &HttpRequest) -> Vec<String>;
 

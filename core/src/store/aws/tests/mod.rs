@@ -14,6 +14,7 @@ mod credentials;
 mod endless;
 mod hostile;
 mod replace;
+mod request_id;
 mod values;
 
 const SECRET: &str = "hunter2hunter2";
