@@ -151,7 +151,7 @@ DIST_NAME := libkfs-$(VERSION)-$(TARGET)
 HOST := $(shell rustc -vV | sed -n 's/^host: //p')
 DIST_CARGO = $(if $(filter $(HOST),$(TARGET)),$(CARGO) build,PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild zigbuild)
 
-dist: ## Packs command, library, header and licence for one platform: `make dist TARGET=aarch64-unknown-linux-gnu`
+dist: ## Packs command, libkfs.so, libkfs.a, header, licence, README and changelog for one platform: `make dist TARGET=aarch64-unknown-linux-gnu`
 	$(DIST_CARGO) --locked --profile dist -p kfs-cli -p kfs-ffi --target $(TARGET)
 	@rm -rf $(DIST)/$(DIST_NAME) && mkdir -p $(DIST)/$(DIST_NAME)/bin $(DIST)/$(DIST_NAME)/lib $(DIST)/$(DIST_NAME)/include
 	@cp target/$(TARGET)/dist/kfs $(DIST)/$(DIST_NAME)/bin/

@@ -13,6 +13,10 @@ use crate::format::PartitionId;
 /// but never under a lock of this library. So it may call [`Writer::status`](crate::Writer::status) and the like. It must be quick, and must not wait for the bucket or a writer:
 /// the work that it is told of goes on only after it has returned. A panic in it is caught and has no effect.
 ///
+/// What it calls may be told to it too, on the same thread and within that call: an append is, and so is all that abandons a
+/// writer. So it must not append, fetch, flush, close or abandon, or it may recurse without end, and it must hold no lock of
+/// its own while it calls this library. Leave such work to another thread or task.
+///
 /// ```
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicU64, Ordering};

@@ -16,6 +16,8 @@ use crate::store::SyncFailure;
 
 /// A request that has had no answer for less than this is no trouble.
 const UNANSWERED: Duration = Duration::from_secs(1);
+/// With longer pauses a log would stay away from a store that answers again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// How long a log pauses before it asks the store again for what failed. There is no limit on the number of tries: a
 /// log asks until the store answers, or until no caller wants the answer any more.
@@ -27,7 +29,7 @@ const UNANSWERED: Duration = Duration::from_secs(1);
 pub struct RetryPolicy {
     /// The first pause (default 50 ms, at least 1 ms).
     pub first_pause: Duration,
-    /// The longest pause (default 5 s, at least the first one).
+    /// The longest pause (default 5 s, at least the first one, at most 1 hour).
     pub longest_pause: Duration,
 }
 
@@ -46,6 +48,8 @@ impl RetryPolicy {
         // Without a pause a store that is away would be asked without end, as fast as it refuses.
         let message = if first < Duration::from_millis(1) {
             format!("the retry policy's first_pause is {first:?}, at least 1ms is allowed")
+        } else if longest > LONGEST_PAUSE {
+            format!("the retry policy's longest_pause is {longest:?}, at most 1 hour is allowed")
         } else if longest < first {
             format!("the retry policy's longest_pause is {longest:?}, which is less than its first_pause of {first:?}")
         } else {

@@ -23,10 +23,13 @@ pub struct ScanBudget {
 }
 
 impl ScanBudget {
-    /// A budget of this many bytes, rounded up to whole KiB; at least one.
+    /// The most bytes that a budget has: 4 TiB less 1 KiB, or all that can be addressed.
+    pub const LARGEST: usize = (u32::MAX as usize).saturating_mul(UNIT);
+
+    /// A budget of this many bytes, rounded up to whole KiB: at least one, and at most [`LARGEST`](Self::LARGEST).
+    /// [`limit`](Self::limit) says how many bytes it has.
     pub fn new(bytes: usize) -> Self {
-        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        let units = units(bytes).min(u32::try_from(most).unwrap_or(u32::MAX));
+        let units = units(bytes);
         ScanBudget { permits: Arc::new(Semaphore::new(units as usize)), units }
     }
 
@@ -90,6 +93,12 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+
+    #[test]
+    fn a_budget_has_the_bytes_that_its_limit_says() {
+        assert_eq!([0, 1, 1025].map(|bytes| ScanBudget::new(bytes).limit()), [1 << 10, 1 << 10, 2 << 10]);
+        assert_eq!(ScanBudget::new(usize::MAX).limit(), ScanBudget::LARGEST);
+    }
 
     #[tokio::test]
     async fn requests_are_served_in_order_and_one_for_more_than_the_budget_passes_alone() {

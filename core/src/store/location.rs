@@ -21,7 +21,8 @@ pub(crate) enum Location {
 pub(crate) fn parse(text: &str) -> Result<Location> {
     let hint = "write file:///path/to/directory, memory: or s3://bucket/prefix";
     let invalid = |message: String| Error::new(ErrorKind::InvalidInput, message).with_hint(hint);
-    let url = Url::parse(text).map_err(|e| invalid(format!("the bucket is not given as a URL: {e}")))?;
+    let no_url = "a directory is given by its whole path, as in file:///tmp/x; or write memory: or s3://bucket/prefix";
+    let url = Url::parse(text).map_err(|_| invalid("the bucket is not given as a URL".into()).with_hint(no_url))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(invalid("a bucket's URL holds no user and no password".into())
             .with_hint("give credentials in the environment"));
@@ -48,9 +49,11 @@ pub(crate) fn parse(text: &str) -> Result<Location> {
             _ => Err(invalid("an s3: URL names its bucket first: s3://bucket/prefix".into())
                 .with_hint("the server's address is given as AWS_ENDPOINT_URL")),
         },
-        other => {
+        // What has no slashes may be a name and a password.
+        other if text.contains("://") => {
             Err(Error::new(ErrorKind::Unsupported, format!("there is no store for {other}: URLs")).with_hint(hint))
         }
+        _ => Err(Error::new(ErrorKind::Unsupported, "there is no store for such URLs").with_hint(hint)),
     }
 }
 
@@ -100,8 +103,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_url_is_told_what_a_url_looks_like() {
+        for text in ["/tmp/x", "tmp/x", "./x", "", "hunter2"] {
+            let error = parse(text).unwrap_err();
+            let shown = format!("{error:?}");
+            assert!(shown.contains("file:///tmp/x") && shown.contains("s3://bucket/prefix"), "{shown}");
+            assert!(!shown.contains("without a base") && !shown.contains("hunter2"), "{shown}");
+        }
+    }
+
+    #[test]
     fn a_secret_in_a_url_is_refused_and_not_repeated() {
-        for text in ["s3://AKID:hunter2@bucket/x", "s3://bucket/x?secret=hunter2", "ftp://u:hunter2@host"] {
+        for text in
+            ["s3://AKID:hunter2@bucket/x", "s3://bucket/x?secret=hunter2", "ftp://u:hunter2@host", "hunter2hunter2:x"]
+        {
             let error = parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"));
         }

@@ -20,10 +20,11 @@ pub struct StoreOptions {
     /// that truncates a mapped file kills the process that reads it; libkfs never does.
     pub map: bool,
     /// The permissions of the files that are made in a directory, before the process's umask takes away from them
-    /// (default 0600, because files hold records). Bits beyond 0777 are ignored. At least 0400, because a file that can't
-    /// be read back is of no use.
+    /// (default 0600, because files hold records). At least 0400, because a file that can't be read back is of no use,
+    /// and at most 0777. Write it in octal: the decimal number 600 is refused, as it is 01130.
     pub file_mode: u32,
-    /// The permissions of the directories that are made, the bucket's own among them (default 0700, and at least that).
+    /// The permissions of the directories that are made, the bucket's own among them (default 0700,
+    /// at least that, and at most 0777).
     pub dir_mode: u32,
     /// Whether a directory stages files under random names even where the system has nameless files (O_TMPFILE). Systems
     /// without them always do so; this is for tests. Default no.
@@ -86,6 +87,11 @@ impl StoreOptions {
         }
         // What is made must be of use to whoever made it.
         for (name, mode, least) in [("file_mode", self.file_mode, 0o400), ("dir_mode", self.dir_mode, 0o700)] {
+            if mode > 0o777 {
+                let error =
+                    Error::new(ErrorKind::InvalidInput, format!("{name} is 0{mode:o}, at most 0777 is allowed"));
+                return Err(error.with_hint("write permissions in octal, as 0o600, or as 0600 in C"));
+            }
             if mode & least != least {
                 return refuse(format!("{name} is 0{mode:o}, at least 0{least:o} is needed to use what is made"));
             }

@@ -63,7 +63,8 @@ pub struct ReaderOptions {
     /// How long a follower that finds nothing new waits before its next poll (default 50 ms). The wait doubles with each
     /// poll that finds nothing, up to `poll_max`.
     pub poll_min: Duration,
-    /// The longest wait between two polls of a follower (default 1 s).
+    /// The longest wait between two polls of a follower (default 1 s). If it is shorter than `poll_min`, each wait is
+    /// `poll_min`.
     pub poll_max: Duration,
     /// The limits on decompression. By default readers of records take batches of up to
     /// [`MAX_DECOMPRESSED_BATCH`](crate::format::MAX_DECOMPRESSED_BATCH) bytes.

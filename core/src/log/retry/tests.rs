@@ -67,6 +67,7 @@ fn a_policy_that_makes_no_sense_is_refused() {
     let refused = [
         (RetryPolicy::default().first_pause(Duration::ZERO), "first_pause is 0ns"),
         (RetryPolicy::default().longest_pause(ms(49)), "longest_pause is 49ms"),
+        (RetryPolicy::default().longest_pause(ms(3_600_001)), "longest_pause is 3600.001s, at most 1 hour"),
     ];
     for (policy, why) in refused {
         let error = Bucket::open_with("memory:", BucketOptions::default().retry(policy)).unwrap_err();

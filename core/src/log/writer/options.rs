@@ -40,7 +40,8 @@ pub struct WriterOptions {
     /// The leader epoch that is stamped into each batch's `partition_leader_epoch`, at least 0. A higher epoch in the log
     /// fences the writer. Default: batches keep the epoch that they were sent with.
     pub leader_epoch: Option<i32>,
-    /// Flush when this many bytes are buffered, at least 1 (default 8 MiB).
+    /// Flush when this many bytes are buffered, at least 1 (default 8 MiB). A flush takes no more than
+    /// [`segment_bytes`](Self::segment_bytes) allow, so more than those has no effect.
     pub flush_bytes: usize,
     /// Flush when this many records are buffered, at least 1 (default: no limit). A flush takes no more records than this,
     /// unless a single append has more.
@@ -50,7 +51,8 @@ pub struct WriterOptions {
     pub flush_batches: usize,
     /// Flush when the oldest buffered append is this old (default 250 ms). 0 flushes at once.
     pub flush_interval: Duration,
-    /// Once a caller waits for durability, flush when the oldest awaited append is this old (default 0).
+    /// Once a caller waits for durability, flush when the oldest awaited append is this old (default 0). It is flushed
+    /// after [`flush_interval`](Self::flush_interval) in any case, so a longer time than that has no effect.
     pub linger: Duration,
     /// Records of successive appends share a batch of up to this many bytes, at least 1 (default 64 KiB). An append of more
     /// than 64 KiB of records begins a batch of its own, whatever this is set to.

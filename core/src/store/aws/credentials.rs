@@ -18,7 +18,7 @@ use url::{Host, Url};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::failure::{Effect, StoreFailure, between, text};
-use crate::store::http::{Connector, Secrets, bad_character, read_file, short};
+use crate::store::http::{Connector, Secrets, bad_character, read_file, short, shown};
 
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
@@ -71,7 +71,7 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
     let options =
         ClientOptions::new().with_allow_http(near).with_timeout(ANSWER_LIMIT).with_connect_timeout(CONNECT_LIMIT);
     let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
-    let client = connector.connect(&options).map_err(|error| super::unusable(&error))?;
+    let client = connector.connect(&options).map_err(|error| super::unusable(&error, []))?;
     Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
 }
 
@@ -197,7 +197,8 @@ impl Temporary {
 }
 
 fn request(method: &str, url: &Url, body: HttpRequestBody) -> Result<HttpRequest> {
-    let unusable = |_| Error::new(ErrorKind::InvalidInput, format!("credentials can't be asked for at {url}"));
+    let unusable =
+        |()| Error::new(ErrorKind::InvalidInput, "credentials can't be asked for: their address is not HTTP's");
     let mut request = HttpRequest::new(body);
     *request.uri_mut() = url.as_str().parse().map_err(|_| unusable(()))?;
     *request.method_mut() = method.parse().map_err(|_| unusable(()))?;
@@ -223,8 +224,8 @@ async fn token(file: &str) -> Result<String> {
         String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
     };
     let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-    let text = text
-        .map_err(|error| Error::new(ErrorKind::InvalidInput, format!("the token in {file} can't be read: {error}")))?;
+    let unread = |error: std::io::Error| format!("the file of the token{} can't be read: {error}", shown::path(file));
+    let text = text.map_err(|error| Error::new(ErrorKind::InvalidInput, unread(error)))?;
     let token = text.trim();
     if token.is_empty() || token.contains(|c: char| c.is_control() || c.is_whitespace()) {
         return Err(unusable_token(file));
@@ -233,7 +234,8 @@ async fn token(file: &str) -> Result<String> {
 }
 
 fn unusable_token(file: &str) -> Error {
-    Error::new(ErrorKind::PermissionDenied, format!("{file} holds no token: expected one line without spaces"))
+    let message = format!("the file of the token{} holds none: expected one line without spaces", shown::path(file));
+    Error::new(ErrorKind::PermissionDenied, message)
 }
 
 fn not_answered(error: &HttpError) -> Error {

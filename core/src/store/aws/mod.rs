@@ -16,7 +16,7 @@ use self::credentials::Noted;
 use self::protocol::S3Protocol;
 use self::settings::Settings;
 use super::failure::{self, Dialect};
-use super::http::{Connector, Secrets, ca_bundle};
+use super::http::{Connector, Secrets, ca_bundle, shown};
 use super::list::Lister;
 use super::{Backend, Store, StoreOptions};
 use crate::error::{Error, ErrorKind, Result};
@@ -76,8 +76,9 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }
 
-fn unusable(error: &object_store::Error) -> Error {
-    Error::new(ErrorKind::InvalidInput, format!("the S3 settings can't be used: {}", failure::text(error)))
+fn unusable<'a>(error: &object_store::Error, values: impl IntoIterator<Item = &'a str>) -> Error {
+    let fault = shown::fault(&failure::text(error), values);
+    Error::new(ErrorKind::InvalidInput, format!("the S3 settings can't be used: {fault}"))
 }
 
 /// The setting for the certificates to trust; object_store does not know it.

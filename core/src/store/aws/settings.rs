@@ -5,7 +5,7 @@ use object_store::client::ClientConfigKey;
 
 use super::{CA_BUNDLE, is_true, unusable};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::http::{BadCharacter, Connector, bad_character};
+use crate::store::http::{BadCharacter, Connector, bad_character, shown};
 use crate::store::{StoreOptions, failure};
 
 /// A certificate, which has more than one line.
@@ -42,7 +42,7 @@ impl Settings {
         }
         for (name, value) in options.config.iter().filter(|(name, _)| !name.eq_ignore_ascii_case(CA_BUNDLE)) {
             let key = key(name).ok_or_else(|| {
-                Error::new(ErrorKind::InvalidInput, format!("{name} is no setting for S3"))
+                Error::new(ErrorKind::InvalidInput, format!("{} is no setting for S3", shown::name(name, "AWS_")))
                     .with_hint("settings are named as in the environment, such as AWS_REGION")
             })?;
             settings.push(Setting { name: name.clone(), key, value: value.clone() });
@@ -119,8 +119,11 @@ impl Settings {
             built.err().is_some_and(|error| failure::text(&error) == text)
         };
         match self.0.iter().rev().find(alone) {
-            Some(setting) => Error::new(ErrorKind::InvalidInput, format!("{} can't be used: {text}", setting.name)),
-            None => unusable(error),
+            Some(setting) => {
+                let fault = shown::fault(&text, [setting.value.as_str()]);
+                Error::new(ErrorKind::InvalidInput, format!("{} can't be used: {fault}", setting.name))
+            }
+            None => unusable(error, self.0.iter().map(|setting| setting.value.as_str())),
         }
     }
 }

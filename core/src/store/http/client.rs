@@ -86,7 +86,7 @@ impl Connector {
             builder = builder.pool_idle_timeout(time);
         }
         if let Some(max) = value(Key::PoolMaxIdlePerHost) {
-            builder = builder.pool_max_idle_per_host(max.parse().map_err(|_| not_read(&max, "a number"))?);
+            builder = builder.pool_max_idle_per_host(max.parse().map_err(|_| not_read("usize"))?);
         }
         if let Some(time) = time(Key::Http2KeepAliveInterval)? {
             builder = builder.http2_keep_alive_interval(time);
@@ -96,7 +96,7 @@ impl Connector {
         }
         builder = builder.http2_keep_alive_while_idle(flag(Key::Http2KeepAliveWhileIdle)?);
         if let Some(size) = value(Key::Http2MaxFrameSize) {
-            builder = builder.http2_max_frame_size(Some(size.parse().map_err(|_| not_read(&size, "a number"))?));
+            builder = builder.http2_max_frame_size(Some(size.parse().map_err(|_| not_read("u32"))?));
         }
         if flag(Key::Http1Only)? {
             builder = builder.http1_only();
@@ -118,20 +118,21 @@ fn not_made(error: reqwest::Error) -> object_store::Error {
     object_store::Error::Generic { store: "HTTP client", source: Box::new(error) }
 }
 
-fn not_read(text: &str, expected: &str) -> object_store::Error {
-    object_store::Error::Generic { store: "Config", source: format!("{text:?} is not {expected}").into() }
+/// The error of a value that can't be read, in object_store's words, without the value.
+fn not_read(expected: &str) -> object_store::Error {
+    object_store::Error::Generic { store: "Config", source: format!("failed to parse the value as {expected}").into() }
 }
 
 fn boolean(text: &str) -> object_store::Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "on" | "yes" | "y" => Ok(true),
         "0" | "false" | "off" | "no" | "n" => Ok(false),
-        _ => Err(not_read(text, "true or false")),
+        _ => Err(not_read("boolean")),
     }
 }
 
 fn duration(text: &str) -> object_store::Result<Duration> {
-    humantime::parse_duration(text).map_err(|_| not_read(text, "a time such as 30s"))
+    humantime::parse_duration(text).map_err(|_| not_read("Duration"))
 }
 
 /// Begins with any of a name's addresses, so that clients spread over the servers of one name.

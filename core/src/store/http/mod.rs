@@ -7,6 +7,7 @@ mod client;
 mod guard;
 mod proxy;
 mod secrets;
+pub(super) mod shown;
 
 use std::fmt;
 use std::io::Read;
@@ -67,8 +68,8 @@ pub(super) fn ca_bundle(name: &str, options: &StoreOptions) -> Result<Option<Vec
         None => options.environment.then(|| std::env::var_os(name)).flatten(),
     };
     let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
-    let shown = Path::new(&file).display().to_string();
-    let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{name} ({shown}) {what}"));
+    let shown = shown::path(&Path::new(&file).display().to_string());
+    let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{name}{shown} {what}"));
     let bytes =
         read_file(file.as_ref(), CA_BUNDLE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
     let certificates = reqwest::Certificate::from_pem_bundle(&bytes)

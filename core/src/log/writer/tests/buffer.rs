@@ -68,6 +68,18 @@ async fn somebody_who_waits_flushes_after_linger() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_linger_longer_than_the_flush_interval_ends_with_it() {
+    let process = World::new().process(1);
+    let options = options().flush_interval(Duration::from_millis(20)).linger(Duration::from_secs(3_600));
+    let writer = process.writer(options).await;
+    let clock = process.bucket.runtime().clock().clone();
+    let start = clock.elapsed();
+    append(&writer, "a").await.unwrap();
+    let waited = clock.elapsed() - start;
+    assert!((20..40).contains(&waited.as_millis()), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_of_successive_appends_share_a_batch() {
     let world = World::new();
     let process = world.process(1);

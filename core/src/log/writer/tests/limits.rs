@@ -228,6 +228,9 @@ fn a_bucket_s_options_without_sense_are_refused_by_name_with_what_is_allowed() {
         (BucketOptions::default().buffer_bytes(63), "buffer_bytes is 63, at least 64"),
         (store(StoreOptions::default().max_in_flight(0)), "max_in_flight is 0, at least 1"),
         (store(StoreOptions::default().file_mode(0o040)), "file_mode is 040, at least 0400"),
+        (store(StoreOptions::default().file_mode(600)), "file_mode is 01130, at most 0777"),
+        (store(StoreOptions::default().dir_mode(777)), "dir_mode is 01411, at most 0777"),
+        (store(StoreOptions::default().file_mode(0o4640)), "file_mode is 04640, at most 0777"),
         (store(StoreOptions::default().dir_mode(0o600)), "dir_mode is 0600, at least 0700"),
     ] {
         let errors = [

@@ -91,9 +91,10 @@ async fn each_request_has_a_span_with_its_partition_and_what_the_store_calls_it(
     let hears = told.clone();
     listen(move |line| hears.borrow_mut().push(line));
     let mut count = 0;
-    let script = |_: &Request| {
+    let script = |request: &Request| {
         count += 1;
-        with_id(object("hello"), &format!("ID{count}"))
+        let body = if request.line.starts_with("PUT") { "" } else { "hello" };
+        with_id(object(body), &format!("ID{count}"))
     };
     with(script, async |store| {
         let created = store.create("ns/t/0/a", PutPayload::from_static(b""), &Identity::none()).await;

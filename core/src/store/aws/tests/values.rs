@@ -29,6 +29,61 @@ fn a_setting_with_a_control_character_is_named_and_not_shown() {
     Store::open("s3://logs", &options).unwrap();
 }
 
+/// Settings that take a few values only.
+const STRICT: [&str; 13] = [
+    "AWS_ALLOW_HTTP",
+    "AWS_SKIP_SIGNATURE",
+    "AWS_S3_EXPRESS",
+    "AWS_CHECKSUM_ALGORITHM",
+    "AWS_CONDITIONAL_PUT",
+    "AWS_COPY_IF_NOT_EXISTS",
+    "AWS_SERVER_SIDE_ENCRYPTION",
+    "AWS_READ_TIMEOUT",
+    "AWS_POOL_MAX_IDLE_PER_HOST",
+    "AWS_HTTP2_MAX_FRAME_SIZE",
+    "AWS_ENDPOINT_URL",
+    "AWS_PROXY_URL",
+    "AWS_CA_BUNDLE",
+];
+
+#[test]
+fn a_secret_in_the_wrong_setting_is_not_repeated() {
+    for name in STRICT {
+        for secret in [SECRET, "Hunter2hunter2 with blanks", "hunter2hunter2+/x="] {
+            // The second way has no credentials, so that the setting is not alone in being wrong.
+            let options = options("https://127.0.0.1:1");
+            for options in [options.clone(), options.config("AWS_S3_EXPRESS", "neither")] {
+                let Err(error) = Store::open("s3://logs", &options.config(name, secret)) else { continue };
+                let shown = format!("{error} {error:?} {error:#?}").to_lowercase();
+                assert!(!shown.contains(SECRET), "{name}: {shown}");
+                assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            }
+        }
+    }
+    // The name and the value were exchanged.
+    let exchanged = Store::open("s3://logs", &options("https://127.0.0.1:1").config(SECRET, "AWS_SECRET_ACCESS_KEY"));
+    no_secret(&exchanged.unwrap_err());
+}
+
+#[test]
+fn the_error_of_a_setting_says_what_is_expected() {
+    for (name, expected) in [
+        ("AWS_S3_EXPRESS", "true or false"),
+        ("AWS_READ_TIMEOUT", "a time such as 30s"),
+        ("AWS_POOL_MAX_IDLE_PER_HOST", "a whole number"),
+        ("AWS_CHECKSUM_ALGORITHM", "not one of"),
+        ("AWS_CA_BUNDLE", "can't be read"),
+    ] {
+        let error = Store::open("s3://logs", &options("https://127.0.0.1:1").config(name, "wrong")).unwrap_err();
+        assert!(error.message().starts_with(name) && error.message().contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_place_of_a_token_file_is_not_repeated() {
+    no_secret(&token_file(Path::new(SECRET)).await);
+}
+
 #[tokio::test]
 async fn credentials_of_a_server_that_fit_no_header_are_refused_and_asked_for_again() {
     const FIELDS: [&str; 3] = ["AccessKeyId", "SecretAccessKey", "Token"];

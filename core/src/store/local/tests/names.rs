@@ -93,7 +93,7 @@ async fn what_is_made_is_for_its_owner_alone_unless_the_options_say_otherwise() 
     for options in both() {
         for (options, expected) in [
             (options.clone(), [0o600, 0o700, 0o700]),
-            (options.file_mode(0o4640).dir_mode(0o750), [0o640, 0o750, 0o750]),
+            (options.file_mode(0o640).dir_mode(0o750), [0o640, 0o750, 0o750]),
         ] {
             let dir = tempfile::tempdir().unwrap();
             let root = dir.path().join("root");

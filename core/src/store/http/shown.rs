@@ -1,0 +1,50 @@
+//! What a message shows of a setting: its name, and what is expected of it.
+//!
+//! It repeats no value, because a secret may have been set in the wrong place. Only a path is shown, where the value is
+//! short and begins like one.
+
+/// The longest path that is shown, in characters.
+const LONGEST_PATH: usize = 255;
+/// The longest name of a setting that is shown, in characters.
+const LONGEST_NAME: usize = 64;
+/// A word of a value that is shorter is no secret.
+const WORD: usize = 4;
+
+const NUMBER: &str = "a whole number";
+/// How object_store's words for a value that it can't read end, and what it expects then.
+const EXPECTED: [(&str, &str); 4] = [
+    (" as boolean", "true or false"),
+    (" as Duration", "a time such as 30s"),
+    (" as usize", NUMBER),
+    (" as u32", NUMBER),
+];
+
+/// The file that a setting names, in parentheses after a blank. Nothing, where the value may be something else.
+pub(in crate::store) fn path(value: &str) -> String {
+    let is_path = ["/", "./", "../", "~/"].iter().any(|begin| value.starts_with(begin));
+    if is_path && value.chars().count() <= LONGEST_PATH { format!(" ({value})") } else { String::new() }
+}
+
+/// The name of a setting that is not known. It may be a value, if the two were exchanged.
+pub(in crate::store) fn name<'a>(name: &'a str, prefix: &str) -> &'a str {
+    let begins = name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+    let is_name = begins && name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if is_name { name } else { "the given name" }
+}
+
+/// Why a client can't use its settings, by what it said of it, without these values.
+pub(in crate::store) fn fault<'a>(said: &str, values: impl IntoIterator<Item = &'a str>) -> String {
+    if let Some((_, expected)) = EXPECTED.iter().find(|(end, _)| said.ends_with(end)) {
+        return format!("expected {expected}");
+    }
+    let lower = said.to_lowercase();
+    let repeats = |value: &str| {
+        let words = value.split(|c: char| !c.is_alphanumeric()).filter(|word| word.len() >= WORD);
+        words.map(str::to_lowercase).any(|word| lower.contains(&word))
+    };
+    // object_store puts quotes around a value.
+    if said.contains('"') || values.into_iter().any(repeats) {
+        return "the value is not one of those that are allowed".into();
+    }
+    said.to_string()
+}
