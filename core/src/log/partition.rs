@@ -45,7 +45,8 @@ impl Partition {
         if self.0.bucket.fork.is_forked() { None } else { self.0.watermarks.get() }
     }
 
-    /// Opens a writer with the default options, as [`writer_with`](Self::writer_with) does.
+    /// Opens a writer with the default options, as [`writer_with`](Self::writer_with) does. Dropping the future does the
+    /// same, too.
     ///
     /// # Errors
     /// As [`writer_with`](Self::writer_with).

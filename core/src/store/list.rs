@@ -34,6 +34,8 @@ impl StoreReader {
     /// any text), at most `max` of them (at least 1), ascending. A listing that breaks off after some of
     /// them gives those, as a page that is not complete.
     ///
+    /// Dropping the future gives the listing up.
+    ///
     /// # Errors
     /// `Unsupported` when the store does not list in ascending order; what a request answers.
     pub async fn list_page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
@@ -179,6 +181,8 @@ impl StoreReader {
     /// The names directly under `prefix` under which there are objects, as directories of a tree:
     /// without prefix and slash, ascending. The prefix is whole path segments. In a directory a symbolic link that may
     /// lead to one is named too; what is in it is not listed.
+    ///
+    /// Dropping the future gives the listing up.
     ///
     /// # Errors
     /// `NotFound` when the bucket, or its directory, does not exist; `Unsupported` when the prefix leads through a

@@ -29,6 +29,8 @@ enum ReadOf {
 impl StoreReader {
     /// Reads an object, or a part of it, as it is now: a read of truth. With `if_match`, only if it is that version still.
     ///
+    /// Dropping the future gives the read up.
+    ///
     /// # Errors
     /// `NotFound`; `Conflict` when the object is another version; `InvalidInput` for an empty range
     /// or a key that can't be one; `Corrupt` for an object of more bytes than [`ReadRange::AtMost`]
@@ -40,6 +42,8 @@ impl StoreReader {
     /// Reads a part of an object that a copy of the store may answer, though it lags. Only for what stays right then: the
     /// body of a segment by its version, and a sparse index, which is a hint. Where a copy has no answer, or another
     /// version, the store itself is asked.
+    ///
+    /// Dropping the future gives the read up.
     ///
     /// # Errors
     /// What [`get`](Self::get) answers.
@@ -105,6 +109,8 @@ impl StoreReader {
     }
 
     /// What a store says of an object now, without its bytes: one HEAD, a read of truth.
+    ///
+    /// Dropping the future gives the read up.
     ///
     /// # Errors
     /// `NotFound`, and what [`get`](Self::get) answers.

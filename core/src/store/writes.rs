@@ -19,7 +19,7 @@ impl Store {
     ///
     /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
     /// `kfsid` makes it idempotent within this process. There, dropping the future ends the wait
-    /// only; the work goes on.
+    /// only; the work goes on. Elsewhere dropping it gives the request up, which may still be applied.
     pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
         let path = match self.path(key) {
             Ok(path) => path,
@@ -72,7 +72,7 @@ impl Store {
     ///
     /// On a directory it is atomic between processes, the bytes and the name are durable when this answers
     /// [`Replaced::Yes`], and readers that have the old file open or mapped go on with it. There, dropping the future ends
-    /// the wait only; the work goes on.
+    /// the wait only; the work goes on. Elsewhere dropping it gives the request up, which may still be applied.
     pub async fn replace_if(&self, key: &str, payload: PutPayload, identity: &Identity, version: &Version) -> Replaced {
         let path = match self.path(key) {
             Ok(path) => path,
@@ -121,6 +121,8 @@ impl Store {
     /// Writes an object, replacing what is there. Sent once where the store is one that
     /// [`Store::open`] made. There is no time-out here: the caller sets one.
     ///
+    /// Dropping the future gives the request up, which may still be applied. On a directory it ends the wait only.
+    ///
     /// # Errors
     /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
     /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
@@ -142,6 +144,8 @@ impl Store {
 
     /// Copies an object under a name that is free, with its bytes and without its identity.
     ///
+    /// Dropping the future gives the copying up. The copy may still be made.
+    ///
     /// # Errors
     /// `NotFound`; `Corrupt` for an object larger than a segment can be; `Conflict` when the name is taken; what the
     /// requests answer. After any other than these the copy may be there.
@@ -155,6 +159,8 @@ impl Store {
     }
 
     /// Deletes an object. One that is not there is deleted already.
+    ///
+    /// Dropping the future gives the request up, which may still be applied. On a directory it ends the wait only.
     ///
     /// # Errors
     /// Whatever failed; the object may be gone or not.
@@ -175,6 +181,8 @@ impl Store {
 
     /// Makes certain that an object that is there is durable: on a directory file and directories
     /// are fsynced again. Elsewhere what is there is durable, and nothing is sent.
+    ///
+    /// Dropping the future ends the wait only.
     ///
     /// # Errors
     /// `NotFound`; what a failed fsync says.
