@@ -363,3 +363,37 @@ impl Drop for OwnTokio {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    #[test]
+    fn work_of_a_runtime_that_was_shut_down_is_closed() {
+        let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = Runtime::tokio(tokio.handle().clone());
+        let begun = [runtime.run(pending::<Result<()>>()), runtime.ask(pending::<Result<()>>())];
+        tokio.shutdown_timeout(Duration::from_secs(1));
+        let late = [runtime.run(pending::<Result<()>>()), runtime.ask(pending::<Result<()>>())];
+        let other = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for lost in begun.into_iter().chain(late) {
+            let error = other.block_on(lost).unwrap_err();
+            assert_eq!(
+                (error.kind(), error.message()),
+                (ErrorKind::Closed, "the runtime was shut down before the work ended")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_an_internal_error() {
+        let runtime = Runtime::current_or_own().unwrap();
+        let panics = || async { panic!("on purpose") };
+        for lost in [runtime.run::<()>(panics()), runtime.ask::<()>(panics())] {
+            let error = lost.await.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Internal, "the task panicked"));
+        }
+    }
+}

@@ -197,12 +197,12 @@ impl Writer {
     /// # Errors
     /// Why the last of it is not durable.
     pub fn flush(&self) -> impl Future<Output = Result<()>> + Send + 'static {
-        let ready = self.here().map(|core| (core.flush_all(), core.refusal()));
+        let ready = self.here().map(|core| (core.flush_all(), core.death()));
         async move {
             match ready? {
                 (Some(last), _) => last.wait().await.map(drop),
-                (None, Some(error)) if error.kind() != ErrorKind::Closed => Err(error),
-                (None, _) => Ok(()),
+                (None, Some(error)) => Err(error),
+                (None, None) => Ok(()),
             }
         }
     }

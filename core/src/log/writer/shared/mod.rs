@@ -142,6 +142,12 @@ impl WriterCore {
         refusal(&self.lock().phase)
     }
 
+    /// Why it has failed, if it has: some of what it took may be lost.
+    pub(super) fn death(&self) -> Option<Error> {
+        let inner = self.lock();
+        if let Phase::Dead(_) = &inner.phase { refusal(&inner.phase) } else { None }
+    }
+
     pub(super) fn status(&self) -> WriterStatus {
         let now = self.now();
         let inner = self.lock();

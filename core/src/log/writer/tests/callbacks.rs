@@ -27,6 +27,37 @@ async fn a_callback_that_panics_harms_no_other_append() {
     assert_eq!(process.bucket.buffered_bytes(), 0);
 }
 
+/// Panics when it is dropped.
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a caller's fault, on purpose");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_whose_drop_panics_harms_nobody() {
+    for settled in [false, true] {
+        let process = World::new().process(1);
+        let slow = policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600));
+        let writer = process.writer(slow).await;
+        let one = writer.append_batches(batch(&["a"])).await.unwrap();
+        if settled {
+            writer.flush().await.unwrap();
+        }
+        let (held, told) = (PanicsOnDrop, Arc::new(AtomicBool::new(false)));
+        one.on_settled(Interest::Observes, move |_| drop(held));
+        let next = told.clone();
+        one.on_settled(Interest::Observes, move |_| next.store(true, Ordering::SeqCst));
+        writer.close(None).await.unwrap();
+        assert!(told.load(Ordering::SeqCst));
+        assert_eq!(process.bucket.buffered_bytes(), 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_waker_that_panics_harms_no_other_append() {
     use futures_util::FutureExt;
@@ -128,6 +159,7 @@ fn an_idle_writer_ends_when_its_runtime_was_shut_down() {
         assert_failed(pending.durable().await, ErrorKind::Closed, Stored::Not);
         assert!(appending.close(None).await.is_err());
         assert_failed(appending.append_batches(batch(&["z"])).await, ErrorKind::Closed, Stored::Not);
+        assert_eq!(appending.flush().await.unwrap_err().kind(), ErrorKind::Closed, "an append was lost");
         flushing.flush().await.unwrap();
         assert!(flushing.claim().await.is_err());
         closing.close(Some(Duration::from_secs(1))).await.unwrap();
