@@ -174,9 +174,10 @@ typedef struct {
   // Not 0: a directory's large files are mapped into memory to be read. 0: they are copied. Map no
   // directory in which another program may truncate a file: that kills the process (SIGBUS).
   int32_t map;
-  // Permissions of the files that are made in a directory, of which the umask takes away: 0600, at least 0400.
+  // Permissions of the files that are made in a directory, of which the umask takes away: 0600, at least 0400
+  // and at most 0777. In C a number in octal begins with 0.
   uint32_t file_mode;
-  // Permissions of the directories that are made, likewise: 0700, and at least that.
+  // Permissions of the directories that are made, likewise: 0700, at least that and at most 0777.
   uint32_t dir_mode;
 } kfs_bucket_options;
 

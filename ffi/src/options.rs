@@ -66,9 +66,10 @@ pub struct kfs_bucket_options {
     /// Not 0: a directory's large files are mapped into memory to be read. 0: they are copied. Map no
     /// directory in which another program may truncate a file: that kills the process (SIGBUS).
     pub map: i32,
-    /// Permissions of the files that are made in a directory, of which the umask takes away: 0600, at least 0400.
+    /// Permissions of the files that are made in a directory, of which the umask takes away: 0600, at least 0400
+    /// and at most 0777. In C a number in octal begins with 0.
     pub file_mode: u32,
-    /// Permissions of the directories that are made, likewise: 0700, and at least that.
+    /// Permissions of the directories that are made, likewise: 0700, at least that and at most 0777.
     pub dir_mode: u32,
 }
 

@@ -1,6 +1,7 @@
 //! The S3 server that the other tests lean on does what they lean on.
 
 use futures_util::TryStreamExt;
+use kfs_core::store::{ReadRange, Store};
 use kfs_tests::S3Server;
 use object_store::path::Path;
 use object_store::{
@@ -45,4 +46,27 @@ async fn of_writers_that_race_for_a_key_one_wins() {
         let won = futures_util::future::join_all(tries).await;
         assert_eq!(won.iter().filter(|won| **won).count(), 1, "round {round}");
     }
+}
+
+#[tokio::test]
+async fn the_error_of_a_request_that_it_refuses_names_the_request() {
+    let Some(server) = S3Server::start() else { return };
+    let options = server.store_options().config("AWS_SECRET_ACCESS_KEY", "another-secret-of-this-test");
+    let store = Store::open(&server.url("p"), &options).unwrap();
+    let refused = [
+        store.get("ns/t/0/a", ReadRange::Whole, None).await.map(drop),
+        store.head("ns/t/0/a").await.map(drop),
+        store.overwrite("ns/t/0/a", PutPayload::from_static(b"x")).await.map(drop),
+        store.list_page("ns/t/0/", None, 1).await.map(drop),
+        store.delete("ns/t/0/a").await,
+    ];
+    let mut named = Vec::new();
+    for refused in refused {
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), kfs_core::ErrorKind::PermissionDenied, "{error}");
+        named.push(error.request_id().unwrap_or_else(|| panic!("no request id: {error}")).to_string());
+    }
+    named.sort();
+    named.dedup();
+    assert_eq!(named.len(), 5, "each request has a name of its own: {named:?}");
 }

@@ -27,7 +27,7 @@ def open(
     For a directory: with `map=False` large files are copied when they are read instead of mapped into
     memory. Choose that where another program may truncate a file, which kills a process that has it
     mapped. `file_mode` and `dir_mode` are the permissions of what is made, of which the umask takes away; they
-    include 0o400 and 0o700. `buffer_bytes` is at least 64.
+    include 0o400 and 0o700, and are at most 0o777. `buffer_bytes` is at least 64.
     """
 
 def runtime_threads(threads: int) -> None:
