@@ -132,6 +132,19 @@ async fn pass(time: Duration, fetches: &mut [Polled<'_>]) {
     }
 }
 
+/// The same, while the store is asked only now and then. The test fails early if it is asked without a pause, for that takes
+/// long to count.
+async fn pass_quietly(time: Duration, fetches: &mut [Polled<'_>], bucket: &Bucket) {
+    let before = bucket.requests();
+    let mut left = time;
+    while !left.is_zero() {
+        pass(left.min(Duration::from_secs(1)), fetches).await;
+        left = left.saturating_sub(Duration::from_secs(1));
+        let since = bucket.requests().since(&before).total();
+        assert!(since < 1000, "{since} requests when {:?} had passed", time - left);
+    }
+}
+
 /// The answer to a fetch. The test fails if it does not come in time.
 async fn fetched(bucket: &Bucket, request: &FetchRequest) -> Result<FetchResponse> {
     let mut fetches = [Polled::new(bucket, request)];

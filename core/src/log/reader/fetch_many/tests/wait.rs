@@ -187,7 +187,7 @@ async fn closing_the_bucket_ends_all_waits_as_closed() {
 
 #[test]
 fn a_thread_waits_for_many_partitions_as_for_any_future() {
-    let wait = crate::blocking::Wait::at_most(LONG);
+    let wait = crate::blocking::Wait::at_most(Duration::from_secs(30));
     let bucket = crate::blocking::open("memory:", BucketOptions::default()).unwrap();
     let quiet = partition(&bucket, 0);
     wait.on(quiet.create(0)).unwrap();
