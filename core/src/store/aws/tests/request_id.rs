@@ -115,4 +115,5 @@ async fn each_request_has_a_span_with_its_partition_and_what_the_store_calls_it(
     }
     let count = |what: &str| told.iter().filter(|line| line.starts_with(what)).count();
     assert_eq!((count("NEW"), count("CLOSED"), count("ENTERED")), (3, 3, count("LEFT")));
+    assert!(count("ENTERED") > 6, "a request is polled within its span: {told:#?}");
 }
