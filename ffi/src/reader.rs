@@ -234,7 +234,7 @@ pub unsafe extern "C" fn kfs_fetch_log_start(fetch: *const kfs_fetch) -> i64 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_fetch_hole(fetch: *const kfs_fetch, from: *mut i64, to: *mut i64) -> bool {
     // SAFETY: the header's rules on handles and outputs.
-    unsafe { put([from, to], of(fetch, None, |_, f| f.hole.map(|hole| [hole.from, hole.to]))) }
+    unsafe { put([from, to], of(fetch, None, |_, f| f.hole().map(|hole| [hole.from, hole.to]))) }
 }
 
 /// Frees the answer and the bytes that it gave out. NULL is fine.

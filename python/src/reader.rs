@@ -68,7 +68,7 @@ impl Fetch {
 
     #[getter]
     fn hole(&self, py: Python<'_>) -> PyResult<Option<(i64, i64)>> {
-        Ok(self.fetch.get(py)?.hole.map(|hole| (hole.from, hole.to)))
+        Ok(self.fetch.get(py)?.hole().map(|hole| (hole.from, hole.to)))
     }
 
     fn records(&self, py: Python<'_>) -> PyResult<Records> {

@@ -46,7 +46,7 @@ async fn read_up_to(partition: &Partition, start: i64, end: i64, on_corrupt: OnC
         match reader.fetch(at, 1 << 20).await {
             Ok(fetch) if fetch.next_offset > end => return Err(format!("it gives what is not there: {fetch:?}")),
             Ok(fetch) if on_corrupt == OnCorrupt::Skip && fetch.next_offset == end => {
-                return if fetch.skipped.is_empty() { Err("it says nothing of it".into()) } else { Ok(()) };
+                return if fetch.skipped().is_empty() { Err("it says nothing of it".into()) } else { Ok(()) };
             }
             Ok(fetch) => at = fetch.next_offset,
             Err(error) if error.kind() == ErrorKind::Corrupt && on_corrupt == OnCorrupt::Stop => return Ok(()),

@@ -121,7 +121,7 @@ impl Reading {
                 Err(error) => return self.excuse("fetch", offset, before, &error),
             };
             let mut next = offset;
-            if let Some(hole) = fetched.hole {
+            if let Some(hole) = fetched.hole() {
                 self.host.world.judge(|oracle| oracle.passed_over(hole.from, hole.to));
                 next = hole.to;
             }
@@ -313,7 +313,7 @@ impl Reading {
                 world.judge(|oracle| oracle.read(next, &batch));
                 next = batch.next_offset();
             }
-            if fetched.is_empty() || fetched.hole.is_some() {
+            if fetched.is_empty() || fetched.hole().is_some() {
                 world.fail(format!("at the end a fetch at {next} gives {fetched:?}, the log ends at {end}"));
                 return Ok(());
             }

@@ -28,7 +28,7 @@ pub trait LogSource: Send + Sync + 'static {
     /// The batches from the one that holds `offset` on, whole, of [`max_bytes`](FetchOptions::max_bytes) in all; the first
     /// comes whatever its length. At the log's end there are none. Where the offset does not exist, the answer begins
     /// with the next one that does. [`Fetch::of_batches`] makes the answer; where batches were lost, its
-    /// [`hole`](Fetch::hole) says so.
+    /// [`hole`](Fetch::hole) says so ([`Fetch::with_hole`]).
     ///
     /// # Errors
     /// As [`Reader::fetch`](crate::Reader::fetch): out of range with the [log's range](crate::Error::with_log_range) for an

@@ -40,17 +40,31 @@ pub struct Fetch {
     pub high_watermark: i64,
     /// The first offset that is served.
     pub log_start: i64,
-    /// Offsets that were asked for and do not exist; the answer begins after them.
-    pub hole: Option<Hole>,
-    /// What was corrupt and skipped, with key, position and offsets; only with
-    /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).
-    pub skipped: Vec<Error>,
-    /// How its batches were asked for. `None` if there is no batch: most answers of a fetch of many partitions are such, and they
-    /// should be small, for a hundred fetches may be answered at once.
-    pub(crate) origin: Option<Box<FetchOrigin>>,
     /// There is a batch at `next_offset`, and it did not fit.
     pub(crate) refused: bool,
-    pub(crate) places: Vec<Option<ChunkAt>>,
+    /// What most answers of a fetch of many partitions lack. They should fit into a line of the processor's cache, for a
+    /// hundred fetches of a thousand partitions may be answered at once.
+    pub(super) details: Option<Box<FetchDetails>>,
+}
+
+/// What an answer has that holds a batch, or a fault of the log.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FetchDetails {
+    pub(super) hole: Option<Hole>,
+    pub(super) skipped: Vec<Error>,
+    /// How its batches were asked for. `None` if there is no batch.
+    pub(super) origin: Option<FetchOrigin>,
+    /// Where each chunk stands, if that is known.
+    pub(super) places: Vec<Option<ChunkAt>>,
+}
+
+impl FetchDetails {
+    /// `None` where there is nothing to tell.
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        let is_empty =
+            self.hole.is_none() && self.skipped.is_empty() && self.origin.is_none() && self.places.is_empty();
+        (!is_empty).then(|| Box::new(self))
+    }
 }
 
 /// How the batches of a fetch were asked for.
@@ -93,15 +107,43 @@ impl Fetch {
             next_offset,
             high_watermark: watermarks.high_watermark.max(next_offset),
             log_start: watermarks.log_start,
-            hole: None,
-            skipped: Vec::new(),
-            origin: (!batches.is_empty()).then(|| {
-                let (partition, limits) = (partition.clone(), Limits::default());
-                Box::new(FetchOrigin { partition, from: offset, limits, control_records: false })
-            }),
             refused: false,
-            places: vec![None; batches.len()],
+            details: FetchDetails {
+                origin: (!batches.is_empty()).then(|| {
+                    let (partition, limits) = (partition.clone(), Limits::default());
+                    FetchOrigin { partition, from: offset, limits, control_records: false }
+                }),
+                places: vec![None; batches.len()],
+                ..FetchDetails::default()
+            }
+            .boxed(),
         })
+    }
+
+    /// The same answer of a [`LogSource`](crate::LogSource), which begins after these offsets that it does not hold.
+    #[must_use]
+    pub fn with_hole(mut self, hole: Hole) -> Self {
+        self.details_mut().hole = Some(hole);
+        self
+    }
+
+    /// Offsets that were asked for and do not exist; the answer begins after them.
+    pub fn hole(&self) -> Option<Hole> {
+        self.details.as_ref()?.hole
+    }
+
+    /// What was corrupt and skipped, with key, position and offsets; only with
+    /// [`OnCorrupt::Skip`](crate::OnCorrupt::Skip).
+    pub fn skipped(&self) -> &[Error] {
+        self.details.as_ref().map_or(&[], |details| &details.skipped)
+    }
+
+    pub(super) fn details_mut(&mut self) -> &mut FetchDetails {
+        self.details.get_or_insert_default()
+    }
+
+    pub(super) fn origin(&self) -> Option<&FetchOrigin> {
+        self.details.as_ref()?.origin.as_ref()
     }
 
     /// Whether there is no batch in it: the end of the log was reached.
@@ -111,11 +153,14 @@ impl Fetch {
 
     /// Goes on with a later fetch, which begins where this one ends.
     pub(super) fn append(&mut self, more: Fetch) {
-        self.origin = self.origin.take().or(more.origin);
+        if let Some(later) = more.details {
+            let details = self.details_mut();
+            details.origin = details.origin.take().or(later.origin);
+            details.places.extend(later.places);
+            details.skipped.extend(later.skipped);
+            details.hole = details.hole.or(later.hole);
+        }
         self.chunks.extend(more.chunks);
-        self.places.extend(more.places);
-        self.skipped.extend(more.skipped);
-        self.hole = self.hole.or(more.hole);
         (self.next_offset, self.refused) = (more.next_offset, more.refused);
         (self.high_watermark, self.log_start) = (more.high_watermark, more.log_start);
     }
@@ -132,8 +177,8 @@ impl Fetch {
 
     /// The place of a batch, by the number of the chunk that it stands in and where it begins there.
     pub fn place(&self, chunk: usize, at: usize) -> BatchPlace {
-        let place = self.places.get(chunk).copied().flatten();
-        let partition = self.origin.as_ref().map(|origin| origin.partition.clone());
+        let place = self.details.as_ref().and_then(|details| details.places.get(chunk).copied().flatten());
+        let partition = self.origin().map(|origin| origin.partition.clone());
         BatchPlace::new(partition, place.map(|place| place.plus(at)))
     }
 }

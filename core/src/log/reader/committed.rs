@@ -121,7 +121,10 @@ impl CommittedRead<'_> {
 
     fn answer(&mut self, passed: Option<Fetch>, fetch: Fetch) -> Fetch {
         let mut answer = joined(passed, fetch);
-        answer.skipped.extend(self.transactions.take_untold());
+        let untold = self.transactions.take_untold();
+        if !untold.is_empty() {
+            answer.details_mut().skipped.extend(untold);
+        }
         answer
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::answer::{Fetch, FetchOrigin, Hole};
+use super::answer::{Fetch, FetchDetails, FetchOrigin, Hole};
 use super::core::ReaderCore;
 use super::job::{FetchJob, FetchStep, Need};
 use super::options::{OnCorrupt, ReaderOptions};
@@ -272,11 +272,14 @@ impl ReaderCore {
             next_offset,
             high_watermark: self.high_watermark(if stored { next_offset } else { log_start }, newest),
             log_start,
-            hole: job.hole,
-            skipped: job.skipped,
-            origin: (!chunks.is_empty()).then(|| Box::new(self.origin(job.start))),
             refused: job.refused,
-            places: chunks.iter().map(|chunk| chunk.at).collect(),
+            details: FetchDetails {
+                hole: job.hole,
+                skipped: job.skipped,
+                origin: (!chunks.is_empty()).then(|| self.origin(job.start)),
+                places: chunks.iter().map(|chunk| chunk.at).collect(),
+            }
+            .boxed(),
             chunks: chunks.into_iter().map(|chunk| chunk.bytes).collect(),
         }
     }

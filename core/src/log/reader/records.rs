@@ -241,7 +241,7 @@ impl Fetch {
     /// The records from the offset that was asked for on, and from the log's start on, decoded as they are asked for.
     /// Control records and the bound on decompression are as the reader's options say.
     pub fn records(&self) -> FetchRecords {
-        let from = self.origin.as_ref().map_or(self.next_offset, |origin| origin.from).max(self.log_start);
+        let from = self.origin().map_or(self.next_offset, |origin| origin.from).max(self.log_start);
         FetchRecords { fetch: self.clone(), chunk: 0, at: 0, from, current: None }
     }
 }
@@ -285,7 +285,7 @@ impl Iterator for FetchRecords {
                 Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
-            let origin = self.fetch.origin.as_ref()?;
+            let origin = self.fetch.origin()?;
             if batch.next_offset() <= self.from || (batch.header().attributes.is_control() && !origin.control_records) {
                 continue;
             }

@@ -37,15 +37,18 @@ impl ReaderCore {
         if !options.whole_first && fetch.bytes() > options.max_bytes {
             leave_out(&mut fetch, offset);
         }
-        if let Some(hole) = fetch.hole {
+        if let Some(hole) = fetch.hole() {
             state.observer().hole_crossed(&state.id, hole.from, hole.to);
         }
         // What the source says of its places is true of its own partition only. A place for each chunk.
-        if fetch.origin.as_ref().is_none_or(|origin| origin.partition != state.id) {
-            fetch.places.clear();
+        let is_own = fetch.origin().is_some_and(|origin| origin.partition == state.id);
+        let mut details = fetch.details.take().map(|details| *details).unwrap_or_default();
+        if !is_own {
+            details.places.clear();
         }
-        fetch.places.resize(fetch.chunks.len(), None);
-        fetch.origin = (!fetch.is_empty()).then(|| Box::new(self.origin(offset)));
+        details.places.resize(fetch.chunks.len(), None);
+        details.origin = (!fetch.is_empty()).then(|| self.origin(offset));
+        fetch.details = details.boxed();
         Ok(fetch)
     }
 }
@@ -53,6 +56,5 @@ impl ReaderCore {
 /// The first batch does not fit, and another partition of the same fetch came first (invariant 6).
 fn leave_out(fetch: &mut Fetch, offset: i64) {
     fetch.chunks.clear();
-    fetch.skipped.clear();
-    (fetch.hole, fetch.next_offset, fetch.refused) = (None, offset, true);
+    (fetch.details, fetch.next_offset, fetch.refused) = (None, offset, true);
 }

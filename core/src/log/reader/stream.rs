@@ -225,10 +225,11 @@ impl BatchStream {
     }
 
     fn take(&mut self, fetch: Fetch) {
-        if let Some(hole) = fetch.hole {
+        let details = fetch.details.map(|details| *details).unwrap_or_default();
+        if let Some(hole) = details.hole {
             self.notice(Notice::Hole(hole));
         }
-        for error in fetch.skipped {
+        for error in details.skipped {
             self.notice(Notice::Skipped(error));
         }
         self.log_start = fetch.log_start;
@@ -247,7 +248,7 @@ impl BatchStream {
                 waiting.reset();
             }
         }
-        self.chunks = fetch.chunks.into_iter().zip(fetch.places).collect();
+        self.chunks = fetch.chunks.into_iter().zip(details.places).collect();
         self.at = 0;
     }
 }

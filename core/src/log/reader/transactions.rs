@@ -163,14 +163,14 @@ impl Transactions {
     pub(super) fn leave_committed(&mut self, fetch: &mut Fetch, offset: i64) -> Result<()> {
         let stable = self.first_open().map_or(self.to, |first| first.min(self.to));
         let chunks = std::mem::take(&mut fetch.chunks);
-        let places = std::mem::take(&mut fetch.places);
+        let places = std::mem::take(&mut fetch.details_mut().places);
         let mut next_offset = offset;
         for (chunk, place) in chunks.into_iter().zip(places) {
             let (mut from, mut at) = (0, 0);
             let mut keep = |from: usize, to: usize| {
                 if from < to {
                     fetch.chunks.push(chunk.slice(from..to));
-                    fetch.places.push(place.map(|place| place.plus(from)));
+                    fetch.details_mut().places.push(place.map(|place| place.plus(from)));
                 }
             };
             while at < chunk.len() {
@@ -211,7 +211,7 @@ impl Transactions {
 
 /// Whether batches are missing before those of the fetch. (Errors about the object around the batches name no offset.)
 fn is_lossy(fetch: &Fetch) -> bool {
-    fetch.hole.is_some() || fetch.skipped.iter().any(|error| error.next_readable_offset().is_some())
+    fetch.hole().is_some() || fetch.skipped().iter().any(|error| error.next_readable_offset().is_some())
 }
 
 fn too_many(offset: i64, partition: &PartitionId) -> Error {

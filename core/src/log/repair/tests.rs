@@ -151,7 +151,7 @@ async fn a_segment_in_the_middle_leaves_a_hole() {
     assert_eq!(plan.next_offset, Some(30));
     f.partition.set_aside(&plan).await.unwrap();
     let fetch = reader.fetch(12, 1).await.unwrap();
-    assert_eq!(fetch.hole.map(|hole| (hole.from, hole.to)), Some((12, 20)));
+    assert_eq!(fetch.hole().map(|hole| (hole.from, hole.to)), Some((12, 20)));
     let first = f.partition.plan_set_aside(0).await.unwrap();
     assert_eq!(first.next_offset, Some(30));
     f.partition.set_aside(&first).await.unwrap();
@@ -176,7 +176,7 @@ async fn a_newest_segment_inside_the_one_before_it_is_set_aside_without_a_hole_o
         assert_eq!(offsets.base, next);
         let reader = f.cold().partition.reader();
         let fetch = reader.fetch(27, usize::MAX).await.unwrap();
-        assert!(fetch.hole.is_none() && fetch.next_offset >= 30, "{fetch:?}");
+        assert!(fetch.hole().is_none() && fetch.next_offset >= 30, "{fetch:?}");
         assert_eq!(f.cold().partition.latest().await.unwrap(), next + 1);
     }
 }

@@ -303,8 +303,8 @@ impl<'a> Gathering<'a> {
         match read {
             Ok(more) => {
                 let (bytes, refused) = (more.bytes(), more.refused);
-                self.tells |= more.hole.is_some() || !more.skipped.is_empty();
-                if held > 0 && more.hole.is_some() {
+                self.tells |= more.hole().is_some() || !more.skipped().is_empty();
+                if held > 0 && more.hole().is_some() {
                     // The next fetch begins after the hole and says so.
                     part.read_to(part.next, 0, i64::MAX);
                     return false;

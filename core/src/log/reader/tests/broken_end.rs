@@ -34,7 +34,7 @@ async fn read(reader: &Reader, model: &Model, max_bytes: usize) -> (i64, Vec<cra
         match reader.fetch(at, max_bytes).await {
             Ok(fetch) => {
                 model.check_part(&fetch, at, max_bytes);
-                skipped.extend(fetch.skipped);
+                skipped.extend(fetch.skipped().to_vec());
                 if fetch.next_offset == at {
                     return (at, skipped);
                 }

@@ -92,7 +92,7 @@ impl World {
         let at = format!("seed {}: at {offset} of {} to {}", self.seed, self.log_start, self.end);
         match reader.fetch(offset, max).await {
             Ok(fetch) => {
-                assert_eq!(fetch.hole, None, "{at}");
+                assert_eq!(fetch.hole(), None, "{at}");
                 let mut next = offset;
                 for batch in fetch.batches() {
                     let batch = batch.unwrap();

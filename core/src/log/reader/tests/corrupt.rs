@@ -139,7 +139,7 @@ async fn who_asks_for_it_reads_on_behind_what_is_corrupt() {
             while at < model.end() {
                 let fetch = reader.fetch(at, 1_000).await.unwrap();
                 seen += fetch.batches().map(|b| i64::from(b.unwrap().header().record_count)).sum::<i64>();
-                skipped.extend(fetch.skipped);
+                skipped.extend(fetch.skipped().to_vec());
                 at = fetch.next_offset;
             }
             assert!(seen >= 2 * each, "the other segments are whole");

@@ -144,7 +144,7 @@ async fn a_compacted_log_keeps_its_gaps() {
         let mut seen = Vec::new();
         for offset in 10..34 {
             let fetch = reader.fetch(offset, 1).await.unwrap();
-            assert_eq!(fetch.hole, None, "a gap that compaction left in a segment is no hole");
+            assert_eq!(fetch.hole(), None, "a gap that compaction left in a segment is no hole");
             seen.push(fetch.batches().next().unwrap().unwrap().base_offset());
         }
         let expected = [vec![10], vec![15; 6], vec![30; 16], vec![33]].concat();
@@ -202,17 +202,17 @@ async fn a_hole_moves_to_the_next_offset_that_exists_and_says_so() {
     for options in [ReaderOptions::default(), small_blocks()] {
         let reader = f.cold().partition.reader_with(options);
         let before = reader.fetch(10, usize::MAX).await.unwrap();
-        assert_eq!((before.next_offset, before.hole), (15, None), "what is before the hole comes first");
+        assert_eq!((before.next_offset, before.hole()), (15, None), "what is before the hole comes first");
         let fetch = reader.fetch(15, 1).await.unwrap();
-        assert_eq!((fetch.next_offset, fetch.hole), (25, Some(Hole::new(15, 20))));
+        assert_eq!((fetch.next_offset, fetch.hole()), (25, Some(Hole::new(15, 20))));
         let fetch = reader.fetch(17, 1).await.unwrap();
-        assert_eq!((fetch.next_offset, fetch.hole), (25, Some(Hole::new(17, 20))));
+        assert_eq!((fetch.next_offset, fetch.hole()), (25, Some(Hole::new(17, 20))));
     }
     let reader = f.partition.reader();
     reader.fetch(0, 1).await.unwrap();
     f.delete(&f.key(5)).await;
     let fetch = reader.fetch(6, 1).await.unwrap();
-    assert_eq!((fetch.next_offset, fetch.hole), (15, Some(Hole::new(6, 10))));
+    assert_eq!((fetch.next_offset, fetch.hole()), (15, Some(Hole::new(6, 10))));
     f.delete(&f.key(0)).await;
     let gone = f.cold().partition.reader().fetch(0, 1).await.unwrap_err();
     assert_eq!((gone.kind(), gone.log_range().unwrap().0), (ErrorKind::OutOfRange, 10));
@@ -247,7 +247,7 @@ async fn a_segment_merged_under_the_reader_is_read_on() {
     }
     for at in (each * 9..each * 21).step_by(5) {
         let fetch = reader.fetch(at, 100_000).await.unwrap();
-        assert_eq!(fetch.hole, None);
+        assert_eq!(fetch.hole(), None);
         model.check_part(&fetch, at, 100_000);
     }
 }
@@ -278,4 +278,9 @@ async fn kafscales_batch_below_its_predecessors_end_is_passed_over() {
         }
         assert!(bytes == [&first.bytes()[..], last.bytes()].concat());
     }
+}
+
+#[test]
+fn an_answer_without_news_fits_into_a_line_of_the_cache() {
+    assert_eq!(size_of::<crate::error::Result<Fetch>>(), 64);
 }

@@ -79,7 +79,9 @@ impl Held {
             found.push(batch.clone());
         }
         let mut fetch = Fetch::of_batches(&self.id, offset, &found, &Watermarks::new(self.start, self.end(), NOW))?;
-        fetch.hole = self.hole.lock().unwrap().filter(|hole| hole.from == offset);
+        if let Some(hole) = self.hole.lock().unwrap().filter(|hole| hole.from == offset) {
+            fetch = fetch.with_hole(hole);
+        }
         Ok(fetch)
     }
 }

@@ -63,7 +63,7 @@ async fn a_log_that_went_on_elsewhere_is_found_after_a_minute() {
     assert!(reader.fetch(5, 1).await.unwrap().is_empty());
     f.clock.advance(Duration::from_secs(31));
     let fetch = reader.fetch(5, 1).await.unwrap();
-    assert_eq!((fetch.next_offset, fetch.hole), (55, Some(Hole::new(5, 50))));
+    assert_eq!((fetch.next_offset, fetch.hole()), (55, Some(Hole::new(5, 50))));
     // All that was known is gone, and the log went on.
     f.delete(&f.key(0)).await;
     f.delete(&f.key(50)).await;
