@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 VERSITYGW_VERSION := v1.8.0
+TOXIPROXY_VERSION := v2.12.0
+AZURITE_VERSION := 3.37.0
 # The cargo-deny that CI installs.
 CARGO_DENY_VERSION := 0.20.2
 # The compiler for other platforms, from PyPI: zig, and the cargo command that calls it.
@@ -12,7 +14,11 @@ CARGO_SEMVER_CHECKS_VERSION := 0.51.0
 # The oldest Rust that builds the workspace; in CI `make oldest` proves it.
 OLDEST_RUST := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 SERVERS := $(CURDIR)/.servers/bin
-STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
+AZURITE := $(CURDIR)/.servers/azurite
+VERSITYGW_STAMP := $(SERVERS)/.versitygw-$(VERSITYGW_VERSION)
+TOXIPROXY_STAMP := $(SERVERS)/.toxiproxy-$(TOXIPROXY_VERSION)
+AZURITE_BLOB := $(AZURITE)/node_modules/.bin/azurite-blob
+AZURITE_STAMP := $(AZURITE)/.$(AZURITE_VERSION)
 ZIG := $(CURDIR)/.servers/zig
 ZIG_STAMP := $(ZIG)/.$(ZIG_VERSION)-$(CARGO_ZIGBUILD_VERSION)
 
@@ -26,12 +32,14 @@ help: ## Shows this list
 demo: ## Appends, kills a writer, reads back and verifies, in a temporary directory
 	@sh demo.sh
 
-test: servers ## Runs every test and example; tests on S3 need Go once, for `make servers`
+test: servers ## Runs every test and example; tests on real servers need Go and npm once, for `make servers`
 	$(CARGO) test --workspace --locked
 	cd fuzz && CARGO_TARGET_DIR="$(CURDIR)/target" $(CARGO) test --locked --no-default-features
 	$(MAKE) --no-print-directory examples
 	@test -x $(SERVERS)/versitygw || test -n "$$KFS_VERSITYGW" || \
 	  echo "SKIPPED: the tests on a real S3 server; see \`make servers\`"
+	@test -x $(AZURITE_BLOB) || test -n "$$KFS_AZURITE" || \
+	  echo "SKIPPED: the tests on an Azure server; see \`make servers\`"
 
 EXAMPLES := $(patsubst core/examples/%.rs,%,$(wildcard core/examples/*.rs))
 
@@ -201,25 +209,44 @@ miri: ## Runs the tests of `format` under Miri; needs a nightly toolchain that h
 	PROPTEST_CASES=4 PROPTEST_DISABLE_FAILURE_PERSISTENCE=1 MIRIFLAGS=-Zmiri-disable-isolation \
 	  $(CARGO) +nightly miri test --locked -p kfs-core --lib format:: -- --skip format::compression
 
-servers: $(STAMP) ## Installs the S3 server of the tests into .servers/bin, once
+servers: $(VERSITYGW_STAMP) $(TOXIPROXY_STAMP) $(AZURITE_STAMP) ## Installs the servers of the tests into .servers, once
 
-# Where it can't be had the tests on S3 are skipped, and it says so; in CI that is a failure.
-$(STAMP):
-	@if [ -n "$$KFS_VERSITYGW" ]; then exit 0; fi; \
-	if command -v go >/dev/null; then \
-	  echo "installing versitygw $(VERSITYGW_VERSION) into .servers/bin; this takes some minutes, once"; \
-	  mkdir -p $(SERVERS) && \
-	  GOBIN=$(SERVERS) GOFLAGS=-mod=mod go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION) && \
-	  touch $@ && exit 0; \
+# $(call server,NAME,TOOL,VARIABLE,COMMAND): the recipe that installs a server, once. TOOL is the command that it takes.
+# Where it can't be had, the tests that need it are skipped and the recipe says so; in CI that is a failure.
+# VARIABLE names a copy that is installed elsewhere.
+define server
+	@if [ -n "$$$(3)" ]; then exit 0; fi; \
+	if command -v $(2) >/dev/null; then \
+	  echo "installing $(1) into .servers; this can take some minutes, once"; \
+	  if mkdir -p $(@D) && $(4) && touch $@; then exit 0; fi; \
 	  why="its installation failed"; \
 	else \
-	  why="Go is not installed"; \
+	  why="$(2) is not installed"; \
 	fi; \
 	echo "==============================================================================="; \
-	echo "No S3 server: $$why. The tests on a real S3 server WILL BE SKIPPED."; \
-	echo "Everything else runs. Mend that, or set KFS_VERSITYGW to a versitygw binary."; \
+	echo "No $(1): $$why. The tests that need it WILL BE SKIPPED."; \
+	echo "Everything else runs. Mend that, or let $(3) name an installed copy."; \
 	echo "==============================================================================="; \
 	[ -z "$$CI" ] || { echo "In CI nothing is skipped: this is a failure." >&2; exit 1; }
+endef
+
+GO_INSTALL := GOBIN=$(SERVERS) GOFLAGS=-mod=mod go install
+
+$(VERSITYGW_STAMP):
+	$(call server,versitygw $(VERSITYGW_VERSION),go,KFS_VERSITYGW,\
+	  $(GO_INSTALL) github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION))
+
+# Go names the program after its directory, `server`.
+$(TOXIPROXY_STAMP):
+	$(call server,toxiproxy $(TOXIPROXY_VERSION),go,KFS_TOXIPROXY,\
+	  $(GO_INSTALL) github.com/Shopify/toxiproxy/v2/cmd/server@$(TOXIPROXY_VERSION) && \
+	  mv $(SERVERS)/server $(SERVERS)/toxiproxy-server)
+
+# No package runs a script of its own while it is installed. Asking for the version shows that this Node can run it.
+$(AZURITE_STAMP):
+	$(call server,azurite $(AZURITE_VERSION),npm,KFS_AZURITE,\
+	  npm install --prefix $(AZURITE) --ignore-scripts --no-audit --no-fund --loglevel error azurite@$(AZURITE_VERSION) && \
+	  $(AZURITE_BLOB) --version)
 
 clean: ## Removes what builds made; installed servers stay
 	$(CARGO) clean
