@@ -18,7 +18,7 @@ use url::{Host, Url};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::failure::{Effect, StoreFailure, between, text};
-use crate::store::http::{Connector, Secrets, bad_character, read_file, short, shown};
+use crate::store::http::{Connector, Secrets, bad_character, read_file, short, shown, unusable};
 
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
@@ -71,7 +71,7 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
     let options =
         ClientOptions::new().with_allow_http(near).with_timeout(ANSWER_LIMIT).with_connect_timeout(CONNECT_LIMIT);
     let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
-    let client = connector.connect(&options).map_err(|error| super::unusable(&error, []))?;
+    let client = connector.connect(&options).map_err(|error| unusable("S3", &error, []))?;
     Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
 }
 

@@ -6,40 +6,30 @@ mod protocol;
 mod settings;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::ClientConfigKey;
 
 use self::credentials::Noted;
 use self::protocol::S3Protocol;
-use self::settings::Settings;
-use super::failure::{self, Dialect};
-use super::http::{Connector, Secrets, ca_bundle, shown};
+use self::settings::{S3Keys, S3Settings};
+use super::failure::Dialect;
+use super::http::{
+    Connector, Keys, NEVER, READ_SILENCE, Secrets, ca_bundle, is_true, retries_of_commits, retries_of_reads,
+};
 use super::list::Lister;
 use super::{Backend, Store, StoreOptions};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How often, and how long, the client tries a read again by itself. The log goes on from there, and is
-/// to see a failure soon.
-const READ_RETRIES: usize = 2;
-const READ_RETRY_TIME: Duration = Duration::from_secs(2);
-/// How long a read may go on without a byte.
-const READ_SILENCE: &str = "30s";
-/// As good as no time-out. object_store's own, 30 s, covers the whole body: too short for a large
-/// segment. The log sets one for each PUT, by its size.
-const NEVER: &str = "365days";
-
 /// Opens `s3://bucket/prefix`.
 pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptions) -> Result<Store> {
-    let settings = Settings::of(options)?;
+    let settings = S3Settings::of(options)?;
     settings.check_characters()?;
     let builder = settings.builder().with_bucket_name(bucket).with_disable_bulk_delete(true);
     settings.check_endpoint(&builder)?;
     check_credentials(&builder).map_err(|error| with_profile(error, options))?;
     let secrets = Arc::new(Secrets::default());
-    let roots = ca_bundle(CA_BUNDLE, options)?;
+    let roots = ca_bundle(S3Keys::CA_BUNDLE, options)?;
     let connector = Connector { protocol: Arc::new(S3Protocol), secrets: secrets.clone(), roots, proxies: true };
     let own = credentials::of(&builder, &connector)?;
     let builder = builder
@@ -54,20 +44,14 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     let builder = builder.with_credentials(Arc::new(noted));
 
     let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
-    let mut reads = builder.clone().with_retry(RetryConfig {
-        max_retries: READ_RETRIES,
-        retry_timeout: READ_RETRY_TIME,
-        ..RetryConfig::default()
-    });
+    let mut reads = builder.clone().with_retry(retries_of_reads());
     if reads.get_config_value(&silence).is_none() {
         reads = reads.with_config(silence, READ_SILENCE);
     }
     let reads = Arc::new(reads.build().map_err(failed)?);
 
-    // A PUT that is tried again finds its own object and is told of a conflict; so the log tries
-    // again itself. The client's silence counts from the beginning of an upload: none here.
-    let commits =
-        builder.with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() }).with_config(silence, NEVER);
+    // The client's silence counts from the beginning of an upload: none here.
+    let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
     let backend =
@@ -75,14 +59,6 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), backend, options);
     Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }
-
-fn unusable<'a>(error: &object_store::Error, values: impl IntoIterator<Item = &'a str>) -> Error {
-    let fault = shown::fault(&failure::text(error), values);
-    Error::new(ErrorKind::InvalidInput, format!("the S3 settings can't be used: {fault}"))
-}
-
-/// The setting for the certificates to trust; object_store does not know it.
-const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
 /// Somebody must have said where credentials come from. Without that object_store asks the address
 /// of a cloud machine's metadata, which on another machine is anybody's, and takes minutes to fail.
@@ -129,11 +105,6 @@ fn with_profile(error: Error, options: &StoreOptions) -> Error {
         }
         _ => error,
     }
-}
-
-/// As object_store reads booleans.
-fn is_true(value: Option<&str>) -> bool {
-    value.is_some_and(|value| ["1", "true", "on", "yes", "y"].iter().any(|yes| value.eq_ignore_ascii_case(yes)))
 }
 
 #[cfg(test)]

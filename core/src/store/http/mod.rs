@@ -1,18 +1,22 @@
 //! What every store needs that is reached by HTTP: a client that counts and guards what passes, secrets that no message
 //! repeats, the certificates and the proxy that the user names, and small files that settings name.
 //!
-//! What differs between stores is a [`Protocol`]. Credentials, listings and settings stay with each store.
+//! What differs between stores is a [`Protocol`], and the [`Keys`] of its settings. Credentials and listings stay with
+//! each store.
 
 mod client;
 mod guard;
 mod proxy;
 mod secrets;
+mod settings;
 pub(super) mod shown;
 
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
+use object_store::RetryConfig;
 use object_store::client::HttpRequest;
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
@@ -20,6 +24,7 @@ use reqwest::{Method, StatusCode};
 pub(super) use self::client::Connector;
 pub(super) use self::guard::short;
 pub(super) use self::secrets::Secrets;
+pub(super) use self::settings::{Keys, Settings, is_true, unusable};
 use super::{StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -55,6 +60,26 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
 
     /// The error for an answer that no such store gives to `what`. `said` is its beginning, without secrets.
     fn foreign(&self, what: &str, headers: &HeaderMap, said: &str) -> Error;
+}
+
+/// How often, and how long, a client tries a read again by itself. The log goes on from there, and is
+/// to see a failure soon.
+const READ_RETRIES: usize = 2;
+const READ_RETRY_TIME: Duration = Duration::from_secs(2);
+/// How long a read may go on without a byte.
+pub(super) const READ_SILENCE: &str = "30s";
+/// As good as no time-out. object_store's own, 30 s, covers the whole body: too short for a large
+/// segment. The log sets one for each PUT, by its size.
+pub(super) const NEVER: &str = "365days";
+
+pub(super) fn retries_of_reads() -> RetryConfig {
+    RetryConfig { max_retries: READ_RETRIES, retry_timeout: READ_RETRY_TIME, ..RetryConfig::default() }
+}
+
+/// None. A PUT that is tried again finds its own object and is told of a conflict; so the log tries
+/// again itself.
+pub(super) fn retries_of_commits() -> RetryConfig {
+    RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
 /// The largest file of certificates, in bytes.
