@@ -29,6 +29,8 @@ mod version;
 
 mod error;
 
+mod error_functions;
+
 mod wait;
 
 mod options;
@@ -43,6 +45,7 @@ mod reader;
 
 pub use bucket::*;
 pub use error::*;
+pub use error_functions::*;
 pub use options::*;
 pub use reader::*;
 pub use status::*;
