@@ -1,5 +1,5 @@
-//! What tests that cross crates share: a real S3 server on loopback, the vectors' place, and the
-//! core's own test kit.
+//! What tests that cross crates share: real servers on loopback, fakes of servers, the vectors' place,
+//! and the core's own test kit.
 //!
 //! Tests stand in `tests/tests/`, one file per subject.
 
@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 
 pub use kfs_core::testing::*;
 
+pub mod azure;
 pub mod contest;
 pub mod fake_s3;
+mod process;
 pub mod s3;
 
+pub use azure::AzureServer;
 pub use fake_s3::FakeS3;
 pub use s3::S3Server;
 
