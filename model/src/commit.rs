@@ -4,8 +4,8 @@ use crate::action::may_move;
 use crate::config::Policy;
 use crate::model::Run;
 use crate::mutation::Mutation;
-use crate::properties::Rule;
 use crate::reached::Event;
+use crate::rules::Rule;
 use crate::state::{Chain, Fate, Flight, Previous, Step, Writer};
 use crate::store::{Content, LogJson};
 

@@ -7,8 +7,8 @@ use stateright::{Model, Property};
 use crate::action::{self, Action};
 use crate::config::Config;
 use crate::mutation::Mutation;
-use crate::properties::{self, Rule};
 use crate::reached::{Event, Reached};
+use crate::rules::{self, Rule};
 use crate::state::State;
 
 /// The commit protocol with one [`Config`].
@@ -46,6 +46,12 @@ impl Commit {
     /// How often each event was reached, counted over all transitions.
     pub fn reached(&self) -> Arc<Reached> {
         self.reached.clone()
+    }
+}
+
+impl AsRef<Reached> for Commit {
+    fn as_ref(&self) -> &Reached {
+        &self.reached
     }
 }
 
@@ -125,12 +131,44 @@ impl Model for Commit {
         let mut run = Run { config: &self.config, reached: &self.reached, state: *last };
         run.act(action);
         let mut next = run.state;
-        properties::check(&self.config, last, action, &mut next);
+        rules::check(&self.config, last, action, &mut next);
         let changed = State { left: last.left, ..next } != *last;
         changed.then_some(next)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        if self.until_broken { vec![properties::any()] } else { properties::all(&self.expected) }
+        if self.until_broken { vec![any()] } else { all(&self.expected) }
     }
+}
+
+/// The properties of a run: all rules, and that each expected event is reached.
+fn all(expected: &[Event]) -> Vec<Property<Commit>> {
+    let rules = Rule::ALL.into_iter().map(always);
+    rules.chain(expected.iter().map(|event| Property::sometimes(event.name(), event.condition()))).collect()
+}
+
+/// That no rule is broken, as one property: a checker stops when it is.
+fn any() -> Property<Commit> {
+    Property::always("every rule", |_, state: &State| state.broken.0 == 0)
+}
+
+/// A rule as a property.
+fn always(rule: Rule) -> Property<Commit> {
+    fn holds<const RULE: u16>(_: &Commit, state: &State) -> bool {
+        state.broken.0 >> RULE & 1 == 0
+    }
+    let condition = match rule {
+        Rule::AckedIsKept => holds::<{ Rule::AckedIsKept as u16 }>,
+        Rule::LogOnlyGrows => holds::<{ Rule::LogOnlyGrows as u16 }>,
+        Rule::OneDenseChain => holds::<{ Rule::OneDenseChain as u16 }>,
+        Rule::OffsetsAckedOnce => holds::<{ Rule::OffsetsAckedOnce as u16 }>,
+        Rule::FinalOffsets => holds::<{ Rule::FinalOffsets as u16 }>,
+        Rule::NoPast => holds::<{ Rule::NoPast as u16 }>,
+        Rule::KeptOnce => holds::<{ Rule::KeptOnce as u16 }>,
+        Rule::NoAckAfterFailure => holds::<{ Rule::NoAckAfterFailure as u16 }>,
+        Rule::NotStoredStaysOut => holds::<{ Rule::NotStoredStaysOut as u16 }>,
+        Rule::IndexBeforeNext => holds::<{ Rule::IndexBeforeNext as u16 }>,
+        Rule::EpochsNeverFall => holds::<{ Rule::EpochsNeverFall as u16 }>,
+    };
+    Property::always(rule.name(), condition)
 }

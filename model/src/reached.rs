@@ -3,11 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stateright::Property;
-
-use crate::model::Commit;
-use crate::state::State;
-
 macro_rules! events {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
         /// Something that a run should come by.
@@ -27,11 +22,11 @@ macro_rules! events {
                 }
             }
 
-            pub(crate) fn property(self) -> Property<Commit> {
-                let condition: fn(&Commit, &State) -> bool = match self {
-                    $(Event::$name => |model, _| model.reached.times(Event::$name) > 0,)*
-                };
-                Property::sometimes(self.name(), condition)
+            /// Whether a model has reached it. A property takes no closure, so each event has a function of its own.
+            pub(crate) fn condition<M: AsRef<Reached>, S>(self) -> fn(&M, &S) -> bool {
+                match self {
+                    $(Event::$name => |model, _| model.as_ref().times(Event::$name) > 0,)*
+                }
             }
         }
     };

@@ -3,8 +3,8 @@
 use crate::action::Request;
 use crate::model::Run;
 use crate::mutation::Mutation;
-use crate::properties::Rule;
 use crate::reached::Event;
+use crate::rules::Rule;
 use crate::state::{Answer, Step};
 use crate::store::{Content, LogJson, Segment};
 

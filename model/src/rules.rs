@@ -1,11 +1,7 @@
-//! The invariants (docs/design.md), as properties.
-
-use stateright::Property;
+//! The invariants (docs/design.md), and what breaks them.
 
 use crate::action::Action;
 use crate::config::{Config, OFFSETS};
-use crate::model::Commit;
-use crate::reached::Event;
 use crate::state::{Fate, State};
 use crate::store::{Content, Store};
 
@@ -68,37 +64,6 @@ impl Rule {
             Rule::EpochsNeverFall => "leader epochs never fall",
         }
     }
-
-    fn property(self) -> Property<Commit> {
-        fn holds<const RULE: u16>(_: &Commit, state: &State) -> bool {
-            state.broken.0 >> RULE & 1 == 0
-        }
-        let condition = match self {
-            Rule::AckedIsKept => holds::<{ Rule::AckedIsKept as u16 }>,
-            Rule::LogOnlyGrows => holds::<{ Rule::LogOnlyGrows as u16 }>,
-            Rule::OneDenseChain => holds::<{ Rule::OneDenseChain as u16 }>,
-            Rule::OffsetsAckedOnce => holds::<{ Rule::OffsetsAckedOnce as u16 }>,
-            Rule::FinalOffsets => holds::<{ Rule::FinalOffsets as u16 }>,
-            Rule::NoPast => holds::<{ Rule::NoPast as u16 }>,
-            Rule::KeptOnce => holds::<{ Rule::KeptOnce as u16 }>,
-            Rule::NoAckAfterFailure => holds::<{ Rule::NoAckAfterFailure as u16 }>,
-            Rule::NotStoredStaysOut => holds::<{ Rule::NotStoredStaysOut as u16 }>,
-            Rule::IndexBeforeNext => holds::<{ Rule::IndexBeforeNext as u16 }>,
-            Rule::EpochsNeverFall => holds::<{ Rule::EpochsNeverFall as u16 }>,
-        };
-        Property::always(self.name(), condition)
-    }
-}
-
-/// The properties of a run: all rules, and that each expected event is reached.
-pub(crate) fn all(expected: &[Event]) -> Vec<Property<Commit>> {
-    let rules = Rule::ALL.into_iter().map(Rule::property);
-    rules.chain(expected.iter().map(|event| event.property())).collect()
-}
-
-/// That no rule is broken, as one property: a checker stops when it is.
-pub(crate) fn any() -> Property<Commit> {
-    Property::always("every rule", |_, state: &State| state.broken.0 == 0)
 }
 
 impl State {
