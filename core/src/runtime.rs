@@ -167,14 +167,14 @@ impl Runtime {
     /// *closed*.
     pub fn run<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Running<T> {
         if let Err(error) = self.fork.check() {
-            return Running(TaskResult::Refused(Some(error)));
+            return Running::of(self, TaskResult::Refused(Some(error)));
         }
         let (mut send, receive) = ResultSender::channel();
         self.spawn(async move {
             let result = work.await;
             send.send(result);
         });
-        Running(TaskResult::Begun(receive))
+        Running::of(self, TaskResult::Begun(receive))
     }
 
     /// Like [`run`](Self::run), for work that is of use to its caller alone, and may never end while the
@@ -182,7 +182,7 @@ impl Runtime {
     /// be held for who asks next.
     pub fn ask<T: Send + 'static>(&self, work: impl Future<Output = Result<T>> + Send + 'static) -> Running<T> {
         if let Err(error) = self.fork.check() {
-            return Running(TaskResult::Refused(Some(error)));
+            return Running::of(self, TaskResult::Refused(Some(error)));
         }
         let (mut send, receive) = ResultSender::channel();
         let clock = self.clock.clone();
@@ -200,7 +200,7 @@ impl Runtime {
             };
             send.send(result);
         });
-        Running(TaskResult::Begun(receive))
+        Running::of(self, TaskResult::Begun(receive))
     }
 
     /// Waits for `work` for at most `limit`. `None` if the time ran out; `work` is dropped then, as it is if the future is
@@ -218,7 +218,10 @@ impl Runtime {
 /// The result of work that runs on a [`Runtime`]. Dropping it ends the wait.
 #[derive(Debug)]
 #[must_use = "the work goes on without it, but its result is lost"]
-pub struct Running<T>(TaskResult<T>);
+pub struct Running<T> {
+    fork: ForkGuard,
+    result: TaskResult<T>,
+}
 
 #[derive(Debug)]
 enum TaskResult<T> {
@@ -231,11 +234,29 @@ impl<T> Future for Running<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
+        if let (TaskResult::Begun(_), Err(error)) = (&self.result, self.fork.check()) {
+            return Poll::Ready(Err(error));
+        }
+        match &mut self.result {
             TaskResult::Begun(receive) => {
                 Pin::new(receive).poll(context).map(|received| received.unwrap_or_else(|_| Err(lost_task(false))))
             }
             TaskResult::Refused(error) => Poll::Ready(Err(error.take().unwrap_or_else(|| lost_task(false)))),
+        }
+    }
+}
+
+impl<T> Running<T> {
+    fn of(runtime: &Runtime, result: TaskResult<T>) -> Self {
+        Running { fork: runtime.fork, result }
+    }
+}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        if self.fork.is_forked() {
+            // To drop it would wake a task of the parent's runtime, and wait for locks that its threads may have held.
+            std::mem::forget(std::mem::replace(&mut self.result, TaskResult::Refused(None)));
         }
     }
 }

@@ -8,10 +8,13 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kfs_core::blocking::{self, Wait};
+use futures_util::FutureExt;
+use kfs_core::blocking::{self, Cancel, Wait};
 use kfs_core::format::NewRecord;
 use kfs_core::queue::{CompletionQueue, Ended};
-use kfs_core::{BucketOptions, ErrorKind, FetchOptions, FetchRequest, Stored, Watch, Writer, WriterOptions};
+use kfs_core::{
+    BucketOptions, ErrorKind, FetchOptions, FetchRequest, ScanBudget, Stored, Watch, Writer, WriterOptions,
+};
 
 /// Seconds after which a child that hangs is ended by a signal.
 const HANGS: u32 = 20;
@@ -125,6 +128,14 @@ fn a_forked_child_is_refused_whatever_it_asks_and_never_waits() {
     expect("segment", &closed, &mut || told(Wait::forever().on(segment.bytes())));
     expect("fetch of a segment", &closed, &mut || told(Wait::forever().on(segment.fetch(.., 100))));
     expect("watch", &closed, &mut || told(Wait::forever().on(watch.changed())));
+    expect("watch of the child", &closed, &mut || {
+        let mut watch = Watch::new();
+        watch.add(&partition);
+        told(Wait::forever().on(watch.changed()))
+    });
+    expect("a follower of the child", &closed, &mut || told(Wait::forever().on(reader.follow(1).next())));
+    let store = bucket.store();
+    expect("the store", &closed, &mut || told(Wait::forever().on(store.head("default/orders/0/log.json"))));
     expect("trouble", "None", &mut || format!("{:?}", bucket.trouble().map(|_| ())));
 
     // What the child began and dropped left the parent as it was.
@@ -181,6 +192,46 @@ fn a_child_of_a_parent_whose_threads_hold_locks_is_refused_all_the_same() {
             };
             let ended = in_child(code);
             if ended != Some(refused(Some(Stored::Not))) {
+                stop.store(true, Ordering::Relaxed);
+                panic!("{ended:?}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn what_waits_can_be_dropped_and_cancelled_in_a_child_of_a_busy_parent() {
+    let Parent { bucket, writer, .. } = &parent();
+    let reader = bucket.partition("orders", 0).unwrap().reader();
+    let (queue, cancel, budget) = (CompletionQueue::new(), Cancel::new(), ScanBudget::new(1 << 20));
+    let request = FetchRequest::new([(&reader, 2, 100)]).min_bytes(100).max_wait(Duration::from_secs(60));
+    let fetched = std::sync::Arc::new(request.clone());
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = writer.try_append(&[record()]);
+                bucket.fetch_many_on(fetched.clone(), &queue, 1).cancel();
+                while let Ok(Some(_)) = queue.try_poll() {}
+                drop(budget.acquire(1).now_or_never());
+            }
+        });
+        for _ in 0..40 {
+            let waiting = bucket.fetch_many_on(fetched.clone(), &queue, 2);
+            let permit = budget.acquire(1).now_or_never();
+            let mut fetches = Box::pin(bucket.fetch_many(&request));
+            assert!((&mut fetches).now_or_never().is_none());
+            let mut followed = reader.follow_records(2);
+            assert!(followed.next().now_or_never().is_none());
+            let ended = in_child(|| {
+                let cancelled = waiting.cancel();
+                cancel.cancel();
+                drop((permit, fetches, followed));
+                cancelled.to_string()
+            });
+            waiting.cancel();
+            if ended.as_deref() != Some("false") {
                 stop.store(true, Ordering::Relaxed);
                 panic!("{ended:?}");
             }

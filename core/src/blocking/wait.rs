@@ -10,6 +10,7 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::ForkGuard;
 use crate::log::writer::in_callback;
 use crate::runtime::{Clock, SystemClock};
 
@@ -191,6 +192,7 @@ pub struct Cancel(Arc<Waiters>);
 
 #[derive(Debug, Default)]
 struct Waiters {
+    fork: ForkGuard,
     cancelled: AtomicBool,
     wakers: Mutex<CancelWakers>,
 }
@@ -207,9 +209,12 @@ impl Cancel {
         Self::default()
     }
 
-    /// Ends the waits, for good. May be called again.
+    /// Ends the waits, for good. May be called again. The waits of a forked child's parent go on.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::Release);
+        if self.0.fork.is_forked() {
+            return;
+        }
         let waiting = std::mem::take(&mut self.0.lock().waiting);
         for (_, waker) in waiting {
             waker.wake();

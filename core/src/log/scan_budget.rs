@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::fork::ForkGuard;
+use crate::runtime::with_shielded_waker;
+
 /// Bytes are counted in units of this many.
 const UNIT: usize = 1024;
 
@@ -18,6 +21,7 @@ const UNIT: usize = 1024;
 /// up no other, and from the cache, which keeps its own bound.
 #[derive(Clone)]
 pub struct ScanBudget {
+    fork: ForkGuard,
     permits: Arc<Semaphore>,
     units: u32,
 }
@@ -30,14 +34,20 @@ impl ScanBudget {
     /// [`limit`](Self::limit) says how many bytes it has.
     pub fn new(bytes: usize) -> Self {
         let units = units(bytes);
-        ScanBudget { permits: Arc::new(Semaphore::new(units as usize)), units }
+        ScanBudget { fork: ForkGuard::here(), permits: Arc::new(Semaphore::new(units as usize)), units }
     }
 
-    /// Waits until this many bytes are free, and takes them. Dropping the future gives up its place in the line.
+    /// Waits until this many bytes are free, and takes them. Dropping the future gives up its place in the line. In a
+    /// forked child the permit is empty and comes at once: what it is for is refused there.
     pub async fn acquire(&self, bytes: usize) -> ScanPermit {
+        if self.fork.is_forked() {
+            return ScanPermit { fork: self.fork, held: None };
+        }
         let wanted = units(bytes).min(self.units);
-        // The semaphore is never closed.
-        ScanPermit { held: self.permits.clone().acquire_many_owned(wanted).await.ok() }
+        // The semaphore is never closed. It wakes those that wait where a permit is dropped, so a waker that panics would
+        // harm whoever drops it, and those that wait longer.
+        let held = with_shielded_waker(self.permits.clone().acquire_many_owned(wanted)).await.ok();
+        ScanPermit { fork: self.fork, held }
     }
 
     /// Bytes of the whole budget.
@@ -53,6 +63,7 @@ impl ScanBudget {
 
 /// Bytes of a [`ScanBudget`]. Dropping it gives them back.
 pub struct ScanPermit {
+    fork: ForkGuard,
     held: Option<OwnedSemaphorePermit>,
 }
 
@@ -67,6 +78,15 @@ impl ScanPermit {
         if let Some(held) = &mut self.held {
             let surplus = held.num_permits().saturating_sub(units(bytes) as usize);
             drop(held.split(surplus));
+        }
+    }
+}
+
+impl Drop for ScanPermit {
+    fn drop(&mut self) {
+        if self.fork.is_forked() {
+            // A thread of the parent may have held the semaphore's lock.
+            std::mem::forget(self.held.take());
         }
     }
 }
@@ -133,5 +153,32 @@ mod tests {
         assert_eq!((first.bytes(), budget.free()), (1 << 10, 5 << 10));
         drop((first, next));
         assert_eq!(budget.free(), budget.limit());
+    }
+
+    #[tokio::test]
+    async fn a_waker_that_panics_harms_neither_the_holder_nor_the_next_in_line() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        use std::task::{Context, Wake, Waker};
+        struct Panics;
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("an executor's fault, on purpose");
+            }
+        }
+        #[derive(Default)]
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        let budget = ScanBudget::new(4 << 10);
+        let held = budget.acquire(4 << 10).await;
+        let (mut hostile, mut next) = (Box::pin(budget.acquire(1 << 10)), Box::pin(budget.acquire(1 << 10)));
+        let woken = Arc::new(Woken::default());
+        assert!(hostile.poll_unpin(&mut Context::from_waker(&Waker::from(Arc::new(Panics)))).is_pending());
+        assert!(next.poll_unpin(&mut Context::from_waker(&Waker::from(woken.clone()))).is_pending());
+        drop(held);
+        assert!(woken.0.load(Ordering::SeqCst));
     }
 }

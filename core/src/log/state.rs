@@ -92,6 +92,16 @@ pub(crate) struct BucketInner {
     pub(crate) purgatory: Arc<Purgatory>,
 }
 
+impl Drop for BucketInner {
+    fn drop(&mut self) {
+        if self.fork.is_forked() {
+            // To drop the clients would wake tasks of the parent's runtime, and wait for locks that its threads may have
+            // held. So they live on.
+            std::mem::forget((self.store.clone(), self.commits.clone(), self.runtime.clone()));
+        }
+    }
+}
+
 impl BucketInner {
     pub(super) async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
         patiently(&self.retries, &self.runtime, "listing", || self.store.list_dirs(prefix)).await

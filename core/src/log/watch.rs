@@ -45,7 +45,8 @@ impl Watch {
         Self::default()
     }
 
-    /// Watches this partition too. What is known already is reported by the next [`changed`](Self::changed).
+    /// Watches this partition too. What is known already is reported by the next [`changed`](Self::changed). A partition of
+    /// the same name that was added before is watched no longer, also one of another bucket: use a watch for each bucket.
     pub fn add(&mut self, partition: &Partition) {
         self.insert(partition, None);
     }
@@ -57,8 +58,13 @@ impl Watch {
     }
 
     fn insert(&mut self, partition: &Partition, beyond: Option<Beyond>) {
-        self.remove(partition.id());
         let state = partition.state().clone();
+        if state.bucket.fork.is_forked() {
+            // A thread of the parent may have held the locks. `changed` says so.
+            self.fork = state.bucket.fork;
+            return std::mem::forget(state);
+        }
+        self.remove(partition.id());
         let entry =
             Arc::new(WatchEntry { id: state.id.clone(), queue: self.queue.clone(), queued: AtomicBool::new(false) });
         state.watermarks.attach(&entry);
@@ -93,11 +99,15 @@ impl Watch {
     pub async fn changed(&mut self) -> Result<(PartitionId, Watermarks)> {
         self.fork.check()?;
         poll_fn(|context| {
+            // Both cloning a waker and dropping the one before it may run code of the caller's: not under the lock.
+            let waker = context.waker().clone();
             loop {
                 let entry = {
                     let mut ready = self.queue.lock();
                     let Some(entry) = ready.entries.pop_front() else {
-                        ready.waker = Some(context.waker().clone());
+                        let before = ready.waker.replace(waker);
+                        drop(ready);
+                        drop(before);
                         return Poll::Pending;
                     };
                     // What moves from here on puts it into the queue again.

@@ -8,11 +8,14 @@ use super::completion::{Completion, Ended};
 use super::job::Job;
 use super::{CompletionQueue, QueueCore};
 use crate::error::Error;
+use crate::fork::ForkGuard;
 use crate::log::writer::WaitingAppend;
 use crate::runtime::lost_task;
 
 /// The one completion of an operation. Dropping it unkept completes the operation with an error.
 pub(super) struct Promise {
+    /// The process of the queue.
+    fork: ForkGuard,
     queue: Weak<QueueCore>,
     tag: u64,
     /// The number of its job, or 0.
@@ -24,7 +27,14 @@ pub(super) struct Promise {
 
 impl Promise {
     pub(super) fn new(queue: &CompletionQueue, tag: u64, job: u64, lost: fn(Error) -> Ended) -> Arc<Self> {
-        Arc::new(Promise { queue: Arc::downgrade(&queue.0), tag, job, kept: AtomicBool::new(false), lost })
+        Arc::new(Promise {
+            fork: queue.0.fork,
+            queue: Arc::downgrade(&queue.0),
+            tag,
+            job,
+            kept: AtomicBool::new(false),
+            lost,
+        })
     }
 
     /// Completes the operation, unless that was done. Whether this call did. Call it under no lock.
@@ -59,6 +69,7 @@ impl Drop for Promise {
 
 /// Cancels one operation. Dropping it changes nothing: the operation goes on.
 pub struct CancelHandle {
+    fork: ForkGuard,
     promise: Weak<Promise>,
     work: CancelledWork,
 }
@@ -74,15 +85,19 @@ pub(super) enum CancelledWork {
 
 impl CancelHandle {
     pub(super) fn new(promise: &Arc<Promise>, work: CancelledWork) -> Self {
-        CancelHandle { promise: Arc::downgrade(promise), work }
+        CancelHandle { fork: promise.fork, promise: Arc::downgrade(promise), work }
     }
 
     /// Cancels the operation if it is not over. `true`: its completion is [`Ended::Cancelled`]. `false`: it completes, or
     /// did complete, as if this had not been called. Either way there is exactly one completion.
     ///
     /// An append is cancelled in time as long as it waits for room; then it was not stored. A fetch can be cancelled until it
-    /// completes. To cancel a flush or a close ends the wait only, and the work goes on.
+    /// completes. To cancel a flush or a close ends the wait only, and the work goes on. In a forked child nothing of its parent
+    /// is cancelled.
     pub fn cancel(&self) -> bool {
+        if self.fork.is_forked() {
+            return false;
+        }
         // A promise that is gone was kept.
         let Some(promise) = self.promise.upgrade() else { return false };
         match &self.work {

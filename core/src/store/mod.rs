@@ -46,6 +46,7 @@ use self::location::Location;
 use self::meter::{Attempt, Meter};
 use self::paging::PageSize;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::ForkGuard;
 use crate::observer::Observer;
 
 /// The names of an object's user metadata (docs/format.md, "Metadata of segments").
@@ -124,6 +125,8 @@ impl HeldPlaces<'_> {
 }
 
 struct StoreInner {
+    /// A forked child must use a store of its own: connections and locks are its parent's.
+    fork: ForkGuard,
     url: String,
     /// The prefix of every key: it is empty or ends with `/`.
     prefix: String,
@@ -230,6 +233,7 @@ impl Store {
     ) -> Self {
         let most = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         let inner = StoreInner {
+            fork: ForkGuard::here(),
             url: url.to_string(),
             prefix,
             reads,
@@ -287,6 +291,7 @@ impl Store {
 
     /// Waits for places among the commits' concurrent requests. `requests` is at most 2.
     pub(crate) async fn hold(&self, requests: u32) -> Result<HeldPlaces<'_>> {
+        self.inner.fork.check()?;
         let places = self.inner.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
         Ok(HeldPlaces { store: self.with_lane(Lane::Held), _places: places })
     }
@@ -369,6 +374,7 @@ impl StoreReader {
 
     /// A place among the concurrent requests, to be held until the request has ended.
     async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>> {
+        self.inner.fork.check()?;
         let places = match self.lane {
             Lane::Reads => &self.inner.read_places,
             Lane::Commits => &self.inner.commit_places,

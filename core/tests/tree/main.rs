@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("format", &["error", "text", "setters"]),
     ("recorder", &["error", "format"]),
     ("observer", &["error", "text", "runtime", "scope", "format", "recorder"]),
-    ("store", &["error", "text", "setters", "runtime", "scope", "mutant", "format", "recorder", "observer"]),
+    ("store", &["error", "text", "setters", "fork", "runtime", "scope", "mutant", "format", "recorder", "observer"]),
     ("log", &["error", "text", "setters", "fork", "runtime", "mutant", "format", "recorder", "observer", "store"]),
     ("blocking", &["error", "fork", "runtime", "format", "store", "log"]),
     ("queue", &["error", "fork", "runtime", "format", "log"]),

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use self::line::{AccountId, Line, PlaceInLine};
 use self::relief::Relief;
+use crate::fork::ForkGuard;
 use crate::runtime::shielded;
 
 /// A writer as the budget sees it.
@@ -34,6 +35,7 @@ type Admit = Box<dyn FnOnce(Permit) + Send>;
 
 /// The bound on buffered bytes.
 pub(crate) struct Budget {
+    fork: ForkGuard,
     limit: usize,
     state: Mutex<Ledger>,
 }
@@ -173,7 +175,7 @@ fn need(used: usize, bytes: usize) -> usize {
 
 impl Budget {
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Budget { limit: limit.max(1), state: Mutex::default() })
+        Arc::new(Budget { fork: ForkGuard::here(), limit: limit.max(1), state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
@@ -329,6 +331,10 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
+        // In a forked child a thread of the parent may have held the lock.
+        if self.budget.fork.is_forked() {
+            return;
+        }
         let mut state = self.budget.lock();
         let Some(entry) = state.entry(self.id) else { return };
         entry.closed = true;
@@ -354,7 +360,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.bytes > 0 {
+        if self.bytes > 0 && !self.budget.fork.is_forked() {
             self.budget.lock().release(self.id, self.bytes);
             self.budget.grant();
         }

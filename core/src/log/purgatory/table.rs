@@ -9,11 +9,13 @@ use tokio::sync::Notify;
 
 use super::tail::Tail;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::ForkGuard;
 use crate::runtime::{lost_task, wake_all};
 
 /// The fetches of one bucket that wait for a log to grow.
 #[derive(Default)]
 pub(crate) struct Purgatory {
+    fork: ForkGuard,
     table: Mutex<Table>,
     /// Tells the poller that there is something new for it.
     pub(super) changed: Notify,
@@ -275,6 +277,10 @@ impl DelayedFetch {
 
 impl Drop for DelayedFetch {
     fn drop(&mut self) {
+        // In a forked child a thread of the parent may have held the lock.
+        if self.purgatory.fork.is_forked() {
+            return;
+        }
         let mut table = self.purgatory.lock();
         let Some(waiting) = table.fetches.remove(&self.number) else { return };
         table.deadlines.remove(&(waiting.deadline, self.number));

@@ -144,10 +144,9 @@ impl AdmissionTicket {
     }
 
     fn take(&self) -> Option<Result<Append>> {
-        match std::mem::replace(&mut *self.lock(), AdmissionState::Over) {
-            AdmissionState::Settled(result) => Some(result),
-            _ => None,
-        }
+        // A waker that it held is dropped after the lock: that may run code of the caller's.
+        let before = std::mem::replace(&mut *self.lock(), AdmissionState::Over);
+        if let AdmissionState::Settled(result) = before { Some(result) } else { None }
     }
 }
 
@@ -234,13 +233,18 @@ impl Future for Admission {
                 Err(error) => return Poll::Ready(Err(error)),
             },
         };
+        // Both cloning a waker and dropping the one before it may run code of the caller's: not under the lock.
+        let waits = AdmissionState::Waiting(Waiter::Task(context.waker().clone()));
         let mut state = ticket.lock();
-        let result = match std::mem::replace(&mut *state, AdmissionState::Over) {
+        let next = match *state {
+            AdmissionState::New | AdmissionState::Waiting(_) => waits,
+            AdmissionState::Settled(_) | AdmissionState::Over => AdmissionState::Over,
+        };
+        let before = std::mem::replace(&mut *state, next);
+        drop(state);
+        let result = match before {
             AdmissionState::Settled(result) => result,
-            AdmissionState::New | AdmissionState::Waiting(_) => {
-                *state = AdmissionState::Waiting(Waiter::Task(context.waker().clone()));
-                return Poll::Pending;
-            }
+            AdmissionState::New | AdmissionState::Waiting(_) => return Poll::Pending,
             AdmissionState::Over => Err(gone()),
         };
         self.0 = Entrance::Settled(None);
@@ -260,6 +264,9 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ticket = match &self.0 {
             Entrance::Settled(_) => return f.write_str("Admission(settled)"),
+            Entrance::Waiting(waiting) if waiting.here().is_err() => {
+                return f.write_str("Admission(of another process)");
+            }
             Entrance::Waiting(waiting) => &waiting.ticket,
         };
         f.write_str(match *ticket.lock() {

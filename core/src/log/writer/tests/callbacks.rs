@@ -188,3 +188,82 @@ async fn a_close_returns_after_the_callbacks_of_what_it_covers() {
     close.await.unwrap();
     assert!(returned.load(Ordering::Acquire));
 }
+
+/// Runs code on a thread of its own, and fails if it never returns. The limit is for code that hangs.
+fn returns(code: impl FnOnce() + Send + 'static) {
+    let (done, returned) = std::sync::mpsc::channel();
+    let run = move || {
+        code();
+        let _ = done.send(());
+    };
+    std::thread::Builder::new().spawn(run).unwrap();
+    returned.recv_timeout(Duration::from_secs(20)).expect("it hangs, or panicked");
+}
+
+/// A waker that owns something, as that of an executor owns its task. Its last clone drops that.
+struct Owns(#[allow(dead_code, reason = "it is dropped with it")] Mutex<Option<Box<dyn std::any::Any + Send>>>);
+
+impl std::task::Wake for Owns {
+    fn wake(self: Arc<Self>) {}
+}
+
+fn owning(owned: impl std::any::Any + Send) -> std::task::Waker {
+    std::task::Waker::from(Arc::new(Owns(Mutex::new(Some(Box::new(owned))))))
+}
+
+/// A writer whose buffer has room for little more, and what is under way in it.
+async fn nearly_full() -> (Process, Writer, crate::Append) {
+    let process = World::new().process_with(1, BucketOptions::default().buffer_bytes(400));
+    process.faults.on(Op::Put, ".kfs", Action::Hold(Gate::new()));
+    let writer = process.writer(policy(OnConflict::Rebase).flush_interval(Duration::from_secs(3_600))).await;
+    let buffered = writer.append_batches(batch(&["a"])).await.unwrap();
+    (process, writer, buffered)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waker_of_a_waiting_append_may_own_another_one_that_gives_way_when_it_is_dropped() {
+    use futures_util::FutureExt;
+    use std::task::{Context, Waker};
+    for polled_again in [true, false] {
+        let (process, writer, buffered) = nearly_full().await;
+        let large = writer.append_batches(batch(&[&"x".repeat(250)]));
+        let mut small = writer.append_batches(batch(&["b"]));
+        assert_eq!(format!("{large:?} {small:?}"), "Admission(waiting) Admission(waiting)");
+        // Only the waker of the small one holds the large one, which is before it in the line.
+        let waker = owning(large);
+        assert!(small.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        returns(move || match polled_again {
+            true => drop(small.poll_unpin(&mut Context::from_waker(Waker::noop()))),
+            false => drop(small),
+        });
+        drop((process, writer, buffered));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waker_of_a_watch_may_append_when_it_is_dropped() {
+    use futures_util::FutureExt;
+    use std::task::{Context, Waker};
+    struct AppendsOnDrop(Writer);
+    impl Drop for AppendsOnDrop {
+        fn drop(&mut self) {
+            drop(self.0.try_append_batches(batch(&["b"])));
+        }
+    }
+    let process = World::new().process(1);
+    let writer = process.writer(options()).await;
+    append(&writer, "a").await.unwrap();
+    let mut watch = crate::Watch::new();
+    watch.add(&process.partition());
+    watch.changed().await.unwrap();
+    let waker = owning(AppendsOnDrop(writer.clone()));
+    assert!(Box::pin(watch.changed()).poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    let handle = tokio::runtime::Handle::current();
+    returns(move || {
+        let _runtime = handle.enter();
+        drop(Box::pin(watch.changed()).poll_unpin(&mut Context::from_waker(Waker::noop())));
+    });
+    writer.close(None).await.unwrap();
+}
