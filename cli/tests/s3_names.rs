@@ -6,7 +6,7 @@ mod common;
 
 use common::{Ended, finish, kfs};
 use kfs_tests::FakeS3;
-use kfs_tests::fake_s3::Answer;
+use kfs_tests::fake_http::Answer;
 use serde_json::{Value, json};
 
 fn on(server: &FakeS3, arguments: &str, input: &[u8]) -> Ended {

@@ -22,8 +22,8 @@ pub const ACCOUNT_KEY: &str = "YSB0ZXN0IGtleSwgYW5kIG5vIHNlY3JldCBhdCBhbGw=";
 static SHARED: Mutex<Weak<ServerProcess>> = Mutex::new(Weak::new());
 static CONTAINERS: AtomicU64 = AtomicU64::new(0);
 
-/// An empty container of its own, on a server that the tests of one program share. The server ends with the last of them
-/// and forgets everything then.
+/// An empty container of its own, on a server that the tests of one program share. The server ends with the last of
+/// them and forgets everything then.
 ///
 /// Azurite forgets acknowledged blobs when it is killed, whatever its settings are, so nothing here restarts it.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub struct AzureServer {
 }
 
 impl AzureServer {
-    /// Makes a container, and starts the server where none runs. `None`, after a SKIPPED line on stderr, when azurite is
-    /// not installed (`make servers` installs it where npm is).
+    /// Makes a container, and starts the server where none runs. `None`, after a SKIPPED line on stderr, when azurite
+    /// is not installed (`make servers` installs it where npm is).
     ///
     /// # Panics
     /// When the server does not start or refuses the container; in CI also when it is not installed.
@@ -77,7 +77,8 @@ impl AzureServer {
         ]
     }
 
-    /// Options for [`Store::open`](kfs_core::store::Store::open) on this server, whatever the process's environment says.
+    /// Options for [`Store::open`](kfs_core::store::Store::open) on this server, whatever the process's environment
+    /// says.
     pub fn store_options(&self) -> StoreOptions {
         let options = StoreOptions::default().environment(false);
         self.environment().into_iter().fold(options, |options, (name, value)| options.config(name, value))

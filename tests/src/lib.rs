@@ -9,11 +9,14 @@ pub use kfs_core::testing::*;
 
 pub mod azure;
 pub mod contest;
+pub mod fake_gcs;
+pub mod fake_http;
 pub mod fake_s3;
 mod process;
 pub mod s3;
 
 pub use azure::AzureServer;
+pub use fake_gcs::FakeGcs;
 pub use fake_s3::FakeS3;
 pub use s3::S3Server;
 

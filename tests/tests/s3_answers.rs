@@ -8,7 +8,7 @@ use kfs_core::object_store::PutPayload;
 use kfs_core::store::{Created, Identity, ListPage, ReadRange, Store};
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind};
 use kfs_tests::FakeS3;
-use kfs_tests::fake_s3::{Answer, Request};
+use kfs_tests::fake_http::{Answer, Request};
 
 fn store(server: &FakeS3) -> Store {
     Store::open("s3://logs/p", &server.store_options()).expect("store")
