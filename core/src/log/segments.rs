@@ -247,7 +247,10 @@ impl SegmentHandle {
 
     /// Like [`fetch`](Self::fetch), for many segments at the same time. It first waits until `budget` has `max_bytes`, or as
     /// many as the segment has if these are fewer, and gives back what the batches do not take, the rest when they are
-    /// dropped. A first batch of more than that counts as no more. Dropping the future gives up its place in the line.
+    /// dropped. A first batch of more than that counts as no more.
+    ///
+    /// Dropping the future gives up its place in the line. If its request is under way by then, the request goes on for up to
+    /// 30 s, and its bytes of the budget are given back when it ends, because until then they are in use.
     ///
     /// The size of a segment that was not listed is learned before the wait, by the same GET that `fetch` sends. What that
     /// brings goes into the block cache, and that version is read.
