@@ -308,11 +308,20 @@ impl SegmentHandle {
         self.state().runtime().ask(work).await
     }
 
+    /// The version that is read.
+    ///
+    /// # Errors
+    /// Corrupt for a size that no segment can have, whoever told it; what the store answers.
     async fn version_now(&self) -> Result<Version> {
-        match &self.version {
-            Some(version) => Ok(version.clone()),
-            None => self.reader.newest_version().await,
+        let version = match &self.version {
+            Some(version) => version.clone(),
+            None => self.reader.newest_version().await?,
+        };
+        if version.size() > MAX_SEGMENT_LEN {
+            let message = format!("the object has {} bytes, a segment at most {MAX_SEGMENT_LEN}", version.size());
+            return Err(Error::new(ErrorKind::Corrupt, message).with_key(self.key()));
         }
+        Ok(version)
     }
 
     fn check(&self) -> Result<()> {

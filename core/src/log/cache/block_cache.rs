@@ -16,7 +16,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 use super::block::{Block, BlockCheck};
 use super::shared_gets::{Claim, SharedGets};
 use crate::error::Result;
-use crate::format::PartitionId;
+use crate::format::{MAX_SEGMENT_LEN, PartitionId};
 use crate::observer::Observer;
 use crate::recorder::CacheKind;
 use crate::store::Version;
@@ -257,6 +257,9 @@ impl BlockCache {
     /// way.
     fn claim(&self, of: &SegmentBlocks<'_>, number: u64, from: u64, until: u64) -> (BlockClaim<'_>, Range<u64>) {
         let mut run = number..number;
+        // What is asked may be any number, and the loop below runs under the lock that all GETs of the bucket need.
+        let blocks = of.version.size().min(MAX_SEGMENT_LEN).div_ceil(of.block.max(1));
+        let until = until.min(blocks);
         let claim = self.gets.claim(
             (of.id.clone(), of.base),
             || self.find(of, number, |block| from.max(block.at())),

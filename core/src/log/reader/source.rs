@@ -301,7 +301,7 @@ impl BlockSource {
     pub(crate) async fn index(&self, base: i64, version: &Version) -> Result<Option<Arc<SparseIndex>>> {
         let (bucket, id) = (&self.state.bucket, &self.state.id);
         let get = || async move {
-            let most = ReadRange::AtMost(SparseIndex::max_len(version.size()));
+            let most = ReadRange::AtMost(SparseIndex::max_len(version.size().min(MAX_SEGMENT_LEN)));
             let fetched = match self.state.get_data(&id.index_key(base), most, None).await {
                 Ok(fetched) => fetched,
                 // Missing, or too large to be one.

@@ -1,8 +1,11 @@
 use futures_util::future::join;
 
 use crate::error::ErrorKind;
+use crate::format::MAX_SEGMENT_LEN;
+use crate::log::ScanBudget;
 use crate::log::fixtures::{Fixture, batch};
 use crate::log::segments::SegmentInfo;
+use crate::store::Version;
 use crate::testing::{Action, FaultStore, Gate, Op};
 
 fn shape(segments: &[SegmentInfo]) -> Vec<(i64, Option<i64>)> {
@@ -301,4 +304,29 @@ async fn a_segment_that_was_not_listed_takes_no_more_of_a_budget_than_it_has_byt
     let missing = f.partition.segment(7).fetch_within(&budget, .., usize::MAX).await;
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(budget.free(), budget.limit());
+}
+
+#[tokio::test]
+async fn a_size_that_no_segment_can_have_is_refused_before_anything_is_read() {
+    let f = Fixture::new();
+    f.put_segment(0, &[batch(5, 5)], 1).await;
+    let mut listed = f.partition.segments(..).all().await.unwrap().remove(0);
+    let before = f.reads();
+    for size in [MAX_SEGMENT_LEN + 1, u64::MAX] {
+        listed.version = Version::new(listed.version.e_tag(), size, listed.version.modified_ms());
+        let handle = f.partition.segment_of(&listed);
+        let budget = ScanBudget::new(1 << 20);
+        let errors = [
+            handle.range(size - 10..size).await.map(drop).unwrap_err(),
+            handle.range(0..10).await.map(drop).unwrap_err(),
+            handle.fetch(.., usize::MAX).await.map(drop).unwrap_err(),
+            handle.fetch_within(&budget, .., usize::MAX).await.map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            let text = error.to_string();
+            assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*listed.key)), "{text}");
+            assert!(text.contains(&size.to_string()) && text.contains(&MAX_SEGMENT_LEN.to_string()), "{text}");
+        }
+    }
+    assert_eq!(f.reads(), before);
 }

@@ -8,6 +8,7 @@ use futures_util::{FutureExt, pin_mut};
 use super::*;
 use crate::BucketOptions;
 use crate::error::{Error, ErrorKind};
+use crate::format::MAX_SEGMENT_LEN;
 use crate::log::cache::{BatchStart, BlockCache, BlockCheck, SegmentBlocks};
 use crate::log::fixtures::spawn;
 use crate::log::reader::span::BlockSpan;
@@ -141,6 +142,20 @@ async fn all_who_wait_for_a_get_are_told_that_it_failed_and_nobody_later_is() {
     let load = |_| async { Ok((version(6_000, "v1"), Bytes::from(vec![7; 6_000]))) };
     assert_eq!(blocks.load(&of, 0, 0..2, 2, BlockCheck::Header, load).await.unwrap().len(), 2);
     assert_eq!(blocks.bytes(), 6_000 + 4_096 / 32 + 1_904 / 32 + 2 * 512);
+}
+
+#[tokio::test]
+async fn a_get_asks_for_no_more_blocks_than_a_segment_can_have() {
+    let f = Fixture::new();
+    let blocks = BlockCache::new(1 << 20, Observer::default());
+    let lie = version(1 << 40, "v1");
+    let of = SegmentBlocks { id: f.partition.id(), base: 0, version: &lie, block: 1 << 20 };
+    let fail = |range: std::ops::Range<u64>| async move {
+        assert!(range.end <= MAX_SEGMENT_LEN + 1, "{range:?}");
+        Err(Error::new(ErrorKind::Unavailable, "away"))
+    };
+    let loaded = blocks.load(&of, 0, 0..1, u64::MAX, BlockCheck::Header, fail).await;
+    assert_eq!(loaded.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
