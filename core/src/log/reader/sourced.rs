@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::answer::Fetch;
 use super::core::ReaderCore;
 use super::options::FetchOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::log_source::LogSource;
+use crate::text::offset_range;
 
 impl ReaderCore {
     /// Fetches from the source. What it tells of the log's range is told to all who wait for it.
@@ -30,6 +33,11 @@ impl ReaderCore {
             );
             return Err(Error::new(ErrorKind::InvalidInput, message));
         }
+        check_batches(&fetch, offset).map_err(|found| {
+            let message =
+                format!("the log source of partition {} answered a fetch at offset {offset} with {found}", state.id);
+            Error::new(ErrorKind::InvalidInput, message)
+        })?;
         if fetch.is_empty() {
             state.with_catalog(|catalog| catalog.set_asked(asked));
         }
@@ -51,6 +59,26 @@ impl ReaderCore {
         fetch.details = details.boxed();
         Ok(fetch)
     }
+}
+
+/// Looks at the headers of the batches, so that no reader meets bytes that are none. The error says what was found.
+fn check_batches(fetch: &Fetch, offset: i64) -> Result<(), String> {
+    if fetch.chunks.iter().any(Bytes::is_empty) {
+        return Err("a chunk without a batch".into());
+    }
+    let mut next = offset;
+    for batch in fetch.batches() {
+        let batch = batch.map_err(|malformed| format!("bytes that are no batch: {malformed}"))?;
+        if batch.next_offset() <= next {
+            let offsets = offset_range(batch.base_offset(), batch.last_offset());
+            return Err(format!("a batch with {offsets}, where offset {next} comes next"));
+        }
+        next = batch.next_offset();
+    }
+    if next > fetch.next_offset {
+        return Err(format!("batches up to offset {} and next offset {}", next - 1, fetch.next_offset));
+    }
+    Ok(())
 }
 
 /// The first batch does not fit, and another partition of the same fetch came first (invariant 6).
