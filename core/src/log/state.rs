@@ -2,11 +2,13 @@
 //! knows of each log.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use super::budget::Budget;
 use super::cache::{BlockCache, IndexCache};
@@ -365,13 +367,23 @@ impl PartitionState {
     /// Asks the source that holds the log, until it answers.
     ///
     /// # Errors
-    /// As [`get`](Self::get).
+    /// As [`get`](Self::get); invalid input if the source panics.
     pub(crate) async fn ask_source<T, F: Future<Output = Result<T>>>(
         &self,
         doing: &'static str,
-        ask: impl FnMut() -> F,
+        ask: impl Fn() -> F,
     ) -> Result<T> {
+        // The call is within the future, so its panics are caught, too.
+        let ask = || AssertUnwindSafe(async { ask().await }).catch_unwind().map(|asked| self.unless_panicked(asked));
         patiently(&self.retries, self.runtime(), doing, ask).await
+    }
+
+    fn unless_panicked<T>(&self, asked: std::thread::Result<Result<T>>) -> Result<T> {
+        asked.unwrap_or_else(|panic| {
+            // The panic hook has reported it. Dropping what it carries could panic again.
+            std::mem::forget(panic);
+            Err(Error::new(ErrorKind::InvalidInput, format!("the log source of partition {} panicked", self.id)))
+        })
     }
 
     /// Adds to the error of a wait that has ended in vain why it did.
