@@ -18,7 +18,12 @@ use crate::runtime::BoxFuture;
 ///
 /// What fails as *unavailable* or *timed out* is asked again with the pauses of the bucket's
 /// [`RetryPolicy`](crate::RetryPolicy), and [`Bucket::trouble`](crate::Bucket::trouble) tells it. Every other error goes to
-/// the caller. There is no time limit, so a source sets one itself where its futures may hang.
+/// the caller. A poll that lasts 30 s is dropped and sent again, and a wait that ends in vain is *timed out*. Nothing else has
+/// a time limit, so a source sets one itself where its futures may hang. A source that panics fails the call as *invalid input*, and no
+/// other partition.
+///
+/// The headers of the batches that it gives are checked, and their CRCs are not. Bytes that are no batches are *invalid
+/// input*.
 ///
 /// A log grows at its end and loses what is at its start: an older log start or high watermark than the last one is
 /// ignored.

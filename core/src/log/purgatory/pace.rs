@@ -61,6 +61,11 @@ impl PollPace {
         }
     }
 
+    /// How the last poll failed, if the store was not asked since. `asked` is as in [`take`](Self::take).
+    pub(crate) fn failure(&self, asked: Option<Duration>) -> Option<Error> {
+        self.lock().failure(asked)
+    }
+
     /// The poll has ended. After one that brought news the next comes soon. `failed` is how and when it failed.
     pub(crate) fn end(&self, news: bool, failed: Option<(Duration, Error)>) {
         let mut pace = self.lock();
@@ -71,8 +76,12 @@ impl PollPace {
 
 impl PaceNow {
     fn too_early(&self, asked: Option<Duration>, until: Duration) -> TooEarly {
+        TooEarly { until, failed: self.failure(asked) }
+    }
+
+    fn failure(&self, asked: Option<Duration>) -> Option<Error> {
         let failed = self.failed.as_ref().filter(|(at, _)| asked.is_none_or(|asked| asked < *at));
-        TooEarly { until, failed: failed.map(|(_, error)| error.clone()) }
+        failed.map(|(_, error)| error.clone())
     }
 }
 

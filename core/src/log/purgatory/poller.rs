@@ -8,13 +8,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::oneshot;
 
 use super::table::{DelayedFetch, Purgatory};
 use super::tail::{NextPoll, Tail};
 use crate::runtime::{BoxFuture, Runtime, wake_all};
 
-/// The most tails that are polled at the same time.
+/// The most tails that are polled at the same time, apart from slow polls.
 const MOST_POLLS: usize = 32;
+/// A poll that has lasted as long is slow. Its place is free for another tail, so polls that hang hold up no others for
+/// longer than this.
+const SLOW: Duration = Duration::from_secs(2);
+/// A poll that has lasted as long is stopped. So no more than 32 slow polls for each 2 s of this time are under way.
+const LONGEST_POLL: Duration = Duration::from_secs(30);
 
 /// A fetch of this many partitions waits from now on, until `deadline` by the clock's elapsed time at the latest. It
 /// starts the poller where none runs.
@@ -44,8 +50,16 @@ struct Poller {
 struct Polls {
     /// By the time of the next poll, then by the order in which they came.
     later: BTreeMap<(Duration, u64), Arc<dyn Tail>>,
-    under_way: FuturesUnordered<BoxFuture<Arc<dyn Tail>>>,
+    under_way: FuturesUnordered<BoxFuture<(u64, Arc<dyn Tail>)>>,
+    /// The polls under way that were not stopped, in the order in which they began.
+    begun: BTreeMap<u64, BegunPoll>,
     next: u64,
+}
+
+/// A poll that is stopped by dropping this.
+struct BegunPoll {
+    at: Duration,
+    _stop: oneshot::Sender<()>,
 }
 
 impl Poller {
@@ -74,7 +88,8 @@ impl Poller {
     async fn rest(&self, polls: &mut Polls, mut sleep: Option<BoxFuture<()>>) -> Option<Arc<dyn Tail>> {
         let mut changed = pin!(self.purgatory.changed.notified());
         poll_fn(|context| {
-            if let Poll::Ready(Some(tail)) = polls.under_way.poll_next_unpin(context) {
+            if let Poll::Ready(Some((number, tail))) = polls.under_way.poll_next_unpin(context) {
+                polls.begun.remove(&number);
                 return Poll::Ready(Some(tail));
             }
             let changed = changed.as_mut().poll(context).is_ready();
@@ -91,30 +106,58 @@ impl Polls {
         self.next = self.next.wrapping_add(1);
     }
 
-    /// Begins the polls that are due. Returns when the next one is, unless one that ends comes first.
+    /// Begins the polls that are due, and stops those that last too long. Returns when there is more to do, unless a poll
+    /// ends before.
     fn begin(&mut self, now: Duration) -> Option<Duration> {
-        while let Some(entry) = self.later.first_entry() {
-            let due = entry.key().0;
-            if self.under_way.len() >= MOST_POLLS {
-                return None;
-            }
+        self.stop_longest(now);
+        let next_poll = self.begin_due(now);
+        let next_stop = self.begun.values().next().map(|oldest| oldest.at.saturating_add(LONGEST_POLL));
+        next_poll.into_iter().chain(next_stop).min()
+    }
+
+    /// Begins the polls that are due, while there is a place. Returns when the next one can begin.
+    fn begin_due(&mut self, now: Duration) -> Option<Duration> {
+        while let Some((due, _)) = self.later.keys().next().copied() {
             if due > now {
                 return Some(due);
             }
-            let tail = entry.remove();
+            if let Some(free) = self.next_free(now) {
+                return Some(free);
+            }
+            let Some((_, tail)) = self.later.pop_first() else { break };
             match tail.clone().next_poll(now) {
                 NextPoll::Never => {}
                 NextPoll::At(at) => self.put(tail, at.max(now.saturating_add(Duration::from_millis(1)))),
-                NextPoll::Now(poll) => {
-                    let polled = Polled(tail);
-                    self.under_way.push(Box::pin(async move {
-                        poll.await;
-                        polled.0.clone()
-                    }));
-                }
+                NextPoll::Now { poll, stop } => self.begin_poll(tail, poll, stop, now),
             }
         }
         None
+    }
+
+    fn begin_poll(&mut self, tail: Arc<dyn Tail>, poll: BoxFuture<()>, stop: oneshot::Sender<()>, now: Duration) {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        self.begun.insert(number, BegunPoll { at: now, _stop: stop });
+        let polled = Polled(tail);
+        self.under_way.push(Box::pin(async move {
+            poll.await;
+            (number, polled.0.clone())
+        }));
+    }
+
+    fn stop_longest(&mut self, now: Duration) {
+        while let Some(oldest) = self.begun.first_entry() {
+            if oldest.get().at.saturating_add(LONGEST_POLL) > now {
+                break;
+            }
+            oldest.remove();
+        }
+    }
+
+    /// When a place will be free, if none is now.
+    fn next_free(&self, now: Duration) -> Option<Duration> {
+        let slow_at = self.begun.values().rev().map(|poll| poll.at.saturating_add(SLOW));
+        slow_at.take_while(|slow_at| *slow_at > now).nth(MOST_POLLS - 1)
     }
 }
 

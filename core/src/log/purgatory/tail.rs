@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::runtime::BoxFuture;
 
 /// The end of a log that fetches wait at.
@@ -20,6 +22,6 @@ pub(crate) enum NextPoll {
     Never,
     /// Not before this time.
     At(Duration),
-    /// Now, by this future.
-    Now(BoxFuture<()>),
+    /// Now, by this future. When `stop` is dropped it ends soon, and its failure is kept.
+    Now { poll: BoxFuture<()>, stop: oneshot::Sender<()> },
 }

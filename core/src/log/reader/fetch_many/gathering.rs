@@ -396,6 +396,8 @@ impl<'a> Gathering<'a> {
             if let Some(trouble) = core.state.retries.worst(now).filter(|trouble| trouble.error.is_some()) {
                 let message = format!("whether partition {} has grown is not known", core.state.id);
                 *result = Err(trouble.explain(Error::new(ErrorKind::TimedOut, message)));
+            } else if let Some(error) = core.state.pace.failure(core.state.with_catalog(|catalog| catalog.asked())) {
+                *result = Err(error);
             }
         }
     }

@@ -1,9 +1,15 @@
 //! Asking the store what follows the end of a log, on behalf of all fetches that wait there.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Result};
+use futures_util::FutureExt;
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::SegmentFooter;
 use crate::log::locate::look_at_tail;
 use crate::log::purgatory::{NextPoll, Tail, TooEarly};
@@ -13,6 +19,7 @@ use crate::log::reader::job::FetchJob;
 use crate::log::reader::options::FetchOptions;
 use crate::log::reader::refresh::refresh;
 use crate::log::state::PartitionState;
+use crate::runtime::lost_task;
 
 /// The turn to ask the store about a tail. Dropping it gives it back.
 pub(super) struct PollTurn {
@@ -48,6 +55,14 @@ impl ReaderCore {
         let asked = self.state.with_catalog(|catalog| catalog.asked());
         self.state.pace.take(asked, now, (self.options.poll_min, self.options.poll_max))?;
         Ok(PollTurn { state: self.state.clone(), news: false, failed: None })
+    }
+
+    /// The error of a poll that was stopped, with what it waits for.
+    fn unanswered(&self, began: Duration) -> Error {
+        let state = &self.state;
+        let lasted = state.runtime().clock().elapsed().saturating_sub(began).as_secs();
+        let message = format!("whether partition {} has grown was not answered within {lasted}s", state.id);
+        state.explain_since(began, Error::new(ErrorKind::TimedOut, message))
     }
 
     /// Asks the store what follows the end that is known, and lets the watermarks know. Whether the log had grown.
@@ -100,15 +115,21 @@ impl Tail for ReaderCore {
             Ok(turn) => turn,
             Err(early) => return NextPoll::At(early.until),
         };
-        NextPoll::Now(Box::pin(async move {
-            match self.ask_tail().await {
-                Ok(news) => turn.end(news),
-                Err(error) => {
-                    turn.fail(error);
-                    self.state.watermarks.tell_fetches();
-                }
-            }
-        }))
+        let (stop, stopped) = oneshot::channel();
+        let poll = Box::pin(async move {
+            let asked = AssertUnwindSafe(self.ask_tail()).catch_unwind();
+            let error = match select(pin!(asked), stopped).await {
+                Either::Left((Ok(Ok(news)), _)) => return turn.end(news),
+                Either::Left((Ok(Err(error)), _)) => error,
+                // The other tails are still polled.
+                Either::Left((Err(_panic), _)) => lost_task(true),
+                // The fetches wait on: reading the tail now might hang, too. A wait that ends in vain tells the error.
+                Either::Right((_, _asked)) => return turn.fail(self.unanswered(now)),
+            };
+            turn.fail(error);
+            self.state.watermarks.tell_fetches();
+        });
+        NextPoll::Now { poll, stop }
     }
 
     fn is_awaited(&self) -> bool {

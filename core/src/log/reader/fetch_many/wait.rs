@@ -21,6 +21,9 @@ impl Bucket {
     /// [`poll_max`](crate::ReaderOptions::poll_max). All fetches that wait at one tail share these requests, at the pace
     /// of the one that came first. While it waits it counts bytes by the sizes of segments, and reads each byte once.
     ///
+    /// 32 tails are asked about at the same time. A question that lasts 2 s makes room for another. One that lasts 30 s is
+    /// dropped and asked again, and a wait that ends in vain is *timed out* with the cause for that partition.
+    ///
     /// Each partition has its own result, in the order of the request. One that fails has its own error and never
     /// fails the others. Reads that are still under way 5 s after the answer is due end as *timed out* with the cause,
     /// so an answer comes at most 5 s after `max_wait`. The next fetch finds what they read in the cache.
