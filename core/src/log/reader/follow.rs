@@ -22,18 +22,20 @@ pub(super) struct FollowWait {
     next: Duration,
     /// The high watermark for which the store was asked already.
     asked_for: i64,
+    /// News ended a wait, and nothing has come since.
+    in_vain: bool,
 }
 
 impl FollowWait {
     pub(super) fn new(reader: &Reader) -> Self {
         let mut watch = Watch::new();
         watch.add(&reader.partition());
-        FollowWait { watch, next: reader.options().poll_min, asked_for: 0 }
+        FollowWait { watch, next: reader.options().poll_min, asked_for: 0, in_vain: false }
     }
 
     /// Something came: the next wait is short again.
     pub(super) fn reset(&mut self) {
-        self.next = Duration::ZERO;
+        (self.next, self.in_vain) = (Duration::ZERO, false);
     }
 
     /// Waits until the store should be asked for `position` again.
@@ -60,9 +62,15 @@ impl FollowWait {
         let clock = reader.0.state.runtime().clock().clone();
         let wait = self.step(reader);
         let until = clock.elapsed().saturating_add(wait);
+        // A source may tell of news with every answer and give nothing. Then only time ends the wait.
+        let believes_news = !self.in_vain || reader.0.state.source.is_none();
         loop {
             let left = until.saturating_sub(clock.elapsed());
-            if left.is_zero() || self.has_news(reader, position) {
+            if left.is_zero() {
+                return;
+            }
+            if believes_news && self.has_news(reader, position) {
+                self.in_vain = true;
                 return;
             }
             self.woken_or(reader, left).await;

@@ -1,5 +1,7 @@
 //! How far a fetch of many has come with one partition, and how much more is in sight.
 
+use std::time::Duration;
+
 use crate::log::reader::core::ReaderCore;
 
 /// How far a fetch of many has come with one partition.
@@ -19,6 +21,10 @@ pub(super) struct Progression {
     pub(super) generation: u64,
     /// The high watermark when a read gave nothing. The same one is no reason to read again.
     in_vain: i64,
+    /// A source is not read again before this time, by the clock's elapsed time.
+    not_before: Duration,
+    /// How long that is put off by the next read that gives nothing.
+    pause: Duration,
 }
 
 impl Progression {
@@ -32,7 +38,26 @@ impl Progression {
             read: false,
             generation,
             in_vain: i64::MIN,
+            not_before: Duration::ZERO,
+            pause: Duration::ZERO,
         }
+    }
+
+    /// A source was read. It may tell with every answer that its log has grown and give nothing, so reads in a row that give
+    /// nothing pause as polls do. The first one does not: the log may have grown since.
+    pub(super) fn pace(&mut self, reader: &ReaderCore, gave: bool, now: Duration) {
+        if gave {
+            (self.not_before, self.pause) = (Duration::ZERO, Duration::ZERO);
+            return;
+        }
+        self.not_before = now.saturating_add(self.pause);
+        let least = reader.options.poll_min.max(Duration::from_millis(1));
+        self.pause = self.pause.saturating_mul(2).clamp(least, reader.options.poll_max.max(least));
+    }
+
+    /// When it must be read to know more, by the clock's elapsed time.
+    pub(super) fn must_read_at(&self) -> Option<Duration> {
+        self.must_read.then_some(self.not_before)
     }
 
     /// A read ended at `next` and gave this many bytes. `high_watermark` is what was known when it began.

@@ -153,7 +153,20 @@ impl<'a> Gathering<'a> {
         if in_sight > self.bytes && in_sight >= self.least() {
             return self.in_sight();
         }
-        self.in_turn(self.touched.iter().copied(), |part| part.must_read)
+        let now = self.bucket.runtime.clock().elapsed();
+        self.in_turn(self.touched.iter().copied(), |part| part.must_read_at().is_some_and(|at| at <= now))
+    }
+
+    /// Nothing is worth reading now: sets when the wait ends if no partition moves.
+    pub(super) fn rest(&mut self) {
+        let touched = self.touched.iter().filter_map(|index| self.parts.get(*index));
+        let next_read = touched.filter_map(Progression::must_read_at).min();
+        self.delay_until(next_read.map_or(self.deadline, |at| at.min(self.deadline)));
+    }
+
+    /// Whether the time of the fetch is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.deadline <= self.bucket.runtime.clock().elapsed()
     }
 
     /// Those of these partitions that are wanted, in their order.
@@ -311,6 +324,9 @@ impl<'a> Gathering<'a> {
                 }
                 self.bytes += bytes;
                 part.read_to(more.next_offset, bytes, known);
+                if core.state.source.is_some() {
+                    part.pace(core, bytes > 0 || refused, self.bucket.runtime.clock().elapsed());
+                }
                 part.count(core);
                 if part.in_sight > 0 {
                     self.touched.insert(index);

@@ -103,11 +103,12 @@ async fn wait(gathering: &mut Gathering<'_>) -> Result<()> {
             gathering.read(wanted).await;
             continue;
         }
+        gathering.rest();
         let woken = gathering.woken().await?;
         for (index, must_read) in woken.moved {
             gathering.moved(index, must_read);
         }
-        if woken.due {
+        if woken.due && gathering.is_over() {
             gathering.read(gathering.in_sight()).await;
             gathering.tell_trouble();
             break;

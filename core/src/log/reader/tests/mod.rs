@@ -10,6 +10,7 @@ mod many_small;
 mod mapped;
 mod remade;
 mod sourced;
+mod sources_at_fault;
 mod stream;
 mod tail;
 mod times;
