@@ -5,49 +5,145 @@ pub(super) const REMOVED: &str = "[removed]";
 /// The shortest secret, or part of one, that is told from other words.
 pub(super) const PART: usize = 8;
 
-/// Names after which a secret stands, in lower case.
-const NAMES: [&str; 8] = [
+/// How a name ends after which a secret stands, in lower case and without hyphens and underscores.
+const NAME_ENDS: [&str; 22] = [
     "signature",
     "credential",
-    "security-token",
-    "session-token",
-    "sessiontoken",
-    "accesskeyid",
-    "secretaccesskey",
     "authorization",
+    "securitytoken",
+    "sessiontoken",
+    "accesstoken",
+    "refreshtoken",
+    "authtoken",
+    "apitoken",
+    "sastoken",
+    "idtoken",
+    "accesskeyid",
+    "accesskey",
+    "accountkey",
+    "secretkey",
+    "privatekey",
+    "apikey",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "signingkey",
 ];
+/// Such names that are the end of ordinary words, too: these are whole names.
+const WHOLE_NAMES: [&str; 3] = ["token", "sig", "pwd"];
 
-/// Removes what looks like a secret: values after the names that S3 gives them, access key ids, signatures.
-/// For text whose secrets are not known, such as that of a client that a caller brought.
+/// The shortest word that is taken for a secret after `name: `, where a sentence may follow.
+const SHORTEST_IN_PROSE: usize = 6;
+
+/// What the next word may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    AnyWord,
+    /// A secret, or a sentence: a name and a colon stood before it.
+    AfterColon,
+    /// A secret: `Bearer` or the like stood before it.
+    AfterScheme,
+}
+
+/// Removes what looks like a secret: values after the names that stores and web services give them, access key ids,
+/// signatures. For text whose secrets are not known, such as that of a client that a caller brought.
 pub(super) fn strip_by_pattern(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    // What a word is decided by: whether a secret's name ended right before it, and whether as in prose.
-    let (mut expected, mut prose) = (false, false);
+    let mut next = Next::AnyWord;
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !is_of_a_value(c)).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(end);
-        let lower = word.to_ascii_lowercase();
-        let name_ends = NAMES.iter().any(|name| lower.ends_with(name));
-        let scheme = matches!(lower.as_str(), "bearer" | "basic" | "aws4-hmac-sha256");
-        let named = expected && !name_ends && !scheme && word.len() >= PART && !(prose && is_plain(word));
-        if named || is_key_id(word) || is_signature(word) {
-            kept.push_str(REMOVED);
-        } else {
-            kept.push_str(word);
-        }
-        let gap = after.find(is_of_a_value).unwrap_or(after.len());
-        let (between, next) = after.split_at(gap);
-        if !word.is_empty() {
-            // `name=value`, `name: value`, `"name":"value"`, `<name>value`. After `InvalidSignature: ` comes a
-            // message as a rule.
-            expected = (name_ends && between.contains(['=', ':', '>'])) || (expected && scheme);
-            prose = between == ": " && !scheme;
-        }
+        let (word, after) = first_word(rest);
+        kept.push_str(if is_secret(word, next) { REMOVED } else { word });
+        // `name=value` is certain; after `name: ` a sentence may come.
+        let assigned = Some(after).filter(|_| is_name(word)).and_then(assignment);
+        let gap = assigned.as_ref().map_or_else(|| after.find(is_of_a_value), |sign| Some(sign.len()));
+        let (between, value) = after.split_at(gap.unwrap_or(after.len()));
         kept.push_str(between);
-        rest = next;
+        rest = value;
+        next = match assigned {
+            Some(_) if is_scheme(first_word(value).0) => Next::AfterColon,
+            Some(sign) if sign.is_prose() => Next::AfterColon,
+            Some(sign) => {
+                // All of the value goes, whatever its characters are.
+                let end = value.find(|c: char| sign.ends_value(c)).unwrap_or(value.len());
+                kept.push_str(if end > 0 { REMOVED } else { "" });
+                rest = value.get(end..).unwrap_or_default();
+                Next::AnyWord
+            }
+            None if word.is_empty() => next,
+            None if next != Next::AnyWord && is_scheme(word) => Next::AfterScheme,
+            None => Next::AnyWord,
+        };
     }
     kept
+}
+
+fn first_word(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !is_of_a_value(c)).unwrap_or(text.len()))
+}
+
+fn is_name(word: &str) -> bool {
+    let mut name = word.to_ascii_lowercase();
+    let last = name.rsplit(['/', '.', '%']).next().unwrap_or_default();
+    let is_whole = WHOLE_NAMES.contains(&last);
+    name.retain(|c| !matches!(c, '-' | '_'));
+    is_whole || NAME_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// What says how a secret is used, and stands before it.
+fn is_scheme(word: &str) -> bool {
+    ["bearer", "basic", "aws4-hmac-sha256"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
+}
+
+fn is_secret(word: &str, next: Next) -> bool {
+    let by_place = !is_name(word) && !is_scheme(word);
+    let by_place = by_place
+        && match next {
+            Next::AnyWord => false,
+            Next::AfterColon => word.len() >= SHORTEST_IN_PROSE && !is_plain(word),
+            Next::AfterScheme => word.len() >= PART,
+        };
+    by_place || is_key_id(word) || is_signature(word)
+}
+
+/// What stands between a name and its value: `=`, `: `, `":"`, `>`.
+struct Assignment<'a>(&'a str);
+
+/// The sign of an assignment at the beginning of what follows a name.
+fn assignment(after: &str) -> Option<Assignment<'_>> {
+    let closed = after.trim_start_matches([' ', '"', '\'', '\\', ']']);
+    let value = match closed.strip_prefix(['=', ':']) {
+        Some(value) => value.trim_start_matches([' ', '=', '>']),
+        // The end of an XML tag.
+        None => after.strip_prefix('>')?,
+    };
+    let unescaped = value.trim_start_matches('\\');
+    let value = unescaped.strip_prefix(['"', '\'']).unwrap_or(value);
+    after.strip_suffix(value).map(Assignment)
+}
+
+impl Assignment<'_> {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The quotation mark that opens the value.
+    fn quote(&self) -> Option<char> {
+        self.0.chars().next_back().filter(|c| matches!(*c, '"' | '\''))
+    }
+
+    /// Whether a sentence may follow, as after `InvalidSignature: `.
+    fn is_prose(&self) -> bool {
+        self.0.contains(':') && self.quote().is_none()
+    }
+
+    fn ends_value(&self, c: char) -> bool {
+        match self.quote() {
+            Some(quote) => c == quote || c == '\\',
+            None => c.is_whitespace() || matches!(c, '"' | '\'' | '&' | ';' | ',' | '<' | '>' | ')' | ']' | '}'),
+        }
+    }
 }
 
 /// Whether the text is words, such as an error's code, rather than random characters: letters, few of them capital.
@@ -101,6 +197,44 @@ mod tests {
                 "InvalidAccessKeyId: Malformed access key; InvalidSignature: mismatched, Authorization: AccessDenied.",
             ),
             ("AccessKeyId: minio2admin, signature=wordsonly", "AccessKeyId: [removed], signature=[removed]"),
+            (
+                "DefaultEndpointsProtocol=https;AccountName=logs;AccountKey=Zm9vYmFyYmF6cXV4+/==;EndpointSuffix=x.net",
+                "DefaultEndpointsProtocol=https;AccountName=logs;AccountKey=[removed];EndpointSuffix=x.net",
+            ),
+            (
+                "https://h/c?sv=2022-11-02&sig=abcDEF0123%2Fx%3D&se=2030",
+                "https://h/c?sv=2022-11-02&sig=[removed]&se=2030",
+            ),
+            ("GET /o?access_token=ya29.a0AfH6SMBx&alt=json", "GET /o?access_token=[removed]&alt=json"),
+            ("{\"refresh_token\": \"1//0gAbCdEf123\"}", "{\"refresh_token\": \"[removed]\"}"),
+            ("user=me password=hunter2 host=h", "user=me password=[removed] host=h"),
+            (
+                "passwd=tiger, pwd=lion, client_secret=s3cr3t",
+                "passwd=[removed], pwd=[removed], client_secret=[removed]",
+            ),
+            ("token: 9f86d081884c7d65", "token: [removed]"),
+            (
+                "X-Auth-Token: gAAAAABf8x, api_key=ab12, x-api-key: 77aa88bb99",
+                "X-Auth-Token: [removed], api_key=[removed], x-api-key: [removed]",
+            ),
+            ("SharedAccessSignature sig=Ab1; secret=Zz9zZz9z", "SharedAccessSignature sig=[removed]; secret=[removed]"),
+            ("password=p@ss$word,user=me", "password=[removed],user=me"),
+            ("password='two words'; pwd=, user=me", "password='[removed]'; pwd=, user=me"),
+            ("{\"password\":\"\",\"user\":\"me\"}", "{\"password\":\"\",\"user\":\"me\"}"),
+            ("<Password>hunter2</Password><Token></Token>", "<Password>[removed]</Password><Token></Token>"),
+            (
+                "password: hunter2; Authorization: Bearer token is missing",
+                "password: [removed]; Authorization: Bearer token is missing",
+            ),
+            ("InvalidSignature:The signature != computed", "InvalidSignature:The signature != computed"),
+            (
+                "unexpected token: expected `,`; invalid token: malformed; the password is wrong; no secret: given",
+                "unexpected token: expected `,`; invalid token: malformed; the password is wrong; no secret: given",
+            ),
+            (
+                "design=simple, continuation-token=1ueGcxLPRx1Tr, next_marker=orders/0, tokens=8192, key=default/t/0/segment-00000000000000000003.kfs",
+                "design=simple, continuation-token=1ueGcxLPRx1Tr, next_marker=orders/0, tokens=8192, key=default/t/0/segment-00000000000000000003.kfs",
+            ),
             ("ünïcode: nothing = here", "ünïcode: nothing = here"),
             ("", ""),
         ] {
