@@ -168,11 +168,15 @@ pub(super) fn check_range(base_offset: i64, last_offset_delta: i32) -> Result<()
     if base_offset >= 0 && base_offset < MAX_OFFSET - i64::from(last_offset_delta) {
         return Ok(());
     }
-    Err(Error::new(
-        ErrorKind::InvalidInput,
-        format!("a batch of last offset delta {last_offset_delta} can't stand at offset {base_offset}"),
-    )
-    .with_hint(format!("a batch lies between offset 0 and {MAX_OFFSET}")))
+    let batch = format!("a batch of last offset delta {last_offset_delta}");
+    Err(if base_offset < 0 {
+        Error::new(ErrorKind::InvalidInput, format!("{batch} can't stand at offset {base_offset}"))
+            .with_hint("the offsets of a log begin at 0")
+    } else {
+        let message = format!("the log is full: {batch} has no room at offset {base_offset}");
+        Error::new(ErrorKind::InvalidInput, message)
+            .with_hint(format!("the greatest offset of a record is {}; write to another partition", MAX_OFFSET - 1))
+    })
 }
 
 /// The batches that stand back to back in `bytes`, each checked as by [`Batch::parse`].

@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// The first pause (default 50 ms, at least 1 ms).
+    /// The first pause (default 50 ms, at least 1 ms, at most the longest one).
     pub first_pause: Duration,
     /// The longest pause (default 5 s, at least the first one, at most 1 hour).
     pub longest_pause: Duration,
@@ -48,8 +48,13 @@ impl RetryPolicy {
         // Without a pause a store that is away would be asked without end, as fast as it refuses.
         let message = if first < Duration::from_millis(1) {
             format!("the retry policy's first_pause is {first:?}, at least 1ms is allowed")
+        } else if first > LONGEST_PAUSE {
+            format!("the retry policy's first_pause is {first:?}, at most 1 hour is allowed")
         } else if longest > LONGEST_PAUSE {
             format!("the retry policy's longest_pause is {longest:?}, at most 1 hour is allowed")
+        } else if longest < first && longest == Self::default().longest_pause {
+            // Only the first pause was set.
+            format!("the retry policy's first_pause is {first:?}, which is more than its longest_pause of {longest:?}")
         } else if longest < first {
             format!("the retry policy's longest_pause is {longest:?}, which is less than its first_pause of {first:?}")
         } else {

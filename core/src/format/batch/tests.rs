@@ -100,6 +100,27 @@ fn batches_are_read_back_to_back_up_to_the_first_error() {
 }
 
 #[test]
+fn a_batch_for_which_a_log_has_no_room_is_refused_with_the_greatest_offset() {
+    let builder = || {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(&NewRecord::new(0)).unwrap();
+        builder.push(&NewRecord::new(0)).unwrap();
+        builder
+    };
+    let greatest = MAX_OFFSET - 1;
+    builder().finish(greatest - 1).unwrap();
+    for base in [greatest, MAX_OFFSET, i64::MAX] {
+        let error = builder().finish(base).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        let (message, hint) = (error.message(), error.hint().unwrap());
+        assert!(message.starts_with("the log is full: ") && message.contains(&base.to_string()), "{error:?}");
+        assert!(hint.contains(&format!("the greatest offset of a record is {greatest}")), "{hint}");
+    }
+    let error = builder().finish(-1).unwrap_err();
+    assert!(error.message().contains("at offset -1") && error.hint().unwrap().contains("begin at 0"), "{error:?}");
+}
+
+#[test]
 fn a_batch_is_a_view_and_moving_it_copies_only_when_something_changes() {
     let original = batch(10, 3);
     let within = original.bytes().as_ptr_range();

@@ -66,7 +66,19 @@ fn no_number_of_pauses_is_too_large() {
 fn a_policy_that_makes_no_sense_is_refused() {
     let refused = [
         (RetryPolicy::default().first_pause(Duration::ZERO), "first_pause is 0ns"),
+        (
+            RetryPolicy::default().first_pause(Duration::MAX),
+            "first_pause is 18446744073709551615.999999999s, at most 1 hour",
+        ),
+        (
+            RetryPolicy::default().first_pause(ms(5001)),
+            "first_pause is 5.001s, which is more than its longest_pause of 5s",
+        ),
         (RetryPolicy::default().longest_pause(ms(49)), "longest_pause is 49ms"),
+        (
+            RetryPolicy::default().first_pause(ms(900)).longest_pause(ms(800)),
+            "longest_pause is 800ms, which is less than",
+        ),
         (RetryPolicy::default().longest_pause(ms(3_600_001)), "longest_pause is 3600.001s, at most 1 hour"),
     ];
     for (policy, why) in refused {
