@@ -240,6 +240,21 @@ fn cancel_ends_every_wait_that_it_was_given_to_now_and_later() {
 }
 
 #[test]
+fn a_check_without_a_pause_is_asked_once_a_millisecond_at_most() {
+    let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let times = asked.clone();
+    let wait = Wait::forever().or_when(Duration::ZERO, move || {
+        let mut times = times.lock().unwrap();
+        times.push(Instant::now());
+        times.len() == 20
+    });
+    let error = wait.on(std::future::pending::<Result<()>>()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let asked = asked.lock().unwrap();
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(1)), "{asked:?}");
+}
+
+#[test]
 fn a_check_ends_the_wait_when_it_says_so() {
     let bucket = stuck(BucketOptions::default());
     let writer = writer_of(&bucket);

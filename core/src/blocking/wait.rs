@@ -14,6 +14,9 @@ use crate::fork::ForkGuard;
 use crate::log::writer::in_callback;
 use crate::runtime::{Clock, SystemClock};
 
+/// The shortest time between two checks of [`Wait::or_when`]: without one the thread would spin.
+const SHORTEST_CHECK: Duration = Duration::from_millis(1);
+
 /// When a wait ends though the work has not: after a time, by a [`Cancel`], by whichever comes
 /// first, or never. The time counts from the start of each call that it is given to.
 #[derive(Clone, Default)]
@@ -50,11 +53,11 @@ impl Wait {
         self
     }
 
-    /// Asks `stop` now and then on the waiting thread, and ends the wait when it says true: for what
-    /// wakes no thread by itself, such as a signal in an interpreter.
+    /// Asks `stop` on the waiting thread each time that `every` has passed (at least 1 ms), and ends the wait when it says
+    /// true: for what wakes no thread by itself, such as a signal in an interpreter.
     #[must_use]
     pub fn or_when(mut self, every: Duration, stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        self.check = Some(StopCheck { every, stop: Arc::new(stop) });
+        self.check = Some(StopCheck { every: every.max(SHORTEST_CHECK), stop: Arc::new(stop) });
         self
     }
 
