@@ -25,6 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptions) -> Result<Store> {
     let settings = S3Settings::of(options)?;
     settings.check_characters()?;
+    settings.check_flags()?;
     let builder = settings.builder().with_bucket_name(bucket).with_disable_bulk_delete(true);
     settings.check_endpoint(&builder)?;
     check_credentials(&builder).map_err(|error| with_profile(error, options))?;

@@ -20,6 +20,8 @@ impl Keys for S3Keys {
     // In the order in which object_store takes them.
     const ENDPOINTS: &'static [AmazonS3ConfigKey] = &[AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint];
 
+    const FLAGS: &'static [AmazonS3ConfigKey] = &[AmazonS3ConfigKey::SkipSignature];
+
     fn key(lower: &str) -> Option<AmazonS3ConfigKey> {
         lower.parse().ok()
     }

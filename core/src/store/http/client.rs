@@ -10,6 +10,7 @@ use super::Protocol;
 use super::guard::Guarded;
 use super::proxy::Proxy;
 use super::secrets::Secrets;
+use super::settings::boolean;
 use crate::runtime::{Entropy, SystemEntropy};
 
 /// Makes HTTP clients for object_store and for our own requests for credentials.
@@ -42,7 +43,7 @@ impl Connector {
     fn client(&self, options: &ClientOptions) -> object_store::Result<reqwest::Client> {
         use ClientConfigKey as Key;
         let value = |key: Key| options.get_config_value(&key);
-        let flag = |key: Key| value(key).map_or(Ok(false), |text| boolean(&text));
+        let flag = |key: Key| value(key).map_or(Ok(false), |text| boolean(&text).ok_or_else(|| not_read("boolean")));
         let time = |key: Key| value(key).map(|text| duration(&text)).transpose();
         let mut builder = reqwest::ClientBuilder::new()
             .redirect(reqwest::redirect::Policy::none())
@@ -121,14 +122,6 @@ fn not_made(error: reqwest::Error) -> object_store::Error {
 /// The error of a value that can't be read, in object_store's words, without the value.
 fn not_read(expected: &str) -> object_store::Error {
     object_store::Error::Generic { store: "Config", source: format!("failed to parse the value as {expected}").into() }
-}
-
-fn boolean(text: &str) -> object_store::Result<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "on" | "yes" | "y" => Ok(true),
-        "0" | "false" | "off" | "no" | "n" => Ok(false),
-        _ => Err(not_read("boolean")),
-    }
 }
 
 fn duration(text: &str) -> object_store::Result<Duration> {

@@ -25,6 +25,8 @@ pub(in crate::store) trait Keys {
     const CA_BUNDLE: &'static str;
     /// The settings for the server's address. The first one that is set counts.
     const ENDPOINTS: &'static [Self::Key];
+    /// The flags, besides that for plain HTTP, that are read before object_store makes a client and checks them.
+    const FLAGS: &'static [Self::Key] = &[];
 
     /// What object_store calls the setting with this name, which is in lower case and has the prefix.
     fn key(lower: &str) -> Option<Self::Key>;
@@ -119,6 +121,19 @@ impl<K: Keys> Settings<K> {
         Ok(())
     }
 
+    /// Refuses a flag that is neither true nor false. It would pass for false, and the error would blame another setting.
+    pub(in crate::store) fn check_flags(&self) -> Result<()> {
+        let allow_http = K::of_client(ClientConfigKey::AllowHttp);
+        for key in K::FLAGS.iter().copied().chain([allow_http]) {
+            let set = self.0.iter().rev().find(|setting| setting.key == key);
+            if let Some(setting) = set.filter(|setting| boolean(&setting.value).is_none()) {
+                let message = format!("{} can't be used: expected true or false", setting.name);
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+        }
+        Ok(())
+    }
+
     /// The name under which something was set.
     pub(in crate::store) fn name(&self, key: K::Key) -> String {
         let found = self.0.iter().rev().find(|setting| setting.key == key);
@@ -171,9 +186,18 @@ pub(in crate::store) fn unusable<'a>(
     Error::new(ErrorKind::InvalidInput, format!("the {store} settings can't be used: {fault}"))
 }
 
-/// As object_store reads booleans.
+/// Whether a flag is set. [`Settings::check_flags`] has refused one that is neither true nor false.
 pub(in crate::store) fn is_true(value: Option<&str>) -> bool {
-    value.is_some_and(|value| ["1", "true", "on", "yes", "y"].iter().any(|yes| value.eq_ignore_ascii_case(yes)))
+    value.and_then(boolean).unwrap_or(false)
+}
+
+/// As object_store reads booleans. `None` for what is none.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" | "yes" | "y" => Some(true),
+        "0" | "false" | "off" | "no" | "n" => Some(false),
+        _ => None,
+    }
 }
 
 /// What object_store calls the setting. It knows names without the prefix, too: those are mistakes more

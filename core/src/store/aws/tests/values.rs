@@ -79,6 +79,28 @@ fn the_error_of_a_setting_says_what_is_expected() {
     }
 }
 
+#[test]
+fn a_flag_that_is_neither_true_nor_false_is_named_before_what_it_permits() {
+    // A flag that is taken as false would make the error one of the endpoint, or one of the credentials.
+    let without_credentials = StoreOptions::default().environment(false);
+    for (name, options) in [
+        ("Aws_Allow_Http", options("http://127.0.0.1:1")),
+        ("aws_skip_signature", without_credentials.clone().config("AWS_ENDPOINT_URL", "https://127.0.0.1:1")),
+    ] {
+        for wrong in ["nonsense", "", "tru", " true", SECRET] {
+            let error = Store::open("s3://logs", &options.clone().config(name, wrong)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&format!("{name} ")) && text.contains("true or false"), "{name}={wrong}: {error}");
+            no_secret(&error);
+        }
+        let options = options.config(name, "wrong");
+        for right in ["1", "TRUE", "on", "Yes", "y"] {
+            Store::open("s3://logs", &options.clone().config(name, right)).unwrap();
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_secret_in_place_of_a_token_file_is_not_repeated() {
     no_secret(&token_file(Path::new(SECRET)).await);
