@@ -1,7 +1,7 @@
 //! Which transactions are open, and which were aborted, in a stretch of a log (docs/design.md, "Reading committed
 //! records").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::answer::Fetch;
 use super::options::{OnCorrupt, ReaderOptions};
@@ -21,12 +21,62 @@ pub(super) struct Transactions {
     /// All batches from this offset on, and below `to`, were looked at.
     from: i64,
     to: i64,
-    /// For each producer that has a transaction open at `to`: the first offset of it in the stretch.
-    open: BTreeMap<i64, i64>,
-    /// For each aborted transaction, by producer and first offset in the stretch: the offset of its marker.
-    aborted: BTreeMap<(i64, i64), i64>,
+    /// Those that are open at `to`.
+    open: OpenTransactions,
+    aborted: AbortedTransactions,
     /// The errors of markers that were lost, which no answer has told yet.
     untold: Vec<Error>,
+}
+
+/// For each producer that has a transaction open: the first offset of it in the stretch.
+#[derive(Debug, Default)]
+struct OpenTransactions {
+    by_producer: BTreeMap<i64, i64>,
+    /// The same, as first offset and producer: every fetch asks for the first of all.
+    by_offset: BTreeSet<(i64, i64)>,
+}
+
+impl OpenTransactions {
+    fn begin(&mut self, producer: i64, first: i64) {
+        self.end(producer);
+        self.by_producer.insert(producer, first);
+        self.by_offset.insert((first, producer));
+    }
+
+    fn end(&mut self, producer: i64) {
+        if let Some(first) = self.by_producer.remove(&producer) {
+            self.by_offset.remove(&(first, producer));
+        }
+    }
+
+    fn first(&self) -> Option<i64> {
+        self.by_offset.first().map(|(first, _)| *first)
+    }
+}
+
+/// For each aborted transaction, by producer and first offset in the stretch: the offset of its marker.
+#[derive(Debug, Default)]
+struct AbortedTransactions {
+    by_producer: BTreeMap<(i64, i64), i64>,
+    /// The same, as marker, producer and first offset: every fetch forgets those that it has passed.
+    by_marker: BTreeSet<(i64, i64, i64)>,
+}
+
+impl AbortedTransactions {
+    fn insert(&mut self, producer: i64, first: i64, marker: i64) {
+        if let Some(before) = self.by_producer.insert((producer, first), marker) {
+            self.by_marker.remove(&(before, producer, first));
+        }
+        self.by_marker.insert((marker, producer, first));
+    }
+
+    /// Forgets those whose marker is below an offset.
+    fn forget_below(&mut self, offset: i64) {
+        while let Some((marker, producer, first)) = self.by_marker.first().copied().filter(|one| one.0 < offset) {
+            self.by_marker.remove(&(marker, producer, first));
+            self.by_producer.remove(&(producer, first));
+        }
+    }
 }
 
 /// How a marker ends a transaction.
@@ -46,7 +96,7 @@ impl Transactions {
             *self = Transactions { generation, from: offset, to: offset, ..Transactions::default() };
         } else if offset > self.from {
             self.from = offset;
-            self.aborted.retain(|_, marker| *marker >= offset);
+            self.aborted.forget_below(offset);
         }
     }
 
@@ -57,7 +107,7 @@ impl Transactions {
 
     /// The first offset of a transaction that is open as far as was looked.
     pub(super) fn first_open(&self) -> Option<i64> {
-        self.open.values().copied().min()
+        self.open.first()
     }
 
     /// Looks at the batches of a fetch that begins in the stretch or at its end.
@@ -98,7 +148,7 @@ impl Transactions {
             let message = format!(
                 "whether {} of partition {partition} committed is not known: {missing} can't be read, where a marker may \
                  have stood",
-                counted(self.open.len(), "transaction"),
+                counted(self.open.by_producer.len(), "transaction"),
             );
             let error = Error::new(ErrorKind::Corrupt, message).with_offsets(first, to - 1);
             let error = error.with_next_readable(to).with_hint(format!(
@@ -109,8 +159,9 @@ impl Transactions {
             }
             self.untold.push(error);
             // None of them is known to be committed.
-            let open = std::mem::take(&mut self.open);
-            self.aborted.extend(open.into_iter().map(|(producer, first)| ((producer, first), to)));
+            for (producer, first) in std::mem::take(&mut self.open).by_producer {
+                self.aborted.insert(producer, first, to);
+            }
         }
         self.to = to;
         Ok(())
@@ -125,7 +176,7 @@ impl Transactions {
         options: &ReaderOptions,
     ) -> Result<()> {
         let header = batch.header();
-        let open = self.open.get(&header.producer_id).copied();
+        let open = self.open.by_producer.get(&header.producer_id).copied();
         if header.producer_id < 0 {
             return Ok(());
         }
@@ -141,17 +192,17 @@ impl Transactions {
                     ending => ending?,
                 };
                 if ending.is_some() {
-                    self.open.remove(&header.producer_id);
+                    self.open.end(header.producer_id);
                 }
                 if ending == Some(Ending::Abort) {
-                    self.aborted.insert((header.producer_id, first), header.base_offset);
+                    self.aborted.insert(header.producer_id, first, header.base_offset);
                 }
             }
             (false, None) if header.attributes.is_transactional() => {
-                if self.open.len() + self.aborted.len() >= MAX_TRANSACTIONS {
+                if self.open.by_producer.len() + self.aborted.by_producer.len() >= MAX_TRANSACTIONS {
                     return Err(too_many(header.base_offset, partition));
                 }
-                self.open.insert(header.producer_id, header.base_offset.max(self.from));
+                self.open.begin(header.producer_id, header.base_offset.max(self.from));
             }
             (false, _) => {}
         }
@@ -195,11 +246,14 @@ impl Transactions {
     }
 
     fn is_aborted(&self, header: &BatchHeader) -> bool {
-        if self.aborted.is_empty() || !header.attributes.is_transactional() || header.attributes.is_control() {
+        if self.aborted.by_producer.is_empty()
+            || !header.attributes.is_transactional()
+            || header.attributes.is_control()
+        {
             return false;
         }
         let up_to = (header.producer_id, header.last_offset());
-        let before = self.aborted.range(..=up_to).next_back();
+        let before = self.aborted.by_producer.range(..=up_to).next_back();
         before.is_some_and(|((producer, _), marker)| *producer == header.producer_id && *marker > header.last_offset())
     }
 
