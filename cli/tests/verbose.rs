@@ -42,6 +42,22 @@ fn an_append_tells_a_few_lines_with_v_each_flush_with_vv_and_each_request_with_v
 }
 
 #[test]
+fn every_listing_is_shown_with_a_prefix_that_ends_in_a_slash() {
+    let bucket = Bucket::new();
+    bucket.run_with("append --lines t/0", b"a\n");
+    for command in ["ls -vvv", "ls -vvv t", "ls -vvv t/0", "cat -vvv t/0"] {
+        let shown = bucket.run_with(command, b"").stderr;
+        let requests = lines(&shown, "TRACE", "kfs::store");
+        let listings: Vec<_> = requests.iter().filter(|line| line.contains("request=\"list\"")).collect();
+        assert!(!listings.is_empty(), "{command}: {shown}");
+        for line in listings {
+            let key = line.split_whitespace().find_map(|field| field.strip_prefix("key=")).unwrap();
+            assert!(key.ends_with('/'), "{command}: {line}");
+        }
+    }
+}
+
+#[test]
 fn a_failure_that_lasts_is_told_once_with_v_and_each_try_with_vv() {
     let bucket = Bucket::new();
     for (verbose, tries_shown) in [("-v", false), ("-vv", true)] {

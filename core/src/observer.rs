@@ -91,6 +91,15 @@ impl Observer {
         self.now().saturating_sub(began)
     }
 
+    /// The partition of a key, or of the prefix of a listing, where there is one. Its namespace is not read.
+    #[cfg(feature = "tracing")]
+    fn partition_of(&self, key: &str) -> Option<impl tracing::Value> {
+        let mut parts = key.split('/').skip(1);
+        let named = format!("{}/{}", parts.next()?, parts.next()?);
+        let id = PartitionId::parse(&named, Namespace::default()).ok()?;
+        Some(tracing_display(self.named(id)))
+    }
+
     /// A name that may come from a listing, fit for a log.
     fn named<T: fmt::Display>(&self, name: T) -> Named<'_, T> {
         Named(self, name)
@@ -118,27 +127,13 @@ impl Observer {
     pub(crate) fn request(&self, kind: RequestKind, key: &str) -> Scope {
         #[cfg(feature = "tracing")]
         return Scope::new(|| {
-            let partition = partition_of(key).map(|id| tracing_display(self.named(id)));
             tracing::debug_span!(
-                target: "kfs::store", "request", request = kind.name(), partition, key = %self.named(key),
-                request_id = tracing::field::Empty
+                target: "kfs::store", "request", request = kind.name(), partition = self.partition_of(key),
+                key = %self.named(key), request_id = tracing::field::Empty
             )
         });
         #[cfg(not(feature = "tracing"))]
         return Scope::default();
-    }
-
-    /// Whether a subscriber takes the event of each request.
-    #[cfg(feature = "_http")]
-    pub(crate) fn tells_requests(&self) -> bool {
-        #[cfg(feature = "tracing")]
-        {
-            let mut tells = false;
-            shielded(|| tells = tracing::enabled!(target: "kfs::store", tracing::Level::DEBUG));
-            tells
-        }
-        #[cfg(not(feature = "tracing"))]
-        false
     }
 
     pub(crate) fn request_ended(
@@ -151,8 +146,9 @@ impl Observer {
     ) {
         let duration = self.since(began);
         tell!(
-            target: "kfs::store", tracing::Level::TRACE, request = kind.name(), key = %self.named(key),
-            outcome = outcome.name(), status, request_id, bytes_out, bytes_in, ?duration, "a request ended"
+            target: "kfs::store", tracing::Level::TRACE, request = kind.name(), partition = self.partition_of(key),
+            key = %self.named(key), outcome = outcome.name(), status, request_id, bytes_out,
+            bytes_in, ?duration, "a request ended"
         );
         self.record(&BucketEvent::Request { kind, outcome, requests, bytes_out, bytes_in, duration });
     }
@@ -201,14 +197,6 @@ impl Observer {
             "the store answers again"
         );
     }
-}
-
-/// The partition of a key, or of the prefix of a listing. Its namespace is not read.
-#[cfg(feature = "tracing")]
-fn partition_of(key: &str) -> Option<PartitionId> {
-    let mut parts = key.split('/').skip(1);
-    let named = format!("{}/{}", parts.next()?, parts.next()?);
-    PartitionId::parse(&named, Namespace::default()).ok()
 }
 
 #[cfg(feature = "tracing")]

@@ -194,7 +194,7 @@ impl StoreReader {
         let mut names = match &self.inner.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
-                let attempt = self.listing(prefix);
+                let attempt = self.listing(&keys_under(prefix));
                 attempt.count(1, 0);
                 attempt.ends(
                     attempt.within(local.dirs(prefix)).await.map_err(|error| failure::map(&error, prefix, None)),
@@ -209,7 +209,7 @@ impl StoreReader {
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
         let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
-        let attempt = self.listing(prefix);
+        let attempt = self.listing(&keys_under(prefix));
         attempt.count(1, 0);
         let listed = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
         let answer = attempt.within(listed).await;
@@ -223,7 +223,7 @@ impl StoreReader {
     }
 
     async fn dirs_by_pages(&self, pages: &dyn PaginatedListStore, prefix: &str) -> Result<Vec<String>> {
-        let raw = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        let raw = keys_under(prefix);
         let mut names = Vec::new();
         let (mut token, mut last, mut progress) = (None, None, ListingProgress::default());
         // The same for all pages, for one that fails is the end of all: the next try asks for smaller ones.
@@ -251,6 +251,11 @@ impl StoreReader {
             last = last.max(newest);
         }
     }
+}
+
+/// What the keys in a directory begin with. Events name every listing so.
+fn keys_under(directory: &str) -> String {
+    if directory.is_empty() { String::new() } else { format!("{directory}/") }
 }
 
 /// Takes what a stream of the trait lists. Gives whether nothing follows.

@@ -133,12 +133,9 @@ impl Attempt {
         *lock(&self.0.sent) = Some(sent);
     }
 
-    /// The store answered. `request_id` gives what it calls the request. It is asked for where the store refused, for the
-    /// error, and where a subscriber wants to know it.
+    /// The store answered. `request_id` is what it calls the request.
     #[cfg(feature = "_http")]
-    pub(crate) fn answered(&self, status: u16, request_id: impl FnOnce() -> Option<String>) {
-        let wanted = !(200..300).contains(&status) || self.0.observer.tells_requests();
-        let request_id = if wanted { request_id() } else { None };
+    pub(crate) fn answered(&self, status: u16, request_id: Option<String>) {
         if let Some(request_id) = &request_id {
             self.0.scope.note("request_id", request_id);
         }
@@ -150,7 +147,7 @@ impl Attempt {
         self.0.scope.around(work).await
     }
 
-    /// An error of this request, with what the store called the request when it refused.
+    /// An error of this request, with what the store called the request when it answered.
     pub(crate) fn named(&self, error: Error) -> Error {
         let request_id = lock(&self.0.answer).as_ref().and_then(|answer| answer.request_id.clone());
         match request_id {

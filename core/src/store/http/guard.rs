@@ -53,7 +53,7 @@ impl HttpService for Guarded {
         })?;
         let status = answered.status();
         if let Some(attempt) = &attempt {
-            attempt.answered(status.as_u16(), || self.request_id(&answered, &sent));
+            attempt.answered(status.as_u16(), self.request_id(&answered, &sent));
         }
         // object_store lets no attempt travel with a DELETE.
         let is_ours = attempt.is_some() || method == Method::DELETE;

@@ -110,6 +110,7 @@ async fn each_request_has_a_span_with_its_partition_and_what_the_store_calls_it(
         [(put, "put", "ns/t/0/a", "ID1"), (get, "get", "ns/t/0/a", "ID2"), (list, "list", "ns/t/0/", "ID3")]
     {
         assert!(line.contains(&format!(" request_id=\"{id}\"")), "{line}");
+        assert!(line.contains(&format!(" request=\"{kind}\" partition=t/0 key={key} outcome=")), "{line}");
         let span = format!(" in request request=\"{kind}\" partition=t/0 key={key} request_id=\"{id}\"");
         assert!(line.ends_with(&span), "{line}");
     }
