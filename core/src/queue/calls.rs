@@ -1,13 +1,16 @@
 //! The operations that end on a queue.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::CompletionQueue;
+use super::cancel::{CancelHandle, CancelledWork};
 use super::completion::Ended;
-use super::job::begin;
-use super::promise::{CancelHandle, CancelledWork, Promise};
+use super::job::Job;
+use super::promise::Promise;
 use crate::error::{Error, Stored};
+use crate::runtime::Runtime;
 use crate::{Admission, Append, Bucket, FetchOptions, FetchRequest, Interest, Reader, Writer};
 
 impl Admission {
@@ -91,6 +94,30 @@ impl Writer {
         let closed = self.close(deadline);
         begin(queue, tag, self.state().runtime(), lost_close, async move { Ended::Close(closed.await) })
     }
+}
+
+/// Begins an operation on the calling thread. It completes there if it need not wait.
+fn begin(
+    queue: &CompletionQueue,
+    tag: u64,
+    runtime: &Runtime,
+    lost: fn(Error) -> Ended,
+    work: impl Future<Output = Ended> + Send + 'static,
+) -> CancelHandle {
+    let number = queue.0.next_job();
+    let promise = Promise::new(queue, tag, number, lost);
+    if queue.0.fork.is_forked() {
+        promise.forget();
+        return CancelHandle::new(&promise, CancelledWork::Over);
+    }
+    let job = Job::new(promise.clone(), runtime.clone(), Box::pin(work));
+    let is_open = queue.0.keep(number, &job);
+    // On a closed queue too: the first poll of a close is what begins it.
+    job.poll_now();
+    if !is_open {
+        job.stop();
+    }
+    CancelHandle::new(&promise, CancelledWork::Job(Arc::downgrade(&job)))
 }
 
 fn lost_append(error: Error) -> Ended {

@@ -1,14 +1,11 @@
 //! A future that completes on a queue. While it waits it is no task: its waker starts a task, which polls it once.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::CompletionQueue;
 use super::completion::Ended;
-use super::promise::{CancelHandle, CancelledWork, Promise};
-use crate::error::Error;
+use super::promise::Promise;
 use crate::runtime::{BoxFuture, Runtime};
 
 /// An operation under way.
@@ -30,32 +27,12 @@ enum Stage {
     Over,
 }
 
-/// Begins an operation on the calling thread. It completes there if it need not wait.
-pub(super) fn begin(
-    queue: &CompletionQueue,
-    tag: u64,
-    runtime: &Runtime,
-    lost: fn(Error) -> Ended,
-    work: impl Future<Output = Ended> + Send + 'static,
-) -> CancelHandle {
-    let number = queue.0.next_job();
-    let promise = Promise::new(queue, tag, number, lost);
-    if queue.0.fork.is_forked() {
-        promise.forget();
-        return CancelHandle::new(&promise, CancelledWork::Over);
-    }
-    let stage = Mutex::new(Stage::Woken(Box::pin(work)));
-    let job = Arc::new(Job { promise: promise.clone(), runtime: runtime.clone(), stage });
-    let is_open = queue.0.keep(number, &job);
-    // On a closed queue too: the first poll of a close is what begins it.
-    job.poll_now();
-    if !is_open {
-        job.stop();
-    }
-    CancelHandle::new(&promise, CancelledWork::Job(Arc::downgrade(&job)))
-}
-
 impl Job {
+    /// An operation that was not polled yet.
+    pub(super) fn new(promise: Arc<Promise>, runtime: Runtime, work: BoxFuture<Ended>) -> Arc<Self> {
+        Arc::new(Job { promise, runtime, stage: Mutex::new(Stage::Woken(work)) })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,7 +51,7 @@ impl Job {
     }
 
     /// Polls it once, if it was woken.
-    fn poll_now(self: &Arc<Self>) {
+    pub(super) fn poll_now(self: &Arc<Self>) {
         let mut work = None;
         self.step(|stage| match stage {
             Stage::Woken(woken) => {

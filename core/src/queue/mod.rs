@@ -27,6 +27,7 @@
 //! ```
 
 mod calls;
+mod cancel;
 mod completion;
 mod job;
 mod promise;
@@ -40,9 +41,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+pub use self::cancel::CancelHandle;
 pub use self::completion::{Completion, Ended};
 use self::job::Job;
-pub use self::promise::CancelHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::log::writer::in_callback;
