@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use super::Malformed;
 use super::batch_header::BATCH_HEADER_LEN;
 use super::fields::{array, be_i32, be_i64, be_u16};
-use super::segment::HEADER_LEN;
+use super::segment_frame::HEADER_LEN;
 
 /// KafScale's interval: messages between index entries.
 pub const DEFAULT_INDEX_INTERVAL: i32 = 100;

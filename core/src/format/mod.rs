@@ -48,6 +48,7 @@ mod malformed;
 mod record;
 mod segment;
 mod segment_builder;
+mod segment_frame;
 mod time_index;
 mod varint;
 
@@ -67,6 +68,7 @@ pub use log_json::LogIdentity;
 pub(crate) use log_json::MAX_LOG_JSON_LEN;
 pub use malformed::Malformed;
 pub use record::{Header, Headers, IntoRecords, OwnedRecord, Record, RecordIter, Records};
-pub use segment::{BatchAt, FOOTER_LEN, HEADER_LEN, Overlap, Segment, SegmentBatches, SegmentFooter, SegmentHeader};
+pub use segment::{BatchAt, Overlap, Segment, SegmentBatches};
 pub use segment_builder::{BuiltSegment, MAX_SEGMENT_LEN, SegmentBuilder};
+pub use segment_frame::{FOOTER_LEN, HEADER_LEN, SegmentFooter, SegmentHeader};
 pub use time_index::{TIME_INDEX_LEN, TimeIndex};

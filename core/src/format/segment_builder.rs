@@ -6,7 +6,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::batch::check_range;
 use super::batch_header::{CRC_FROM, PATCHED_LEN};
-use super::segment::{self, FOOTER_LEN, HEADER_LEN, add_times, append_covered};
+use super::segment::{add_times, append_covered};
+use super::segment_frame::{FOOTER_LEN, FOOTER_MAGIC, HEADER_LEN, MAGIC, VERSION};
 use super::{Batch, IndexBuilder, Limits, SparseIndex, TimeIndex, crc};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -247,12 +248,12 @@ impl SegmentBuilder {
         let mut out = &mut footer[..];
         out.put_u32(self.crc);
         out.put_i64(last_offset);
-        out.put_slice(&segment::FOOTER_MAGIC);
+        out.put_slice(&FOOTER_MAGIC);
         self.append(&footer);
 
         let mut out = self.arena.get_mut(..HEADER_LEN).unwrap_or_default();
-        out.put_slice(&segment::MAGIC);
-        out.put_u16(segment::VERSION);
+        out.put_slice(&MAGIC);
+        out.put_u16(VERSION);
         out.put_u16(0);
         out.put_i64(self.base_offset);
         out.put_i32(self.message_count);
