@@ -26,6 +26,7 @@ mod many;
 mod markers;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+mod object;
 mod oracle;
 mod process;
 mod reading;

@@ -7,7 +7,7 @@ use kfs_core::format::ClaimMarker;
 use kfs_core::testing::Prng;
 use object_store::Attributes;
 
-use crate::shared::Object;
+use crate::object::Object;
 
 /// The markers that were read, and what draws from them.
 #[derive(Default)]

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,26 +16,7 @@ use object_store::{
 };
 
 use crate::markers::Markers;
-
-/// An object, as it is until it is replaced.
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    /// Its bytes.
-    pub(crate) bytes: Bytes,
-    /// Its user metadata.
-    pub(crate) attributes: Attributes,
-    /// Its ETag: a number that no other state of any object has.
-    pub(crate) e_tag: u64,
-    /// When it was put, Unix milliseconds.
-    pub(crate) modified_ms: i64,
-}
-
-impl Object {
-    /// A value of its user metadata.
-    pub(crate) fn metadata(&self, name: &'static str) -> Option<String> {
-        self.attributes.get(&object_store::Attribute::Metadata(name.into())).map(|value| value.to_string())
-    }
-}
+use crate::object::{Object, quoted};
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,7 +153,7 @@ impl SharedStore {
     /// A listing that describes an object only when it is asked for.
     fn listing(&self, prefix: Option<&Path>, after: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let found = self.found(prefix, after);
-        stream::iter(found.into_iter().map(|(key, object)| Ok(meta(&key, &object)))).boxed()
+        stream::iter(found.into_iter().map(|(key, object)| Ok(object.meta(&key)))).boxed()
     }
 }
 
@@ -181,21 +161,6 @@ impl SharedStore {
 pub(crate) fn writer_named(attributes: &Attributes) -> Option<usize> {
     let name = attributes.get(&object_store::Attribute::Metadata("kfsname".into()))?;
     name.strip_prefix('w')?.parse().ok()
-}
-
-fn quoted(e_tag: u64) -> String {
-    format!("\"{e_tag}\"")
-}
-
-fn meta(key: &str, object: &Object) -> ObjectMeta {
-    let modified = UNIX_EPOCH + Duration::from_millis(u64::try_from(object.modified_ms).unwrap_or_default());
-    ObjectMeta {
-        location: Path::from(key),
-        last_modified: modified.into(),
-        size: object.bytes.len() as u64,
-        e_tag: Some(quoted(object.e_tag)),
-        version: None,
-    }
 }
 
 fn unsupported(what: &str) -> Error {
@@ -231,7 +196,7 @@ impl ObjectStore for SharedStore {
         let Some(object) = object else {
             return Err(Error::NotFound { path: location.to_string(), source: "it is not there".into() });
         };
-        let meta = meta(location.as_ref(), &object);
+        let meta = object.meta(location.as_ref());
         options.check_preconditions(&meta)?;
         let range = match options.range {
             None => 0..meta.size,
@@ -273,7 +238,7 @@ impl ObjectStore for SharedStore {
                 Some((dir, _)) => {
                     dirs.insert(Path::from(&key[..cut + dir.len()]));
                 }
-                None => objects.push(meta(&key, &object)),
+                None => objects.push(object.meta(&key)),
             }
         }
         let common_prefixes = dirs.into_iter().collect();
