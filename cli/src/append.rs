@@ -1,7 +1,6 @@
 //! `kfs append`: records from a file or standard input into a partition.
 
 mod pace;
-mod portion;
 mod report;
 mod signals;
 mod tally;
@@ -16,7 +15,6 @@ use kfs_core::format::PartitionId;
 use kfs_core::{Append, BucketOptions, Error, ErrorKind, Interest, Writer};
 
 use self::pace::Pace;
-pub(crate) use self::portion::{Part, Portion};
 use self::report::{Range, Reporter};
 use self::signals::{Asked, Signals};
 use self::tally::Tally;
@@ -25,6 +23,7 @@ use crate::context::{Context, no_progress};
 use crate::failure::{Failure, Outcome, usage};
 use crate::input::{self, Chunk, Content, Found, Input, Origin};
 use crate::output;
+use crate::portion::Portion;
 
 /// How long an append that is to end at once waits to learn what became of its requests, and again for the
 /// last lines of its report.

@@ -1,8 +1,9 @@
 //! `kfs`: append to, read, list, inspect, verify and repair partition logs in a bucket.
 //!
 //! One file a subcommand. What they share: [`args`] (the command line), [`target`] (what a name on
-//! it means), [`context`] (the bucket, time-outs), [`output`] (the one place that prints),
-//! [`failure`] (messages and exit codes), [`events`] (what `-v` shows), [`encoding`] and [`jsonl`] (records as text).
+//! it means), [`context`] (the bucket, time-outs), [`output`] (the one place that prints), [`failure`] (why a run
+//! fails, and exit codes), [`messages`] (how that is told), [`events`] (what `-v` shows), [`encoding`] and [`jsonl`]
+//! (records as text).
 
 #![cfg_attr(
     not(test),
@@ -28,8 +29,10 @@ mod input;
 mod inspect;
 mod jsonl;
 mod ls;
+mod messages;
 mod notices;
 mod output;
+mod portion;
 mod repair;
 mod segment_file;
 mod target;
@@ -46,8 +49,8 @@ use context::Context;
 use failure::{Failure, Outcome};
 
 fn main() -> ExitCode {
-    failure::tell_of_panics();
-    failure::report(failure::caught(command).unwrap_or_else(|panicked| Err(panicked.into())))
+    messages::tell_of_panics();
+    messages::report(failure::caught(command).unwrap_or_else(|panicked| Err(panicked.into())))
 }
 
 fn command() -> Outcome {
@@ -77,7 +80,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Verify(args) => verify::run(&context, args).await,
         }
     });
-    let ended = ended.map_err(|failure| failure.with_hint_on(&context));
+    let ended = ended.map_err(|failure| messages::with_hint_on(failure, &context));
     context.end(&ended);
     ended
 }

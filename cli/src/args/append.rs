@@ -8,9 +8,9 @@ use kfs_core::format::{BatchCheck, Compression};
 use kfs_core::{BucketOptions, OnConflict, WriterOptions};
 
 use super::common::offsets;
-use crate::append::Portion;
 use crate::encoding::Encoding;
 use crate::input::{Form, Origin};
+use crate::portion::Portion;
 use crate::units;
 
 const EXAMPLES: &str = r#"Input:

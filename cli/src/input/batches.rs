@@ -9,7 +9,7 @@ use kfs_core::{Error, ErrorKind};
 
 use super::chunks::Buffer;
 use super::{Chunk, Content, Found, Sender, hand_over};
-use crate::append::Part;
+use crate::portion::Part;
 
 /// Bytes that can't begin a batch when all are zero: a base offset of 0 and a length of 0.
 const ZEROS: usize = 12;

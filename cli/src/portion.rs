@@ -21,7 +21,7 @@ pub(crate) struct Part {
 
 impl Portion {
     /// How many of the parts at the front go together: at least one, if there is one.
-    pub(super) fn take(&self, parts: impl IntoIterator<Item = Part>) -> usize {
+    pub(crate) fn take(&self, parts: impl IntoIterator<Item = Part>) -> usize {
         let mut sum = Part { bytes: 0, records: 0, batches: 0 };
         let mut count = 0_usize;
         for part in parts {
@@ -37,7 +37,7 @@ impl Portion {
     }
 
     /// The records of the next append, and the rest.
-    pub(super) fn of_records<'a, 'b>(
+    pub(crate) fn of_records<'a, 'b>(
         &self,
         records: &'b [NewRecord<'a>],
     ) -> (&'b [NewRecord<'a>], &'b [NewRecord<'a>]) {
