@@ -1,8 +1,9 @@
-//! The architecture of `core/src` as rules: imports run one way between the folders, no files of `log/` import each other
-//! in a circle, a type name means one thing, and a module with files of its own is a `mod.rs`.
+//! The architecture as rules. In every crate, no files import each other in a circle. In `core/src`, imports run one way
+//! between the folders, a type name means one thing, and a module with files of its own is a `mod.rs`.
 //!
 //! An import counts for the file that defines the name, however it was re-exported. So a `mod.rs` that only re-exports
-//! is in no circle, and one whose own items are used by the modules that it imports is.
+//! is in no circle. A file may use what the module that holds it defines, except in `log/`: there, that closes a circle
+//! if the module imports the file.
 
 mod source;
 
@@ -32,12 +33,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lib", &["error", "fork", "mutant", "log", "runtime", "store", "format", "recorder", "queue"]),
 ];
 
-fn files() -> Files {
-    read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+/// The crates of the workspace whose files import each other in no circle.
+const CRATES: &[&str] = &["core", "cli", "ffi", "python", "sim", "model", "benches"];
+
+/// The source of a crate, by its folder in the workspace.
+fn files(of: &str) -> Files {
+    read_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(of).join("src"))
 }
 
 fn core() -> Crate {
-    Crate::parse(&files())
+    Crate::parse(&files("core"))
 }
 
 /// The part of the crate that a file belongs to.
@@ -59,14 +64,13 @@ fn wrong_ways(edges: &Edges, allowed: &[(&str, &[&str])]) -> Vec<String> {
     wrong
 }
 
-/// The circles among the files below a folder: each group of files that reach each other, with the names that tie them.
-fn circles(edges: &Edges, folder: &str) -> Vec<String> {
-    let inside = |file: &str| file.starts_with(folder);
+/// The circles among the files of a crate: each group of files that reach each other, with the names that tie them.
+fn circles(edges: &Edges) -> Vec<String> {
     let mut reached = BTreeMap::<&str, BTreeSet<&str>>::new();
-    for from in edges.keys().filter(|file| inside(file)) {
+    for from in edges.keys() {
         let (mut all, mut open) = (BTreeSet::new(), vec![from.as_str()]);
         while let Some(file) = open.pop() {
-            for to in edges.get(file).into_iter().flat_map(BTreeMap::keys).filter(|to| inside(to)) {
+            for to in edges.get(file).into_iter().flat_map(BTreeMap::keys) {
                 if all.insert(to.as_str()) {
                     open.push(to);
                 }
@@ -93,6 +97,20 @@ fn circles(edges: &Edges, folder: &str) -> Vec<String> {
     found.iter().map(told).collect()
 }
 
+/// The file of the module that holds a file: `a.rs` or `a/mod.rs` for `a/b.rs`, and for all below it.
+fn holds(holder: &str, file: &str) -> bool {
+    let folder = holder.strip_suffix("/mod.rs").or(holder.strip_suffix(".rs")).unwrap_or(holder);
+    holder != file && file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Leaves out what files use of the modules that hold them, except below a folder.
+fn without_holders(mut edges: Edges, except: &str) -> Edges {
+    for (from, uses) in edges.iter_mut().filter(|(from, _)| !from.starts_with(except)) {
+        uses.retain(|to, _| !holds(to, from));
+    }
+    edges
+}
+
 fn doubled(types: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
     let doubled = types.iter().filter(|(_, files)| files.len() > 1);
     doubled.map(|(name, files)| format!("{name}: {}", list(files))).collect()
@@ -109,9 +127,14 @@ fn imports_between_the_folders_run_one_way() {
 }
 
 #[test]
-fn no_files_of_the_log_import_each_other_in_a_circle() {
-    let circles = circles(&core().edges(), "log/");
-    assert!(circles.is_empty(), "{}", circles.join("\n"));
+fn no_files_import_each_other_in_a_circle() {
+    let mut found = String::new();
+    for of in CRATES {
+        for circle in circles(&without_holders(Crate::parse(&files(of)).edges(), "log/")) {
+            let _ = writeln!(found, "in {of}/src, {circle}");
+        }
+    }
+    assert!(found.is_empty(), "{found}");
 }
 
 #[test]
@@ -122,7 +145,7 @@ fn a_type_name_means_one_thing() {
 
 #[test]
 fn a_module_with_files_of_its_own_is_a_mod_rs() {
-    let files = files();
+    let files = files("core");
     let flat = |file: &&String| {
         let own = file.trim_end_matches(".rs");
         files.keys().any(|other| other.strip_prefix(own).is_some_and(|rest| rest.starts_with('/') && !is_test(other)))
@@ -166,7 +189,7 @@ fn a_planted_circle_is_found_however_it_is_written() {
     ] {
         let tree =
             planted(&[lib, ("log/mod.rs", "mod a; mod b; pub use b::B as Again;"), ("log/a.rs", a), ("log/b.rs", b)]);
-        let found = circles(&tree.edges(), "log/");
+        let found = circles(&tree.edges());
         assert_eq!(found.len(), 1, "{a} | {b}: {found:?}\n{:?}", tree.edges());
         assert!(
             found[0].contains("log/a.rs -> log/b.rs: ") && found[0].contains("log/b.rs -> log/a.rs: "),
@@ -183,16 +206,29 @@ fn a_parent_that_only_re_exports_is_in_no_circle_and_one_whose_items_its_childre
     let inner = ("log/b/inner.rs", "pub struct B;");
     let lib = ("lib.rs", "mod log;");
     let tree = planted(&[lib, ("log/mod.rs", "mod a; mod b; pub use a::A; pub use b::B;"), a, b, inner]);
-    assert!(circles(&tree.edges(), "log/").is_empty(), "{:?}", tree.edges());
+    assert!(circles(&tree.edges()).is_empty(), "{:?}", tree.edges());
     assert_eq!(list(&tree.edges()["log/a.rs"]["log/b/inner.rs"]), "B", "to the file that defines it");
 
     let parent = ("log/b/mod.rs", "mod inner; pub use inner::B; pub const MOST: usize = 1;");
     let child = ("log/b/inner.rs", "use super::MOST; pub struct B;");
     let tree = planted(&[lib, ("log/mod.rs", "mod a; mod b; pub use b::B;"), a, parent, child]);
     assert_eq!(
-        circles(&tree.edges(), "log/"),
+        circles(&tree.edges()),
         ["a circle of 2 files:\n  log/b/inner.rs -> log/b/mod.rs: MOST\n  log/b/mod.rs -> log/b/inner.rs: B\n"]
     );
+    assert_eq!(circles(&without_holders(tree.edges(), "log/")).len(), 1);
+    assert!(circles(&without_holders(tree.edges(), "store/")).is_empty());
+}
+
+#[test]
+fn a_module_holds_the_files_below_it_and_no_other() {
+    for (holder, file) in [("a/mod.rs", "a/b.rs"), ("a.rs", "a/b.rs"), ("a/mod.rs", "a/b/mod.rs"), ("a.rs", "a/b/c.rs")]
+    {
+        assert!(holds(holder, file) && !holds(file, holder), "{holder} {file}");
+    }
+    for (other, file) in [("a/mod.rs", "a/mod.rs"), ("a/c.rs", "a/b.rs"), ("a.rs", "ab/c.rs"), ("lib.rs", "a.rs")] {
+        assert!(!holds(other, file), "{other} {file}");
+    }
 }
 
 #[test]
@@ -218,7 +254,7 @@ fn comments_strings_and_tests_tie_nothing() {
         ("log/a.rs", a),
         ("log/b.rs", "use super::a::A; pub struct B; struct Twice;"),
     ]);
-    assert!(circles(&tree.edges(), "log/").is_empty(), "{:?}", tree.edges());
+    assert!(circles(&tree.edges()).is_empty(), "{:?}", tree.edges());
     assert!(doubled(&tree.types()).is_empty());
     assert!(tree.edges()["log/b.rs"].contains_key("log/a.rs"));
 }

@@ -64,10 +64,11 @@ pub(crate) struct Crate {
 pub(crate) type Edges = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 impl Crate {
-    /// Reads the crate whose root is `lib.rs`.
+    /// Reads the crate whose root is `lib.rs` or, if it has none, `main.rs`.
     pub(crate) fn parse(files: &Files) -> Crate {
+        let root = if files.contains_key("lib.rs") { "lib.rs" } else { "main.rs" };
         let mut parsed = Crate::default();
-        parsed.file(files, "lib.rs", "", Vec::new());
+        parsed.file(files, root, "", Vec::new());
         parsed
     }
 
