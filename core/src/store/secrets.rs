@@ -38,7 +38,7 @@ const SHORTEST_IN_PROSE: usize = 6;
 
 /// What the next word may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum NextWord {
     AnyWord,
     /// A secret, or a sentence: a name and a colon stood before it.
     AfterColon,
@@ -50,7 +50,7 @@ enum Next {
 /// signatures. For text whose secrets are not known, such as that of a client that a caller brought.
 pub(super) fn strip_by_pattern(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    let mut next = Next::AnyWord;
+    let mut next = NextWord::AnyWord;
     let mut rest = text;
     while !rest.is_empty() {
         let (word, after) = first_word(rest);
@@ -62,18 +62,18 @@ pub(super) fn strip_by_pattern(text: &str) -> String {
         kept.push_str(between);
         rest = value;
         next = match assigned {
-            Some(_) if is_scheme(first_word(value).0) => Next::AfterColon,
-            Some(sign) if sign.is_prose() => Next::AfterColon,
+            Some(_) if is_scheme(first_word(value).0) => NextWord::AfterColon,
+            Some(sign) if sign.is_prose() => NextWord::AfterColon,
             Some(sign) => {
                 // All of the value goes, whatever its characters are.
                 let end = value.find(|c: char| sign.ends_value(c)).unwrap_or(value.len());
                 kept.push_str(if end > 0 { REMOVED } else { "" });
                 rest = value.get(end..).unwrap_or_default();
-                Next::AnyWord
+                NextWord::AnyWord
             }
             None if word.is_empty() => next,
-            None if next != Next::AnyWord && is_scheme(word) => Next::AfterScheme,
-            None => Next::AnyWord,
+            None if next != NextWord::AnyWord && is_scheme(word) => NextWord::AfterScheme,
+            None => NextWord::AnyWord,
         };
     }
     kept
@@ -96,13 +96,13 @@ fn is_scheme(word: &str) -> bool {
     ["bearer", "basic", "aws4-hmac-sha256"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme))
 }
 
-fn is_secret(word: &str, next: Next) -> bool {
+fn is_secret(word: &str, next: NextWord) -> bool {
     let by_place = !is_name(word) && !is_scheme(word);
     let by_place = by_place
         && match next {
-            Next::AnyWord => false,
-            Next::AfterColon => word.len() >= SHORTEST_IN_PROSE && !is_plain(word),
-            Next::AfterScheme => word.len() >= PART,
+            NextWord::AnyWord => false,
+            NextWord::AfterColon => word.len() >= SHORTEST_IN_PROSE && !is_plain(word),
+            NextWord::AfterScheme => word.len() >= PART,
         };
     by_place || is_key_id(word) || is_signature(word)
 }

@@ -6,11 +6,10 @@ use std::time::Duration;
 use object_store::client::{ClientConfigKey, ClientOptions, HttpClient, HttpConnector};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::Protocol;
 use super::guard::Guarded;
 use super::proxy::Proxy;
 use super::secrets::Secrets;
-use super::settings::boolean;
+use super::{Protocol, boolean};
 use crate::runtime::{Entropy, SystemEntropy};
 
 /// Makes HTTP clients for object_store and for our own requests for credentials.

@@ -119,6 +119,15 @@ pub(super) fn read_file(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// As object_store reads booleans. `None` for what is none.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "on" | "yes" | "y" => Some(true),
+        "0" | "false" | "off" | "no" | "n" => Some(false),
+        _ => None,
+    }
+}
+
 /// Why a value can't stand in a header.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum BadCharacter {

@@ -4,7 +4,7 @@
 
 use object_store::client::ClientConfigKey;
 
-use super::{BadCharacter, Connector, bad_character, shown};
+use super::{BadCharacter, Connector, bad_character, boolean, shown};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::{StoreOptions, failure};
 
@@ -189,15 +189,6 @@ pub(in crate::store) fn unusable<'a>(
 /// Whether a flag is set. [`Settings::check_flags`] has refused one that is neither true nor false.
 pub(in crate::store) fn is_true(value: Option<&str>) -> bool {
     value.and_then(boolean).unwrap_or(false)
-}
-
-/// As object_store reads booleans. `None` for what is none.
-pub(super) fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "on" | "yes" | "y" => Some(true),
-        "0" | "false" | "off" | "no" | "n" => Some(false),
-        _ => None,
-    }
 }
 
 /// What object_store calls the setting. It knows names without the prefix, too: those are mistakes more
