@@ -203,7 +203,10 @@ fn a_child_of_a_parent_whose_threads_hold_locks_is_refused_all_the_same() {
 #[test]
 fn what_waits_can_be_dropped_and_cancelled_in_a_child_of_a_busy_parent() {
     let Parent { bucket, writer, .. } = &parent();
-    let reader = bucket.partition("orders", 0).unwrap().reader();
+    // A log that does not grow: each fetch waits.
+    let quiet = bucket.partition("quiet", 0).unwrap();
+    Wait::forever().on(quiet.create(2)).unwrap();
+    let reader = quiet.reader();
     let (queue, cancel, budget) = (CompletionQueue::new(), Cancel::new(), ScanBudget::new(1 << 20));
     let request = FetchRequest::new([(&reader, 2, 100)]).min_bytes(100).max_wait(Duration::from_secs(60));
     let fetched = std::sync::Arc::new(request.clone());
@@ -221,9 +224,8 @@ fn what_waits_can_be_dropped_and_cancelled_in_a_child_of_a_busy_parent() {
             let waiting = bucket.fetch_many_on(fetched.clone(), &queue, 2);
             let permit = budget.acquire(1).now_or_never();
             let mut fetches = Box::pin(bucket.fetch_many(&request));
-            assert!((&mut fetches).now_or_never().is_none());
             let mut followed = reader.follow_records(2);
-            assert!(followed.next().now_or_never().is_none());
+            let waits = (&mut fetches).now_or_never().is_none() && followed.next().now_or_never().is_none();
             let ended = in_child(|| {
                 let cancelled = waiting.cancel();
                 cancel.cancel();
@@ -231,9 +233,9 @@ fn what_waits_can_be_dropped_and_cancelled_in_a_child_of_a_busy_parent() {
                 cancelled.to_string()
             });
             waiting.cancel();
-            if ended.as_deref() != Some("false") {
+            if !waits || ended.as_deref() != Some("false") {
                 stop.store(true, Ordering::Relaxed);
-                panic!("{ended:?}");
+                panic!("waits: {waits}; in the child: {ended:?}");
             }
         }
         stop.store(true, Ordering::Relaxed);
