@@ -68,12 +68,12 @@ skip = { [ -z "$$CI" ] || { echo "$(1), and in CI nothing is skipped" >&2; exit 
 
 PORTABLE := aarch64-unknown-linux-gnu aarch64-apple-darwin
 
-portable: ## Lints the library for the platforms that nothing here runs on, without and with S3
+portable: ## Lints the library for the platforms that nothing here runs on, without and with the cloud stores
 	@if ! test -x $(ZIG)/bin/cargo-zigbuild; then \
 	  $(call skip,other platforms: zig is not installed (make zig)); \
 	else \
 	  set -e; for target in $(PORTABLE); do \
-	    for features in "" aws; do \
+	    for features in "" aws azure; do \
 	      echo "=== kfs-core for $$target, features '$$features'"; \
 	      PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild clippy --quiet --locked -p kfs-core --features "$$features" \
 	        --target $$target -- -D warnings; \

@@ -380,8 +380,9 @@ void kfs_reader_options_init(kfs_reader_options *options, size_t size);
 // are another number.
 kfs_error *kfs_runtime_threads(size_t threads);
 
-// Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
-// the environment, AWS_*). Sends no request, does not wait.
+// Opens a bucket by its URL: "file:///directory", "memory:", "s3://bucket/prefix" or
+// "az://container/prefix" (settings from the environment, AWS_* or AZURE_*). Sends no request, does
+// not wait.
 //
 // options: NULL for the defaults. bucket: gets the handle; free it with kfs_bucket_free.
 // Errors: KFS_INVALID_INPUT for a URL that can't be understood; KFS_UNSUPPORTED for a scheme that

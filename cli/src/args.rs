@@ -14,7 +14,8 @@ use crate::failure::EXIT_CODES;
 
 const EXAMPLES: &str = "\
 Examples:
-  export KFS_BUCKET=file:///var/lib/logs        # or s3://bucket/prefix, with AWS_* in the environment
+  export KFS_BUCKET=file:///var/lib/logs        # or s3://bucket/prefix with AWS_* in the environment,
+                                                # or az://container/prefix with AZURE_*
   kfs append --lines orders/0 < input.txt       # a record a line
   kfs cat orders/0 --from 100 --count 10
   kfs cat orders/0 --format jsonl --follow

@@ -25,8 +25,9 @@ pub extern "C" fn kfs_runtime_threads(threads: usize) -> *mut kfs_error {
     call(|| blocking::runtime_threads(threads))
 }
 
-/// Opens a bucket by its URL: "file:///directory", "memory:" or "s3://bucket/prefix" (settings from
-/// the environment, AWS_*). Sends no request, does not wait.
+/// Opens a bucket by its URL: "file:///directory", "memory:", "s3://bucket/prefix" or
+/// "az://container/prefix" (settings from the environment, AWS_* or AZURE_*). Sends no request, does
+/// not wait.
 ///
 /// options: NULL for the defaults. bucket: gets the handle; free it with kfs_bucket_free.
 /// Errors: KFS_INVALID_INPUT for a URL that can't be understood; KFS_UNSUPPORTED for a scheme that

@@ -4,20 +4,47 @@ use std::error::Error as StdError;
 
 use rustix::io::Errno;
 
+use super::dialect::Dialect;
 use crate::error::{ErrorKind, causes};
+
+/// What hints call the settings of one kind of store.
+struct Names {
+    /// The store's server, with its article.
+    a_server: &'static str,
+    endpoint: &'static str,
+    allow_http: &'static str,
+    /// The settings that say where the bucket is.
+    place: &'static str,
+}
+
+const S3: Names = Names {
+    a_server: "an S3 server",
+    endpoint: "AWS_ENDPOINT_URL",
+    allow_http: "AWS_ALLOW_HTTP",
+    place: "AWS_ENDPOINT_URL, AWS_REGION",
+};
+const AZURE: Names = Names {
+    a_server: "an Azure Blob server",
+    endpoint: "AZURE_ENDPOINT",
+    allow_http: "AZURE_ALLOW_HTTP",
+    place: "the account's name, AZURE_ENDPOINT",
+};
+
+fn names(dialect: Dialect) -> &'static Names {
+    match dialect {
+        Dialect::Azure => &AZURE,
+        Dialect::S3 | Dialect::Gcs | Dialect::Unknown => &S3,
+    }
+}
 
 const CREDENTIALS: &str = "check the credentials, and what they are allowed to do in this bucket";
 const REGION: &str = "the bucket is in another region, or not on this server: set AWS_REGION to the bucket's region";
-const NOT_TAKEN: &str = "the server does not take what libkfs sends it: is AWS_ENDPOINT_URL the address of an S3 server, \
-                         and do its log or its manual say more?";
 const LACKING: &str = "a log needs a store that creates an object only if its name is free (If-None-Match: * on S3): \
                        use another store, or a newer version of this one";
 const NO_E_TAG: &str = "a log needs a store that answers a PUT with an ETag: use another store, or check whether a proxy \
                         removes that header";
 pub(super) const CONFLICT: &str = "if no other writer is at work, the store answers conditional PUTs wrongly: use another store, or a \
                         newer version of this one";
-const PLAIN_HTTP: &str = "the server speaks plain HTTP: set AWS_ENDPOINT_URL to its http: address, and AWS_ALLOW_HTTP=true \
-                          if others may read what is sent";
 const PROXY: &str = "is the proxy running, and is its address right? no_proxy names the hosts to reach without it";
 const OPEN_FILES: &str = "this process has too many open files: raise the limit (ulimit -n)";
 
@@ -39,63 +66,122 @@ fn by_code(code: &str) -> Option<&'static str> {
             "the bucket's name is not allowed: on S3 a name has 3 to 63 lower-case letters, digits, dots and hyphens"
         }
         "NoSuchBucket" => "check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION",
+        _ => return by_code_of_azure(code),
+    })
+}
+
+/// By a code of <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes> and
+/// <https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes>.
+fn by_code_of_azure(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AuthenticationFailed" | "InvalidAuthenticationInfo" => {
+            "the key, the signature or the token is wrong or has run out: check AZURE_STORAGE_KEY or \
+             AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCOUNT, and the clock of this machine"
+        }
+        "AuthorizationFailure" => {
+            "check AZURE_STORAGE_KEY and AZURE_STORAGE_ACCOUNT, and whether the account's firewall lets this machine in"
+        }
+        "NoAuthenticationInformation" | "ResourceNotFound" | "PublicAccessNotPermitted" => {
+            "the container is not public: give credentials, such as AZURE_STORAGE_KEY"
+        }
+        "KeyBasedAuthenticationNotPermitted" => {
+            "the account takes no key: use a service principal or a managed identity (AZURE_CLIENT_ID and the like)"
+        }
+        "AuthorizationPermissionMismatch"
+        | "InsufficientAccountPermissions"
+        | "AuthorizationProtocolMismatch"
+        | "AuthorizationResourceTypeMismatch"
+        | "AuthorizationServiceMismatch"
+        | "AuthorizationSourceIPMismatch" => {
+            "the credentials are not allowed to do this: check the role (Storage Blob Data Contributor) or what the \
+             shared access signature permits"
+        }
+        "ContainerNotFound" => "make the container, or check its name, the account's name and AZURE_ENDPOINT",
+        "ContainerBeingDeleted" => "the container is being deleted: wait some minutes, and make it again",
+        "InvalidResourceName" => {
+            "the container's name is not allowed: on Azure a name has 3 to 63 lower-case letters, digits and hyphens"
+        }
+        "BlobImmutableDueToPolicy" => "an immutability policy of the container protects this blob",
+        _ if code.starts_with("Lease") => "somebody has leased this blob: break the lease, or wait for its end",
         _ => return None,
     })
 }
 
 /// What to do about an error of an HTTP request.
-pub(super) fn of(error: &object_store::Error, code: Option<&str>, status: Option<u16>) -> Option<&'static str> {
+pub(super) fn of(
+    error: &object_store::Error,
+    code: Option<&str>,
+    status: Option<u16>,
+    dialect: Dialect,
+) -> Option<String> {
     if let Some(hint) = code.and_then(by_code) {
-        return Some(hint);
+        return Some(hint.into());
     }
     // object_store's words for an answer that is good in all else.
     if causes::chain(Some(error)).any(|cause| cause.to_string().contains("ETag Header missing")) {
-        return Some(NO_E_TAG);
+        return Some(NO_E_TAG.into());
     }
     match status {
-        Some(401 | 403) => return Some(CREDENTIALS),
+        Some(401 | 403) => return Some(CREDENTIALS.into()),
         Some(_) => return None,
         None => {}
     }
     if matches!(error, object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) {
-        return Some(CREDENTIALS);
+        return Some(CREDENTIALS.into());
     }
-    causes::chain(Some(error)).find_map(by_system)
+    causes::chain(Some(error)).find_map(|cause| by_system(cause, names(dialect)))
 }
 
 /// What to do about a store that refused a request with this kind of error.
-pub(super) fn of_kind(kind: ErrorKind) -> Option<&'static str> {
+pub(super) fn of_kind(kind: ErrorKind, dialect: Dialect) -> Option<String> {
+    let Names { a_server, endpoint, .. } = names(dialect);
     match kind {
-        ErrorKind::InvalidInput => Some(NOT_TAKEN),
-        ErrorKind::Unsupported => Some(LACKING),
+        ErrorKind::InvalidInput => Some(format!(
+            "the server does not take what libkfs sends it: is {endpoint} the address of {a_server}, and do its log or \
+             its manual say more?"
+        )),
+        ErrorKind::Unsupported => Some(LACKING.into()),
         _ => None,
     }
 }
 
+/// What to do about a redirect.
+pub(super) fn of_redirect(dialect: Dialect) -> String {
+    let own = match dialect {
+        Dialect::Azure => "name the server's own address (AZURE_ENDPOINT)",
+        _ => "name the bucket's own region (AWS_REGION) and the server's own address (AWS_ENDPOINT_URL)",
+    };
+    format!("{own}: credentials are sent to no other")
+}
+
 /// By what the system says of a connection that could not be made.
-fn by_system(cause: &(dyn StdError + 'static)) -> Option<&'static str> {
+fn by_system(cause: &(dyn StdError + 'static), names: &Names) -> Option<String> {
+    let Names { endpoint, allow_http, place, .. } = names;
     if let Some(io) = cause.downcast_ref::<std::io::Error>() {
         match Errno::from_io_error(io) {
-            Some(Errno::MFILE | Errno::NFILE) => return Some(OPEN_FILES),
+            Some(Errno::MFILE | Errno::NFILE) => return Some(OPEN_FILES.into()),
             Some(Errno::CONNREFUSED) => {
-                return Some("nothing listens there: is the server running, and is AWS_ENDPOINT_URL right?");
+                return Some(format!("nothing listens there: is the server running, and is {endpoint} right?"));
             }
             _ => {}
         }
     }
     let text = cause.to_string();
     if text.starts_with("the proxy that ") {
-        return Some(PROXY);
+        return Some(PROXY.into());
     }
     if text.contains("InvalidContentType") {
-        return Some(PLAIN_HTTP);
+        return Some(format!(
+            "the server speaks plain HTTP: set {endpoint} to its http: address, and {allow_http}=true if others may read \
+             what is sent"
+        ));
     }
     if text.starts_with("dns error") {
-        return Some("the host's name is not known: check AWS_ENDPOINT_URL, AWS_REGION and the name service");
+        return Some(format!("the host's name is not known: check {place} and the name service"));
     }
     if text.contains("certificate") {
-        return Some("the server's certificate is not trusted: check AWS_ENDPOINT_URL and this machine's clock");
+        return Some(format!("the server's certificate is not trusted: check {endpoint} and this machine's clock"));
     }
     // object_store reports a redirect without an address as a cause of its own.
-    text.contains("Received redirect without LOCATION").then_some(REGION)
+    text.contains("Received redirect without LOCATION").then(|| REGION.into())
 }

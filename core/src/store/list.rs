@@ -9,7 +9,6 @@ use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedLis
 use object_store::path::Path;
 
 use super::StoreReader;
-use super::failure;
 use super::local::LocalStore;
 use super::meter::Attempt;
 use super::paging::{KEYS_A_REQUEST, ListingProgress};
@@ -66,7 +65,7 @@ impl StoreReader {
     async fn list_stream(&self, page: &mut PageBuilder<'_>) -> Result<bool> {
         // The trait lists whole path segments; the rest of the prefix is filtered here.
         let directory = page.prefix.rfind('/').and_then(|at| page.prefix.get(..at)).unwrap_or_default();
-        let directory = Path::parse(directory).map_err(|error| failure::map(&error.into(), page.prefix, None))?;
+        let directory = Path::parse(directory).map_err(|error| self.mapped(&error.into(), page.prefix))?;
         let directory = Some(&directory).filter(|directory| !directory.is_root());
         let offset = page.after.and_then(|after| Path::parse(after).ok().filter(|path| path.as_ref() == after));
         let stream = match &offset {
@@ -82,7 +81,7 @@ impl StoreReader {
     async fn list_directory(&self, local: &LocalStore, page: &mut PageBuilder<'_>) -> Result<bool> {
         let attempt = self.listing(page.prefix);
         let listed = attempt.within(local.page(page.prefix, page.after, page.max)).await;
-        let (found, complete) = listed.map_err(|error| failure::map(&error, page.prefix, None))?;
+        let (found, complete) = listed.map_err(|error| self.mapped(&error, page.prefix))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
         attempt.count(u64::try_from(requests).unwrap_or(u64::MAX), 0);
         let taken: Result<()> = found.iter().try_for_each(|meta| page.take(meta).map(drop));
@@ -196,9 +195,7 @@ impl StoreReader {
             Lister::Directory(local) => {
                 let attempt = self.listing(&keys_under(prefix));
                 attempt.count(1, 0);
-                attempt.ends(
-                    attempt.within(local.dirs(prefix)).await.map_err(|error| failure::map(&error, prefix, None)),
-                )?
+                attempt.ends(attempt.within(local.dirs(prefix)).await.map_err(|error| self.mapped(&error, prefix)))?
             }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
         };
@@ -208,13 +205,12 @@ impl StoreReader {
     }
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
-        let directory = Path::parse(prefix).map_err(|error| failure::map(&error.into(), prefix, None))?;
+        let directory = Path::parse(prefix).map_err(|error| self.mapped(&error.into(), prefix))?;
         let attempt = self.listing(&keys_under(prefix));
         attempt.count(1, 0);
         let listed = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
         let answer = attempt.within(listed).await;
-        let answer =
-            answer.map_err(|error| failure::map(&error, prefix, None)).or_else(|error| attempt.ends(Err(error)))?;
+        let answer = answer.map_err(|error| self.mapped(&error, prefix)).or_else(|error| attempt.ends(Err(error)))?;
         let keys = answer.objects.len() + answer.common_prefixes.len();
         let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
         attempt.count(u64::try_from(more).unwrap_or(u64::MAX), 0);
@@ -273,7 +269,7 @@ async fn take_from(
         let Some(next) = stream.next().await.filter(|next| next.is_ok() || !mutant!(TakeCutListingForWhole)) else {
             return Ok(true);
         };
-        let meta = next.map_err(|error| failure::map(&error, page.prefix, None))?;
+        let meta = next.map_err(|error| page.store.mapped(&error, page.prefix))?;
         if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
             attempt.count(1, 0);
         }

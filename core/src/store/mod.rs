@@ -11,6 +11,9 @@
 
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "azure")]
+mod azure;
+mod dialect;
 mod failure;
 mod hint;
 #[cfg(feature = "_http")]
@@ -40,7 +43,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::failure::Dialect;
+use self::dialect::Dialect;
 use self::list::Lister;
 use self::location::Location;
 use self::meter::{Attempt, Meter};
@@ -159,11 +162,15 @@ struct Backend {
     counted_on_the_wire: bool,
     /// ETags are sent in HTTP headers, and need quotes there.
     quoted_e_tags: bool,
+    /// The store does not serve the last bytes of an object by their number alone.
+    lacks_suffix_ranges: bool,
 }
 
 impl Store {
-    /// Opens the store that a URL names: `file:///dir`, `memory:` (empty at each open), or, with the
-    /// feature `aws`, `s3://bucket/prefix` with its settings from the environment. It sends no request.
+    /// Opens the store that a URL names: `file:///dir`, `memory:` (empty at each open), or a bucket with its settings
+    /// from the environment: with the feature `aws` `s3://bucket/prefix`; with the feature `azure`
+    /// `az://container/prefix`, `azure://account.blob.core.windows.net/container/prefix` or
+    /// `abfs://container@account.dfs.core.windows.net/prefix`. It sends no request.
     ///
     /// # Errors
     /// `Unsupported` for another scheme or a feature that is not built in; `InvalidInput` for a URL, options
@@ -188,6 +195,13 @@ impl Store {
             #[cfg(not(feature = "aws"))]
             Location::S3 { .. } => Err(Error::new(ErrorKind::Unsupported, "this build has no S3 client")
                 .with_hint("build kfs-core with the feature aws")),
+            #[cfg(feature = "azure")]
+            Location::Azure { account, container, prefix } => {
+                azure::open(url, account.as_deref(), &container, prefix, options)
+            }
+            #[cfg(not(feature = "azure"))]
+            Location::Azure { .. } => Err(Error::new(ErrorKind::Unsupported, "this build has no Azure client")
+                .with_hint("build kfs-core with the feature azure")),
         }
     }
 
@@ -318,7 +332,7 @@ impl StoreReader {
     /// The error of a request for `key`.
     fn failed(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Error {
         let status = attempt.status();
-        let mapped = attempt.named(failure::map(error, key, status));
+        let mapped = attempt.named(failure::map(error, key, status, self.inner.backend.dialect));
         if failure::is_bucket_missing(error) {
             let message = format!("the bucket of {} does not exist", self.inner.url);
             return mapped.with_kind(ErrorKind::NotFound).with_message(message);
@@ -331,6 +345,11 @@ impl StoreReader {
             }
             _ => mapped,
         }
+    }
+
+    /// The error of a request for `key` whose status is not known.
+    fn mapped(&self, error: &object_store::Error, key: &str) -> Error {
+        failure::map(error, key, None, self.inner.backend.dialect)
     }
 
     /// The URL that the store was opened with. It holds no secret, because URLs with a user, a password or

@@ -17,6 +17,9 @@ use crate::mutant::mutant;
 use crate::recorder::RequestKind;
 use crate::text::counted;
 
+/// How often the end of an object is looked for that is replaced meanwhile.
+const END_LOOKS: usize = 4;
+
 /// What is read, and so who may answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ReadOf {
@@ -59,7 +62,34 @@ impl StoreReader {
         {
             return Ok(found);
         }
-        self.read_from(self.inner.reads.as_ref(), key, range, if_match).await
+        match range {
+            ReadRange::Suffix(bytes) if bytes > 0 && self.inner.backend.lacks_suffix_ranges => {
+                self.read_end(key, bytes, if_match).await
+            }
+            range => self.read_from(self.inner.reads.as_ref(), key, range, if_match).await,
+        }
+    }
+
+    /// Reads the last bytes of an object where the store serves them only by their place: a HEAD tells the size, and the
+    /// read takes no other version than the one that the HEAD saw.
+    async fn read_end(&self, key: &str, bytes: u64, if_match: Option<&Version>) -> Result<Fetched> {
+        for _ in 0..END_LOOKS {
+            let mut there = self.head(key).await?;
+            check_version(key, &there.info, if_match)?;
+            let size = there.info.size;
+            if size == 0 {
+                there.range = 0..0;
+                return Ok(there);
+            }
+            let range = ReadRange::Range(size.saturating_sub(bytes)..size);
+            match self.read_from(self.inner.reads.as_ref(), key, range, Some(&there.info.version)).await {
+                // The caller asked for what is there now, and it was replaced since the HEAD.
+                Err(changed) if changed.kind() == ErrorKind::Conflict && if_match.is_none() => {}
+                read => return read,
+            }
+        }
+        let message = format!("the object was replaced during each of {END_LOOKS} looks at its end");
+        Err(Error::new(ErrorKind::Unavailable, message).with_key(key).of_the_store())
     }
 
     async fn read_from(
@@ -183,9 +213,51 @@ impl StoreReader {
             )
             .with_key(key));
         }
-        let bytes = collect(key, answer.payload, &expected).await?;
+        let bytes = self.collect(key, answer.payload, &expected).await?;
         attempt.received(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         Ok(Fetched { bytes, range: expected, info, identity })
+    }
+
+    async fn collect(&self, key: &str, payload: GetResultPayload, expected: &Range<u64>) -> Result<Bytes> {
+        let wanted = expected.end.saturating_sub(expected.start);
+        let mut stream = match payload {
+            GetResultPayload::Stream(stream) => stream,
+            // Another crate in the build may switch on object_store's own local store.
+            #[allow(unreachable_patterns)]
+            _ => {
+                return Err(Error::new(ErrorKind::Unsupported, "object_store's LocalFileSystem is not durable enough")
+                    .with_hint("open the directory by its file: URL"));
+            }
+        };
+        let mut chunks: Vec<Bytes> = Vec::new();
+        let mut length = 0u64;
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| self.mapped(&error, key))?;
+            length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+            if length > wanted {
+                break;
+            }
+            if !chunk.is_empty() {
+                chunks.push(chunk);
+            }
+        }
+        if mutant!(FillUpCutBody) && length < wanted {
+            chunks.push(vec![0; usize::try_from(wanted.saturating_sub(length)).unwrap_or_default()].into());
+            length = wanted;
+        }
+        if length != wanted {
+            let message = format!("the body had {}, {wanted} were promised", counted(length, "byte"));
+            return Err(Error::new(ErrorKind::Unavailable, message).with_key(key));
+        }
+        if chunks.len() <= 1 {
+            return Ok(chunks.pop().unwrap_or_default());
+        }
+        // Sized by what arrived, not by what a header promised.
+        let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
+        for chunk in chunks {
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(whole.freeze())
     }
 
     /// Who made an object. What the server was sent in secret is taken out: both names end up in messages.
@@ -250,48 +322,6 @@ fn may_be_out_of_range(error: &object_store::Error, status: Option<u16>) -> bool
         Some(status) => matches!(status, 200 | 206 | 416),
         None => matches!(error, object_store::Error::Generic { .. }),
     }
-}
-
-async fn collect(key: &str, payload: GetResultPayload, expected: &Range<u64>) -> Result<Bytes> {
-    let wanted = expected.end.saturating_sub(expected.start);
-    let mut stream = match payload {
-        GetResultPayload::Stream(stream) => stream,
-        // Another crate in the build may switch on object_store's own local store.
-        #[allow(unreachable_patterns)]
-        _ => {
-            return Err(Error::new(ErrorKind::Unsupported, "object_store's LocalFileSystem is not durable enough")
-                .with_hint("open the directory by its file: URL"));
-        }
-    };
-    let mut chunks: Vec<Bytes> = Vec::new();
-    let mut length = 0u64;
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| failure::map(&error, key, None))?;
-        length = length.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
-        if length > wanted {
-            break;
-        }
-        if !chunk.is_empty() {
-            chunks.push(chunk);
-        }
-    }
-    if mutant!(FillUpCutBody) && length < wanted {
-        chunks.push(vec![0; usize::try_from(wanted.saturating_sub(length)).unwrap_or_default()].into());
-        length = wanted;
-    }
-    if length != wanted {
-        let message = format!("the body had {}, {wanted} were promised", counted(length, "byte"));
-        return Err(Error::new(ErrorKind::Unavailable, message).with_key(key));
-    }
-    if chunks.len() <= 1 {
-        return Ok(chunks.pop().unwrap_or_default());
-    }
-    // Sized by what arrived, not by what a header promised.
-    let mut whole = BytesMut::with_capacity(chunks.iter().map(Bytes::len).sum());
-    for chunk in chunks {
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
 }
 
 /// An object as object_store describes it, under our key.

@@ -172,7 +172,7 @@ impl Store {
         attempt.count(1, 0);
         attempt.ends(match attempt.within(self.inner.reads.delete(&path)).await {
             Ok(()) => Ok(()),
-            Err(error) => match attempt.named(failure::map(&error, key, None)) {
+            Err(error) => match attempt.named(self.mapped(&error, key)) {
                 absent if absent.kind() == ErrorKind::NotFound => Ok(()),
                 failed => Err(failed),
             },
@@ -190,7 +190,7 @@ impl Store {
         let path = self.path(key)?;
         let Some(local) = self.local() else { return Ok(()) };
         let _permit = self.permit().await?;
-        local.settle_durably(path.as_ref()).await.map_err(|error| failure::map(&error, key, None))
+        local.settle_durably(path.as_ref()).await.map_err(|error| self.mapped(&error, key))
     }
 }
 

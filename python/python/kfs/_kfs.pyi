@@ -20,7 +20,8 @@ def open(
     file_mode: int = 0o600,
     dir_mode: int = 0o700,
 ) -> Bucket:
-    """Opens "file:///directory", "memory:" or "s3://bucket/prefix" (settings from the environment).
+    """Opens "file:///directory", "memory:", "s3://bucket/prefix" or "az://container/prefix" (settings from the
+    environment).
 
     Sends no request. One bucket for a process is enough: it owns the bounds over all its partitions.
 

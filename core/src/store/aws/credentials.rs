@@ -2,6 +2,7 @@
 //! plain text, put one into a URL, and panic where a token's file ends in a newline.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ use object_store::client::{
     CredentialProvider, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
 };
 use tokio::sync::Mutex;
-use url::{Host, Url};
+use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::failure::{Effect, StoreFailure, between, text};
-use crate::store::http::{Connector, Secrets, bad_character, read_file, short, shown, unusable};
+use crate::store::http::{Connector, Secrets, bad_character, credentials_url, read_file, short, shown, unusable};
 
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
@@ -44,26 +45,27 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
         let credential = AwsCredential { key_id, secret_key, token: value(Key::Token) };
         return Ok(Some(Arc::new(StaticCredentialProvider::new(credential))));
     }
+    let is_container = |address| is_one_of(address, &CONTAINER_V4, CONTAINER_V6);
     let source = if let (Some(file), Some(role)) = (value(Key::WebIdentityTokenFile), value(Key::RoleArn)) {
         let region = value(Key::Region).unwrap_or_else(|| "us-east-1".into());
         let endpoint = value(Key::StsEndpoint).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
         let session = value(Key::RoleSessionName).unwrap_or_else(|| "WebIdentitySession".into());
-        let url = checked("AWS_ENDPOINT_URL_STS", &endpoint, &[], None)?;
+        let url = credentials_url("AWS_ENDPOINT_URL_STS", &endpoint, |_| false)?;
         CredentialSource::WebIdentity { url, file, role, session }
     } else if let Some(path) = value(Key::ContainerCredentialsRelativeUri) {
         let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
         if !path.starts_with('/') {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{name} does not begin with /")));
         }
-        let url = checked(name, &format!("http://169.254.170.2{path}"), &CONTAINER_V4, Some(CONTAINER_V6))?;
+        let url = credentials_url(name, &format!("http://169.254.170.2{path}"), is_container)?;
         CredentialSource::Container { url, file: None }
     } else if let Some(url) = value(Key::ContainerCredentialsFullUri).filter(|url| !url.is_empty()) {
         let file = value(Key::ContainerAuthorizationTokenFile).filter(|file| !file.is_empty());
-        let url = checked("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, &CONTAINER_V4, Some(CONTAINER_V6))?;
+        let url = credentials_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, is_container)?;
         CredentialSource::Container { url, file }
     } else {
         if let Some(url) = value(Key::MetadataEndpoint) {
-            checked("AWS_METADATA_ENDPOINT", &url, &MACHINE_V4, Some(MACHINE_V6))?;
+            credentials_url("AWS_METADATA_ENDPOINT", &url, |address| is_one_of(address, &MACHINE_V4, MACHINE_V6))?;
         }
         return Ok(None);
     };
@@ -75,26 +77,11 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
     Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
 }
 
-/// A URL that may be asked for credentials: encrypted, on this machine, or at an address that leads to this
-/// machine's own host. To any other a token would go in plain text, and credentials come back so.
-fn checked(name: &str, text: &str, v4: &[[u8; 4]], v6: Option<[u16; 8]>) -> Result<Url> {
-    let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{name} {what}"));
-    let url = Url::parse(text).map_err(|_| invalid("is not a URL"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("holds a user or a password"));
-    }
-    let near = match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback() || v4.contains(&address.octets()),
-        Some(Host::Ipv6(address)) => address.is_loopback() || v6 == Some(address.segments()),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if near => Ok(url),
-        "http" => Err(invalid("is not encrypted (http:), and its host is not this machine's own")
-            .with_hint("give an https: URL, or one of a loopback address")),
-        _ => Err(invalid("is neither https: nor http:")),
+/// Whether this is one of these addresses.
+fn is_one_of(address: IpAddr, v4: &[[u8; 4]], v6: [u16; 8]) -> bool {
+    match address {
+        IpAddr::V4(address) => v4.contains(&address.octets()),
+        IpAddr::V6(address) => v6 == address.segments(),
     }
 }
 

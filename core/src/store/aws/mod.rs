@@ -1,7 +1,6 @@
 //! S3, by object_store's client: one for reads that tries again, one for commits that does not.
 
 mod credentials;
-mod listing;
 mod protocol;
 mod settings;
 
@@ -13,7 +12,7 @@ use object_store::client::ClientConfigKey;
 use self::credentials::Noted;
 use self::protocol::S3Protocol;
 use self::settings::{S3Keys, S3Settings};
-use super::failure::Dialect;
+use super::dialect::Dialect;
 use super::http::{
     Connector, Keys, NEVER, READ_SILENCE, Secrets, ca_bundle, is_true, retries_of_commits, retries_of_reads,
 };
@@ -55,8 +54,13 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
     let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
-    let backend =
-        Backend { dialect: Dialect::S3, single_attempt: true, counted_on_the_wire: true, quoted_e_tags: true };
+    let backend = Backend {
+        dialect: Dialect::S3,
+        single_attempt: true,
+        counted_on_the_wire: true,
+        quoted_e_tags: true,
+        ..Backend::default()
+    };
     let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), backend, options);
     Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }

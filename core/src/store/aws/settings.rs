@@ -30,6 +30,14 @@ impl Keys for S3Keys {
         AmazonS3ConfigKey::Client(key)
     }
 
+    #[cfg(feature = "azure")]
+    fn as_client(key: AmazonS3ConfigKey) -> Option<ClientConfigKey> {
+        match key {
+            AmazonS3ConfigKey::Client(key) => Some(key),
+            _ => None,
+        }
+    }
+
     fn is_in_headers(key: AmazonS3ConfigKey) -> bool {
         use AmazonS3ConfigKey as Key;
         let credentials = matches!(key, Key::AccessKeyId | Key::SecretAccessKey | Key::Token);

@@ -4,19 +4,8 @@ use super::text::{code, request_id, text};
 use super::{Effect, StoreFailure};
 use crate::error::causes::chain;
 use crate::error::{Error, ErrorKind};
+use crate::store::dialect::Dialect;
 use crate::store::hint;
-
-/// Whose answers these are. The same status means different things.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(not(test), allow(dead_code, reason = "each is made by the client of that store, if it is built in"))]
-pub(crate) enum Dialect {
-    S3,
-    Azure,
-    Gcs,
-    /// Those of a client that a caller brought, of a directory, or of memory. Only what an error says tells more.
-    #[default]
-    Unknown,
-}
 
 /// The condition of a PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,22 +130,22 @@ fn is_of_an_object(code: &str) -> bool {
 }
 
 /// Maps an error of a request for `key`. `status` is the HTTP status, where it is known.
-pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
+pub(crate) fn map(error: &object_store::Error, key: &str, status: Option<u16>, dialect: Dialect) -> Error {
     if let Some(failure) = StoreFailure::find(error) {
         let ours = failure.error.clone().of_the_store();
         return if ours.key().is_some() || key.is_empty() { ours } else { ours.with_key(key) };
     }
     let said = error.to_string();
     let code = code(&said);
-    let mapped = by_kind(error, key, status, code);
+    let mapped = by_kind(error, key, status, code, dialect);
     let (mapped, of_kind) = match is_of_the_caller(error) {
         true => (mapped, None),
         false => {
             let kind = mapped.kind();
-            (mapped.of_the_store(), hint::of_kind(kind))
+            (mapped.of_the_store(), hint::of_kind(kind, dialect))
         }
     };
-    let mapped = match hint::of(error, code, status).or(of_kind) {
+    let mapped = match hint::of(error, code, status, dialect).or(of_kind) {
         Some(hint) if mapped.hint().is_none() => mapped.with_hint(hint),
         _ => mapped,
     };
@@ -174,7 +163,7 @@ fn is_of_the_caller(error: &object_store::Error) -> bool {
     matches!(error, E::InvalidPath { .. } | E::UnknownConfigurationKey { .. })
 }
 
-fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Option<&str>) -> Error {
+fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Option<&str>, dialect: Dialect) -> Error {
     use object_store::Error as E;
     let text = text(error);
     if matches!(error, E::AlreadyExists { .. } | E::Precondition { .. })
@@ -197,7 +186,7 @@ fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Op
         E::UnknownConfigurationKey { .. } => Error::new(ErrorKind::InvalidInput, text),
         #[cfg(feature = "_http")]
         E::JoinError { .. } => Error::new(ErrorKind::Internal, format!("a task of the store's client failed: {text}")),
-        _ => by_transport(error, status, code, &text),
+        _ => by_transport(error, status, code, &text, dialect),
     }
 }
 
@@ -256,7 +245,13 @@ fn unsupported(text: &str) -> Error {
     Error::new(ErrorKind::Unsupported, format!("the store can't do this: {text}"))
 }
 
-fn by_transport(error: &object_store::Error, status: Option<u16>, code: Option<&str>, text: &str) -> Error {
+fn by_transport(
+    error: &object_store::Error,
+    status: Option<u16>,
+    code: Option<&str>,
+    text: &str,
+    dialect: Dialect,
+) -> Error {
     match (status, code) {
         (Some(status @ (408 | 504)), _) => {
             return Error::new(ErrorKind::TimedOut, format!("the store answered {status}: {text}"));
@@ -270,10 +265,7 @@ fn by_transport(error: &object_store::Error, status: Option<u16>, code: Option<&
         (Some(404), _) => return absent(code, text),
         (Some(status @ (301 | 302 | 303 | 307 | 308)), _) => {
             let message = format!("the store answered {status}, a redirect, which is not followed: {text}");
-            return Error::new(ErrorKind::InvalidInput, message).with_hint(
-                "name the bucket's own region (AWS_REGION) and the server's own address (AWS_ENDPOINT_URL): \
-                 credentials are sent to no other",
-            );
+            return Error::new(ErrorKind::InvalidInput, message).with_hint(hint::of_redirect(dialect));
         }
         (Some(501), _) | (Some(400), Some("NotImplemented")) => return unsupported(text),
         (Some(status), _) if (400..500).contains(&status) && status != 429 => {

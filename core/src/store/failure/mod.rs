@@ -11,9 +11,11 @@ use std::error::Error as StdError;
 use crate::error::causes::chain;
 use crate::error::{Error, ErrorKind};
 
-pub(super) use self::class::{Dialect, PutCondition, PutFailure, changed, is_bucket_missing, map, met};
+pub(super) use self::class::{PutCondition, PutFailure, changed, is_bucket_missing, map, met};
+#[cfg(feature = "aws")]
+pub(super) use self::text::between;
 #[cfg(feature = "_http")]
-pub(super) use self::text::{between, entity, is_request_id, text};
+pub(super) use self::text::{entity, is_request_id, text};
 
 /// A failure of our own that travels through `object_store::Error::Generic`.
 #[derive(Debug, Clone)]

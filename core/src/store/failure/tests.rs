@@ -3,6 +3,11 @@
 use super::text::TEXT_LIMIT;
 use super::text::text;
 use super::*;
+use crate::store::dialect::Dialect;
+
+fn map(error: &object_store::Error, key: &str, status: Option<u16>) -> Error {
+    super::map(error, key, status, Dialect::Unknown)
+}
 
 fn generic(text: &str) -> object_store::Error {
     object_store::Error::Generic { store: "S3", source: text.to_string().into() }
@@ -78,6 +83,32 @@ fn hints_fit_their_error() {
     ] {
         let shown = map(&generic(&format!("<Code>{code}</Code>")), "k", Some(status));
         assert!(shown.hint().is_some_and(|hint| hint.contains(word)), "{code}: {shown:?}");
+    }
+    for (status, code, word) in [
+        (403, "AuthenticationFailed", "AZURE_STORAGE_KEY"),
+        (403, "AuthorizationFailure", "firewall"),
+        (403, "AuthorizationPermissionMismatch", "Storage Blob Data Contributor"),
+        (404, "ContainerNotFound", "make the container"),
+        (412, "LeaseIdMissing", "lease"),
+    ] {
+        let shown = super::map(&answered(status, &azure(code, "words")), "k", Some(status), Dialect::Azure);
+        assert!(shown.hint().is_some_and(|hint| hint.contains(word)), "{code}: {shown:?}");
+        assert!(!format!("{shown:?}").contains("AWS_"), "{shown:?}");
+    }
+    for (error, status) in [
+        ("x".into(), Some(307)),
+        ("x".into(), Some(400)),
+        ("dns error: no such host".into(), None),
+        ("received corrupt message of type InvalidContentType".into(), None),
+        ("invalid peer certificate: UnknownIssuer".into(), None),
+        (std::io::Error::from_raw_os_error(111).into(), None),
+    ]
+    .map(|(error, status): (Box<dyn StdError + Send + Sync>, _)| {
+        (object_store::Error::Generic { store: "MicrosoftAzure", source: error }, status)
+    }) {
+        let shown = super::map(&error, "k", status, Dialect::Azure);
+        assert!(shown.hint().is_some_and(|hint| hint.contains("AZURE_ENDPOINT")), "{shown:?}");
+        assert!(!format!("{shown:?}").contains("AWS_"), "{shown:?}");
     }
     let without = generic("Unable to extract metadata from headers: ETag Header missing from response");
     assert!(map(&without, "k", Some(200)).hint().is_some_and(|hint| hint.contains("ETag")));

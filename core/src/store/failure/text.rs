@@ -15,9 +15,10 @@ pub(super) fn code(text: &str) -> Option<&str> {
     between(text, "<Code>", "</Code>")
 }
 
-/// The `<RequestId>` of a refusal in S3's XML.
+/// What a refusal in XML calls the request: `<RequestId>` on S3, a line of the message on Azure.
 pub(super) fn request_id(text: &str) -> Option<&str> {
-    between(text, "<RequestId>", "</RequestId>").filter(|id| is_request_id(id))
+    let of_azure = || text.split_once("\nRequestId:")?.1.lines().next().map(str::trim);
+    between(text, "<RequestId>", "</RequestId>").or_else(of_azure).filter(|id| is_request_id(id))
 }
 
 /// Whether this may be what a store calls a request: a word, and not a long one.

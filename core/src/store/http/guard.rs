@@ -10,9 +10,9 @@ use object_store::client::{
 };
 use reqwest::Method;
 
-use super::Protocol;
 use super::proxy::{self, Proxy};
 use super::secrets::Secrets;
+use super::{Protocol, answers};
 use crate::error::Error;
 use crate::store::failure::{self, Effect, StoreFailure};
 use crate::store::meter::Attempt;
@@ -57,7 +57,8 @@ impl HttpService for Guarded {
         }
         // object_store lets no attempt travel with a DELETE.
         let is_ours = attempt.is_some() || method == Method::DELETE;
-        if is_ours && !(lists && status.is_success()) && self.protocol.is_a_page(status, answered.headers()) {
+        if is_ours && !(lists && status.is_success()) && answers::is_a_page(&*self.protocol, status, answered.headers())
+        {
             let what = if lists { "a listing".to_string() } else { format!("a {method}") };
             return Err(self.foreign(&what, answered, &sent).await);
         }
@@ -93,7 +94,7 @@ impl Guarded {
                 return Err(HttpError::new(HttpErrorKind::Decode, std::io::Error::other(message)));
             }
         }
-        match self.protocol.sift(&bytes, &parts.headers, &|| self.said(&bytes, sent)) {
+        match answers::sift(&*self.protocol, &bytes, &parts.headers, || self.said(&bytes, sent)) {
             Ok(page) => Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(page).into())),
             Err(error) => Err(failed(Effect::None, error)),
         }
@@ -108,7 +109,7 @@ impl Guarded {
             return Ok(HttpResponse::from_parts(parts, bytes::Bytes::new().into()));
         }
         let what = format!("a {method}");
-        Err(failed(Effect::Unknown, self.protocol.foreign(&what, &parts.headers, &self.said(&bytes, sent))))
+        Err(failed(Effect::Unknown, answers::foreign(&*self.protocol, &what, &parts.headers, &self.said(&bytes, sent))))
     }
 
     /// What the store calls the request, without secrets.
@@ -120,7 +121,7 @@ impl Guarded {
     async fn foreign(&self, what: &str, answered: HttpResponse, sent: &[String]) -> HttpError {
         let (parts, body) = answered.into_parts();
         let bytes = beginning(body).await.unwrap_or_default();
-        failed(Effect::Unknown, self.protocol.foreign(what, &parts.headers, &self.said(&bytes, sent)))
+        failed(Effect::Unknown, answers::foreign(&*self.protocol, what, &parts.headers, &self.said(&bytes, sent)))
     }
 
     /// The beginning of a body for a message.

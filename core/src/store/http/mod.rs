@@ -1,30 +1,37 @@
 //! What every store needs that is reached by HTTP: a client that counts and guards what passes, secrets that no message
 //! repeats, the certificates and the proxy that the user names, and small files that settings name.
 //!
-//! What differs between stores is a [`Protocol`], and the [`Keys`] of its settings. Credentials and listings stay with
-//! each store.
+//! What differs between stores is a [`Protocol`], and the [`Keys`] of its settings. Credentials stay with each store.
 
+mod answers;
 mod client;
 mod guard;
+mod listing;
 mod proxy;
+#[cfg(test)]
+pub(super) mod scripted;
 mod secrets;
 mod settings;
 pub(super) mod shown;
 
 use std::fmt;
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use object_store::RetryConfig;
 use object_store::client::HttpRequest;
-use reqwest::header::HeaderMap;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
+use url::{Host, Url};
 
 pub(super) use self::client::Connector;
 pub(super) use self::guard::short;
+pub(super) use self::listing::PageShape;
 pub(super) use self::secrets::Secrets;
-pub(super) use self::settings::{Keys, Settings, is_true, unusable};
+#[cfg(feature = "aws")]
+pub(super) use self::settings::unusable;
+pub(super) use self::settings::{Keys, Settings, is_true};
 use super::{StoreOptions, failure};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -32,6 +39,12 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// The store's name, for messages.
     fn store(&self) -> &'static str;
+
+    /// The store with its article, for messages.
+    fn a_store(&self) -> &'static str;
+
+    /// The setting for the server's address, for messages.
+    fn endpoint_setting(&self) -> &'static str;
 
     /// The setting that names a proxy, for messages.
     fn proxy_setting(&self) -> &'static str;
@@ -49,17 +62,11 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// Whether a request of this kind is answered without a body by such a store once it was done.
     fn has_no_body(&self, method: &Method) -> bool;
 
-    /// Whether an answer that would be believed is a web page, and so not of such a store.
-    fn is_a_page(&self, status: StatusCode, headers: &HeaderMap) -> bool;
+    /// How the names of the headers begin that only such a store puts into its answers.
+    fn header_prefix(&self) -> &'static str;
 
-    /// The page of a listing without keys that no log can use. `said` gives the page's beginning without secrets.
-    ///
-    /// # Errors
-    /// What the answer is instead of a listing.
-    fn sift(&self, page: &[u8], headers: &HeaderMap, said: &dyn Fn() -> String) -> Result<Vec<u8>>;
-
-    /// The error for an answer that no such store gives to `what`. `said` is its beginning, without secrets.
-    fn foreign(&self, what: &str, headers: &HeaderMap, said: &str) -> Error;
+    /// How such a store writes a page of a listing.
+    fn page_shape(&self) -> &'static PageShape;
 }
 
 /// How often, and how long, a client tries a read again by itself. The log goes on from there, and is
@@ -103,6 +110,30 @@ pub(super) fn ca_bundle(name: &str, options: &StoreOptions) -> Result<Option<Vec
         return Err(invalid("holds no certificate in PEM form".into()));
     }
     Ok(Some(certificates))
+}
+
+/// A URL that may be asked for credentials: encrypted, on this machine, or at an address that leads to this
+/// machine's own host, as `is_near` says. To any other a token would go in plain text, and credentials come back so.
+pub(super) fn credentials_url(name: &str, text: &str, is_near: impl Fn(IpAddr) -> bool) -> Result<Url> {
+    let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{name} {what}"));
+    let url = Url::parse(text).map_err(|_| invalid("is not a URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("holds a user or a password"));
+    }
+    let near = |address: IpAddr| address.is_loopback() || is_near(address);
+    let near = match url.host() {
+        Some(Host::Ipv4(address)) => near(address.into()),
+        Some(Host::Ipv6(address)) => near(address.into()),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if near => Ok(url),
+        "http" => Err(invalid("is not encrypted (http:), and its host is not this machine's own")
+            .with_hint("give an https: URL, or one of a loopback address")),
+        _ => Err(invalid("is neither https: nor http:")),
+    }
 }
 
 /// Reads a regular file of at most `limit` bytes. A device may never end, and a pipe may never begin.

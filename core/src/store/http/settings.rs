@@ -2,6 +2,8 @@
 //!
 //! What differs between stores is their [`Keys`].
 
+#[cfg(feature = "azure")]
+use object_store::ClientOptions;
 use object_store::client::ClientConfigKey;
 
 use super::{BadCharacter, Connector, bad_character, boolean, shown};
@@ -33,6 +35,10 @@ pub(in crate::store) trait Keys {
 
     /// What this store calls a setting of the HTTP client.
     fn of_client(key: ClientConfigKey) -> Self::Key;
+
+    /// The setting of the HTTP client that this is.
+    #[cfg(feature = "azure")]
+    fn as_client(key: Self::Key) -> Option<ClientConfigKey>;
 
     /// Whether object_store puts the setting into a header.
     fn is_in_headers(key: Self::Key) -> bool;
@@ -90,6 +96,13 @@ impl<K: Keys> Settings<K> {
     /// A client with these settings, to be completed.
     pub(in crate::store) fn builder(&self) -> K::Builder {
         self.0.iter().fold(K::empty(), |builder, setting| K::with(builder, setting.key, &setting.value))
+    }
+
+    /// The settings of the HTTP client, for one of our own.
+    #[cfg(feature = "azure")]
+    pub(in crate::store) fn client_options(&self) -> ClientOptions {
+        let of_client = self.0.iter().filter_map(|setting| Some((K::as_client(setting.key)?, &setting.value)));
+        of_client.fold(ClientOptions::new(), |options, (key, value)| options.with_config(key, value))
     }
 
     /// Refuses values that can't stand in a header. object_store panics when it puts one there, so all settings are

@@ -1,6 +1,9 @@
 //! A server that means harm, or stands where ours should.
 
+use tokio::io::{AsyncWriteExt, BufReader};
+
 use super::*;
+use crate::store::http::scripted::read;
 
 const TOKEN: &str = "FwoGZXIvYXdzEJr//////////wEaDKx+Session/Token==";
 

@@ -1,12 +1,30 @@
-//! Checks that an answer to a listing is S3's own document, and takes out the keys that no log can use.
+//! Checks that an answer to a listing is the store's own document, and takes out the keys that no log can use.
 //!
 //! object_store reads any XML as a listing without entries, HTML too. It gives up a whole page for one key that it
 //! can't use, and shows some keys under another name: it drops a slash at the beginning or end, and blanks.
 
 use object_store::path::Path;
 
-/// The document's own element.
-const ROOT: &[u8] = b"ListBucketResult";
+/// How one kind of store writes a page of a listing.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct PageShape {
+    /// The document's own element.
+    pub(in crate::store) root: &'static str,
+    /// The element around all entries, if there is one.
+    pub(in crate::store) list: Option<&'static str>,
+    /// The element of an object, and the one of its key in it.
+    pub(in crate::store) object: [&'static str; 2],
+    /// The element of a folder, and the one of its name in it.
+    pub(in crate::store) folder: [&'static str; 2],
+}
+
+impl PageShape {
+    /// The element of the key in an entry with this name.
+    fn key_of(&self, entry: &[u8]) -> Option<&'static [u8]> {
+        let [_, key] = [self.object, self.folder].into_iter().find(|[name, _]| name.as_bytes() == entry)?;
+        Some(key.as_bytes())
+    }
+}
 
 /// Why an answer is no listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,29 +43,33 @@ pub(super) enum ListingFault {
 ///
 /// # Errors
 /// Why it is not the document that was asked for.
-pub(super) fn sift(document: &[u8]) -> Result<Vec<u8>, ListingFault> {
+pub(super) fn sift(document: &[u8], shape: &PageShape) -> Result<Vec<u8>, ListingFault> {
     let document = document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document);
     let mut reader = XmlReader { document, at: 0 };
-    root(&mut reader)?;
+    root(&mut reader, shape.root.as_bytes())?;
     let mut kept = Vec::with_capacity(document.len());
     // The document is copied up to here.
     let mut copied = 0usize;
-    let (mut truncated, mut token) = (false, false);
+    let (mut truncated, mut token, mut in_list) = (false, false, false);
     loop {
         let start = reader.at;
         match reader.next().ok_or(ListingFault::Cut)? {
-            Token::Open(name) => {
-                let child = Child::read(&mut reader, name)?;
+            Token::Open(name, _) if !in_list && shape.list.is_some_and(|list| list.as_bytes() == name) => {
+                in_list = true
+            }
+            Token::Open(name, _) => {
+                let child = Child::read(&mut reader, name, shape)?;
                 match (name, &child.text) {
                     (b"IsTruncated", Some(text)) => truncated = text.trim() == "true",
                     (b"NextContinuationToken", Some(text)) => token = !text.is_empty(),
-                    (b"Contents" | b"CommonPrefixes", _) if !child.is_usable => {
+                    _ if shape.key_of(name).is_some() && !child.is_usable => {
                         kept.extend_from_slice(document.get(copied..start).unwrap_or_default());
                         copied = reader.at;
                     }
                     _ => {}
                 }
             }
+            Token::Close if in_list => in_list = false,
             Token::Close => break,
             Token::Text(_) | Token::Other => {}
         }
@@ -60,27 +82,27 @@ pub(super) fn sift(document: &[u8]) -> Result<Vec<u8>, ListingFault> {
 }
 
 /// Reads up to the document's own element.
-fn root(reader: &mut XmlReader<'_>) -> Result<(), ListingFault> {
+fn root(reader: &mut XmlReader<'_>, own: &[u8]) -> Result<(), ListingFault> {
     loop {
         match reader.next() {
-            Some(Token::Open(ROOT)) => return Ok(()),
-            Some(Token::Open(b"Error")) => return Err(ListingFault::Refusal),
+            Some(Token::Open(name, _)) if name == own => return Ok(()),
+            Some(Token::Open(b"Error", _)) => return Err(ListingFault::Refusal),
             Some(Token::Text(text)) if text.trim_ascii().is_empty() => {}
             Some(Token::Other) => {}
             // Up to here it was a beginning of XML.
-            None if begins_like_a_listing(reader.rest()) => return Err(ListingFault::Cut),
+            None if begins_like_a_listing(reader.rest(), own) => return Err(ListingFault::Cut),
             _ => return Err(ListingFault::Foreign),
         }
     }
 }
 
 /// Whether what is cut here may have been the document.
-fn begins_like_a_listing(rest: &[u8]) -> bool {
+fn begins_like_a_listing(rest: &[u8], own: &[u8]) -> bool {
     let tag = rest.strip_prefix(b"<").unwrap_or(rest);
-    tag.starts_with(b"?xml") || b"?xml".starts_with(tag) || tag.starts_with(ROOT) || ROOT.starts_with(tag)
+    tag.starts_with(b"?xml") || b"?xml".starts_with(tag) || tag.starts_with(own) || own.starts_with(tag)
 }
 
-/// An element right below the document's own, read to its end.
+/// An element right below the document's own, or below the list of entries, read to its end.
 struct Child {
     /// Its text, where it has nothing else.
     text: Option<String>,
@@ -89,16 +111,18 @@ struct Child {
 }
 
 impl Child {
-    fn read(reader: &mut XmlReader<'_>, name: &[u8]) -> Result<Self, ListingFault> {
-        let key: &[u8] = if name == b"CommonPrefixes" { b"Prefix" } else { b"Key" };
-        let (mut depth, mut in_key) = (1usize, false);
+    fn read(reader: &mut XmlReader<'_>, name: &[u8], shape: &PageShape) -> Result<Self, ListingFault> {
+        let key = shape.key_of(name);
+        let (mut depth, mut in_key, mut is_encoded) = (1usize, false, false);
         let (mut own, mut of_key) = (Vec::new(), None::<Vec<u8>>);
         while depth > 0 {
             match reader.next().ok_or(ListingFault::Cut)? {
-                Token::Open(name) => {
+                Token::Open(name, tag) => {
                     depth = depth.saturating_add(1);
-                    if depth == 2 && name == key {
+                    if depth == 2 && key == Some(name) {
                         (in_key, of_key) = (true, Some(Vec::new()));
+                        // Azure encodes a name that XML can't hold, and says so.
+                        is_encoded = end(tag, b"Encoded=").is_some();
                     }
                 }
                 Token::Close => {
@@ -111,8 +135,8 @@ impl Child {
             }
         }
         let of_key = of_key.as_deref().and_then(plain);
-        let is_usable = of_key.is_some_and(|key| match name {
-            b"CommonPrefixes" => key.strip_suffix('/').is_some_and(is_usable),
+        let is_usable = of_key.filter(|_| !is_encoded).is_some_and(|key| match name {
+            _ if name == shape.folder[0].as_bytes() => key.strip_suffix('/').is_some_and(is_usable),
             _ => is_usable(&key),
         });
         Ok(Child { text: plain(&own), is_usable })
@@ -141,8 +165,8 @@ fn plain(text: &[u8]) -> Option<String> {
 /// A part of an XML document.
 #[derive(Debug)]
 enum Token<'a> {
-    /// The local name of an element that begins.
-    Open(&'a [u8]),
+    /// The local name of an element that begins, and its tag.
+    Open(&'a [u8], &'a [u8]),
     Close,
     Text(&'a [u8]),
     /// A comment, a declaration, an empty element.
@@ -173,8 +197,8 @@ impl<'a> XmlReader<'a> {
                 let length = end_of_tag(rest)?;
                 let name = inner.split(|b| b.is_ascii_whitespace() || matches!(b, b'>' | b'/')).next()?;
                 let local = name.rsplit(|b| *b == b':').next()?;
-                let is_empty = rest.get(..length).is_some_and(|tag| tag.ends_with(b"/>"));
-                (length, if is_empty { Token::Other } else { Token::Open(local) })
+                let tag = rest.get(..length)?;
+                (length, if tag.ends_with(b"/>") { Token::Other } else { Token::Open(local, tag) })
             }
             _ => {
                 let length = rest.iter().position(|b| *b == b'<').unwrap_or(rest.len());
@@ -209,6 +233,23 @@ fn end_of_tag(bytes: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const S3: PageShape = PageShape {
+        root: "ListBucketResult",
+        list: None,
+        object: ["Contents", "Key"],
+        folder: ["CommonPrefixes", "Prefix"],
+    };
+    const AZURE: PageShape = PageShape {
+        root: "EnumerationResults",
+        list: Some("Blobs"),
+        object: ["Blob", "Name"],
+        folder: ["BlobPrefix", "Name"],
+    };
+
+    fn sift(document: &[u8]) -> Result<Vec<u8>, ListingFault> {
+        super::sift(document, &S3)
+    }
 
     fn page(keys: &[&[u8]], prefixes: &[&[u8]], more: &str) -> Vec<u8> {
         let mut xml = b"<?xml version=\"1.0\"?>\n<ListBucketResult xmlns='http://x/>'>".to_vec();
@@ -279,5 +320,34 @@ mod tests {
             assert_eq!(sift(text.as_bytes()), Err(unfit), "{text}");
         }
         assert!(sift("\u{feff} <s3:ListBucketResult></s3:ListBucketResult>".as_bytes()).is_ok());
+    }
+
+    /// The form is that of <https://learn.microsoft.com/rest/api/storageservices/list-blobs>.
+    #[test]
+    fn entries_within_a_list_are_sifted_and_what_stands_around_them_stays() {
+        let blob = |name: &str| {
+            format!("<Blob><Name>{name}</Name><Properties><Etag>e</Etag></Properties><OrMetadata /></Blob>")
+        };
+        let folder = |name: &str| format!("<BlobPrefix><Name>{name}</Name></BlobPrefix>");
+        let page = |entries: &str| {
+            format!(
+                "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ServiceEndpoint=\"http://h/\" \
+                 ContainerName=\"c\"><Prefix>t//</Prefix><Blobs>{entries}</Blobs><NextMarker>m</NextMarker>\
+                 </EnumerationResults>"
+            )
+        };
+        let encoded = "<Blob><Name Encoded=\"true\">a%EF%BF%BE</Name></Blob>";
+        let all = [blob("a/b"), blob("a//b"), encoded.to_string(), folder("t/"), folder("t//"), blob("a&amp;b")];
+        let kept = [blob("a/b"), folder("t/"), blob("a&amp;b")];
+        let sifted = super::sift(page(&all.concat()).as_bytes(), &AZURE).unwrap();
+        assert_eq!(String::from_utf8(sifted).unwrap(), page(&kept.concat()).trim_start_matches('\u{feff}'));
+        let empty = "<EnumerationResults><Blobs /><NextMarker /></EnumerationResults>";
+        assert_eq!(super::sift(empty.as_bytes(), &AZURE).unwrap(), empty.as_bytes());
+        let whole = page(&blob("a"));
+        for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+            assert_eq!(super::sift(&whole.as_bytes()[..end], &AZURE), Err(ListingFault::Cut), "{end}");
+        }
+        let of_s3 = "<ListBucketResult></ListBucketResult>";
+        assert_eq!(super::sift(of_s3.as_bytes(), &AZURE), Err(ListingFault::Foreign));
     }
 }

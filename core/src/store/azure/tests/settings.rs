@@ -1,0 +1,93 @@
+//! Settings and credentials, as a store is opened. Nothing is sent.
+
+use super::*;
+
+fn base() -> StoreOptions {
+    StoreOptions::default().environment(false).config("AZURE_STORAGE_ACCOUNT", "acc")
+}
+
+#[test]
+fn credentials_may_be_given_in_each_way_but_never_by_silence() {
+    let sas = format!("sv=2023-11-03&sig={SIGNATURE}");
+    let principal = || base().config("AZURE_CLIENT_ID", "c").config("AZURE_TENANT_ID", "t");
+    for options in [
+        base().config("AZURE_STORAGE_KEY", KEY),
+        base().config("azure_storage_account_key", KEY),
+        base().config("AZURE_STORAGE_SAS_TOKEN", &sas),
+        base().config("AZURE_STORAGE_TOKEN", "hunter2"),
+        base().config("AZURE_SKIP_SIGNATURE", "true"),
+        base().config("AZURE_MSI_ENDPOINT", "http://169.254.169.254/metadata/identity/oauth2/token"),
+        base().config("AZURE_MSI_ENDPOINT", "http://127.0.0.1:1/token"),
+        principal().config("AZURE_CLIENT_SECRET", "hunter2"),
+        principal().config("AZURE_FEDERATED_TOKEN_FILE", "/x").config("AZURE_AUTHORITY_HOST", "https://h.example/"),
+        principal().config("AZURE_CLIENT_SECRET", "hunter2").config("AZURE_STORAGE_KEY", KEY),
+    ] {
+        let store = Store::open("az://logs/p", &options).unwrap();
+        let shown = format!("{store:?} {store} {options:?} {}", store.url());
+        assert!(![KEY, SIGNATURE, "hunter2"].iter().any(|secret| shown.contains(secret)), "{shown}");
+    }
+    for options in [
+        base(),
+        base().config("AZURE_STORAGE_KEY", ""),
+        base().config("AZURE_SKIP_SIGNATURE", "no"),
+        base().config("AZURE_USE_AZURE_CLI", "true"),
+        principal(),
+        base().config("AZURE_CREDENTIAL_TYPE", "managed_identity"),
+        base().config("AZURE_CREDENTIAL_TYPE", "access_key").config("AZURE_STORAGE_SAS_TOKEN", &sas),
+    ] {
+        let error = Store::open("az://logs", &options).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        no_secret(&error);
+    }
+}
+
+#[test]
+fn settings_that_cant_be_right_are_named_and_not_repeated() {
+    let keyed = || base().config("AZURE_STORAGE_KEY", KEY);
+    let connection = format!("AccountName=acc;AccountKey={KEY}");
+    for (name, value) in [
+        ("AZURE_ENDPOINT", "http://h/acc"),
+        ("AZURE_ENDPOINT", "https://me:hunter2@h/acc"),
+        ("AZURE_ENDPOINT", "hunter2"),
+        ("AZURE_STORAGE_CONNECTION_STRING", &connection),
+        ("AZURE_STORAGE_USE_EMULATOR", "true"),
+        ("AZURE_STORAGE_ACOUNT", "hunter2"),
+        ("AZURE_USE_FABRIC_ENDPOINT", "true"),
+        ("AZURE_READ_TIMEOUT", "soon"),
+        ("AZURE_STORAGE_KEY", "hunter2!"),
+        ("AZURE_STORAGE_ACCOUNT", "hunter2.example.com/"),
+        ("AZURE_STORAGE_TOKEN", "hunter2\r"),
+        ("AZURE_STORAGE_ENCRYPTION_KEY", "hunter2"),
+        ("AZURE_CREDENTIAL_TYPE", "hunter2"),
+        ("AZURE_CA_BUNDLE", "/nonexistent"),
+    ] {
+        let error = Store::open("az://logs", &keyed().config(name, value)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{name} {error}");
+        assert!(error.message().contains(name), "{name}: {error}");
+        no_secret(&error);
+    }
+    let principal = base().config("AZURE_CLIENT_ID", "c").config("AZURE_TENANT_ID", "t");
+    for (options, name) in [
+        (base().config("AZURE_MSI_ENDPOINT", "http://10.0.0.1/token"), "AZURE_MSI_ENDPOINT"),
+        (
+            principal.config("AZURE_CLIENT_SECRET", "hunter2").config("AZURE_AUTHORITY_HOST", "http://h.example"),
+            "AZURE_AUTHORITY_HOST",
+        ),
+    ] {
+        let error = Store::open("az://logs", &options).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains(name), "{error}");
+    }
+}
+
+#[test]
+fn the_account_is_the_urls_or_that_of_the_settings() {
+    let of = |url: &str, options: StoreOptions| Store::open(url, &options.config("AZURE_STORAGE_KEY", KEY));
+    let none = || StoreOptions::default().environment(false);
+    of("azure://acc.blob.core.windows.net/logs/p", none()).unwrap();
+    of("abfss://logs@acc.dfs.core.windows.net/p", base()).unwrap();
+    for (url, options) in [("az://logs", none()), ("abfs://logs@other.dfs.core.windows.net/p", base())] {
+        let error = of(url, options).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains("account"), "{error}");
+        assert!(error.hint().is_some());
+    }
+}
