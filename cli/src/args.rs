@@ -3,6 +3,7 @@
 mod append;
 mod cat;
 mod common;
+mod config;
 
 use clap::{Parser, Subcommand};
 
@@ -10,12 +11,15 @@ pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
+pub(crate) use config::{ConfigArgs, ConfigCommand};
+
 use crate::failure::EXIT_CODES;
 
 const EXAMPLES: &str = "\
 Examples:
   export KFS_BUCKET=file:///var/lib/logs        # or s3://bucket/prefix with AWS_* in the environment,
                                                 # or az://container/prefix with AZURE_*
+  kfs config show                               # which settings of the bucket count, and who set them
   kfs append --lines orders/0 < input.txt       # a record a line
   kfs cat orders/0 --from 100 --count 10
   kfs cat orders/0 --format jsonl --follow
@@ -41,6 +45,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Append(Box<AppendArgs>),
     Cat(CatArgs),
+    Config(ConfigArgs),
     Create(CreateArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),

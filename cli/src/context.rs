@@ -1,16 +1,18 @@
 //! What every subcommand needs: the runtime, the bucket, the time-out.
 
 use std::future::Future;
+use std::io::Read;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use kfs_core::format::Namespace;
 use kfs_core::runtime::Runtime;
-use kfs_core::store::StoreOptions;
+use kfs_core::store::{StoreConfig, StoreOptions};
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
 
 use crate::args::Common;
-use crate::failure::{Failure, Outcome, usage};
+use crate::failure::{self, Failure, Outcome, usage};
 use crate::notices::Watch;
 
 /// How often is looked whether bytes came in.
@@ -71,6 +73,9 @@ impl Context {
 
     /// A command line of this program on the same bucket, to be pasted into the same shell.
     pub(crate) fn command(&self, arguments: &str) -> String {
+        if let Some(file) = &self.common.config {
+            return format!("kfs --config {} {arguments}", quoted(&file.to_string_lossy()));
+        }
         match &self.common.bucket {
             Some(url) if std::env::var("KFS_BUCKET").ok().as_ref() != Some(url) => {
                 format!("kfs --bucket {} {arguments}", quoted(url))
@@ -80,20 +85,38 @@ impl Context {
     }
 
     pub(crate) fn has_bucket(&self) -> bool {
-        self.common.bucket.is_some()
+        self.common.bucket.is_some() || self.common.config.is_some()
+    }
+
+    /// The bucket that --config, --bucket or the environment names.
+    pub(crate) fn store_config(&self) -> Outcome<StoreConfig> {
+        let in_environment = std::env::var("KFS_BUCKET").ok();
+        match (&self.common.config, &self.common.bucket) {
+            (Some(_), Some(url)) if in_environment.as_ref() != Some(url) => {
+                Err(usage("--bucket and --config both name a bucket", "leave one of them out"))
+            }
+            (Some(file), _) => {
+                let text = read_config(file).map_err(|error| failure::file(file, error))?;
+                Ok(StoreConfig::from_document(&text)?)
+            }
+            (None, Some(url)) => Ok(StoreConfig::from_url(url)?),
+            (None, None) => StoreConfig::from_environment().map_err(|_| {
+                let hint = "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs; or use --config FILE, or set \
+                            KAFSCALE_S3_BUCKET";
+                usage("no bucket is given", hint)
+            }),
+        }
     }
 
     /// Opens the bucket.
     pub(crate) fn bucket(&self, options: BucketOptions) -> Outcome<Bucket> {
-        let Some(url) = &self.common.bucket else {
-            return Err(usage("no bucket is given", "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs"));
-        };
+        let config = self.store_config()?;
         let store = StoreOptions::default()
             .map(!self.common.no_map)
             .file_mode(self.common.file_mode)
             .dir_mode(self.common.dir_mode);
         let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone()).store(store);
-        let bucket = Bucket::open_with(url, options).map_err(with_right_setting)?;
+        let bucket = Bucket::open_config(&config, options).map_err(with_right_setting)?;
         let watch = Watch::begin(&self.runtime, &bucket);
         let _ = self.bucket.set((bucket.clone(), watch));
         Ok(bucket)
@@ -155,6 +178,14 @@ fn quoted(text: &str) -> String {
         true => text.to_string(),
         false => format!("'{}'", text.replace('\'', r"'\''")),
     }
+}
+
+/// Reads a file of settings. What is longer than the core reads is cut, so that the core refuses it.
+fn read_config(file: &Path) -> std::io::Result<String> {
+    const LIMIT: u64 = 2 << 20;
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(LIMIT).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Checks that the runtime can have the file descriptors that it needs: those of its signals it takes or panics.

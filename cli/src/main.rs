@@ -20,6 +20,7 @@
 mod append;
 mod args;
 mod cat;
+mod config;
 mod context;
 mod create;
 mod encoding;
@@ -73,6 +74,7 @@ fn run(cli: Cli) -> Outcome {
         match cli.command {
             Command::Append(args) => append::run(&context, *args).await,
             Command::Cat(args) => cat::run(&context, args).await,
+            Command::Config(args) => config::run(&context, &args.command),
             Command::Create(args) => create::run(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,

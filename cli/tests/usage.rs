@@ -34,7 +34,12 @@ fn refused(arguments: &[&str], code: i32, message: &str, hint: &str) {
 fn a_wrong_bucket_is_a_usage_error() {
     for command in ["append", "cat", "create", "verify"] {
         refused(&[command, "t/0"], 2, "no bucket is given", "KFS_BUCKET");
-        refused(&[command, "t/0", "--bucket", "gs://b"], 2, "unsupported: there is no store for gs: URLs", "file:///");
+        refused(
+            &[command, "t/0", "--bucket", "ftp://b"],
+            2,
+            "unsupported: there is no store for ftp: URLs",
+            "file:///",
+        );
         refused(&[command, "t/0", "--bucket", "/tmp/x"], 2, "not given as a URL", "file:///");
         refused(&[command, "t/0", "--bucket", "file:///no/such/place"], 3, "does not exist", "parent");
     }

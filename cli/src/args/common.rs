@@ -1,5 +1,6 @@
 //! The options of every subcommand, and the subcommands that have few options of their own.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedI64ValueParser;
@@ -14,10 +15,14 @@ use crate::units;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Common {
-    /// The bucket: file:///directory with the directory's absolute path, or s3://bucket/prefix with settings from
-    /// the environment: AWS_ENDPOINT_URL (as in http://127.0.0.1:9000), AWS_REGION, AWS_ACCESS_KEY_ID and others.
+    /// The bucket: file:///directory with the directory's absolute path, or s3://bucket/prefix or az://container/prefix.
+    /// Settings follow a question mark, as in ?region=eu-west-1, or come from the environment: AWS_ENDPOINT_URL (as in
+    /// http://127.0.0.1:9000), AWS_REGION, AWS_ACCESS_KEY_ID and others. `kfs config show` lists them.
     #[arg(long, global = true, env = "KFS_BUCKET", hide_env_values = true, value_name = "URL")]
     pub(crate) bucket: Option<String>,
+    /// In place of --bucket, a file in YAML or JSON that describes it: storage: with backend: s3 and the settings below.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// The namespace of topics.
     #[arg(long, global = true, default_value_t, value_name = "NAME")]
     pub(crate) namespace: Namespace,

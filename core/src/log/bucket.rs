@@ -23,7 +23,7 @@ use crate::fork::ForkGuard;
 use crate::format::{PartitionId, Topic};
 use crate::observer::Observer;
 use crate::runtime::Runtime;
-use crate::store::{RequestCounts, Store};
+use crate::store::{RequestCounts, Store, StoreConfig};
 use crate::text::counted;
 
 /// How many partitions the error of a failed close names.
@@ -51,6 +51,14 @@ impl Bucket {
     /// As [`open`](Self::open).
     pub fn open_with(url: &str, options: BucketOptions) -> Result<Self> {
         Self::from_store(Store::open(url, &options.store)?, options)
+    }
+
+    /// Opens the bucket that a [`StoreConfig`] describes, as it was made from a URL, a document or the environment.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_config(config: &StoreConfig, options: BucketOptions) -> Result<Self> {
+        Self::from_store(Store::open_config(config, &options.store)?, options)
     }
 
     /// A bucket over any `object_store` implementation. The store must create objects atomically if they are absent

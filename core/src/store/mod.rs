@@ -13,6 +13,7 @@
 mod aws;
 #[cfg(feature = "azure")]
 mod azure;
+pub mod config;
 mod dialect;
 mod failure;
 mod hint;
@@ -20,7 +21,6 @@ mod hint;
 mod http;
 mod list;
 mod local;
-mod location;
 mod meter;
 mod options;
 mod paging;
@@ -45,7 +45,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::dialect::Dialect;
 use self::list::Lister;
-use self::location::Location;
 use self::meter::{Attempt, Meter};
 use self::paging::PageSize;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,6 +56,7 @@ const KFSID: &str = "kfsid";
 const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";
 
+pub use self::config::{Secret, StoreBackend, StoreConfig};
 pub use self::failure::SyncFailure;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::failure::{Effect, StoreFailure};
@@ -166,42 +166,101 @@ struct Backend {
     lacks_suffix_ranges: bool,
 }
 
+/// The options with the limit on concurrent requests that the settings have, unless the caller chose one.
+fn with_concurrency(options: &StoreOptions, settings: &config::Settings) -> Result<StoreOptions> {
+    let row = &config::common::CONCURRENCY;
+    if !settings.is_set(row) || options.max_in_flight != StoreOptions::default().max_in_flight {
+        return Ok(options.clone());
+    }
+    match settings.count(row).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0) {
+        Some(count) => Ok(options.clone().max_in_flight(count)),
+        None => Err(settings.bad(row, "is too small or too large: at least 1 is allowed")),
+    }
+}
+
+/// A store that is about to be opened.
+struct Opening<'a> {
+    url: String,
+    prefix: String,
+    #[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only clients of clouds have settings"))]
+    settings: &'a config::Settings,
+    options: &'a StoreOptions,
+}
+
+impl Opening<'_> {
+    fn build(
+        self,
+        reads: Arc<dyn ObjectStore>,
+        commits: Arc<dyn ObjectStore>,
+        lister: Lister,
+        backend: Backend,
+    ) -> Store {
+        Store::build(&self.url, self.prefix, reads, commits, lister, backend, self.options)
+    }
+}
+
 impl Store {
-    /// Opens the store that a URL names: `file:///dir`, `memory:` (empty at each open), or a bucket with its settings
-    /// from the environment: with the feature `aws` `s3://bucket/prefix`; with the feature `azure`
-    /// `az://container/prefix`, `azure://account.blob.core.windows.net/container/prefix` or
-    /// `abfs://container@account.dfs.core.windows.net/prefix`. It sends no request.
+    /// Opens the store that a URL names, such as `file:///dir`, `memory:` (empty at each open), `s3://bucket/prefix`,
+    /// `az://container/prefix` or `gs://bucket/prefix`: see [`StoreConfig::from_url`]. It sends no request.
+    ///
+    /// # Errors
+    /// As [`open_config`](Self::open_config).
+    pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+        Self::open_config(&StoreConfig::from_url(url)?, options)
+    }
+
+    /// Opens a store by its configuration. It sends no request.
+    ///
+    /// The options' own settings count more than those of the configuration. Of them, those that are variables of another
+    /// kind of store are passed over, so that the same options do for every bucket.
     ///
     /// # Errors
     /// `Unsupported` for another scheme or a feature that is not built in; `InvalidInput` for a URL, options
     /// or settings that can't be right. For a directory also `NotFound` if its parent
     /// does not exist, `InvalidInput` if a file has its name, and `PermissionDenied`.
-    pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
+    pub fn open_config(config: &StoreConfig, options: &StoreOptions) -> Result<Self> {
         options.check()?;
-        match location::parse(url)? {
-            Location::Directory(path) => {
+        let mut config = config.clone();
+        for (name, value) in &options.config {
+            config = config.set_of_any(name, value)?;
+        }
+        let settings = config.settings(options.environment)?;
+        let options = &with_concurrency(options, &settings)?;
+        config::check_address(&config, &settings)?;
+        let opening = Opening {
+            url: config.url_with(&settings)?,
+            prefix: config::prefix_of(&settings)?,
+            settings: &settings,
+            options,
+        };
+        match config.backend() {
+            StoreBackend::Filesystem => {
+                let path = settings.required(&config::common::PATH)?;
                 let local = LocalStore::open(path, options)?;
                 let store: Arc<dyn ObjectStore> = Arc::new(local.clone());
                 let backend = Backend { single_attempt: true, ..Backend::default() };
-                Ok(Self::build(url, String::new(), store.clone(), store, Lister::Directory(local), backend, options))
+                Ok(opening.build(store.clone(), store, Lister::Directory(local), backend))
             }
-            Location::Memory { prefix } => {
+            StoreBackend::Memory => {
                 let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
                 let backend = Backend { single_attempt: true, ..Backend::default() };
-                Ok(Self::build(url, prefix, store.clone(), store, Lister::Stream, backend, options))
+                Ok(opening.build(store.clone(), store, Lister::Stream, backend))
             }
             #[cfg(feature = "aws")]
-            Location::S3 { bucket, prefix } => aws::open(url, &bucket, prefix, options),
-            #[cfg(not(feature = "aws"))]
-            Location::S3 { .. } => Err(Error::new(ErrorKind::Unsupported, "this build has no S3 client")
-                .with_hint("build kfs-core with the feature aws")),
+            StoreBackend::S3 => aws::open(opening),
             #[cfg(feature = "azure")]
-            Location::Azure { account, container, prefix } => {
-                azure::open(url, account.as_deref(), &container, prefix, options)
+            StoreBackend::Azure => azure::open(opening),
+            #[allow(unreachable_patterns, reason = "with all features each kind has its client")]
+            other => {
+                let message = format!("this build has no client for {}", other.table().store);
+                let feature = match other {
+                    StoreBackend::S3 => "aws",
+                    StoreBackend::Gcs => "gcp",
+                    _ => other.table().backend,
+                };
+                Err(Error::new(ErrorKind::Unsupported, message)
+                    .with_hint(format!("build kfs-core with the feature {feature}")))
             }
-            #[cfg(not(feature = "azure"))]
-            Location::Azure { .. } => Err(Error::new(ErrorKind::Unsupported, "this build has no Azure client")
-                .with_hint("build kfs-core with the feature azure")),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use object_store::ClientOptions;
 use object_store::StaticCredentialProvider;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, AwsCredential, AwsCredentialProvider};
+use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::client::{
     CredentialProvider, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
 };
@@ -18,8 +18,9 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
+use crate::store::config::{Settings, s3, shown};
 use crate::store::failure::{Effect, StoreFailure, between, text};
-use crate::store::http::{Connector, Secrets, bad_character, credentials_url, read_file, short, shown, unusable};
+use crate::store::http::{Connector, Secrets, bad_character, credentials_url, read_file, short, unusable};
 
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
@@ -37,35 +38,72 @@ const CONTAINER_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23];
 const MACHINE_V4: [[u8; 4]; 1] = [[169, 254, 169, 254]];
 const MACHINE_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
 
+/// Somebody must have said where credentials come from. Without that object_store asks the address
+/// of a cloud machine's metadata, which on another machine is anybody's, and takes minutes to fail.
+pub(super) fn check_set(settings: &Settings) -> Result<()> {
+    let given = |row| settings.text(row).is_some_and(|text| !text.is_empty());
+    if settings.flag(&s3::SKIP_SIGNATURE) {
+        return Ok(());
+    }
+    // Once one of the two is set, even to nothing, no other way is taken.
+    if settings.is_set(&s3::ACCESS_KEY) || settings.is_set(&s3::SECRET_KEY) {
+        if given(&s3::ACCESS_KEY) && given(&s3::SECRET_KEY) {
+            return Ok(());
+        }
+        let [one, other] = [&s3::ACCESS_KEY, &s3::SECRET_KEY].map(|row| settings.name_like(row, &s3::ACCESS_KEY));
+        let error = Error::new(ErrorKind::PermissionDenied, "half of the S3 credentials is missing or empty");
+        return Err(error.with_hint(format!("set both {one} and {other}, in the same place")));
+    }
+    let given = given(&s3::WEB_IDENTITY_TOKEN_FILE) && given(&s3::ROLE_ARN)
+        || given(&s3::CONTAINER_RELATIVE_URI)
+        || given(&s3::CONTAINER_FULL_URI)
+        || given(&s3::METADATA_ENDPOINT);
+    if given {
+        return Ok(());
+    }
+    let ways = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or web identity or container credentials; \
+                for those of a cloud machine set AWS_METADATA_ENDPOINT (http://169.254.169.254); \
+                for a public bucket AWS_SKIP_SIGNATURE=true";
+    // Whoever set a profile believes that credentials are set.
+    let hint = match settings.is_set(&s3::PROFILE) {
+        true => {
+            let name = settings.name(&s3::PROFILE);
+            format!("{name} is set, but profiles and the files in ~/.aws are not read: {ways}")
+        }
+        false => ways.to_string(),
+    };
+    Err(Error::new(ErrorKind::PermissionDenied, "no S3 credentials are set").with_hint(hint))
+}
+
 /// The provider for these settings, or `None` where object_store's own is to be used: for the metadata of a cloud
 /// machine, and where requests are not signed.
-pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Option<AwsCredentialProvider>> {
-    let value = |key: Key| builder.get_config_value(&key);
-    if let (Some(key_id), Some(secret_key)) = (value(Key::AccessKeyId), value(Key::SecretAccessKey)) {
-        let credential = AwsCredential { key_id, secret_key, token: value(Key::Token) };
+pub(super) fn of(settings: &Settings, connector: &Connector) -> Result<Option<AwsCredentialProvider>> {
+    let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
+    if let (Some(key_id), Some(secret_key)) = (value(&s3::ACCESS_KEY), value(&s3::SECRET_KEY)) {
+        let credential = AwsCredential { key_id, secret_key, token: value(&s3::SESSION_TOKEN) };
         return Ok(Some(Arc::new(StaticCredentialProvider::new(credential))));
     }
     let is_container = |address| is_one_of(address, &CONTAINER_V4, CONTAINER_V6);
-    let source = if let (Some(file), Some(role)) = (value(Key::WebIdentityTokenFile), value(Key::RoleArn)) {
-        let region = value(Key::Region).unwrap_or_else(|| "us-east-1".into());
-        let endpoint = value(Key::StsEndpoint).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
-        let session = value(Key::RoleSessionName).unwrap_or_else(|| "WebIdentitySession".into());
-        let url = credentials_url("AWS_ENDPOINT_URL_STS", &endpoint, |_| false)?;
+    let source = if let (Some(file), Some(role)) = (value(&s3::WEB_IDENTITY_TOKEN_FILE), value(&s3::ROLE_ARN)) {
+        let region = value(&s3::REGION).unwrap_or_default();
+        let endpoint = value(&s3::STS_ENDPOINT).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
+        let session = value(&s3::ROLE_SESSION_NAME).unwrap_or_default();
+        let url = credentials_url(&settings.name(&s3::STS_ENDPOINT), &endpoint, |_| false)?;
         CredentialSource::WebIdentity { url, file, role, session }
-    } else if let Some(path) = value(Key::ContainerCredentialsRelativeUri) {
-        let name = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+    } else if let Some(path) = value(&s3::CONTAINER_RELATIVE_URI) {
+        let name = settings.name(&s3::CONTAINER_RELATIVE_URI);
         if !path.starts_with('/') {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{name} does not begin with /")));
         }
-        let url = credentials_url(name, &format!("http://169.254.170.2{path}"), is_container)?;
+        let url = credentials_url(&name, &format!("http://169.254.170.2{path}"), is_container)?;
         CredentialSource::Container { url, file: None }
-    } else if let Some(url) = value(Key::ContainerCredentialsFullUri).filter(|url| !url.is_empty()) {
-        let file = value(Key::ContainerAuthorizationTokenFile).filter(|file| !file.is_empty());
-        let url = credentials_url("AWS_CONTAINER_CREDENTIALS_FULL_URI", &url, is_container)?;
-        CredentialSource::Container { url, file }
+    } else if let Some(url) = value(&s3::CONTAINER_FULL_URI) {
+        let url = credentials_url(&settings.name(&s3::CONTAINER_FULL_URI), &url, is_container)?;
+        CredentialSource::Container { url, file: value(&s3::CONTAINER_TOKEN_FILE) }
     } else {
-        if let Some(url) = value(Key::MetadataEndpoint) {
-            credentials_url("AWS_METADATA_ENDPOINT", &url, |address| is_one_of(address, &MACHINE_V4, MACHINE_V6))?;
+        if let Some(url) = value(&s3::METADATA_ENDPOINT) {
+            let is_machine = |address| is_one_of(address, &MACHINE_V4, MACHINE_V6);
+            credentials_url(&settings.name(&s3::METADATA_ENDPOINT), &url, is_machine)?;
         }
         return Ok(None);
     };
@@ -73,7 +111,7 @@ pub(super) fn of(builder: &AmazonS3Builder, connector: &Connector) -> Result<Opt
     let options =
         ClientOptions::new().with_allow_http(near).with_timeout(ANSWER_LIMIT).with_connect_timeout(CONNECT_LIMIT);
     let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
-    let client = connector.connect(&options).map_err(|error| unusable("S3", &error, []))?;
+    let client = connector.connect(&options).map_err(|error| unusable(settings, &error))?;
     Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
 }
 
@@ -290,8 +328,8 @@ impl CredentialAnswer {
 }
 
 /// The source of the credentials that object_store gets by itself, for a message.
-pub(super) fn of_machine(builder: &AmazonS3Builder) -> String {
-    let origin = builder.get_config_value(&Key::MetadataEndpoint).and_then(|url| Url::parse(&url).ok());
+pub(super) fn of_machine(settings: &Settings) -> String {
+    let origin = settings.text(&s3::METADATA_ENDPOINT).and_then(|url| Url::parse(url).ok());
     origin.map_or("this machine's metadata".to_string(), |url| url.origin().ascii_serialization())
 }
 

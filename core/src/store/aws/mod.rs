@@ -1,56 +1,48 @@
 //! S3, by object_store's client: one for reads that tries again, one for commits that does not.
 
 mod credentials;
+mod endpoint;
 mod protocol;
-mod settings;
 
 use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Key, Checksum};
 use object_store::client::ClientConfigKey;
 
 use self::credentials::Noted;
 use self::protocol::S3Protocol;
-use self::settings::{S3Keys, S3Settings};
+use super::config::{Settings, s3};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, Keys, NEVER, READ_SILENCE, Secrets, ca_bundle, is_true, retries_of_commits, retries_of_reads,
+    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
 };
 use super::list::Lister;
-use super::{Backend, Store, StoreOptions};
-use crate::error::{Error, ErrorKind, Result};
+use super::{Backend, Opening, Store};
+use crate::error::Result;
 
-/// Opens `s3://bucket/prefix`.
-pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptions) -> Result<Store> {
-    let settings = S3Settings::of(options)?;
-    settings.check_characters()?;
-    settings.check_flags()?;
-    let builder = settings.builder().with_bucket_name(bucket).with_disable_bulk_delete(true);
-    settings.check_endpoint(&builder)?;
-    check_credentials(&builder).map_err(|error| with_profile(error, options))?;
+/// Opens a bucket.
+pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
+    let settings = opening.settings;
+    check_endpoint(settings, &s3::ENDPOINT)?;
+    credentials::check_set(settings)?;
     let secrets = Arc::new(Secrets::default());
-    let roots = ca_bundle(S3Keys::CA_BUNDLE, options)?;
+    settings.secrets().for_each(|secret| secrets.add(secret));
+    let roots = ca_file(settings)?;
     let connector = Connector { protocol: Arc::new(S3Protocol), secrets: secrets.clone(), roots, proxies: true };
-    let own = credentials::of(&builder, &connector)?;
-    let builder = builder
+    let failed = |error: object_store::Error| unusable(settings, &error);
+    let builder = builder(settings)?
         .with_http_connector(connector.clone())
-        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), NEVER);
-    let failed = |error: object_store::Error| settings.unusable(&error, &connector);
-    let inner = match own {
+        .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
+    let inner = match credentials::of(settings, &connector)? {
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
-    let noted = Noted { inner, source: credentials::of_machine(&builder), secrets: secrets.clone() };
+    let noted = Noted { inner, source: credentials::of_machine(settings), secrets: secrets.clone() };
     let builder = builder.with_credentials(Arc::new(noted));
 
-    let silence = AmazonS3ConfigKey::Client(ClientConfigKey::ReadTimeout);
-    let mut reads = builder.clone().with_retry(retries_of_reads());
-    if reads.get_config_value(&silence).is_none() {
-        reads = reads.with_config(silence, READ_SILENCE);
-    }
-    let reads = Arc::new(reads.build().map_err(failed)?);
-
+    let reads = Arc::new(builder.clone().with_retry(retries_of_reads()).build().map_err(failed)?);
     // The client's silence counts from the beginning of an upload: none here.
+    let silence = Key::Client(ClientConfigKey::ReadTimeout);
     let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
@@ -61,55 +53,74 @@ pub(super) fn open(url: &str, bucket: &str, prefix: String, options: &StoreOptio
         quoted_e_tags: true,
         ..Backend::default()
     };
-    let store = Store::build(url, prefix, reads.clone(), commits, Lister::Pages(reads), backend, options);
+    let store = opening.build(reads.clone(), commits, Lister::Pages(reads), backend);
     Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
 }
 
-/// Somebody must have said where credentials come from. Without that object_store asks the address
-/// of a cloud machine's metadata, which on another machine is anybody's, and takes minutes to fail.
-fn check_credentials(builder: &AmazonS3Builder) -> Result<()> {
-    let value = |key: AmazonS3ConfigKey| builder.get_config_value(&key).filter(|value| !value.is_empty());
-    let set = |key: AmazonS3ConfigKey| builder.get_config_value(&key).is_some();
-    // As object_store's build decides: once one of the two is set, even to nothing, no other way is
-    // taken.
-    if set(AmazonS3ConfigKey::AccessKeyId) || set(AmazonS3ConfigKey::SecretAccessKey) {
-        let both =
-            value(AmazonS3ConfigKey::AccessKeyId).is_some() && value(AmazonS3ConfigKey::SecretAccessKey).is_some();
-        let skip = is_true(value(AmazonS3ConfigKey::SkipSignature).as_deref());
-        return if both || skip {
-            Ok(())
-        } else {
-            let error = Error::new(ErrorKind::PermissionDenied, "half of the S3 credentials is missing or empty");
-            Err(error.with_hint("set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"))
-        };
+/// object_store's builder with these settings, but for credentials.
+fn builder(settings: &Settings) -> Result<AmazonS3Builder> {
+    let bucket = settings.required(&s3::BUCKET)?;
+    let in_path = settings.flag(&s3::PATH_STYLE);
+    let mut builder = AmazonS3Builder::new()
+        .with_client_options(client_options(settings))
+        .with_bucket_name(bucket)
+        .with_region(settings.text(&s3::REGION).unwrap_or_default())
+        .with_virtual_hosted_style_request(!in_path)
+        .with_unsigned_payload(settings.flag(&s3::UNSIGNED_PAYLOAD))
+        .with_skip_signature(settings.flag(&s3::SKIP_SIGNATURE))
+        .with_request_payer(settings.flag(&s3::REQUEST_PAYER))
+        .with_disable_bulk_delete(true);
+    if let Some(endpoint) = endpoint::of(settings, bucket, in_path)? {
+        builder = builder.with_endpoint(endpoint);
     }
-    let both = |one, two| value(one).is_some() && value(two).is_some();
-    let given = is_true(value(AmazonS3ConfigKey::SkipSignature).as_deref())
-        || both(AmazonS3ConfigKey::WebIdentityTokenFile, AmazonS3ConfigKey::RoleArn)
-        || value(AmazonS3ConfigKey::ContainerCredentialsRelativeUri).is_some()
-        || value(AmazonS3ConfigKey::ContainerCredentialsFullUri).is_some()
-        || value(AmazonS3ConfigKey::MetadataEndpoint).is_some();
-    if given {
-        return Ok(());
+    if let Some(endpoint) = settings.text(&s3::METADATA_ENDPOINT) {
+        builder = builder.with_metadata_endpoint(endpoint);
     }
-    Err(Error::new(ErrorKind::PermissionDenied, "no S3 credentials are set").with_hint(
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or web identity or container credentials; \
-         for those of a cloud machine set AWS_METADATA_ENDPOINT (http://169.254.169.254); \
-         for a public bucket AWS_SKIP_SIGNATURE=true",
-    ))
+    match settings.text(&s3::CHECKSUM) {
+        Some("sha256") => builder = builder.with_checksum_algorithm(Checksum::SHA256),
+        Some("crc64nvme") => builder = builder.with_checksum_algorithm(Checksum::CRC64NVME),
+        _ => {}
+    }
+    encrypted(builder, settings)
 }
 
-/// Whoever set a profile believes that credentials are set.
-fn with_profile(error: Error, options: &StoreOptions) -> Error {
-    let set = options.environment
-        && ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].iter().any(|name| std::env::var_os(name).is_some());
-    match error.hint() {
-        Some(hint) if set => {
-            let hint = format!("AWS_PROFILE is set, but profiles and the files in ~/.aws are not read: {hint}");
-            error.with_hint(hint)
+/// The builder with the encryption that is set.
+fn encrypted(mut builder: AmazonS3Builder, settings: &Settings) -> Result<AmazonS3Builder> {
+    let key_of_kms = settings.text(&s3::KMS_KEY_ID);
+    let encryption = match settings.text(&s3::ENCRYPTION) {
+        Some("none") if settings.is_set(&s3::ENCRYPTION) || key_of_kms.is_none() => "none",
+        Some("none") | None => "aws:kms",
+        Some(set) => set,
+    };
+    let needs = |row, needed: bool| match (settings.is_set(row), needed) {
+        (true, false) => {
+            let what = format!("does not go with {} {encryption}", settings.name_like(&s3::ENCRYPTION, row));
+            Err(settings.bad(row, &what))
         }
-        _ => error,
+        _ => Ok(()),
+    };
+    needs(&s3::KMS_KEY_ID, encryption.starts_with("aws:kms"))?;
+    needs(&s3::BUCKET_KEY, encryption.starts_with("aws:kms"))?;
+    needs(&s3::CUSTOMER_KEY, encryption == "sse-c")?;
+    let set = |builder: AmazonS3Builder, name: &str, value: &str| match name.parse::<Key>() {
+        Ok(key) => builder.with_config(key, value),
+        Err(_) => builder,
+    };
+    match encryption {
+        "none" => return Ok(builder),
+        "sse-c" => {
+            let key = settings.required(&s3::CUSTOMER_KEY)?;
+            return Ok(builder.with_ssec_encryption(key));
+        }
+        _ => builder = set(builder, "aws_server_side_encryption", encryption),
     }
+    if let Some(key) = key_of_kms {
+        builder = set(builder, "aws_sse_kms_key_id", key);
+    }
+    if settings.is_set(&s3::BUCKET_KEY) {
+        builder = builder.with_bucket_key(settings.flag(&s3::BUCKET_KEY));
+    }
+    Ok(builder)
 }
 
 #[cfg(test)]

@@ -9,105 +9,132 @@ use object_store::azure::{
 };
 use object_store::client::CredentialProvider;
 
-use super::settings::AzureSettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::StoreOptions;
+use crate::store::config::{Origin, Row, Settings, azure};
 use crate::store::failure::{Effect, StoreFailure};
-use crate::store::http::{Secrets, bad_character, credentials_url, is_true};
+use crate::store::http::{Secrets, bad_character, credentials_url};
 
-/// The setting that other tools read, and libkfs does not.
-pub(super) const CONNECTION_STRING: &str = "AZURE_STORAGE_CONNECTION_STRING";
 /// What to do instead of giving a connection string.
 const PARTS: &str = "set AZURE_STORAGE_ACCOUNT to the AccountName in it, AZURE_STORAGE_KEY to the AccountKey, and \
                      AZURE_ENDPOINT to the BlobEndpoint if it has one";
 
 /// The ways to credentials in the order in which they count: what object_store calls each, and the settings that it needs.
-const WAYS: [(&str, &[Key]); 6] = [
-    ("bearer_token", &[Key::Token]),
-    ("access_key", &[Key::AccessKey]),
-    ("workload_identity", &[Key::ClientId, Key::AuthorityId, Key::FederatedTokenFile]),
-    ("client_secret", &[Key::ClientId, Key::AuthorityId, Key::ClientSecret]),
-    ("sas_token", &[Key::SasKey]),
-    ("managed_identity", &[Key::MsiEndpoint]),
+static WAYS: [(&str, &[&Row]); 6] = [
+    ("bearer_token", &[&azure::BEARER_TOKEN]),
+    ("access_key", &[&azure::ACCOUNT_KEY]),
+    ("workload_identity", &[&azure::CLIENT_ID, &azure::TENANT_ID, &azure::FEDERATED_TOKEN_FILE]),
+    ("client_secret", &[&azure::CLIENT_ID, &azure::TENANT_ID, &azure::CLIENT_SECRET]),
+    ("sas_token", &[&azure::SAS_TOKEN]),
+    ("managed_identity", &[&azure::MSI_ENDPOINT]),
+];
+
+/// The settings of credentials, and what object_store calls them.
+static PASSED: [(&Row, Key); 11] = [
+    (&azure::BEARER_TOKEN, Key::Token),
+    (&azure::ACCOUNT_KEY, Key::AccessKey),
+    (&azure::SAS_TOKEN, Key::SasKey),
+    (&azure::CLIENT_ID, Key::ClientId),
+    (&azure::TENANT_ID, Key::AuthorityId),
+    (&azure::CLIENT_SECRET, Key::ClientSecret),
+    (&azure::FEDERATED_TOKEN_FILE, Key::FederatedTokenFile),
+    (&azure::AUTHORITY_HOST, Key::AuthorityHost),
+    (&azure::MSI_ENDPOINT, Key::MsiEndpoint),
+    (&azure::MSI_OBJECT_ID, Key::ObjectId),
+    (&azure::MSI_RESOURCE_ID, Key::MsiResourceId),
 ];
 
 /// The settings whose value is a secret.
-const SECRETS: [Key; 5] = [Key::Token, Key::AccessKey, Key::ClientSecret, Key::SasKey, Key::EncryptionKey];
+static SECRETS: [&Row; 5] =
+    [&azure::BEARER_TOKEN, &azure::ACCOUNT_KEY, &azure::CLIENT_SECRET, &azure::SAS_TOKEN, &azure::ENCRYPTION_KEY];
 
 /// The builder with one way to credentials, which has all that it needs.
 ///
 /// # Errors
 /// `PermissionDenied` when there is none, `InvalidInput` for one that can't be right.
-pub(super) fn chosen(mut builder: Builder, settings: &AzureSettings, options: &StoreOptions) -> Result<Builder> {
-    let value = |key: Key| builder.get_config_value(&key);
-    if is_true(value(Key::SkipSignature).as_deref()) {
-        return Ok(builder);
+pub(super) fn chosen(mut builder: Builder, settings: &Settings) -> Result<Builder> {
+    if settings.flag(&azure::SKIP_SIGNATURE) {
+        return Ok(builder.with_skip_signature(true));
     }
-    if let Some(empty) = SECRETS.into_iter().find(|key| value(*key).is_some_and(|value| value.is_empty())) {
+    let is_empty = |row: &&&Row| settings.is_set(row) && settings.text(row).is_some_and(str::is_empty);
+    if let Some(empty) = SECRETS.iter().find(is_empty) {
         let message = format!("{} is set to nothing", settings.name(empty));
         return Err(Error::new(ErrorKind::PermissionDenied, message).with_hint("give it a value, or unset it"));
     }
-    let lacking = |way: &(&str, &[Key])| way.1.iter().copied().find(|key| value(*key).is_none_or(|v| v.is_empty()));
-    let way = match value(Key::CredentialType).filter(|way| way != "auto") {
-        None => WAYS.iter().find(|way| lacking(way).is_none()).ok_or_else(|| none(&builder, options))?,
-        Some(named) => {
-            let setting = settings.name(Key::CredentialType);
-            let known = WAYS.iter().find(|(name, _)| *name == named);
-            let way = known.ok_or_else(|| {
-                let names: Vec<&str> = WAYS.iter().map(|(name, _)| *name).collect();
-                let message = format!("{setting} is not one of those that are built: auto, {}", names.join(", "));
-                Error::new(ErrorKind::InvalidInput, message)
-            })?;
-            if let Some(key) = lacking(way) {
-                let message = format!("{setting} is {}, and {} is not set", way.0, settings.name(key));
-                return Err(Error::new(ErrorKind::PermissionDenied, message));
-            }
-            way
+    for (row, key) in &PASSED {
+        if let Some(value) = settings.text(row).filter(|_| settings.is_set(row)) {
+            builder = builder.with_config(*key, value);
         }
-    };
-    let near = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
-    if let (Some(url), "managed_identity") = (value(Key::MsiEndpoint), way.0) {
-        credentials_url(&settings.name(Key::MsiEndpoint), &url, near)?;
     }
-    if let (Some(url), "workload_identity" | "client_secret") = (builder.get_config_value(&Key::AuthorityHost), way.0) {
-        credentials_url(&settings.name(Key::AuthorityHost), &url, |_| false)?;
+    let way = way(settings)?;
+    let near = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
+    if let (Some(url), "managed_identity") = (settings.text(&azure::MSI_ENDPOINT), way) {
+        credentials_url(&settings.name(&azure::MSI_ENDPOINT), url, near)?;
+    }
+    if let (true, Some(url), "workload_identity" | "client_secret") =
+        (settings.is_set(&azure::AUTHORITY_HOST), settings.text(&azure::AUTHORITY_HOST), way)
+    {
+        credentials_url(&settings.name(&azure::AUTHORITY_HOST), url, |_| false)?;
         // AKS gives it with a slash at its end, which object_store adds too.
         builder = builder.with_authority_host(url.trim_end_matches('/'));
     }
-    Ok(builder.with_credential_type(way.0))
+    Ok(builder.with_credential_type(way))
+}
+
+/// The way to credentials that is named, or the first one that has all that it needs.
+fn way(settings: &Settings) -> Result<&'static str> {
+    let lacking = |rows: &'static [&'static Row]| rows.iter().find(|row| settings.text(row).is_none_or(str::is_empty));
+    let named = match settings.text(&azure::CREDENTIAL_TYPE) {
+        Some("auto") | None if settings.flag(&azure::USE_WORKLOAD_IDENTITY) => {
+            Some(("workload_identity", &azure::USE_WORKLOAD_IDENTITY))
+        }
+        Some("auto") | None => None,
+        Some(named) => Some((named, &azure::CREDENTIAL_TYPE)),
+    };
+    let Some((named, by)) = named else {
+        let first = WAYS.iter().find(|(_, rows)| lacking(rows).is_none());
+        return first.map(|(way, _)| *way).ok_or_else(|| none(settings));
+    };
+    let (way, rows) = WAYS.iter().find(|(way, _)| *way == named).ok_or_else(|| none(settings))?;
+    match lacking(rows) {
+        None => Ok(way),
+        Some(row) => {
+            let message =
+                format!("{} asks for {way}, and {} is not set", settings.name(by), settings.name_like(row, by));
+            Err(Error::new(ErrorKind::PermissionDenied, message))
+        }
+    }
 }
 
 /// The error where nobody said where credentials come from.
-fn none(builder: &Builder, options: &StoreOptions) -> Error {
+fn none(settings: &Settings) -> Error {
     let ways = "set AZURE_STORAGE_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID and AZURE_TENANT_ID with \
                 AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE; for a managed identity set AZURE_MSI_ENDPOINT \
                 (http://169.254.169.254/metadata/identity/oauth2/token); for a public container \
                 AZURE_SKIP_SIGNATURE=true";
-    let hint = if options.environment && std::env::var_os(CONNECTION_STRING).is_some() {
-        format!("{CONNECTION_STRING} is set, but it is not read: {PARTS}")
-    } else if is_true(builder.get_config_value(&Key::UseAzureCli).as_deref()) {
-        format!("AZURE_USE_AZURE_CLI is set, but the command az is not asked: {ways}")
+    let hint = if settings.is_set(&azure::CONNECTION_STRING) {
+        format!("{} is set, but it is not read: {PARTS}", settings.name(&azure::CONNECTION_STRING))
+    } else if settings.flag(&azure::USE_AZURE_CLI) {
+        format!("{} is set, but the command az is not asked: {ways}", settings.name(&azure::USE_AZURE_CLI))
     } else {
         ways.to_string()
     };
     Error::new(ErrorKind::PermissionDenied, "no Azure credentials are set").with_hint(hint)
 }
 
-/// Refuses what libkfs does not read, and the caller gave.
-pub(super) fn refuse_connection_string(options: &StoreOptions) -> Result<()> {
-    match options.config.iter().any(|(name, _)| name.eq_ignore_ascii_case(CONNECTION_STRING)) {
-        true => Err(Error::new(ErrorKind::InvalidInput, format!("{CONNECTION_STRING} is not read")).with_hint(PARTS)),
+/// Refuses what libkfs does not read, and the caller gave. A variable may be there for other tools.
+pub(super) fn refuse_connection_string(settings: &Settings) -> Result<()> {
+    let row = &azure::CONNECTION_STRING;
+    match settings.is_set(row) && settings.origin(row) != Origin::Environment {
+        true => Err(settings.bad(row, "is not read").with_hint(PARTS)),
         false => Ok(()),
     }
 }
 
 /// Remembers the secrets that are set, so that no message repeats them.
-pub(super) fn remember(secrets: &Secrets, builder: &Builder) {
-    for value in SECRETS.into_iter().filter_map(|key| builder.get_config_value(&key)) {
-        secrets.add(&value);
-    }
+pub(super) fn remember(secrets: &Secrets, settings: &Settings) {
+    settings.secrets().for_each(|value| secrets.add(value));
     // What is signed with it is in all that the server sees.
-    let sas = builder.get_config_value(&Key::SasKey).unwrap_or_default();
+    let sas = settings.text(&azure::SAS_TOKEN).unwrap_or_default();
     for signature in sas.trim_start_matches('?').split('&').filter_map(|pair| pair.trim().strip_prefix("sig=")) {
         secrets.add(&percent_decoded(signature));
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use object_store::client::{ClientConfigKey, ClientOptions, HttpClient, HttpConnector};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::Protocol;
 use super::guard::Guarded;
 use super::proxy::Proxy;
 use super::secrets::Secrets;
-use super::{Protocol, boolean};
 use crate::runtime::{Entropy, SystemEntropy};
+use crate::store::config::boolean;
 
 /// Makes HTTP clients for object_store and for our own requests for credentials.
 #[derive(Clone, Debug)]

@@ -1,18 +1,17 @@
 //! What every store needs that is reached by HTTP: a client that counts and guards what passes, secrets that no message
 //! repeats, the certificates and the proxy that the user names, and small files that settings name.
 //!
-//! What differs between stores is a [`Protocol`], and the [`Keys`] of its settings. Credentials stay with each store.
+//! What differs between stores is a [`Protocol`]. Credentials stay with each store.
 
 mod answers;
 mod client;
 mod guard;
 mod listing;
+mod options;
 mod proxy;
 #[cfg(test)]
 pub(super) mod scripted;
 mod secrets;
-mod settings;
-pub(super) mod shown;
 
 use std::fmt;
 use std::io::Read;
@@ -28,11 +27,10 @@ use url::{Host, Url};
 pub(super) use self::client::Connector;
 pub(super) use self::guard::short;
 pub(super) use self::listing::PageShape;
+pub(super) use self::options::{check_endpoint, client_options, unusable};
 pub(super) use self::secrets::Secrets;
-#[cfg(feature = "aws")]
-pub(super) use self::settings::unusable;
-pub(super) use self::settings::{Keys, Settings, is_true};
-use super::{StoreOptions, failure};
+use super::config::{Settings, client as rows, shown};
+use super::failure;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What one kind of store says in its requests and answers.
@@ -73,8 +71,6 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
 /// to see a failure soon.
 const READ_RETRIES: usize = 2;
 const READ_RETRY_TIME: Duration = Duration::from_secs(2);
-/// How long a read may go on without a byte.
-pub(super) const READ_SILENCE: &str = "30s";
 /// As good as no time-out. object_store's own, 30 s, covers the whole body: too short for a large
 /// segment. The log sets one for each PUT, by its size.
 pub(super) const NEVER: &str = "365days";
@@ -90,20 +86,14 @@ pub(super) fn retries_of_commits() -> RetryConfig {
 }
 
 /// The largest file of certificates, in bytes.
-const CA_BUNDLE_LIMIT: u64 = 16 << 20;
+const CA_FILE_LIMIT: u64 = 16 << 20;
 
-/// The certificates of the PEM file that the setting `name` names. Only these are trusted then.
-pub(super) fn ca_bundle(name: &str, options: &StoreOptions) -> Result<Option<Vec<reqwest::Certificate>>> {
-    let given = options.config.iter().rev().find(|(given, _)| given.eq_ignore_ascii_case(name));
-    let file = match given {
-        Some((_, file)) => Some(file.into()),
-        None => options.environment.then(|| std::env::var_os(name)).flatten(),
-    };
-    let Some(file) = file.filter(|file| !file.is_empty()) else { return Ok(None) };
-    let shown = shown::path(&Path::new(&file).display().to_string());
-    let invalid = |what: String| Error::new(ErrorKind::InvalidInput, format!("{name}{shown} {what}"));
-    let bytes =
-        read_file(file.as_ref(), CA_BUNDLE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
+/// The certificates of the PEM file that the settings name. Only these are trusted then.
+pub(super) fn ca_file(settings: &Settings) -> Result<Option<Vec<reqwest::Certificate>>> {
+    let Some(file) = settings.path(&rows::CA_FILE) else { return Ok(None) };
+    let shown = shown::path(&file.display().to_string());
+    let invalid = |what: String| settings.bad(&rows::CA_FILE, format!("{shown} {what}").trim_start());
+    let bytes = read_file(file, CA_FILE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
     let certificates = reqwest::Certificate::from_pem_bundle(&bytes)
         .map_err(|error| invalid(format!("can't be understood: {}", failure::text(&error))))?;
     if certificates.is_empty() {
@@ -148,15 +138,6 @@ pub(super) fn read_file(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
         return Err(Error::other(format!("it is too large: at most {limit} bytes are read")));
     }
     Ok(bytes)
-}
-
-/// As object_store reads booleans. `None` for what is none.
-pub(super) fn boolean(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "true" | "on" | "yes" | "y" => Some(true),
-        "0" | "false" | "off" | "no" | "n" => Some(false),
-        _ => None,
-    }
 }
 
 /// Why a value can't stand in a header.

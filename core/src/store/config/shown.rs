@@ -5,8 +5,6 @@
 
 /// The longest path that is shown, in characters.
 const LONGEST_PATH: usize = 255;
-/// The longest name of a setting that is shown, in characters.
-const LONGEST_NAME: usize = 64;
 /// A word of a value that is shorter is no secret.
 const WORD: usize = 4;
 
@@ -23,13 +21,6 @@ const EXPECTED: [(&str, &str); 4] = [
 pub(in crate::store) fn path(value: &str) -> String {
     let is_path = ["/", "./", "../", "~/"].iter().any(|begin| value.starts_with(begin));
     if is_path && value.chars().count() <= LONGEST_PATH { format!(" ({value})") } else { String::new() }
-}
-
-/// The name of a setting that is not known. It may be a value, if the two were exchanged.
-pub(in crate::store) fn name<'a>(name: &'a str, prefix: &str) -> &'a str {
-    let begins = name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
-    let is_name = begins && name.len() <= LONGEST_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_name { name } else { "the given name" }
 }
 
 /// Why a client can't use its settings, by what it said of it, without these values.

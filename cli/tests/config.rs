@@ -1,0 +1,68 @@
+//! `kfs config show`, and buckets that a file or the environment names.
+
+mod common;
+
+use common::{finish, kfs};
+
+const SECRET: &str = "hunter2hunter2hunter2";
+
+/// The lines of `kfs config show` on this, with blanks squeezed.
+fn shown(arguments: &[&str], environment: &[(&str, &str)]) -> Vec<String> {
+    let mut command = kfs();
+    command.args(["config", "show"]).args(arguments).envs(environment.iter().copied());
+    let text = finish(command, b"").ok();
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn each_setting_is_shown_with_what_set_it_and_no_secret() {
+    let url = "s3://logs/team?region=eu-west-1&connect_timeout=3s";
+    let environment =
+        [("AWS_SECRET_ACCESS_KEY", SECRET), ("AWS_ACCESS_KEY_ID", SECRET), ("AWS_REGION", "us-west-2"), ("AWS_X", "y")];
+    let lines = shown(&["--bucket", url], &environment);
+    for expected in [
+        "bucket logs URL the bucket's URL",
+        "prefix team URL the bucket's URL",
+        "region eu-west-1 URL region",
+        "connect_timeout 3s URL connect_timeout",
+        "secret_key *** environment AWS_SECRET_ACCESS_KEY",
+        "allow_http false default",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected}: {lines:#?}");
+    }
+    assert!(!lines.concat().contains(SECRET), "{lines:#?}");
+}
+
+#[test]
+fn a_file_or_the_environment_may_name_the_bucket() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("storage.yaml");
+    let logs = dir.path().join("logs");
+    std::fs::write(&file, format!("storage:\n  backend: filesystem\n  path: {}\n", logs.display())).expect("write");
+    let file = file.to_str().expect("a path in UTF-8");
+    let mut append = kfs();
+    append.args(["--config", file, "append", "--lines", "t/0"]);
+    finish(append, b"one\ntwo\n");
+    let mut cat = kfs();
+    cat.args(["cat", "t/0", "--bucket", &format!("file://{}", logs.display())]);
+    assert_eq!(finish(cat, b"").ok(), "one\ntwo\n");
+
+    let lines = shown(&[], &[("KAFSCALE_S3_BUCKET", "logs"), ("KAFSCALE_S3_PATH_STYLE", "false")]);
+    assert!(lines.contains(&"bucket logs environment KAFSCALE_S3_BUCKET".to_string()), "{lines:#?}");
+    assert!(lines.contains(&"path_style false environment KAFSCALE_S3_PATH_STYLE".to_string()), "{lines:#?}");
+
+    let mut both = kfs();
+    both.args(["config", "show", "--config", file, "--bucket", "memory:"]);
+    assert!(finish(both, b"").failed(2).contains("--bucket and --config both name a bucket"));
+}
+
+#[test]
+fn a_wrong_setting_is_named_as_it_was_written() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("storage.json");
+    std::fs::write(&file, "{\"backend\": \"s3\",\n \"bucket\": \"b\", \"regoin\": \"x\"}").expect("write");
+    let mut command = kfs();
+    command.args(["config", "show", "--config", file.to_str().expect("a path in UTF-8")]);
+    let said = finish(command, b"").failed(2);
+    assert!(said.contains("line 2: regoin is no setting for S3") && said.contains("is region meant?"), "{said}");
+}

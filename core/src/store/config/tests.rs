@@ -1,0 +1,252 @@
+//! The faces agree, one counts before another, and no face shows a secret.
+
+use super::*;
+
+const SECRET: &str = "hunter2hunter2hh";
+
+fn value(config: &StoreConfig, name: &str) -> (Option<String>, Origin) {
+    let shown = config.shown(false).unwrap().into_iter().find(|setting| setting.name == name).unwrap();
+    (shown.value, shown.origin)
+}
+
+/// The settings that these variables give to a configuration.
+fn with_variables(config: &StoreConfig, variables: &[(&str, &str)]) -> Result<Settings> {
+    let table = config.backend().table();
+    let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let mut given = environment::given(table, variables);
+    given.extend(config.given.iter().cloned());
+    Settings::of(table, &given)
+}
+
+#[test]
+fn the_stronger_face_counts_and_says_so() {
+    let document = "{\"backend\": \"s3\", \"bucket\": \"logs\", \"region\": \"of-document\"}";
+    let document = StoreConfig::from_document(document).unwrap();
+    let url = StoreConfig::from_url("s3://logs?region=of-url").unwrap();
+    let region = |settings: Settings| {
+        (settings.text(&s3::REGION).unwrap().to_string(), settings.origin(&s3::REGION), settings.name(&s3::REGION))
+    };
+    let bare = StoreConfig::from_url("s3://logs").unwrap();
+    let variables = [("AWS_DEFAULT_REGION", "c"), ("AWS_REGION", "b")];
+    let of = |config: &StoreConfig, variables: &[(&str, &str)]| region(with_variables(config, variables).unwrap());
+    assert_eq!(of(&bare, &[]), ("us-east-1".into(), Origin::Default, "AWS_REGION".into()));
+    assert_eq!(of(&bare, &variables[..1]), ("c".into(), Origin::Environment, "AWS_DEFAULT_REGION".into()));
+    assert_eq!(of(&bare, &variables), ("b".into(), Origin::Environment, "AWS_REGION".into()));
+    let of_kafscale = [variables[1], ("KAFSCALE_S3_REGION", "a")];
+    assert_eq!(of(&bare, &of_kafscale), ("a".into(), Origin::Environment, "KAFSCALE_S3_REGION".into()));
+    assert_eq!(of(&document, &of_kafscale), ("of-document".into(), Origin::Document, "region".into()));
+    assert_eq!(of(&url, &of_kafscale), ("of-url".into(), Origin::Url, "region".into()));
+    let explicit = url.set("AWS_DEFAULT_REGION", "named").unwrap();
+    assert_eq!(of(&explicit, &of_kafscale), ("named".into(), Origin::Explicit, "AWS_DEFAULT_REGION".into()));
+}
+
+#[test]
+fn only_the_value_that_counts_is_read() {
+    let config = StoreConfig::from_url("s3://logs?path_style=true").unwrap();
+    let settings = with_variables(&config, &[("AWS_S3_FORCE_PATH_STYLE", "nonsense")]).unwrap();
+    assert!(settings.flag(&s3::PATH_STYLE));
+    let bare = StoreConfig::from_url("s3://logs").unwrap();
+    let error = with_variables(&bare, &[("AWS_S3_FORCE_PATH_STYLE", "nonsense")]).unwrap_err();
+    assert_eq!(error.message(), "AWS_S3_FORCE_PATH_STYLE can't be used: expected true or false");
+}
+
+#[test]
+fn keys_of_one_face_are_never_mixed_with_those_of_another() {
+    let environment =
+        [("AWS_ACCESS_KEY_ID", "env-id"), ("AWS_SECRET_ACCESS_KEY", "env-key"), ("AWS_SESSION_TOKEN", "env-token")];
+    let bare = StoreConfig::from_url("s3://logs").unwrap();
+    let keys = |settings: &Settings| s3::KEYS.map(|row| settings.text(row).map(str::to_string));
+    let all = with_variables(&bare, &environment).unwrap();
+    assert_eq!(keys(&all), ["env-id", "env-key", "env-token"].map(|text| Some(text.to_string())));
+    let explicit = bare.clone().set("access_key", "id").unwrap().set("secret_key", "key").unwrap();
+    let explicit = with_variables(&explicit, &environment).unwrap();
+    assert_eq!(keys(&explicit), [Some("id".into()), Some("key".into()), None]);
+    let of_kafscale: Vec<_> = environment
+        .into_iter()
+        .chain([("KAFSCALE_S3_ACCESS_KEY", "kaf-id"), ("KAFSCALE_S3_SECRET_KEY", "kaf-key")])
+        .collect();
+    let of_kafscale = with_variables(&bare, &of_kafscale).unwrap();
+    assert_eq!(keys(&of_kafscale), [Some("kaf-id".into()), Some("kaf-key".into()), None]);
+    // Half of a credential is no reason to take the other half from elsewhere.
+    let half = with_variables(&bare.set("access_key", "id").unwrap(), &environment).unwrap();
+    assert_eq!(keys(&half), [Some("id".into()), None, None]);
+}
+
+#[test]
+fn an_opposite_name_turns_a_flag_around() {
+    let bare = StoreConfig::from_url("s3://logs").unwrap();
+    for (text, expected) in [("true", false), ("false", true)] {
+        let settings = with_variables(&bare, &[("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", text)]).unwrap();
+        assert_eq!(settings.flag(&s3::PATH_STYLE), expected);
+    }
+}
+
+#[test]
+fn settings_of_the_client_have_the_prefix_of_their_store() {
+    let bare = StoreConfig::from_url("az://logs-1").unwrap();
+    let settings = with_variables(&bare, &[("AZURE_CONNECT_TIMEOUT", "3s"), ("AWS_READ_TIMEOUT", "1s")]).unwrap();
+    let time = |row| settings.value(row).unwrap().0.to_string();
+    assert_eq!((time(&client::CONNECT_TIMEOUT).as_str(), time(&client::READ_TIMEOUT).as_str()), ("3s", "30s"));
+    assert_eq!(settings.name(&client::READ_TIMEOUT), "AZURE_READ_TIMEOUT");
+}
+
+#[test]
+fn every_default_is_a_value_of_its_kind_and_every_name_is_one_settings() {
+    for backend in StoreBackend::ALL {
+        let mut names: Vec<String> = Vec::new();
+        for row in backend.table().rows() {
+            if let Some(default) = row.default {
+                row.kind.read(default).unwrap_or_else(|bad| panic!("{backend} {}: {bad}", row.name));
+            }
+            assert!(row.about.ends_with('.'), "{backend} {}", row.name);
+            let all = [&[row.name][..], row.aliases, row.environment, row.opposites].concat();
+            names.extend(all.iter().map(|name| name.to_ascii_lowercase().replace('_', "")));
+        }
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{backend}");
+    }
+}
+
+#[test]
+fn what_was_written_by_serde_is_read_again_but_for_secrets() {
+    let config = StoreConfig::from_url("s3://logs/a?region=eu-west-1&connect_timeout=3s").unwrap();
+    let text = serde_json::to_string(&config).unwrap();
+    let again: StoreConfig = serde_json::from_str(&text).unwrap();
+    assert_eq!(again.url().unwrap(), "s3://logs/a");
+    assert_eq!(value(&again, "region"), (Some("eu-west-1".into()), Origin::Document));
+    let secret = config.set("secret_key", SECRET).unwrap();
+    let text = serde_json::to_string(&secret).unwrap();
+    assert!(!text.contains(SECRET) && text.contains("***"), "{text}");
+    let error = serde_json::from_str::<StoreConfig>(&text).unwrap_err().to_string();
+    assert!(error.contains("secret_key is ***"), "{error}");
+}
+
+#[test]
+fn no_output_shows_a_secret() {
+    let secrets = [("s3://logs", &s3::S3), ("az://logs-1", &azure::AZURE), ("gs://logs", &gcs::GCS)];
+    for (url, table) in secrets {
+        for row in table.rows().filter(|row| row.kind.is_secret()) {
+            let config = StoreConfig::from_url(url).unwrap().set(row.name, SECRET).unwrap();
+            let shown = config.shown(false).unwrap();
+            let json = serde_json::to_string(&config).unwrap();
+            let all = format!("{config:?} {config:#?} {shown:?} {json} {:?}", config.settings(false).unwrap());
+            assert!(!all.contains(SECRET), "{} {all}", row.name);
+        }
+    }
+    let proxy = StoreConfig::from_url("s3://logs").unwrap();
+    let proxy = proxy.set("proxy_url", format!("http://me:{SECRET}@h:1/?{SECRET}")).unwrap();
+    assert_eq!(value(&proxy, "proxy_url").0.unwrap(), "http://h:1/");
+    let secret = Secret::new(SECRET);
+    let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
+    assert_eq!((shown.as_str(), secret.reveal()), ("*** *** \"***\"", SECRET));
+}
+
+#[test]
+fn the_environment_may_name_the_bucket() {
+    let named = |names: &[&str]| environment::backend(names.iter().map(|name| (name.to_string(), "x".to_string())));
+    assert_eq!(named(&["KAFSCALE_S3_BUCKET", "HOME"]).unwrap(), StoreBackend::S3);
+    assert_eq!(named(&["AZURE_CONTAINER_NAME"]).unwrap(), StoreBackend::Azure);
+    assert_eq!(named(&["GOOGLE_BUCKET"]).unwrap(), StoreBackend::Gcs);
+    assert!(named(&["HOME"]).unwrap_err().hint().unwrap().contains("KAFSCALE_S3_BUCKET"));
+    let both = named(&["GOOGLE_BUCKET", "AWS_BUCKET"]).unwrap_err();
+    assert!(both.message().contains("AWS_BUCKET and GOOGLE_BUCKET"), "{both}");
+}
+
+#[test]
+fn a_prefix_is_the_same_in_each_face() {
+    for prefix in ["a/b", "a/b/"] {
+        let document = StoreConfig::from_document(&format!("backend: s3\nbucket: logs\nprefix: {prefix}")).unwrap();
+        assert_eq!((document.prefix().unwrap().as_str(), document.url().unwrap().as_str()), ("a/b/", "s3://logs/a/b"));
+    }
+    for wrong in ["/a", "a//b", "../a", "/"] {
+        let document = StoreConfig::from_document(&format!("backend: s3\nbucket: logs\nprefix: {wrong}")).unwrap();
+        let error = document.prefix().unwrap_err();
+        assert!(error.message().starts_with("prefix is not a usable prefix"), "{error}");
+    }
+}
+
+#[test]
+fn a_wrong_document_is_told_by_its_line_and_repeats_nothing() {
+    for (text, message) in [
+        ("", "the document has no storage section"),
+        ("just text", "the document is no list of names and values"),
+        ("storage: s3", "storage has no settings below it"),
+        ("storage:\n  bucket: b", "backend is missing in the storage section"),
+        ("backend: ftp", "line 1: backend is not one of those that there are"),
+        ("backend: s3\nbucket: b\nregoin: hunter2hunter2hh", "line 3: regoin is no setting for S3"),
+        ("backend: s3\nbucket: b\nhunter2hunter2hh: x", "line 3: the given name is no setting for S3"),
+        ("backend: s3\nregion: [hunter2hunter2hh]", "line 2: region has several values: expected one"),
+        ("backend: s3\nregion: a\nregion: b", "line 3: the name stands there twice"),
+        ("backend: s3\nendpoint: a\nendpoint_url: b", "line 3: endpoint_url and endpoint are the same setting"),
+        ("backend: s3\nbucket: &b hunter2hunter2hh\nregion: *b", "line 3: an alias (*name) is not read"),
+        ("kind: KafscaleCluster", "the KafscaleCluster has no section spec.s3"),
+        ("{\"backend\": \"s3\", \"bucket\"", "this is no YAML"),
+    ] {
+        let error = StoreConfig::from_document(text).unwrap_err();
+        assert!(error.message().contains(message), "{text:?}: {error}");
+        assert!(!format!("{error:?}").contains(SECRET), "{error:?}");
+    }
+    let deep = "[".repeat(10_000);
+    StoreConfig::from_document(&deep).unwrap_err();
+    assert!(StoreConfig::from_document(&" ".repeat(2 << 20)).unwrap_err().message().contains("bytes"));
+}
+
+#[test]
+fn scalars_stay_the_text_that_they_are() {
+    let text = "backend: s3\nbucket: 0123\nsecret_key: 00123e4\naccess_key: 1_000\nregion: ~\npathStyle: yes\n";
+    let config = StoreConfig::from_document(text).unwrap();
+    let settings = config.settings(false).unwrap();
+    let text = |row| settings.text(row).unwrap();
+    assert_eq!((text(&s3::BUCKET), text(&s3::SECRET_KEY), text(&s3::ACCESS_KEY)), ("0123", "00123e4", "1_000"));
+    assert_eq!((text(&s3::REGION), settings.flag(&s3::PATH_STYLE)), ("us-east-1", true));
+}
+
+#[test]
+fn several_documents_in_one_text_are_searched_for_the_section() {
+    let config = StoreConfig::from_document("kind: Service\n---\nstorage:\n  backend: memory\n  prefix: a\n").unwrap();
+    assert_eq!(config.url().unwrap(), "memory:///a");
+}
+
+/// `docs/settings.md`, made from the tables.
+fn documented() -> String {
+    let mut page = String::from(
+        "# Settings of stores\n\nThis page is made from the tables in `core/src/store/config`: `KFS_UPDATE_DOCS=1 cargo test -p kfs-core \
+         --lib settings_page`.\nHow they are given, and which one counts, is in [backends.md](backends.md).\n\n\
+         A setting has the same name in a document, after the question mark of a URL, and in a call; each of them takes \
+         the\nvariable's name, too. Names may be written in upper or lower case, with or without underscores. Times have a \
+         unit, such\nas `30s` or `5min`. Flags are `true` or `false`.\n",
+    );
+    let cell = |text: &str| text.replace('|', "\\|");
+    for backend in StoreBackend::ALL {
+        let table = backend.table();
+        page.push_str(&format!(
+            "\n## {backend}\n\n| setting | variables | default | what it is |\n|---|---|---|---|\n"
+        ));
+        for row in table.rows() {
+            let mut names = vec![format!("`{}`", row.name)];
+            names.extend(row.aliases.iter().map(|alias| format!("`{alias}`")));
+            let mut variables: Vec<String> = row.environment.iter().map(|name| format!("`{name}`")).collect();
+            if variables.is_empty() && table.client_rows().any(|client| client.name == row.name) {
+                variables.push(format!("`{}{}`", table.prefix, row.name.to_ascii_uppercase()));
+            }
+            let opposites = row.opposites.iter().map(|name| format!("the opposite: `{name}`"));
+            variables.extend(opposites);
+            let default = row.default.map_or(String::new(), |default| format!("`{default}`"));
+            let line = [names.join(", "), variables.join(", "), default, row.about.to_string()].map(|text| cell(&text));
+            page.push_str(&format!("| {} |\n", line.join(" | ")));
+        }
+    }
+    page
+}
+
+#[test]
+fn the_settings_page_is_what_the_tables_say() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/settings.md");
+    let page = documented();
+    if std::env::var_os("KFS_UPDATE_DOCS").is_some() {
+        std::fs::write(&file, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page, "run the command on top of docs/settings.md");
+}
