@@ -73,7 +73,7 @@ portable: ## Lints the library for the platforms that nothing here runs on, with
 	  $(call skip,other platforms: zig is not installed (make zig)); \
 	else \
 	  set -e; for target in $(PORTABLE); do \
-	    for features in "" aws azure; do \
+	    for features in "" aws azure gcp; do \
 	      echo "=== kfs-core for $$target, features '$$features'"; \
 	      PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild clippy --quiet --locked -p kfs-core --features "$$features" \
 	        --target $$target -- -D warnings; \

@@ -147,12 +147,13 @@ mod s3 {
     }
 
     #[test]
-    fn a_profile_that_is_not_read_is_named() {
+    fn a_profile_without_keys_is_named() {
+        let home = tempfile::tempdir().expect("an empty home");
         let mut command = kfs();
-        command.args(["ls", "--bucket", "s3://b"]).env("AWS_PROFILE", "work");
+        command.args(["ls", "--bucket", "s3://b"]).env("AWS_PROFILE", "work").env("HOME", home.path());
         command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
         let message = finish(command, b"").failed(5);
-        assert!(message.contains("profiles and the files in ~/.aws are not read"), "{message}");
+        assert!(message.contains("the profile work has no keys") && message.contains("AWS_PROFILE"), "{message}");
     }
 
     #[test]

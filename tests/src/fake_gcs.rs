@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use kfs_core::store::StoreOptions;
 use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 
 use crate::fake_http::{self, Answer, FakeServer, Listed, MODIFIED, Request, Service};
@@ -122,6 +123,12 @@ impl FakeGcs {
             ("GOOGLE_BASE_URL", self.endpoint().into()),
             ("GOOGLE_ALLOW_HTTP", "true".into()),
         ]
+    }
+
+    /// Options for [`Store::open`](kfs_core::store::Store::open) on this server, whatever the process's environment says.
+    pub fn store_options(&self) -> StoreOptions {
+        let options = StoreOptions::default().environment(false);
+        self.environment().into_iter().fold(options, |options, (name, value)| options.config(name, value))
     }
 
     /// The settings of a client for the bucket, to look beneath the library.

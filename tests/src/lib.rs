@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 pub use kfs_core::testing::*;
 
 pub mod azure;
+mod backends;
 pub mod contest;
 pub mod fake_gcs;
 pub mod fake_http;
@@ -16,6 +17,7 @@ mod process;
 pub mod s3;
 
 pub use azure::AzureServer;
+pub use backends::{TestBucket, each_bucket};
 pub use fake_gcs::FakeGcs;
 pub use fake_s3::FakeS3;
 pub use s3::S3Server;

@@ -52,6 +52,10 @@ impl Ended {
 /// The command with a clean environment.
 pub(crate) fn kfs() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kfs"));
+    // A test that lacks credentials must not ask a cloud machine's metadata for them.
+    for cloud in ["AWS_EC2", "AZURE", "GOOGLE"] {
+        command.env(format!("{cloud}_METADATA_DISABLED"), "true");
+    }
     command.env_remove("KFS_BUCKET").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

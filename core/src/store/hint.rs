@@ -30,10 +30,18 @@ const AZURE: Names = Names {
     place: "the account's name, AZURE_ENDPOINT",
 };
 
+const GCS: Names = Names {
+    a_server: "a server of Google Cloud Storage",
+    endpoint: "GOOGLE_BASE_URL",
+    allow_http: "GOOGLE_ALLOW_HTTP",
+    place: "GOOGLE_BASE_URL",
+};
+
 fn names(dialect: Dialect) -> &'static Names {
     match dialect {
         Dialect::Azure => &AZURE,
-        Dialect::S3 | Dialect::Gcs | Dialect::Unknown => &S3,
+        Dialect::Gcs => &GCS,
+        Dialect::S3 | Dialect::Unknown => &S3,
     }
 }
 
@@ -67,6 +75,25 @@ fn by_code(code: &str) -> Option<&'static str> {
         }
         "NoSuchBucket" => "check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION",
         _ => return by_code_of_azure(code),
+    })
+}
+
+/// By a code of <https://cloud.google.com/storage/docs/xml-api/reference-status>.
+fn by_code_of_gcs(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "AuthenticationRequired" | "InvalidSecurity" | "InvalidToken" | "ExpiredToken" => {
+            "the token is wrong or has run out: check GOOGLE_APPLICATION_CREDENTIALS, or renew GOOGLE_BEARER_TOKEN"
+        }
+        "SignatureDoesNotMatch" => "the key of the service account is wrong: check GOOGLE_APPLICATION_CREDENTIALS",
+        "AccessDenied" => {
+            "the credentials are not allowed to do this: check the role in this bucket (Storage Object Admin, or Storage \
+             Object Viewer to read)"
+        }
+        "NoSuchBucket" => "check the bucket's name and GOOGLE_BASE_URL",
+        "UserProjectMissing" | "UserProjectAccountProblem" => {
+            "the bucket wants its requester to pay, which libkfs does not support on Google Cloud Storage"
+        }
+        _ => return by_code(code),
     })
 }
 
@@ -114,6 +141,7 @@ pub(super) fn of(
     status: Option<u16>,
     dialect: Dialect,
 ) -> Option<String> {
+    let by_code = if dialect == Dialect::Gcs { by_code_of_gcs } else { by_code };
     if let Some(hint) = code.and_then(by_code) {
         return Some(hint.into());
     }
@@ -149,6 +177,7 @@ pub(super) fn of_kind(kind: ErrorKind, dialect: Dialect) -> Option<String> {
 pub(super) fn of_redirect(dialect: Dialect) -> String {
     let own = match dialect {
         Dialect::Azure => "name the server's own address (AZURE_ENDPOINT)",
+        Dialect::Gcs => "name the server's own address (GOOGLE_BASE_URL)",
         _ => "name the bucket's own region (AWS_REGION) and the server's own address (AWS_ENDPOINT_URL)",
     };
     format!("{own}: credentials are sent to no other")

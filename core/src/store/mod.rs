@@ -16,6 +16,8 @@ mod azure;
 pub mod config;
 mod dialect;
 mod failure;
+#[cfg(feature = "gcp")]
+mod gcs;
 mod hint;
 #[cfg(feature = "_http")]
 mod http;
@@ -250,6 +252,8 @@ impl Store {
             StoreBackend::S3 => aws::open(opening),
             #[cfg(feature = "azure")]
             StoreBackend::Azure => azure::open(opening),
+            #[cfg(feature = "gcp")]
+            StoreBackend::Gcs => gcs::open(opening),
             #[allow(unreachable_patterns, reason = "with all features each kind has its client")]
             other => {
                 let message = format!("this build has no client for {}", other.table().store);

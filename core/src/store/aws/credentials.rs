@@ -9,19 +9,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use object_store::ClientOptions;
 use object_store::StaticCredentialProvider;
-use object_store::aws::{AwsCredential, AwsCredentialProvider};
+use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::client::{
     CredentialProvider, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
 };
 use tokio::sync::Mutex;
 use url::Url;
 
+use super::profile::{Profile, ProfileKeys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::config::{Settings, s3, shown};
 use crate::store::failure::{Effect, StoreFailure, between, text};
-use crate::store::http::{Connector, Secrets, bad_character, credentials_url, read_file, short, unusable};
+use crate::store::http::{Connector, LastResort, Secrets, bad_character, credentials_url, read_file, short, unusable};
 
+/// What to do where there are none.
+const HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or web identity or container \
+                    credentials; on a cloud machine its metadata is asked unless AWS_EC2_METADATA_DISABLED is true; for a \
+                    public bucket set AWS_SKIP_SIGNATURE=true";
 /// What to do when an agent refuses a request without a token.
 const NO_TOKEN: &str = "none was sent: if the server asks for a token, set AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE to \
                         the file that holds it (AWS_CONTAINER_AUTHORIZATION_TOKEN is not read)";
@@ -38,50 +43,30 @@ const CONTAINER_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23];
 const MACHINE_V4: [[u8; 4]; 1] = [[169, 254, 169, 254]];
 const MACHINE_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
 
-/// Somebody must have said where credentials come from. Without that object_store asks the address
-/// of a cloud machine's metadata, which on another machine is anybody's, and takes minutes to fail.
-pub(super) fn check_set(settings: &Settings) -> Result<()> {
-    let given = |row| settings.text(row).is_some_and(|text| !text.is_empty());
-    if settings.flag(&s3::SKIP_SIGNATURE) {
-        return Ok(());
-    }
-    // Once one of the two is set, even to nothing, no other way is taken.
-    if settings.is_set(&s3::ACCESS_KEY) || settings.is_set(&s3::SECRET_KEY) {
-        if given(&s3::ACCESS_KEY) && given(&s3::SECRET_KEY) {
-            return Ok(());
-        }
-        let [one, other] = [&s3::ACCESS_KEY, &s3::SECRET_KEY].map(|row| settings.name_like(row, &s3::ACCESS_KEY));
-        let error = Error::new(ErrorKind::PermissionDenied, "half of the S3 credentials is missing or empty");
-        return Err(error.with_hint(format!("set both {one} and {other}, in the same place")));
-    }
-    let given = given(&s3::WEB_IDENTITY_TOKEN_FILE) && given(&s3::ROLE_ARN)
-        || given(&s3::CONTAINER_RELATIVE_URI)
-        || given(&s3::CONTAINER_FULL_URI)
-        || given(&s3::METADATA_ENDPOINT);
-    if given {
-        return Ok(());
-    }
-    let ways = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or web identity or container credentials; \
-                for those of a cloud machine set AWS_METADATA_ENDPOINT (http://169.254.169.254); \
-                for a public bucket AWS_SKIP_SIGNATURE=true";
-    // Whoever set a profile believes that credentials are set.
-    let hint = match settings.is_set(&s3::PROFILE) {
-        true => {
-            let name = settings.name(&s3::PROFILE);
-            format!("{name} is set, but profiles and the files in ~/.aws are not read: {ways}")
-        }
-        false => ways.to_string(),
-    };
-    Err(Error::new(ErrorKind::PermissionDenied, "no S3 credentials are set").with_hint(hint))
-}
-
-/// The provider for these settings, or `None` where object_store's own is to be used: for the metadata of a cloud
-/// machine, and where requests are not signed.
-pub(super) fn of(settings: &Settings, connector: &Connector) -> Result<Option<AwsCredentialProvider>> {
+/// The provider that the settings choose, or `None` where requests are not signed. It is chosen before anything is sent:
+/// keys that are set, then a profile in the shared files, a web identity, a container, a cloud machine. With `surroundings`
+/// the files in the home directory and the machine's metadata count though nobody named them.
+///
+/// # Errors
+/// `PermissionDenied` where there are none, `InvalidInput` for what can't be right.
+pub(super) fn of(
+    builder: &AmazonS3Builder,
+    settings: &Settings,
+    connector: &Connector,
+    surroundings: bool,
+) -> Result<Option<AwsCredentialProvider>> {
     let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
-    if let (Some(key_id), Some(secret_key)) = (value(&s3::ACCESS_KEY), value(&s3::SECRET_KEY)) {
-        let credential = AwsCredential { key_id, secret_key, token: value(&s3::SESSION_TOKEN) };
-        return Ok(Some(Arc::new(StaticCredentialProvider::new(credential))));
+    if settings.flag(&s3::SKIP_SIGNATURE) {
+        return Ok(None);
+    }
+    if !settings.flag(&s3::USE_IAM_ROLE) {
+        if let Some(keys) = keys_set(settings)? {
+            return Ok(Some(Arc::new(StaticCredentialProvider::new(keys))));
+        }
+        let profile = Profile::of(settings, surroundings);
+        if profile.keys()?.is_some() {
+            return Ok(Some(Arc::new(ProfileKeys::new(profile))));
+        }
     }
     let is_container = |address| is_one_of(address, &CONTAINER_V4, CONTAINER_V6);
     let source = if let (Some(file), Some(role)) = (value(&s3::WEB_IDENTITY_TOKEN_FILE), value(&s3::ROLE_ARN)) {
@@ -101,11 +86,7 @@ pub(super) fn of(settings: &Settings, connector: &Connector) -> Result<Option<Aw
         let url = credentials_url(&settings.name(&s3::CONTAINER_FULL_URI), &url, is_container)?;
         CredentialSource::Container { url, file: value(&s3::CONTAINER_TOKEN_FILE) }
     } else {
-        if let Some(url) = value(&s3::METADATA_ENDPOINT) {
-            let is_machine = |address| is_one_of(address, &MACHINE_V4, MACHINE_V6);
-            credentials_url(&settings.name(&s3::METADATA_ENDPOINT), &url, is_machine)?;
-        }
-        return Ok(None);
+        return of_metadata(builder, settings, surroundings).map(Some);
     };
     let near = source.url().scheme() == "http";
     let options =
@@ -113,6 +94,44 @@ pub(super) fn of(settings: &Settings, connector: &Connector) -> Result<Option<Aw
     let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
     let client = connector.connect(&options).map_err(|error| unusable(settings, &error))?;
     Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
+}
+
+/// The keys that are set. Once one of them is set, even to nothing, no other way is taken.
+fn keys_set(settings: &Settings) -> Result<Option<AwsCredential>> {
+    let rows = [&s3::ACCESS_KEY, &s3::SECRET_KEY];
+    if !rows.iter().any(|row| settings.is_set(row)) {
+        return Ok(None);
+    }
+    let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
+    if let (Some(key_id), Some(secret_key)) = (value(&s3::ACCESS_KEY), value(&s3::SECRET_KEY)) {
+        return Ok(Some(AwsCredential { key_id, secret_key, token: value(&s3::SESSION_TOKEN) }));
+    }
+    let set = if settings.is_set(&s3::ACCESS_KEY) { &s3::ACCESS_KEY } else { &s3::SECRET_KEY };
+    let [one, other] = rows.map(|row| settings.name_like(row, set));
+    let error = Error::new(ErrorKind::PermissionDenied, "half of the S3 credentials is missing or empty");
+    Err(error.with_hint(format!("set both {one} and {other}, in the same place")))
+}
+
+/// The credentials of a cloud machine, from the address that is set, or as the last resort from the usual one.
+fn of_metadata(builder: &AmazonS3Builder, settings: &Settings, surroundings: bool) -> Result<AwsCredentialProvider> {
+    let built = || match builder.clone().build() {
+        Ok(client) => Ok(client.credentials().clone()),
+        Err(error) => Err(unusable(settings, &error)),
+    };
+    if let Some(url) = settings.text(&s3::METADATA_ENDPOINT) {
+        let is_machine = |address| is_one_of(address, &MACHINE_V4, MACHINE_V6);
+        credentials_url(&settings.name(&s3::METADATA_ENDPOINT), url, is_machine)?;
+        return built();
+    }
+    let by_role = settings.flag(&s3::USE_IAM_ROLE);
+    if settings.flag(&s3::METADATA_DISABLED) || !(surroundings || by_role) {
+        return Err(Error::new(ErrorKind::PermissionDenied, "no S3 credentials are set").with_hint(HINT));
+    }
+    let tried = match by_role {
+        true => "neither a web identity nor a container's credentials are set",
+        false => "no access key, no profile with keys, no web identity and no container's credentials are set",
+    };
+    Ok(Arc::new(LastResort { inner: built()?, store: "S3", tried, hint: HINT }))
 }
 
 /// Whether this is one of these addresses.

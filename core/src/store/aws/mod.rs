@@ -2,6 +2,7 @@
 
 mod credentials;
 mod endpoint;
+mod profile;
 mod protocol;
 
 use std::sync::Arc;
@@ -24,7 +25,6 @@ use crate::error::Result;
 pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     let settings = opening.settings;
     check_endpoint(settings, &s3::ENDPOINT)?;
-    credentials::check_set(settings)?;
     let secrets = Arc::new(Secrets::default());
     settings.secrets().for_each(|secret| secrets.add(secret));
     let roots = ca_file(settings)?;
@@ -33,7 +33,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     let builder = builder(settings)?
         .with_http_connector(connector.clone())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = match credentials::of(settings, &connector)? {
+    let inner = match credentials::of(&builder, settings, &connector, opening.options.environment)? {
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };

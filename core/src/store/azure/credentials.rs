@@ -47,13 +47,14 @@ static PASSED: [(&Row, Key); 11] = [
 static SECRETS: [&Row; 5] =
     [&azure::BEARER_TOKEN, &azure::ACCOUNT_KEY, &azure::CLIENT_SECRET, &azure::SAS_TOKEN, &azure::ENCRYPTION_KEY];
 
-/// The builder with one way to credentials, which has all that it needs.
+/// The builder with one way to credentials, which has all that it needs, and whether that is the machine's metadata as the
+/// last resort. It is one only with `surroundings`.
 ///
 /// # Errors
 /// `PermissionDenied` when there is none, `InvalidInput` for one that can't be right.
-pub(super) fn chosen(mut builder: Builder, settings: &Settings) -> Result<Builder> {
+pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bool) -> Result<(Builder, bool)> {
     if settings.flag(&azure::SKIP_SIGNATURE) {
-        return Ok(builder.with_skip_signature(true));
+        return Ok((builder.with_skip_signature(true), false));
     }
     let is_empty = |row: &&&Row| settings.is_set(row) && settings.text(row).is_some_and(str::is_empty);
     if let Some(empty) = SECRETS.iter().find(is_empty) {
@@ -65,7 +66,12 @@ pub(super) fn chosen(mut builder: Builder, settings: &Settings) -> Result<Builde
             builder = builder.with_config(*key, value);
         }
     }
-    let way = way(settings)?;
+    let Some(way) = way(settings)? else {
+        if settings.flag(&azure::METADATA_DISABLED) || !surroundings {
+            return Err(none(settings));
+        }
+        return Ok((builder.with_credential_type("managed_identity"), true));
+    };
     let near = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
     if let (Some(url), "managed_identity") = (settings.text(&azure::MSI_ENDPOINT), way) {
         credentials_url(&settings.name(&azure::MSI_ENDPOINT), url, near)?;
@@ -77,46 +83,45 @@ pub(super) fn chosen(mut builder: Builder, settings: &Settings) -> Result<Builde
         // AKS gives it with a slash at its end, which object_store adds too.
         builder = builder.with_authority_host(url.trim_end_matches('/'));
     }
-    Ok(builder.with_credential_type(way))
+    Ok((builder.with_credential_type(way), false))
 }
 
-/// The way to credentials that is named, or the first one that has all that it needs.
-fn way(settings: &Settings) -> Result<&'static str> {
+/// The way to credentials that is named, or the first one that has all that it needs. `None`: nothing is set.
+fn way(settings: &Settings) -> Result<Option<&'static str>> {
     let lacking = |rows: &'static [&'static Row]| rows.iter().find(|row| settings.text(row).is_none_or(str::is_empty));
-    let named = match settings.text(&azure::CREDENTIAL_TYPE) {
-        Some("auto") | None if settings.flag(&azure::USE_WORKLOAD_IDENTITY) => {
-            Some(("workload_identity", &azure::USE_WORKLOAD_IDENTITY))
+    let (named, by) = match settings.text(&azure::CREDENTIAL_TYPE) {
+        Some("azure_cli") => return Ok(Some("azure_cli")),
+        Some(named) if named != "auto" => (named, &azure::CREDENTIAL_TYPE),
+        _ if settings.flag(&azure::USE_WORKLOAD_IDENTITY) => ("workload_identity", &azure::USE_WORKLOAD_IDENTITY),
+        _ => {
+            let first = WAYS.iter().find(|(_, rows)| lacking(rows).is_none()).map(|(way, _)| *way);
+            return Ok(first.or_else(|| settings.flag(&azure::USE_AZURE_CLI).then_some("azure_cli")));
         }
-        Some("auto") | None => None,
-        Some(named) => Some((named, &azure::CREDENTIAL_TYPE)),
-    };
-    let Some((named, by)) = named else {
-        let first = WAYS.iter().find(|(_, rows)| lacking(rows).is_none());
-        return first.map(|(way, _)| *way).ok_or_else(|| none(settings));
     };
     let (way, rows) = WAYS.iter().find(|(way, _)| *way == named).ok_or_else(|| none(settings))?;
     match lacking(rows) {
-        None => Ok(way),
+        None => Ok(Some(way)),
         Some(row) => {
-            let message =
-                format!("{} asks for {way}, and {} is not set", settings.name(by), settings.name_like(row, by));
+            let (by, row) = (settings.name(by), settings.name_like(row, by));
+            let message = format!("{by} asks for {way}, and {row} is not set");
             Err(Error::new(ErrorKind::PermissionDenied, message))
         }
     }
 }
 
+/// What was looked for, for messages.
+pub(super) const TRIED: &str =
+    "neither a token, a key, a workload identity, a service principal nor a shared access signature is set";
+/// What to do where there are no credentials.
+pub(super) const HINT: &str = "set AZURE_STORAGE_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID and AZURE_TENANT_ID with AZURE_CLIENT_SECRET or \
+     AZURE_FEDERATED_TOKEN_FILE, or AZURE_USE_AZURE_CLI=true; on a cloud machine its metadata is asked unless \
+     AZURE_METADATA_DISABLED is true; for a public container set AZURE_SKIP_SIGNATURE=true";
+
 /// The error where nobody said where credentials come from.
 fn none(settings: &Settings) -> Error {
-    let ways = "set AZURE_STORAGE_KEY, or AZURE_STORAGE_SAS_TOKEN, or AZURE_CLIENT_ID and AZURE_TENANT_ID with \
-                AZURE_CLIENT_SECRET or AZURE_FEDERATED_TOKEN_FILE; for a managed identity set AZURE_MSI_ENDPOINT \
-                (http://169.254.169.254/metadata/identity/oauth2/token); for a public container \
-                AZURE_SKIP_SIGNATURE=true";
-    let hint = if settings.is_set(&azure::CONNECTION_STRING) {
-        format!("{} is set, but it is not read: {PARTS}", settings.name(&azure::CONNECTION_STRING))
-    } else if settings.flag(&azure::USE_AZURE_CLI) {
-        format!("{} is set, but the command az is not asked: {ways}", settings.name(&azure::USE_AZURE_CLI))
-    } else {
-        ways.to_string()
+    let hint = match settings.is_set(&azure::CONNECTION_STRING) {
+        true => format!("{} is set, but it is not read: {PARTS}", settings.name(&azure::CONNECTION_STRING)),
+        false => HINT.to_string(),
     };
     Error::new(ErrorKind::PermissionDenied, "no Azure credentials are set").with_hint(hint)
 }

@@ -16,7 +16,8 @@ use self::protocol::AzureProtocol;
 use super::config::{Settings, azure};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
+    Connector, LastResort, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits,
+    retries_of_reads, unusable,
 };
 use super::list::Lister;
 use super::{Backend, Opening, Store};
@@ -45,7 +46,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     if let Some(key) = settings.text(&azure::ENCRYPTION_KEY) {
         builder = builder.with_encryption_key(key);
     }
-    let builder = credentials::chosen(builder, settings)?;
+    let (builder, is_last_resort) = credentials::chosen(builder, settings, opening.options.environment)?;
 
     let secrets = Arc::new(Secrets::default());
     credentials::remember(&secrets, settings);
@@ -56,7 +57,11 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         .with_http_connector(connector.clone())
         .with_retry(retries_of_reads())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = builder.clone().build().map_err(failed)?.credentials().clone();
+    let mut inner = builder.clone().build().map_err(failed)?.credentials().clone();
+    if is_last_resort {
+        let (tried, hint) = (credentials::TRIED, credentials::HINT);
+        inner = Arc::new(LastResort { inner, store: "Azure", tried, hint });
+    }
     let credentials = Arc::new(NotedTokens { inner, secrets: secrets.clone() });
     let builder = builder.with_credentials(credentials.clone());
 

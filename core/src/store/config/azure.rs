@@ -61,7 +61,7 @@ pub(crate) static AUTHORITY_HOST: Row =
         .environment(&["AZURE_AUTHORITY_HOST", "AZURE_STORAGE_AUTHORITY_HOST"])
         .default("https://login.microsoftonline.com");
 pub(crate) static MSI_ENDPOINT: Row =
-    Row::new("msi_endpoint", Kind::Text, "The address that gives tokens for a managed identity.")
+    Row::new("msi_endpoint", Kind::Text, "The address that gives tokens for a managed identity. Without one a machine's metadata is asked as the last resort.")
         .aliases(&["identity_endpoint"])
         .environment(&["AZURE_MSI_ENDPOINT", "AZURE_IDENTITY_ENDPOINT"]);
 pub(crate) static MSI_OBJECT_ID: Row =
@@ -77,9 +77,10 @@ pub(crate) static CREDENTIAL_TYPE: Row = Row::new(
 )
 .environment(&["AZURE_CREDENTIAL_TYPE"])
 .default("auto");
-pub(crate) static USE_AZURE_CLI: Row = Row::new("use_azure_cli", Kind::Flag, "Whether the command az is asked.")
-    .environment(&["AZURE_USE_AZURE_CLI"])
-    .default("false");
+pub(crate) static USE_AZURE_CLI: Row =
+    Row::new("use_azure_cli", Kind::Flag, "Whether the command az is asked where nothing else is set.")
+        .environment(&["AZURE_USE_AZURE_CLI"])
+        .default("false");
 pub(crate) static SKIP_SIGNATURE: Row =
     Row::new("skip_signature", Kind::Flag, "Whether requests carry no credentials, for a public container.")
         .environment(&["AZURE_SKIP_SIGNATURE"])
@@ -87,7 +88,11 @@ pub(crate) static SKIP_SIGNATURE: Row =
 pub(crate) static ENCRYPTION_KEY: Row =
     Row::new("encryption_key", Kind::Base64, "A key that the server encrypts with and does not keep, in base64.")
         .environment(&["AZURE_STORAGE_ENCRYPTION_KEY", "AZURE_ENCRYPTION_KEY"]);
-/// Refused: these three would choose a server and credentials that nobody named.
+pub(crate) static METADATA_DISABLED: Row =
+    Row::new("metadata_disabled", Kind::Flag, "Whether a cloud machine's metadata is never asked.")
+        .environment(&["AZURE_METADATA_DISABLED"])
+        .default("false");
+/// Refused: it would choose a server that nobody named.
 pub(crate) static USE_EMULATOR: Row = Row::new("use_emulator", Kind::Flag, "Not supported: set endpoint instead.")
     .environment(&["AZURE_STORAGE_USE_EMULATOR", "AZURE_USE_EMULATOR"])
     .default("false");
@@ -95,7 +100,7 @@ pub(crate) static CONNECTION_STRING: Row =
     Row::new("connection_string", Kind::Secret, "Not read: give its parts instead.")
         .environment(&["AZURE_STORAGE_CONNECTION_STRING"]);
 
-const CREDENTIAL_TYPES: [(&str, &str); 7] = [
+const CREDENTIAL_TYPES: [(&str, &str); 8] = [
     ("auto", "auto"),
     ("bearer_token", "bearer_token"),
     ("access_key", "access_key"),
@@ -103,6 +108,7 @@ const CREDENTIAL_TYPES: [(&str, &str); 7] = [
     ("client_secret", "client_secret"),
     ("sas_token", "sas_token"),
     ("managed_identity", "managed_identity"),
+    ("azure_cli", "azure_cli"),
 ];
 
 pub(crate) static AZURE: SettingsTable = SettingsTable {
@@ -131,6 +137,7 @@ pub(crate) static AZURE: SettingsTable = SettingsTable {
         &MSI_RESOURCE_ID,
         &CREDENTIAL_TYPE,
         &USE_AZURE_CLI,
+        &METADATA_DISABLED,
         &SKIP_SIGNATURE,
         &common::CONCURRENCY,
         &common::STORAGE_CLASS,

@@ -229,7 +229,8 @@ fn documented() -> String {
             names.extend(row.aliases.iter().map(|alias| format!("`{alias}`")));
             let mut variables: Vec<String> = row.environment.iter().map(|name| format!("`{name}`")).collect();
             if variables.is_empty() && table.client_rows().any(|client| client.name == row.name) {
-                variables.push(format!("`{}{}`", table.prefix, row.name.to_ascii_uppercase()));
+                let of = |name: &str| format!("`{}{}`", table.prefix, name.to_ascii_uppercase());
+                variables.extend([&[row.name][..], row.aliases].concat().into_iter().map(of));
             }
             let opposites = row.opposites.iter().map(|name| format!("the opposite: `{name}`"));
             variables.extend(opposites);
@@ -248,5 +249,6 @@ fn the_settings_page_is_what_the_tables_say() {
     if std::env::var_os("KFS_UPDATE_DOCS").is_some() {
         std::fs::write(&file, &page).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(&file).unwrap_or_default(), page, "run the command on top of docs/settings.md");
+    let is_same = std::fs::read_to_string(&file).unwrap_or_default() == page;
+    assert!(is_same, "docs/settings.md is out of date: run the command at its top");
 }

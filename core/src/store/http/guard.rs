@@ -150,6 +150,7 @@ async fn beginning(body: HttpResponseBody) -> Result<Vec<u8>, HttpError> {
     Ok(bytes)
 }
 
+#[cfg(feature = "aws")]
 /// Reads a short answer whole.
 pub(in crate::store) async fn short(answer: HttpResponse) -> Result<String, HttpError> {
     let bytes = beginning(answer.into_body()).await?;

@@ -5,7 +5,10 @@
 
 mod answers;
 mod client;
+#[cfg(any(feature = "aws", feature = "azure"))]
+mod credentials_url;
 mod guard;
+mod last_resort;
 mod listing;
 mod options;
 mod proxy;
@@ -15,23 +18,25 @@ mod secrets;
 
 use std::fmt;
 use std::io::Read;
-use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use object_store::RetryConfig;
 use object_store::client::HttpRequest;
 use reqwest::Method;
-use url::{Host, Url};
 
 pub(super) use self::client::Connector;
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub(super) use self::credentials_url::credentials_url;
+#[cfg(feature = "aws")]
 pub(super) use self::guard::short;
+pub(super) use self::last_resort::LastResort;
 pub(super) use self::listing::PageShape;
 pub(super) use self::options::{check_endpoint, client_options, unusable};
 pub(super) use self::secrets::Secrets;
 use super::config::{Settings, client as rows, shown};
 use super::failure;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// What one kind of store says in its requests and answers.
 pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
@@ -100,30 +105,6 @@ pub(super) fn ca_file(settings: &Settings) -> Result<Option<Vec<reqwest::Certifi
         return Err(invalid("holds no certificate in PEM form".into()));
     }
     Ok(Some(certificates))
-}
-
-/// A URL that may be asked for credentials: encrypted, on this machine, or at an address that leads to this
-/// machine's own host, as `is_near` says. To any other a token would go in plain text, and credentials come back so.
-pub(super) fn credentials_url(name: &str, text: &str, is_near: impl Fn(IpAddr) -> bool) -> Result<Url> {
-    let invalid = |what: &str| Error::new(ErrorKind::InvalidInput, format!("{name} {what}"));
-    let url = Url::parse(text).map_err(|_| invalid("is not a URL"))?;
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("holds a user or a password"));
-    }
-    let near = |address: IpAddr| address.is_loopback() || is_near(address);
-    let near = match url.host() {
-        Some(Host::Ipv4(address)) => near(address.into()),
-        Some(Host::Ipv6(address)) => near(address.into()),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    match url.scheme() {
-        "https" => Ok(url),
-        "http" if near => Ok(url),
-        "http" => Err(invalid("is not encrypted (http:), and its host is not this machine's own")
-            .with_hint("give an https: URL, or one of a loopback address")),
-        _ => Err(invalid("is neither https: nor http:")),
-    }
 }
 
 /// Reads a regular file of at most `limit` bytes. A device may never end, and a pipe may never begin.

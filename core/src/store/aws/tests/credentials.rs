@@ -198,3 +198,35 @@ fn a_ca_bundle_that_cant_be_read_is_named() {
         assert!(error.message().contains("AWS_CA_BUNDLE") && error.message().contains("bundle.pem"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_profile_gives_keys_and_keys_that_are_set_count_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("credentials");
+    std::fs::write(&file, format!("[mine]\naws_access_key_id = of-profile\naws_secret_access_key = {SECRET}\n"))
+        .unwrap();
+    let (_, requests) = served(
+        |_| object("hello"),
+        async |endpoint: &str| {
+            let base = || {
+                let base = StoreOptions::default().environment(false);
+                let base = base.config("AWS_ALLOW_HTTP", "true").config("AWS_ENDPOINT_URL", endpoint);
+                base.config("AWS_SHARED_CREDENTIALS_FILE", file.display().to_string()).config("AWS_PROFILE", "mine")
+            };
+            let set = base().config("AWS_ACCESS_KEY_ID", "of-caller").config("AWS_SECRET_ACCESS_KEY", SECRET);
+            for options in [base(), set] {
+                Store::open("s3://logs", &options).unwrap().get("a", ReadRange::Whole, None).await.unwrap();
+            }
+            let other = Store::open("s3://logs", &base().config("AWS_PROFILE", "other")).unwrap_err();
+            assert_eq!((other.kind(), other.message()), (ErrorKind::PermissionDenied, "the profile other has no keys"));
+            let by_role = Store::open(
+                "s3://logs",
+                &base().config("use_iam_role", "true").config("AWS_EC2_METADATA_DISABLED", "true"),
+            );
+            assert_eq!(by_role.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        },
+    )
+    .await;
+    let used = |n: usize, key: &str| requests[n].headers["authorization"].contains(&format!("Credential={key}/"));
+    assert!(used(0, "of-profile") && used(1, "of-caller"), "{requests:?}");
+}

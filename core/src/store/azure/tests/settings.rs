@@ -21,6 +21,7 @@ fn credentials_may_be_given_in_each_way_but_never_by_silence() {
         principal().config("AZURE_CLIENT_SECRET", "hunter2"),
         principal().config("AZURE_FEDERATED_TOKEN_FILE", "/x").config("AZURE_AUTHORITY_HOST", "https://h.example/"),
         principal().config("AZURE_CLIENT_SECRET", "hunter2").config("AZURE_STORAGE_KEY", KEY),
+        base().config("AZURE_USE_AZURE_CLI", "true"),
     ] {
         let store = Store::open("az://logs/p", &options).unwrap();
         let shown = format!("{store:?} {store} {options:?} {}", store.url());
@@ -30,7 +31,6 @@ fn credentials_may_be_given_in_each_way_but_never_by_silence() {
         base(),
         base().config("AZURE_STORAGE_KEY", ""),
         base().config("AZURE_SKIP_SIGNATURE", "no"),
-        base().config("AZURE_USE_AZURE_CLI", "true"),
         principal(),
         base().config("AZURE_CREDENTIAL_TYPE", "managed_identity"),
         base().config("AZURE_CREDENTIAL_TYPE", "access_key").config("AZURE_STORAGE_SAS_TOKEN", &sas),

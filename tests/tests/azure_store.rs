@@ -1,59 +1,10 @@
-//! Logs on a real Azure Blob server.
+//! The store itself on a real Azure Blob server.
 
 use bytes::Bytes;
-use kfs_core::format::NewRecord;
+use kfs_core::ErrorKind;
 use kfs_core::store::{Created, Identity, ReadRange, Replaced, Store};
-use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, WriterOptions};
 use kfs_tests::AzureServer;
 use object_store::PutPayload;
-
-fn bucket(server: &AzureServer, prefix: &str) -> Bucket {
-    let options = BucketOptions::default().store(server.store_options());
-    Bucket::open_with(&server.url(prefix), options).expect("bucket")
-}
-
-async fn append(writer: &kfs_core::Writer, value: &str) -> Result<i64, Error> {
-    let record = NewRecord::new(1).value(value.as_bytes());
-    Ok(writer.append(&[record]).await?.durable().await?.base)
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn records_are_appended_taken_over_and_read_back() {
-    let Some(server) = AzureServer::start() else { return };
-    for (round, name) in ["one", "two", "three"].into_iter().enumerate() {
-        let options = WriterOptions::default().name(name);
-        let writer = bucket(&server, "log").partition("news", 0).expect("name").writer_with(options).await;
-        let writer = writer.expect("writer");
-        for n in 0..5 {
-            let expected = i64::try_from(round * 5 + n).expect("small");
-            assert_eq!(append(&writer, &format!("{expected}")).await.expect("durable"), expected);
-        }
-        writer.close(None).await.expect("closed");
-    }
-    let reading = bucket(&server, "log");
-    let mut records = reading.partition("news", 0).expect("name").reader().records(0);
-    let mut values = Vec::new();
-    while let Some(record) = records.next().await.expect("read") {
-        values.push(String::from_utf8(record.value().expect("value").to_vec()).expect("text"));
-    }
-    assert_eq!(values, (0..15).map(|n| n.to_string()).collect::<Vec<_>>());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_fences_the_owner_before_it() {
-    let Some(server) = AzureServer::start() else { return };
-    let writer = async |name: &str| {
-        let options = WriterOptions::default().name(name);
-        bucket(&server, "claims").partition("contest", 0).expect("name").writer_with(options).await.expect("writer")
-    };
-    let old = writer("old").await;
-    assert_eq!(append(&old, "a").await.expect("durable"), 0);
-    let new = writer("new").await;
-    let claimed = new.claim().await.expect("claimed").base;
-    let error = append(&old, "b").await.expect_err("fenced");
-    assert_eq!((error.kind(), error.winner()), (ErrorKind::Fenced, Some("new")), "{error:?}");
-    assert!(append(&new, "c").await.expect("durable") >= claimed);
-}
 
 #[tokio::test]
 async fn a_blob_is_created_once_and_replaced_only_while_it_is_that_version() {

@@ -1,0 +1,97 @@
+//! Which credentials are used. They are chosen before anything is sent, so that no address is asked that nobody named.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::StaticCredentialProvider;
+use object_store::client::CredentialProvider;
+use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorageBuilder as Builder};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::config::{Settings, gcs};
+use crate::store::failure::{Effect, StoreFailure};
+use crate::store::http::{LastResort, Secrets, bad_character, unusable};
+
+/// Where `gcloud auth application-default login` puts its file.
+const OF_GCLOUD: &str = if cfg!(windows) {
+    "gcloud/application_default_credentials.json"
+} else {
+    ".config/gcloud/application_default_credentials.json"
+};
+const HINT: &str = "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT to the file of a service account's key, \
+                    or run gcloud auth application-default login; for a public bucket set GOOGLE_SKIP_SIGNATURE=true";
+const TRIED: &str = "neither bearer_token, service_account_key, service_account_path nor application_credentials is set, \
+                     and gcloud has no file of application default credentials";
+
+/// The credentials that the settings choose. With `surroundings` gcloud's file and the machine's metadata count, too.
+///
+/// # Errors
+/// `PermissionDenied` where there are none, `InvalidInput` for what can't be right.
+pub(super) fn of(builder: Builder, settings: &Settings, surroundings: bool) -> Result<GcpCredentialProvider> {
+    let fixed = |bearer: &str| -> GcpCredentialProvider {
+        Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_string() }))
+    };
+    let built = |builder: Builder| match builder.build() {
+        Ok(client) => Ok(client.credentials().clone()),
+        Err(error) => Err(unusable(settings, &error)),
+    };
+    for row in [&gcs::BEARER_TOKEN, &gcs::SERVICE_ACCOUNT_KEY] {
+        if settings.is_set(row) && settings.text(row).is_none_or(str::is_empty) {
+            let message = format!("{} is set to nothing", settings.name(row));
+            return Err(Error::new(ErrorKind::PermissionDenied, message).with_hint("give it a value, or unset it"));
+        }
+    }
+    if settings.flag(&gcs::SKIP_SIGNATURE) {
+        // object_store asks for a token to write, although it would not send it.
+        return Ok(fixed(""));
+    }
+    if let Some(token) = settings.text(&gcs::BEARER_TOKEN) {
+        return Ok(fixed(token));
+    }
+    if let Some(key) = settings.text(&gcs::SERVICE_ACCOUNT_KEY) {
+        return built(builder.with_service_account_key(key));
+    }
+    if let Some(file) = settings.text(&gcs::SERVICE_ACCOUNT_PATH) {
+        return built(builder.with_service_account_path(file));
+    }
+    let of_gcloud = || surroundings.then(of_gcloud).flatten();
+    if let Some(file) = settings.text(&gcs::APPLICATION_CREDENTIALS).map(str::to_string).or_else(of_gcloud) {
+        return built(builder.with_application_credentials(file));
+    }
+    if !surroundings || settings.flag(&gcs::METADATA_DISABLED) {
+        return Err(Error::new(ErrorKind::PermissionDenied, "no Google credentials are set").with_hint(HINT));
+    }
+    Ok(Arc::new(LastResort { inner: built(builder)?, store: "Google", tried: TRIED, hint: HINT }))
+}
+
+/// The file of gcloud, if it is there.
+fn of_gcloud() -> Option<String> {
+    let home = std::env::var_os(if cfg!(windows) { "APPDATA" } else { "HOME" })?;
+    let file = PathBuf::from(home).join(OF_GCLOUD);
+    file.is_file().then(|| file.to_str().map(str::to_string)).flatten()
+}
+
+/// Checks and remembers what it gives out, so that no message repeats it.
+#[derive(Debug)]
+pub(super) struct NotedBearer {
+    pub(super) inner: GcpCredentialProvider,
+    pub(super) secrets: Arc<Secrets>,
+}
+
+#[async_trait]
+impl CredentialProvider for NotedBearer {
+    type Credential = GcpCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<GcpCredential>> {
+        let credential = self.inner.get_credential().await?;
+        // object_store panics when it puts such a token into a header.
+        if let Some(what) = bad_character(&credential.bearer) {
+            let message = format!("the token for Google can't be used: it {what}");
+            let error = Error::new(ErrorKind::PermissionDenied, message).with_hint("renew the credentials");
+            return Err(StoreFailure::new(Effect::None, error).into_object_store(""));
+        }
+        self.secrets.add(&credential.bearer);
+        Ok(credential)
+    }
+}

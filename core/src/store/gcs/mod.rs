@@ -1,0 +1,63 @@
+//! Google Cloud Storage, by object_store's client: one for reads that tries again, one for commits that does not.
+
+mod credentials;
+mod protocol;
+
+use std::sync::Arc;
+
+use object_store::client::ClientConfigKey;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Key};
+
+use self::credentials::NotedBearer;
+use self::protocol::GcsProtocol;
+use super::config::gcs;
+use super::dialect::Dialect;
+use super::http::{
+    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
+};
+use super::list::Lister;
+use super::{Backend, Opening, Store};
+use crate::error::Result;
+
+/// Where Google's own server is.
+const ENDPOINT: &str = "https://storage.googleapis.com";
+
+/// Opens a bucket.
+pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
+    let settings = opening.settings;
+    check_endpoint(settings, &gcs::ENDPOINT)?;
+    let secrets = Arc::new(Secrets::default());
+    settings.secrets().for_each(|secret| secrets.add(secret));
+    let roots = ca_file(settings)?;
+    let connector = Connector { protocol: Arc::new(GcsProtocol), secrets: secrets.clone(), roots, proxies: true };
+    let failed = |error: object_store::Error| unusable(settings, &error);
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_client_options(client_options(settings))
+        .with_bucket_name(settings.required(&gcs::BUCKET)?)
+        // The file of a service account could name another server.
+        .with_base_url(settings.text(&gcs::ENDPOINT).unwrap_or(ENDPOINT).trim_end_matches('/'))
+        .with_http_connector(connector)
+        .with_retry(retries_of_reads())
+        .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
+    let inner = credentials::of(builder.clone(), settings, opening.options.environment)?;
+    let builder = builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() }));
+
+    let reads = Arc::new(builder.clone().build().map_err(failed)?);
+    // The client's silence counts from the beginning of an upload: none here.
+    let silence = Key::Client(ClientConfigKey::ReadTimeout);
+    let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
+    let commits = Arc::new(commits.build().map_err(failed)?);
+
+    let backend = Backend {
+        dialect: Dialect::Gcs,
+        single_attempt: true,
+        counted_on_the_wire: true,
+        quoted_e_tags: true,
+        ..Backend::default()
+    };
+    let store = opening.build(reads.clone(), commits, Lister::Pages(reads), backend);
+    Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
+}
+
+#[cfg(test)]
+mod tests;
