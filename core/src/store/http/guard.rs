@@ -150,7 +150,7 @@ async fn beginning(body: HttpResponseBody) -> Result<Vec<u8>, HttpError> {
     Ok(bytes)
 }
 
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 /// Reads a short answer whole.
 pub(in crate::store) async fn short(answer: HttpResponse) -> Result<String, HttpError> {
     let bytes = beginning(answer.into_body()).await?;

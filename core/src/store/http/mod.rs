@@ -28,7 +28,7 @@ use reqwest::Method;
 pub(super) use self::client::Connector;
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub(super) use self::credentials_url::credentials_url;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "azure"))]
 pub(super) use self::guard::short;
 pub(super) use self::last_resort::LastResort;
 pub(super) use self::listing::PageShape;
