@@ -4,12 +4,12 @@
 //! passes on it proves the client's side only: nothing here shows what Google's servers do.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kfs_core::store::StoreOptions;
 use object_store::gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder};
 
 use crate::fake_http::{self, Answer, FakeServer, Listed, MODIFIED, Request, Service};
+use crate::uploads::{self, Upload, Uploads, e_tag};
 
 /// The bucket that is there; any other is missing.
 pub const BUCKET: &str = "kfs-test";
@@ -25,8 +25,6 @@ const KEPT: [&str; 6] = [
     "content-type",
     "x-goog-storage-class",
 ];
-/// Every part but the last has at least this many bytes.
-const SMALLEST_PART: usize = 5 << 20;
 
 #[derive(Default)]
 struct Objects {
@@ -34,8 +32,8 @@ struct Objects {
     /// Generations that were replaced, where the bucket keeps them.
     replaced: HashMap<(Vec<u8>, u64), Object>,
     versioned: bool,
-    uploads: HashMap<String, Upload>,
-    /// Numbers for generations and uploads.
+    uploads: Uploads,
+    /// The number of the last generation.
     last_number: u64,
     answered: u64,
 }
@@ -47,12 +45,6 @@ struct Object {
     e_tag: String,
     generation: u64,
     headers: Vec<(String, String)>,
-}
-
-struct Upload {
-    key: Vec<u8>,
-    headers: Vec<(String, String)>,
-    parts: BTreeMap<u32, Vec<u8>>,
 }
 
 /// The running server, with one bucket, until the process ends.
@@ -158,12 +150,14 @@ impl Service for Objects {
             _ if request.bucket != BUCKET => Answer::error(404, "NoSuchBucket"),
             ("GET", _) if request.is_list() => self.list(request),
             ("GET" | "HEAD", _) => self.get(request),
-            ("POST", None) if request.query.contains_key("uploads") => self.begin_upload(request),
-            (_, Some(id)) if !self.uploads.contains_key(id) => Answer::error(404, "NoSuchUpload"),
-            ("PUT", Some(id)) => self.put_part(id, request),
+            ("POST", None) if request.query.contains_key("uploads") => {
+                self.uploads.begin(request, kept_headers(request))
+            }
+            (_, Some(id)) if !self.uploads.has(id) => Answer::error(404, "NoSuchUpload"),
+            ("PUT", Some(id)) => self.uploads.put_part(id, request),
             ("POST", Some(id)) => self.complete_upload(id, request),
             ("DELETE", Some(id)) => {
-                self.uploads.remove(id);
+                self.uploads.end(id);
                 Answer::new(204, "")
             }
             ("PUT", None) if request.headers.contains_key("x-goog-copy-source") => self.copy(request),
@@ -264,60 +258,18 @@ impl Objects {
         fake_http::listing(request, listed)
     }
 
-    fn begin_upload(&mut self, request: &Request) -> Answer {
-        let id = format!("upload/{}", self.number());
-        let body = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><InitiateMultipartUploadResult><Bucket>{BUCKET}</Bucket>\
-             <UploadId>{id}</UploadId></InitiateMultipartUploadResult>"
-        );
-        let upload = Upload { key: request.key.clone(), headers: kept_headers(request), parts: BTreeMap::new() };
-        self.uploads.insert(id, upload);
-        Answer::new(200, body).with("Content-Type", "application/xml")
-    }
-
-    fn put_part(&mut self, id: &str, request: &Request) -> Answer {
-        let number = request.query.get("partNumber").and_then(|number| number.parse().ok());
-        let (Some(number @ 1..=10_000), Some(upload)) = (number, self.uploads.get_mut(id)) else {
-            return Answer::error(400, "InvalidArgument");
-        };
-        let answer = Answer::new(200, "").with("ETag", &e_tag(&request.body));
-        upload.parts.insert(number, request.body.clone());
-        answer
-    }
-
-    /// Makes the object of the parts that the body names, each by its number and its ETag, in rising order.
     fn complete_upload(&mut self, id: &str, request: &Request) -> Answer {
-        let Some(upload) = self.uploads.get(id) else { return Answer::error(404, "NoSuchUpload") };
-        let text = String::from_utf8_lossy(&request.body).replace("&quot;", "\"");
-        let (mut body, mut last_number, mut last_size) = (Vec::new(), 0, SMALLEST_PART);
-        for named in text.split("<Part>").skip(1) {
-            let number = element(named, "PartNumber").and_then(|number| number.parse().ok()).unwrap_or(0);
-            let Some(part) = upload.parts.get(&number) else { return Answer::error(400, "InvalidPart") };
-            if element(named, "ETag") != Some(&e_tag(part)) {
-                return Answer::error(400, "InvalidPart");
-            }
-            if number <= last_number {
-                return Answer::error(400, "InvalidPartOrder");
-            }
-            if last_size < SMALLEST_PART {
-                return Answer::error(400, "EntityTooSmall");
-            }
-            body.extend_from_slice(part);
-            (last_number, last_size) = (number, part.len());
-        }
-        if last_number == 0 {
-            return Answer::error(400, "MalformedXML");
-        }
+        let body = match self.uploads.joined(id, request) {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
         if !self.generation_matches(request) {
             return Answer::error(412, "PreconditionFailed");
         }
-        let Some(Upload { key, headers, .. }) = self.uploads.remove(id) else {
-            return Answer::error(404, "NoSuchUpload");
-        };
+        let Some(Upload { key, headers, .. }) = self.uploads.end(id) else { return Answer::error(404, "NoSuchUpload") };
         let e_tag = e_tag(&body);
         let answer = self.put(&key, body, headers);
-        let result = format!("<CompleteMultipartUploadResult><ETag>{e_tag}</ETag></CompleteMultipartUploadResult>");
-        Answer { body: result.into(), ..answer }
+        Answer { body: uploads::completed(&e_tag).into(), ..answer }
     }
 }
 
@@ -325,18 +277,6 @@ fn kept_headers(request: &Request) -> Vec<(String, String)> {
     let mut kept = request.headers_with("x-goog-meta-");
     kept.extend(KEPT.iter().filter_map(|name| Some(((*name).to_owned(), request.header(name)?.to_owned()))));
     kept
-}
-
-fn e_tag(body: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    body.hash(&mut hasher);
-    format!("\"{:016x}\"", hasher.finish())
-}
-
-/// The text of the first element of this name.
-fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
-    rest.split_once(&format!("</{name}>")).map(|(text, _)| text)
 }
 
 /// A date as HTTP writes it, such as `Fri, 21 Nov 2025 07:00:00 GMT`, in a form that sorts.

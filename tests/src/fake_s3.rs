@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use kfs_core::store::StoreOptions;
 
 use crate::fake_http::{self, Answer, FakeServer, Listed, Request, Service};
+use crate::uploads::{self, Upload, Uploads};
 
 #[derive(Default)]
 struct Objects {
     objects: BTreeMap<Vec<u8>, Object>,
+    uploads: Uploads,
     written: u64,
 }
 
@@ -63,6 +65,11 @@ impl FakeS3 {
         self.0.state().service.objects.keys().cloned().collect()
     }
 
+    /// How many uploads in parts were begun and have not ended.
+    pub fn uploads(&self) -> usize {
+        self.0.state().service.uploads.len()
+    }
+
     /// What it was asked since the last call.
     pub fn requests(&self) -> Vec<Request> {
         std::mem::take(&mut self.0.state().requests)
@@ -108,22 +115,69 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// Whether the conditions of a write hold.
+    fn conditions_hold(&self, request: &Request) -> bool {
+        let object = self.objects.get(&request.key);
+        match (request.header("if-none-match"), request.header("if-match")) {
+            (Some(_), _) => object.is_none(),
+            (None, Some(wanted)) => object.is_some_and(|object| object.e_tag == wanted),
+            (None, None) => true,
+        }
+    }
+
+    fn copy(&mut self, request: &Request) -> Answer {
+        let source = fake_http::decoded(request.header("x-amz-copy-source").unwrap_or_default());
+        let source = source.strip_prefix(b"/").unwrap_or(&source);
+        let key = source.iter().position(|b| *b == b'/').and_then(|at| source.get(at + 1..)).unwrap_or_default();
+        let Some(Object { body, metadata, .. }) = self.objects.get(key) else { return Answer::error(404, "NoSuchKey") };
+        let (body, metadata) = (body.clone(), metadata.clone());
+        let e_tag = self.put(&request.key, &body, metadata);
+        Answer::new(200, format!("<CopyObjectResult><ETag>{e_tag}</ETag></CopyObjectResult>"))
+    }
+
+    fn complete_upload(&mut self, id: &str, request: &Request) -> Answer {
+        let body = match self.uploads.joined(id, request) {
+            Ok(body) => body,
+            Err(refusal) => return refusal,
+        };
+        let Some(Upload { key, headers: metadata, .. }) = self.uploads.end(id) else {
+            return Answer::error(404, "NoSuchUpload");
+        };
+        let e_tag = self.put(&key, &body, metadata);
+        Answer::new(200, uploads::completed(&e_tag))
+    }
+}
+
 impl Service for Objects {
     fn serve(&mut self, request: &Request) -> Answer {
-        let answer = match request.method.as_str() {
+        let upload = request.query.get("uploadId").cloned();
+        let answer = match (request.method.as_str(), upload) {
             _ if request.is_list() => {
                 let objects = self.objects.iter();
                 let listed = objects.map(|(key, object)| Listed { key, size: object.body.len(), e_tag: &object.e_tag });
                 fake_http::listing(request, listed)
             }
-            "PUT" if request.headers.contains_key("if-none-match") && self.objects.contains_key(&request.key) => {
-                Answer::error(412, "PreconditionFailed")
+            ("POST", None) if request.query.contains_key("uploads") => {
+                self.uploads.begin(request, request.headers_with("x-amz-meta-"))
             }
-            "PUT" => {
+            (_, Some(id)) if !self.uploads.has(&id) => Answer::error(404, "NoSuchUpload"),
+            ("PUT", Some(id)) => self.uploads.put_part(&id, request),
+            ("POST", Some(id)) => self.complete_upload(&id, request),
+            ("DELETE", Some(id)) => {
+                self.uploads.end(&id);
+                Answer::new(204, "")
+            }
+            ("PUT", None) if request.headers.contains_key("x-amz-copy-source") => self.copy(request),
+            ("PUT", None) if !self.conditions_hold(request) => match self.objects.contains_key(&request.key) {
+                true => Answer::error(412, "PreconditionFailed"),
+                false => Answer::error(404, "NoSuchKey"),
+            },
+            ("PUT", None) => {
                 let e_tag = self.put(&request.key, &request.body, request.headers_with("x-amz-meta-"));
                 Answer::new(200, "").with("ETag", &e_tag)
             }
-            "DELETE" => {
+            ("DELETE", None) => {
                 self.objects.remove(&request.key);
                 Answer::new(204, "")
             }

@@ -15,6 +15,7 @@ pub mod fake_http;
 pub mod fake_s3;
 mod process;
 pub mod s3;
+mod uploads;
 
 pub use azure::AzureServer;
 pub use backends::{TestBucket, each_bucket};

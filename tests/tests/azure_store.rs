@@ -47,7 +47,7 @@ async fn listings_are_paged_in_order_and_name_folders() {
     let store = Store::open(&server.url("p"), &server.store_options()).expect("store");
     let keys = ["t/0/a", "t/0/b c%", "t/0/d", "t/1/a", "u/0/a"];
     for key in keys {
-        store.overwrite(key, PutPayload::from_static(b"x")).await.expect("put");
+        store.put(key, PutPayload::from_static(b"x")).await.expect("put");
     }
     let mut found: Vec<String> = Vec::new();
     loop {

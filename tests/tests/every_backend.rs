@@ -99,8 +99,8 @@ async fn every_vector_is_read_back_from_a_server() {
             let segment = Segment::parse(&kfs, CrcCheck::Verify).expect("a vector is whole");
             let partition = bucket.partition(&name, 0).expect("name");
             let id: &PartitionId = partition.id();
-            store.overwrite(&id.segment_key(segment.base_offset()), PutPayload::from_bytes(kfs)).await.expect("put");
-            store.overwrite(&id.index_key(segment.base_offset()), PutPayload::from_bytes(index)).await.expect("put");
+            store.put(&id.segment_key(segment.base_offset()), PutPayload::from_bytes(kfs)).await.expect("put");
+            store.put(&id.index_key(segment.base_offset()), PutPayload::from_bytes(index)).await.expect("put");
             let expected: Vec<Bytes> = segment.batches().map(|at| at.batch.bytes().clone()).collect();
             // Whole, and in parts by the index.
             for block in [1 << 20, 4 << 10] {
@@ -180,7 +180,7 @@ async fn an_empty_newest_segment_on_a_server_is_corrupt_and_not_a_server_that_is
         writer.append(&[NewRecord::new(0).value(b"v")]).await.expect("room").durable().await.expect("durable");
         writer.close(None).await.expect("closed");
         let key = partition.id().segment_key(1);
-        server.store("empty").overwrite(&key, PutPayload::new()).await.expect("put");
+        server.store("empty").put(&key, PutPayload::new()).await.expect("put");
         let partition = bucket(&server, "empty").partition("news", 0).expect("name");
         assert_eq!(partition.refresh().await.expect_err("no footer").kind(), ErrorKind::Corrupt);
         let mut records = partition.reader().records(0);

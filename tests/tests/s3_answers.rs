@@ -114,7 +114,7 @@ async fn every_request(store: &Store) -> Vec<(&'static str, Error)> {
         ("list", store.list_page("t/", None, 5).await.unwrap_err()),
         ("names", store.list_dirs("t").await.unwrap_err()),
         ("create", create().await),
-        ("overwrite", store.overwrite("a", PutPayload::from_static(b"x")).await.unwrap_err()),
+        ("overwrite", store.put("a", PutPayload::from_static(b"x")).await.unwrap_err()),
         ("get", store.get("a", ReadRange::Whole, None).await.unwrap_err()),
         ("range", store.get("a", ReadRange::Range(0..2), None).await.unwrap_err()),
         ("head", store.head("a").await.unwrap_err()),

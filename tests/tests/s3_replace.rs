@@ -24,7 +24,7 @@ async fn read(store: &Store) -> (String, Version) {
 async fn a_replace_happens_only_while_the_object_is_that_version() {
     let Some(server) = S3Server::start() else { return };
     let store = open(&server);
-    let first = store.overwrite("t/a", PutPayload::from_static(b"one")).await.unwrap();
+    let first = store.put("t/a", PutPayload::from_static(b"one")).await.unwrap();
     let Replaced::Yes(second) = replace(&store, "two", &first).await else { panic!() };
     let there = store.get("t/a", ReadRange::Whole, Some(&second)).await.unwrap();
     assert_eq!((&there.bytes[..], there.identity.kfsmerged.as_deref()), (&b"two"[..], Some("m1")));
@@ -44,7 +44,7 @@ async fn a_replace_whose_reply_is_lost_is_settled_by_a_read() {
     let Some(server) = S3Server::start() else { return };
     let faults = FaultStore::new(std::sync::Arc::new(server.client()));
     let store = Store::from_object_store_sent_once(faults.clone());
-    let first = store.overwrite("t/a", PutPayload::from_static(b"one")).await.unwrap();
+    let first = store.put("t/a", PutPayload::from_static(b"one")).await.unwrap();
     faults.on(Op::Put, "t/a", Action::ActThenFail(Failure::Unavailable));
     assert!(matches!(replace(&store, "two", &first).await, Replaced::Unknown(_)));
     let (text, now) = read(&store).await;
@@ -70,7 +70,7 @@ async fn increment(store: &Store) -> u32 {
 async fn of_the_increments_of_two_clients_none_is_lost() {
     let Some(server) = S3Server::start() else { return };
     let stores = [open(&server), open(&server)];
-    stores[0].overwrite("t/a", PutPayload::from_static(b"0")).await.unwrap();
+    stores[0].put("t/a", PutPayload::from_static(b"0")).await.unwrap();
     let counting = stores.iter().map(|store| async move {
         let mut counted = Vec::new();
         for _ in 0..50 {

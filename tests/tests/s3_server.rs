@@ -56,7 +56,7 @@ async fn the_error_of_a_request_that_it_refuses_names_the_request() {
     let refused = [
         store.get("ns/t/0/a", ReadRange::Whole, None).await.map(drop),
         store.head("ns/t/0/a").await.map(drop),
-        store.overwrite("ns/t/0/a", PutPayload::from_static(b"x")).await.map(drop),
+        store.put("ns/t/0/a", PutPayload::from_static(b"x")).await.map(drop),
         store.list_page("ns/t/0/", None, 1).await.map(drop),
         store.delete("ns/t/0/a").await,
     ];

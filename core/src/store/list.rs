@@ -9,6 +9,7 @@ use object_store::list::{PaginatedListOptions, PaginatedListResult, PaginatedLis
 use object_store::path::Path;
 
 use super::StoreReader;
+use super::dialect::Dialect;
 use super::local::LocalStore;
 use super::meter::Attempt;
 use super::paging::{KEYS_A_REQUEST, ListingProgress};
@@ -89,6 +90,7 @@ impl StoreReader {
     }
 
     async fn list_pages(&self, pages: &dyn PaginatedListStore, page: &mut PageBuilder<'_>) -> Result<bool> {
+        let asked = self.prefix_to_ask(page.prefix);
         let mut offset = page.after.map(str::to_string);
         let mut token: Option<String> = None;
         let (mut least, mut most) = (1usize, KEYS_A_REQUEST);
@@ -102,7 +104,7 @@ impl StoreReader {
                 page_token: token.clone(),
                 ..PaginatedListOptions::default()
             };
-            let answer = match self.ask_page(pages, page.prefix, options, wanted).await {
+            let answer = match self.ask_page(pages, asked, options, wanted).await {
                 Ok(answer) => answer,
                 Err((error, mapped)) => {
                     // object_store answers no page with a key that it takes for none (`a//b`). Such
@@ -126,8 +128,10 @@ impl StoreReader {
             };
             self.inner.page_size.arrived(wanted);
             for meta in &answer.result.objects {
-                if let Taken::Full = page.take(meta)? {
-                    return Ok(false);
+                match page.take(meta)? {
+                    Taken::Yes | Taken::Skipped => {}
+                    Taken::Full => return Ok(false),
+                    Taken::Past => return Ok(true),
                 }
             }
             token = answer.page_token;
@@ -140,6 +144,17 @@ impl StoreReader {
                 // To fill up for the keys that were left out would cost another request.
                 return Ok(false);
             }
+        }
+    }
+
+    /// The prefix of which pages are requested. What has another prefix than the caller's is left out of them later.
+    fn prefix_to_ask<'a>(&self, prefix: &'a str) -> &'a str {
+        match prefix.char_indices().next_back() {
+            // object_store leaves the blob out whose name is the prefix itself, so a shorter one is asked for.
+            Some((last, letter)) if self.inner.backend.dialect == Dialect::Azure && letter != '/' => {
+                prefix.get(..last).unwrap_or(prefix)
+            }
+            _ => prefix,
         }
     }
 

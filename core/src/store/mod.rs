@@ -6,6 +6,25 @@
 //! an identity for each created object, versions to compare, listings in pages, and a count of the requests and
 //! a limit on how many run at once.
 //!
+//! ```
+//! use futures_util::TryStreamExt;
+//! use kfs_core::store::{ReadRange, Store, StoreOptions};
+//!
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! let store = Store::open("memory:", &StoreOptions::default())?;
+//! store.put("reports/2025", "good".into()).await?;
+//! store.copy("reports/2025", "reports/2026").await?;
+//!
+//! assert_eq!(store.get("reports/2026", ReadRange::Range(0..2), None).await?.bytes, "go");
+//! assert_eq!(store.size("reports/2026").await?, 4);
+//! let keys: Vec<String> = store.list("reports").map_ok(|object| object.key).try_collect().await?;
+//! assert_eq!(keys, ["reports/2025", "reports/2026"]);
+//!
+//! store.delete("reports/2025").await?;
+//! assert!(!store.exists("reports/2025").await?);
+//! # Ok::<(), kfs_core::Error>(()) }).unwrap();
+//! ```
+//!
 //! A store's futures are awaited only on tasks of the [`Runtime`](crate::runtime::Runtime), because
 //! the clients of cloud stores need tokio.
 
@@ -29,6 +48,7 @@ mod paging;
 mod places;
 mod reads;
 mod secrets;
+mod streams;
 mod types;
 mod version;
 mod writes;
@@ -65,6 +85,7 @@ pub(crate) use self::failure::{Effect, StoreFailure};
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
+pub use self::streams::{GetStream, MAX_STREAM_BYTES, PART_BYTES};
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, Replaced, RequestCounts};
 pub use self::version::Version;
 
@@ -80,7 +101,8 @@ pub struct Store {
 ///
 /// There are two kinds of reads, and each call is one of them:
 ///
-/// - **Reads of truth** ask the store itself, and see the newest state: [`get`](Self::get), [`head`](Self::head),
+/// - **Reads of truth** ask the store itself, and see the newest state: [`get`](Self::get), [`get_stream`](Self::get_stream),
+///   [`head`](Self::head), [`exists`](Self::exists), [`size`](Self::size), [`list`](Self::list),
 ///   [`list_page`](Self::list_page), [`list_dirs`](Self::list_dirs). What the log *is* is read so: its tail, slots,
 ///   `log.json`, `claim.json`, marks, and all that is not told apart by a version.
 /// - **Reads of data**, [`get_data`](Self::get_data), may be answered by a copy that lags: bodies of segments by their
@@ -114,6 +136,8 @@ enum Lane {
     Commits,
     /// The request's place was taken before, see [`HeldPlaces`].
     Held,
+    /// Reads, of which large objects take no more than half: the rest is for everybody else.
+    Bulk,
 }
 
 /// Places among the commits' concurrent requests, taken before anything is sent.
@@ -139,12 +163,14 @@ struct StoreInner {
     reads: Arc<dyn ObjectStore>,
     /// A copy of the store that lags behind it, for reads of data.
     replica: Option<Arc<dyn ObjectStore>>,
-    /// The client for creates and overwrites.
+    /// The client for whatever writes.
     commits: Arc<dyn ObjectStore>,
     lister: Lister,
     backend: Backend,
     meter: Arc<Meter>,
     read_places: Semaphore,
+    /// Who has one of these waits for one of `read_places` then, never the other way round.
+    bulk_places: Semaphore,
     commit_places: Semaphore,
     page_size: PageSize,
     redact: Option<Redact>,
@@ -158,7 +184,7 @@ type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
 struct Backend {
     /// Whose answers these are.
     dialect: Dialect,
-    /// A create or overwrite is one request: the client never sends it again by itself.
+    /// A write is one request: the client never sends it again by itself.
     single_attempt: bool,
     /// Our own HTTP connector counts requests, retries included.
     counted_on_the_wire: bool,
@@ -268,7 +294,8 @@ impl Store {
         }
     }
 
-    /// A store over any implementation of the trait. The implementation may retry by itself, so a failed create
+    /// A store over any implementation of the trait. Its requirements are in docs/backends.md, "Bring your own store", and
+    /// the feature `testing` has the function `conformance`, which checks them. The implementation may retry by itself, so a failed create
     /// counts as [`Created::Unknown`] more often than on a store that [`Store::open`] made. The implementation must
     /// keep user metadata, and must list keys in ascending order.
     pub fn from_object_store(store: Arc<dyn ObjectStore>) -> Self {
@@ -320,6 +347,7 @@ impl Store {
             backend,
             meter: Arc::new(Meter::default()),
             read_places: Semaphore::new(most),
+            bulk_places: Semaphore::new((most / 2).max(1)),
             // A segment and its index are sent together.
             commit_places: Semaphore::new(most.max(2)),
             page_size: PageSize::default(),
@@ -374,7 +402,7 @@ impl Store {
     }
 
     fn with_lane(&self, lane: Lane) -> Store {
-        Store { reader: StoreReader { inner: self.inner.clone(), lane, observer: self.observer.clone() } }
+        Store { reader: self.reader.with_lane(lane) }
     }
 
     /// The same store, which tells what becomes of the requests that are made with this handle and its clones.
@@ -401,8 +429,9 @@ impl StoreReader {
             return mapped.with_kind(ErrorKind::NotFound).with_message(message);
         }
         match status {
-            // The texts of all other answers were cleaned when they arrived.
-            Some(200..300) => {
+            // The texts of all other answers were cleaned when they arrived. Where the status is not known, it may be a
+            // good one: S3 answers 200 to a copy, and to the end of an upload, and then says in the body that it failed.
+            Some(200..300) | None => {
                 let message = self.redact(mapped.message());
                 mapped.with_message(message)
             }
@@ -454,15 +483,21 @@ impl StoreReader {
         self.inner.meter.counts()
     }
 
+    fn with_lane(&self, lane: Lane) -> StoreReader {
+        StoreReader { inner: self.inner.clone(), lane, observer: self.observer.clone() }
+    }
+
     /// A place among the concurrent requests, to be held until the request has ended.
-    async fn permit(&self) -> Result<Option<SemaphorePermit<'_>>> {
+    async fn permit(&self) -> Result<Place<'_>> {
         self.inner.fork.check()?;
-        let places = match self.lane {
-            Lane::Reads => &self.inner.read_places,
-            Lane::Commits => &self.inner.commit_places,
-            Lane::Held => return Ok(None),
+        let StoreInner { read_places, bulk_places, commit_places, .. } = &*self.inner;
+        let (first, second) = match self.lane {
+            Lane::Reads => (None, Some(read_places)),
+            Lane::Bulk => (Some(bulk_places), Some(read_places)),
+            Lane::Commits => (None, Some(commit_places)),
+            Lane::Held => (None, None),
         };
-        places::waiting(places.acquire()).await.map(Some).map_err(|_| closed())
+        Ok(Place { _first: take(first).await?, _second: take(second).await? })
     }
 
     /// The store's path of a key.
@@ -481,6 +516,17 @@ impl StoreReader {
         Path::parse(format!("{}{key}", self.inner.prefix))
             .map_err(|_| invalid("it has an empty segment, `.` or `..`, or a control character"))
     }
+}
+
+/// The right to send one request, until it is dropped.
+struct Place<'a> {
+    _first: Option<SemaphorePermit<'a>>,
+    _second: Option<SemaphorePermit<'a>>,
+}
+
+async fn take(places: Option<&Semaphore>) -> Result<Option<SemaphorePermit<'_>>> {
+    let Some(places) = places else { return Ok(None) };
+    places::waiting(places.acquire()).await.map(Some).map_err(|_| closed())
 }
 
 fn closed() -> Error {

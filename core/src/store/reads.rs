@@ -150,6 +150,31 @@ impl StoreReader {
         self.head_at(self.inner.reads.as_ref(), key, &path).await
     }
 
+    /// Whether there is an object: one HEAD, a read of truth. In a bucket that does not exist there is none, because most
+    /// stores answer both alike.
+    ///
+    /// Dropping the future gives the read up.
+    ///
+    /// # Errors
+    /// What [`head`](Self::head) answers, except `NotFound`.
+    pub async fn exists(&self, key: &str) -> Result<bool> {
+        match self.head(key).await {
+            Ok(_) => Ok(true),
+            Err(missing) if missing.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The size of an object in bytes: one HEAD, a read of truth.
+    ///
+    /// Dropping the future gives the read up.
+    ///
+    /// # Errors
+    /// What [`head`](Self::head) answers.
+    pub async fn size(&self, key: &str) -> Result<u64> {
+        self.head(key).await.map(|found| found.info.size)
+    }
+
     async fn head_at(&self, client: &dyn ObjectStore, key: &str, path: &Path) -> Result<Fetched> {
         let attempt = self.attempt(RequestKind::Get, key, 0);
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
@@ -294,7 +319,7 @@ impl StoreReader {
 }
 
 /// No more is read of an object than the caller can use.
-fn check_size(key: &str, size: u64, most: u64) -> Result<()> {
+pub(super) fn check_size(key: &str, size: u64, most: u64) -> Result<()> {
     if size <= most {
         return Ok(());
     }

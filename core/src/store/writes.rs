@@ -1,16 +1,20 @@
 //! Requests that create, replace and remove one object.
 
-use object_store::{Attribute, Attributes, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
+use object_store::{Attribute, Attributes, CopyOptions, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
+use super::dialect::Dialect;
 use super::failure::{self, PutCondition, PutFailure};
 use super::meter::Attempt;
-use super::types::{Created, Identity, ReadRange, Replaced};
+use super::types::{Created, Identity, Replaced};
 use super::version::Version;
-use super::{Backend, KFSID, KFSMERGED, KFSNAME, Store};
+use super::{Backend, KFSID, KFSMERGED, KFSNAME, Lane, Store};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::MAX_SEGMENT_LEN;
 use crate::mutant::mutant;
 use crate::recorder::{RequestKind, RequestOutcome};
+
+/// The largest object that S3 copies in one request, in bytes
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>).
+const S3_COPY_LIMIT: u64 = 5 << 30;
 
 impl Store {
     /// Creates an object, unless its name is taken. The outcome says what is known; see
@@ -118,43 +122,71 @@ impl Store {
         }
     }
 
-    /// Writes an object, replacing what is there. Sent once where the store is one that
-    /// [`Store::open`] made. There is no time-out here: the caller sets one.
+    /// Writes an object: creates it, or replaces what is there. Never in parts, whatever its size; see
+    /// [`put_stream`](Self::put_stream) for large objects. Sent once where the store is one that [`Store::open`] made. There
+    /// is no time-out here: the caller sets one.
     ///
     /// Dropping the future gives the request up, which may still be applied. On a directory it ends the wait only.
     ///
     /// # Errors
     /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
     /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
-    pub async fn overwrite(&self, key: &str, payload: PutPayload) -> Result<Version> {
-        use object_store::Error as E;
+    pub async fn put(&self, key: &str, payload: PutPayload) -> Result<Version> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         let size = payload.content_length();
         let attempt = self.attempt(RequestKind::Put, key, size);
         let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
-        attempt.ends(match attempt.within(self.inner.commits.put_opts(&path, payload, options)).await {
-            Ok(answer) => Ok(version_put(&answer, size)),
-            Err(error @ (E::AlreadyExists { .. } | E::Precondition { .. })) => {
-                Err(attempt.named(failure::met(&error, key)))
-            }
-            Err(error) => Err(self.failed(&error, key, &attempt)),
-        })
+        let put = attempt.within(self.inner.commits.put_opts(&path, payload, options)).await;
+        attempt.ends(put.map_err(|error| self.not_put(&error, key, &attempt))).map(|answer| version_put(&answer, size))
     }
 
-    /// Copies an object under a name that is free, with its bytes and without its identity.
+    /// The error of a write without a condition.
+    pub(super) fn not_put(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Error {
+        use object_store::Error as E;
+        match error {
+            E::AlreadyExists { .. } | E::Precondition { .. } => attempt.named(failure::met(error, key)),
+            _ => self.failed(error, key, attempt),
+        }
+    }
+
+    /// Copies an object to another key, and replaces what is there. The store itself copies, so no byte passes through
+    /// this process. The identity goes with it where the store keeps one. Sent once, as [`put`](Self::put) is; a copy that
+    /// fails costs one HEAD more, which tells why.
     ///
-    /// Dropping the future gives the copying up. The copy may still be made.
+    /// S3 copies at most 5 GiB in one request. Copy a larger object by [`get_stream`](StoreReader::get_stream) and
+    /// [`put_stream`](Self::put_stream).
+    ///
+    /// Dropping the future gives the request up, which may still be applied. On a directory it ends the wait only.
     ///
     /// # Errors
-    /// `NotFound`; `Corrupt` for an object larger than a segment can be; `Conflict` when the name is taken; what the
-    /// requests answer. After any other than these the copy may be there.
-    pub async fn copy(&self, from: &str, to: &str) -> Result<Version> {
-        let whole = self.get(from, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?;
-        match self.create(to, whole.bytes.into(), &Identity::none()).await {
-            Created::Yes(version) => Ok(version),
-            Created::Exists => Err(Error::new(ErrorKind::Conflict, "the object exists already").with_key(to)),
-            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => Err(error),
+    /// `NotFound` when there is no object at `from`; `InvalidInput` when both keys are the same; `Unsupported` for an
+    /// object that is too large for S3; `Unavailable` also when Azure has not finished the copy yet. After any other than
+    /// the first three the object at `to` may be the old or the new one.
+    pub async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        let (source, target) = (self.path(from)?, self.path(to)?);
+        if source == target {
+            return Err(Error::new(ErrorKind::InvalidInput, "an object can't be copied to its own key").with_key(to));
+        }
+        let bulk = self.with_lane(Lane::Bulk);
+        let permit = bulk.permit().await?;
+        // object_store lets no attempt travel with a copy.
+        let attempt = self.uncounted(RequestKind::Put, to);
+        attempt.count(1, 0);
+        let copied = attempt.within(self.inner.commits.copy_opts(&source, &target, CopyOptions::new())).await;
+        let Err(error) = copied else { return attempt.ends(Ok(())) };
+        let failed = self.not_put(&error, to, &attempt);
+        let failed = attempt.ends::<()>(Err(failed));
+        drop(permit);
+        // Stores word a missing source in many ways, and some fail on a large one as if they were away.
+        match self.head(from).await {
+            Err(missing) if missing.kind() == ErrorKind::NotFound => Err(missing),
+            Ok(there) if self.inner.backend.dialect == Dialect::S3 && there.info.size > S3_COPY_LIMIT => {
+                let message = format!("S3 copies at most {S3_COPY_LIMIT} bytes, the object has {}", there.info.size);
+                let error = Error::new(ErrorKind::Unsupported, message).with_key(from);
+                Err(error.with_hint("read it by get_stream and write it by put_stream").of_the_store())
+            }
+            _ => failed,
         }
     }
 
@@ -194,7 +226,8 @@ impl Store {
     }
 }
 
-fn version_put(answer: &PutResult, size: usize) -> Version {
+/// The version that a write made, of this many bytes.
+pub(super) fn version_put(answer: &PutResult, size: usize) -> Version {
     let version = Version::new(answer.e_tag.as_deref(), u64::try_from(size).unwrap_or(u64::MAX), None);
     version.with_generation(answer.version.as_deref())
 }

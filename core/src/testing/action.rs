@@ -310,7 +310,7 @@ impl Gate {
         let _ = self.0.subscribe().wait_for(|state| state.arrived >= count).await;
     }
 
-    pub(super) async fn pass(&self) {
+    pub(crate) async fn pass(&self) {
         self.0.send_modify(|state| state.arrived += 1);
         let _ = self.0.subscribe().wait_for(|state| state.open).await;
     }

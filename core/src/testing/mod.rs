@@ -7,6 +7,8 @@
 //! * [`ManualClock`] stands still until the test moves it. [`PausedClock`] follows tokio's paused
 //!   time, which runs by itself when nothing else can run.
 //! * [`SeededEntropy`] and [`Prng`] give the same bytes for the same seed.
+//! * [`conformance`] checks that a store does all that [`Store`](crate::store::Store) promises. Run it on a store of
+//!   your own.
 //! * [`LocalSpawn`] starts tasks on the tokio runtime that the test is in.
 //!
 //! ```
@@ -26,6 +28,7 @@
 
 mod action;
 mod clock;
+mod conformance;
 mod fault;
 mod player;
 mod random;
@@ -34,6 +37,7 @@ pub(crate) mod subscriber;
 
 pub use action::{Action, Change, Failure, Gate, KeyMatcher, Op, Outcome, Request};
 pub use clock::{LocalSpawn, ManualClock, PausedClock};
+pub use conformance::{CheckResult, ConformanceReport, Deviation, conformance};
 pub use fault::FaultStore;
 pub use player::LoggedRequest;
 pub use random::{Prng, SeededEntropy};

@@ -70,7 +70,7 @@ impl Partition {
                 for repair in indexes {
                     if is_same(state.store(), &repair.segment_key, &repair.segment).await? {
                         let size = repair.bytes.len() as u64;
-                        let put = state.writes().overwrite(&repair.key, PutPayload::from_bytes(repair.bytes));
+                        let put = state.writes().put(&repair.key, PutPayload::from_bytes(repair.bytes));
                         bounded(state.runtime(), size, put).await.map_err(|late| late.with_key(&*repair.key))??;
                         state.observer().index_repaired(&state.id, &repair.key);
                         written = written.saturating_add(1);

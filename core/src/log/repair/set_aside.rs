@@ -234,7 +234,7 @@ impl Partition {
 
     async fn write_over(&self, key: &str, bytes: Bytes) -> Result<()> {
         let size = bytes.len() as u64;
-        let put = self.state().writes().overwrite(key, PutPayload::from_bytes(bytes));
+        let put = self.state().writes().put(key, PutPayload::from_bytes(bytes));
         bounded(self.state().runtime(), size, put).await.map_err(|late| late.with_key(key))??;
         Ok(())
     }

@@ -160,7 +160,7 @@ impl Chain {
         asking.claim_id = Some(claim_id);
         asking.stands = false;
         let key = env.id().claim_json_key();
-        let write = env.store().overwrite(&key, PutPayload::from_bytes(marker));
+        let write = env.store().put(&key, PutPayload::from_bytes(marker));
         let write = env.state.runtime().timeout(PATIENCE, write);
         match env.control.unless_aborted(write).await? {
             Some(Err(error)) if SyncFailure::of(&error).is_some() => Err(error.into()),

@@ -266,7 +266,7 @@ async fn make_index_right(
     let right = segment.index(interval).encode();
     if existing.as_deref() != Some(&right[..]) {
         let size = right.len() as u64;
-        let written = state.commits().overwrite(key, PutPayload::from_bytes(right));
+        let written = state.commits().put(key, PutPayload::from_bytes(right));
         bounded(state.runtime(), size, written).await.map_err(|late| late.with_key(key))??;
         state.observer().index_repaired(&state.id, key);
     }

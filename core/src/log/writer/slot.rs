@@ -239,7 +239,7 @@ impl Flight {
         let created = env.bounded(0, env.store().create(&key, payload.clone(), &Identity::default())).await;
         let failed = match created {
             // A leftover of another segment; create-only first, for a late one must not replace a merged segment's.
-            Ok(Ok(Created::Exists)) => match env.bounded(0, env.store().overwrite(&key, payload)).await {
+            Ok(Ok(Created::Exists)) => match env.bounded(0, env.store().put(&key, payload)).await {
                 Ok(Ok(Err(error))) if SyncFailure::of(&error).is_some() => error,
                 _ => return Ok(()),
             },
@@ -355,7 +355,7 @@ impl Flight {
         let (mut refused, mut retry) = (0_u32, env.retry("writing an index"));
         while !self.index_done {
             let payload = PutPayload::from_bytes(self.built.index.clone());
-            let written = env.bounded(self.built.index.len() as u64, env.store().overwrite(&key, payload)).await;
+            let written = env.bounded(self.built.index.len() as u64, env.store().put(&key, payload)).await;
             let error = match written? {
                 Ok(Ok(_)) => {
                     self.index_done = true;

@@ -32,6 +32,18 @@ pub(super) fn is_a_page(protocol: &dyn Protocol, status: StatusCode, headers: &H
     believed && is_html && !headers.keys().any(|name| name.as_str().starts_with(protocol.header_prefix()))
 }
 
+/// Whether Azure accepted a copy and has not finished it. object_store does not look
+/// (<https://learn.microsoft.com/rest/api/storageservices/copy-blob#response>).
+pub(super) fn is_unfinished_copy(headers: &HeaderMap) -> bool {
+    headers.get("x-ms-copy-status").is_some_and(|status| status == "pending")
+}
+
+/// The error of such a copy. Nobody may take it for done.
+pub(super) fn unfinished_copy() -> Error {
+    let error = Error::new(ErrorKind::Unavailable, "the store has not finished the copy yet, and goes on with it");
+    error.with_hint("look at the new object later, or copy again")
+}
+
 fn kind(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()
 }

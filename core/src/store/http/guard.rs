@@ -45,6 +45,7 @@ impl HttpService for Guarded {
         let sent = self.protocol.secrets_of(&request);
         let method = request.method().clone();
         let lists = self.protocol.is_listing(&request);
+        let ends_upload = request.uri().query().is_some_and(|query| query.contains("uploadId="));
         let proxy = self.proxy.name(request.uri().scheme_str(), request.uri().host());
         let answered = self.client.execute(request).await;
         let answered = answered.map_err(|error| match proxy {
@@ -62,12 +63,16 @@ impl HttpService for Guarded {
             let what = if lists { "a listing".to_string() } else { format!("a {method}") };
             return Err(self.foreign(&what, answered, &sent).await);
         }
+        if method == Method::PUT && status.is_success() && answers::is_unfinished_copy(answered.headers()) {
+            return Err(failed(Effect::Unknown, answers::unfinished_copy()));
+        }
         if status.is_success() {
             return match lists {
                 true => self.listed(answered, &sent).await,
                 false if attempt.is_some() && self.protocol.has_no_body(&method) => {
                     self.done(&method, answered, &sent).await
                 }
+                false if method == Method::PUT || ends_upload => self.cleaned(answered, &sent).await,
                 false => Ok(answered),
             };
         }
@@ -110,6 +115,15 @@ impl Guarded {
         }
         let what = format!("a {method}");
         Err(failed(Effect::Unknown, answers::foreign(&*self.protocol, &what, &parts.headers, &self.said(&bytes, sent))))
+    }
+
+    /// The answer to a copy, or to the end of an upload. S3 may say in its body that it failed.
+    async fn cleaned(&self, answered: HttpResponse, sent: &[String]) -> Result<HttpResponse, HttpError> {
+        let (parts, body) = answered.into_parts();
+        let bytes = beginning(body).await?;
+        let said = String::from_utf8_lossy(&bytes);
+        let body = if said.contains("<Error") { self.secrets.strip(&said, sent).into() } else { bytes };
+        Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(body).into()))
     }
 
     /// What the store calls the request, without secrets.

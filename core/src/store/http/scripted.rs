@@ -37,7 +37,11 @@ pub(in crate::store) async fn served<T>(
             let head = request.line.starts_with("HEAD");
             requests.lock().unwrap().push(request);
             let Some((status, headers, body)) = reply else { continue };
-            let mut answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+            let mut answer = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
+            // That of the answer to a HEAD is the object's.
+            if !headers.iter().any(|(name, _)| *name == "Content-Length") {
+                answer.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            }
             for (name, value) in headers {
                 answer.push_str(&format!("{name}: {value}\r\n"));
             }

@@ -1,7 +1,9 @@
 //! The calls that change the disk, each past the hook, and what the errors of all calls mean.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode};
@@ -13,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 /// The most buffers that one writev takes (IOV_MAX of Linux and the BSDs).
 const BUFFERS_A_CALL: usize = 1024;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Disk {
     pub(super) hook: Option<Arc<dyn DiskHook>>,
     /// The permissions of new files and directories, of which the process's umask takes away.
@@ -76,6 +78,13 @@ impl Disk {
             write_all(file, &mut slices)?;
         }
         Ok(())
+    }
+
+    /// Writes bytes to a place in a file.
+    pub(super) fn write_at(&self, file: &File, key: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.run(DiskOp::WriteAt { key, at, bytes }, || {
+            file.write_all_at(bytes, at).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        })
     }
 
     pub(super) fn sync_file(&self, file: BorrowedFd<'_>, key: &str) -> io::Result<()> {

@@ -32,6 +32,15 @@ pub enum DiskOp<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+    /// Bytes are written to a place in a staging file, whose parts come in any order.
+    WriteAt {
+        /// The key it is staged for.
+        key: &'a str,
+        /// The place, in bytes.
+        at: u64,
+        /// The bytes.
+        bytes: &'a [u8],
+    },
     /// A file's bytes are flushed to the medium (fsync).
     SyncFile {
         /// The key it is staged for, or that it has.

@@ -27,6 +27,7 @@ mod read;
 mod root;
 mod stage;
 mod tree_walk;
+mod upload;
 
 #[cfg(test)]
 mod tests;

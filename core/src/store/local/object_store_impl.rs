@@ -4,19 +4,19 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, CopyMode, CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult,
     GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, RenameTargetMode, Result as StoreResult,
-    UpdateVersion, UploadPart,
+    UpdateVersion,
 };
 
 use super::own::FileId;
-use super::put::PutError;
+use super::put::{PutError, put_result};
 use super::tree_walk::{TreeWalk, children};
+use super::upload::StagedUpload;
 use super::{LocalStore, blocking};
 use crate::store::failure::{Effect, StoreFailure};
 use crate::store::{KFSID, KFSMERGED, KFSNAME};
@@ -28,7 +28,7 @@ const GO: usize = 1000;
 const STRETCH: usize = 64 * 1024;
 
 impl PutError {
-    fn into_object_store(self, path: &str) -> StoreError {
+    pub(super) fn into_object_store(self, path: &str) -> StoreError {
         match self {
             PutError::Exists => {
                 StoreError::AlreadyExists { path: path.to_string(), source: "the name is taken".into() }
@@ -44,10 +44,6 @@ impl PutError {
 fn unsupported(what: &str) -> StoreError {
     let error = Error::new(ErrorKind::Unsupported, format!("a directory can't keep {what}"));
     StoreError::NotSupported { source: Box::new(StoreFailure::new(Effect::None, error)) }
-}
-
-fn put_result(id: &FileId) -> PutResult {
-    PutResult { e_tag: Some(id.e_tag()), version: None, extensions: Default::default() }
 }
 
 /// The `kfsid` among an object's attributes. The writer's name and the mark of merging are not kept.
@@ -106,7 +102,7 @@ impl ObjectStore for LocalStore {
         opts: PutMultipartOptions,
     ) -> StoreResult<Box<dyn MultipartUpload>> {
         kfsid(&opts.attributes)?;
-        Ok(Box::new(Parts { store: self.clone(), path: location.clone(), parts: Some(Vec::new()) }))
+        Ok(Box::new(StagedUpload::begin(self.clone(), location.clone()).await?))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
@@ -188,12 +184,13 @@ impl ObjectStore for LocalStore {
         blocking(move || {
             let _turn = turn;
             let (opened, range) = store.locate(&from, &GetOptions::new())?;
-            let payload = PutPayload::from(store.read(&opened, range, &from)?);
-            let mode = match options.mode {
-                CopyMode::Overwrite => PutMode::Overwrite,
-                CopyMode::Create => PutMode::Create,
-            };
-            store.put(&to, &payload, &mode, None).map(|_| ())
+            match options.mode {
+                CopyMode::Overwrite => store.copy_file(&opened, &from, &to),
+                CopyMode::Create => {
+                    let payload = PutPayload::from(store.read(&opened, range, &from)?);
+                    store.put(&to, &payload, &PutMode::Create, None).map(|_| ())
+                }
+            }
         })
         .await
     }
@@ -230,44 +227,5 @@ impl LocalStore {
         })
         .try_flatten()
         .boxed()
-    }
-}
-
-/// An upload in parts. They are gathered in memory: the log never uploads so.
-#[derive(Debug)]
-struct Parts {
-    store: LocalStore,
-    path: Path,
-    parts: Option<Vec<PutPayload>>,
-}
-
-impl Parts {
-    fn ended() -> StoreError {
-        StoreError::Generic { store: "kfs directory", source: "the upload was completed or aborted before".into() }
-    }
-}
-
-#[async_trait]
-impl MultipartUpload for Parts {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let done = match &mut self.parts {
-            Some(parts) => {
-                parts.push(data);
-                Ok(())
-            }
-            None => Err(Self::ended()),
-        };
-        let done: BoxFuture<'static, StoreResult<()>> = Box::pin(async move { done });
-        done
-    }
-
-    async fn complete(&mut self) -> StoreResult<PutResult> {
-        let parts = self.parts.take().ok_or_else(Self::ended)?;
-        let payload: PutPayload = parts.iter().flat_map(|part| part.iter().cloned()).collect();
-        self.store.put_opts(&self.path, payload, PutOptions::default()).await
-    }
-
-    async fn abort(&mut self) -> StoreResult<()> {
-        self.parts.take().map(|_| ()).ok_or_else(Self::ended)
     }
 }

@@ -1,11 +1,11 @@
 //! Durable writes: aside, fsynced, named, and the name fsynced. Durable removals.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use object_store::PutPayload;
+use object_store::{PutPayload, PutResult};
 use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 
@@ -36,12 +36,16 @@ impl From<StoreFailure> for PutError {
 
 type Put<T> = Result<T, PutError>;
 
+pub(super) fn put_result(id: &FileId) -> PutResult {
+    PutResult { e_tag: Some(id.e_tag()), version: None, extensions: Default::default() }
+}
+
 fn no_effect(what: &str, key: &str) -> impl Fn(io::Error) -> PutError {
     move |error| StoreFailure::new(Effect::None, fault(what, key, &error)).into()
 }
 
 /// A staging file could not be made. Where the disk is full, inodes may be what is lacking.
-fn not_staged<'a>(dir: &'a OwnedFd, key: &'a str) -> impl Fn(io::Error) -> PutError + 'a {
+fn not_staged<'a>(dir: BorrowedFd<'a>, key: &'a str) -> impl Fn(io::Error) -> PutError + 'a {
     move |error| {
         let full = is(&error, Errno::NOSPC);
         let no_inodes = full && rustix::fs::fstatvfs(dir).is_ok_and(|disk| disk.f_files > 0 && disk.f_favail == 0);
@@ -54,6 +58,11 @@ fn not_synced(visible: bool, what: &str, key: &str, error: &io::Error) -> StoreF
     // Whatever the errno: the bytes may be lost, and it may pass.
     let error = fault(&format!("{what} could not be made durable (fsync)"), key, error);
     StoreFailure::new(Effect::SyncFailed { visible }, error.with_kind(ErrorKind::Unavailable))
+}
+
+/// The file that has the name, if one has.
+fn named(dir: &OwnedFd, name: &str) -> Option<FileId> {
+    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| FileId::of(&stat))
 }
 
 /// The directory's path and the name of a key.
@@ -112,23 +121,56 @@ impl LocalStore {
     /// Writes a file, replacing what has the name.
     pub(super) fn overwrite(&self, key: &str, payload: &PutPayload) -> Put<FileId> {
         let (dir, name) = self.prepare(key)?;
-        let old = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| FileId::of(&stat));
-        // The bytes are durable before they get the name: a crash leaves the old file or the new one, whole.
+        let old = named(&dir, name);
         let staged = self.write(&dir, key, payload, false, old.as_ref())?;
+        self.give_name(staged, key, &dir)
+    }
+
+    /// Gives a file that was written to `staged` the name of a key, replacing what has it.
+    pub(super) fn put_staged(&self, staged: Staged, key: &str) -> Put<FileId> {
+        let (dir, name) = self.prepare(key)?;
+        if let Some(old) = named(&dir, name) {
+            staged.make_newer_than(&old).map_err(no_effect("the file's time can't be set", key))?;
+        }
+        self.sync_staged(&staged, key)?;
+        self.give_name(staged, key, &dir)
+    }
+
+    /// Opens a staging file that has a name, so that it can be renamed.
+    pub(super) fn stage(&self, key: &str) -> Put<Staged> {
+        check(key).map_err(|error| StoreFailure::new(Effect::None, error))?;
+        self.sweep_once();
+        self.staging_file(key)
+    }
+
+    fn staging_file(&self, key: &str) -> Put<Staged> {
+        Staged::named(self.disk(), self.root(), self.options().entropy.as_ref(), key).map_err(|error| match error {
+            StageError::Dir(error) => self.dir_failed(key, error),
+            StageError::Open(error) => match self.root().fd() {
+                Ok(root) => not_staged(root, key)(error),
+                Err(error) => no_effect("the directory can't be opened", key)(error),
+            },
+        })
+    }
+
+    /// Gives a flushed file the name of a key, replacing what has it. The bytes are durable before they get the name: a
+    /// crash leaves the old file or the new one, whole.
+    fn give_name(&self, staged: Staged, key: &str, dir: &OwnedFd) -> Put<FileId> {
+        let name = split(key).1;
         let unread = no_effect("the staging file can't be read", key);
         // Without the lock a conditional replace could compare the old file and replace this one.
-        let lock = self.lock(&dir, key)?;
+        let lock = self.lock(dir, key)?;
         // What replaces a file is newer than it, see `replace`. Another process may have replaced the old file meanwhile.
-        if let Ok(now) = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            && staged.id().map_err(&unread)?.modified_ns <= FileId::of(&now).modified_ns
+        if let Some(now) = named(dir, name)
+            && staged.id().map_err(&unread)?.modified_ns <= now.modified_ns
         {
-            staged.make_newer_than(&FileId::of(&now)).map_err(no_effect("the file's time can't be set", key))?;
+            staged.make_newer_than(&now).map_err(no_effect("the file's time can't be set", key))?;
             self.sync_staged(&staged, key)?;
         }
         let id = staged.id().map_err(&unread)?;
-        self.rename(staged, key, (&dir, name))?;
+        self.rename(staged, key, (dir, name))?;
         drop(lock);
-        self.confirm(key, &dir, &id)?;
+        self.confirm(key, dir, &id)?;
         Ok(id)
     }
 
@@ -194,7 +236,7 @@ impl LocalStore {
     }
 
     /// Gives a staged file the name, replacing what has it.
-    fn rename(&self, mut staged: Staged<'_>, key: &str, to: (&OwnedFd, &str)) -> Put<()> {
+    fn rename(&self, mut staged: Staged, key: &str, to: (&OwnedFd, &str)) -> Put<()> {
         let Err(error) = staged.rename(key, (to.0.as_fd(), to.1)) else { return Ok(()) };
         if let Some(odd) = self.oddity(key) {
             return Err(StoreFailure::new(Effect::None, odd).into());
@@ -343,24 +385,19 @@ impl LocalStore {
         payload: &PutPayload,
         nameless: bool,
         old: Option<&FileId>,
-    ) -> Put<Staged<'_>> {
+    ) -> Put<Staged> {
         // Without a name a crash leaves nothing. A file that replaces another one needs a name to be renamed.
         let mut staged = None;
         if nameless {
             let opened = Staged::nameless(self.disk(), dir.as_fd(), key);
-            staged = opened.map_err(not_staged(dir, key))?;
+            staged = opened.map_err(not_staged(dir.as_fd(), key))?;
             if staged.is_none() {
                 self.shared().no_nameless.store(true, Ordering::Relaxed);
             }
         }
         let staged = match staged {
             Some(staged) => staged,
-            None => Staged::named(self.disk(), self.root(), self.options().entropy.as_ref(), key).map_err(|error| {
-                match error {
-                    StageError::Dir(error) => self.dir_failed(key, error),
-                    StageError::Open(error) => not_staged(dir, key)(error),
-                }
-            })?,
+            None => self.staging_file(key)?,
         };
         let chunks = payload.iter().map(Bytes::as_ref);
         let written = self.disk().write(staged.file.as_fd(), key, chunks);
@@ -372,7 +409,7 @@ impl LocalStore {
         Ok(staged)
     }
 
-    fn sync_staged(&self, staged: &Staged<'_>, key: &str) -> Result<(), StoreFailure> {
+    fn sync_staged(&self, staged: &Staged, key: &str) -> Result<(), StoreFailure> {
         let synced = self.disk().sync_file(staged.file.as_fd(), key);
         synced.map_err(|error| not_synced(false, "the file", key, &error))
     }

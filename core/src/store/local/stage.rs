@@ -18,9 +18,9 @@ const STAGING_NAME: &str = "stage-";
 const NAMES: usize = 8;
 
 /// A file that is being written.
-pub(super) struct Staged<'a> {
+pub(super) struct Staged {
     pub(super) file: OwnedFd,
-    disk: &'a Disk,
+    disk: Disk,
     /// Its directory and name, where it has one.
     named: Option<(OwnedFd, String)>,
 }
@@ -36,16 +36,16 @@ impl From<io::Error> for StageError {
     }
 }
 
-impl<'a> Staged<'a> {
+impl Staged {
     /// A file without a name in the directory where it is to go. `None` where the file system or
     /// the system has no such thing.
-    pub(super) fn nameless(disk: &'a Disk, dir: BorrowedFd<'_>, key: &str) -> io::Result<Option<Self>> {
+    pub(super) fn nameless(disk: &Disk, dir: BorrowedFd<'_>, key: &str) -> io::Result<Option<Self>> {
         #[cfg(target_os = "linux")]
         {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             let opened = disk.stage(key, None, || rustix::fs::openat(dir, ".", flags, disk.file_mode));
             match opened {
-                Ok(file) => Ok(Some(Staged { file, disk, named: None })),
+                Ok(file) => Ok(Some(Staged { file, disk: disk.clone(), named: None })),
                 // As the file system, or a kernel before 3.11, says that it knows no O_TMPFILE.
                 Err(error) if [Errno::OPNOTSUPP, Errno::ISDIR, Errno::INVAL].iter().any(|e| is(&error, *e)) => Ok(None),
                 Err(error) => Err(error),
@@ -60,7 +60,7 @@ impl<'a> Staged<'a> {
 
     /// A file with a random name in the staging directory, locked as long as it is open: so a sweep
     /// tells a crash's leftover from it.
-    pub(super) fn named(disk: &'a Disk, root: &Root, entropy: &dyn Entropy, key: &str) -> Result<Self, StageError> {
+    pub(super) fn named(disk: &Disk, root: &Root, entropy: &dyn Entropy, key: &str) -> Result<Self, StageError> {
         let dir = root.make_dir(disk, STAGING_DIR).map_err(StageError::Dir)?;
         for _ in 0..NAMES {
             let mut random = [0u8; 16];
@@ -80,7 +80,7 @@ impl<'a> Staged<'a> {
             {
                 continue;
             }
-            return Ok(Staged { file, disk, named: Some((dir, name)) });
+            return Ok(Staged { file, disk: disk.clone(), named: Some((dir, name)) });
         }
         Err(io::Error::from(Errno::AGAIN).into())
     }
@@ -149,7 +149,7 @@ impl<'a> Staged<'a> {
     }
 }
 
-impl Drop for Staged<'_> {
+impl Drop for Staged {
     fn drop(&mut self) {
         if let Some((dir, name)) = &self.named {
             // What stays is a leftover that the next sweep takes.

@@ -181,7 +181,7 @@ async fn a_store_that_ignores_conditions_is_caught() {
     let store = store(Fault::Careless).await;
     let first = store.get("t/a", ReadRange::Whole, None).await.unwrap().info.version;
     store.get("t/a", ReadRange::Whole, Some(&first)).await.unwrap();
-    store.overwrite("t/a", PutPayload::from_static(b"9876543210")).await.unwrap();
+    store.put("t/a", PutPayload::from_static(b"9876543210")).await.unwrap();
     let error = store.get("t/a", ReadRange::Whole, Some(&first)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
 }
@@ -299,7 +299,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
     let store = Store::from_object_store_with(gate.clone(), &StoreOptions::default().max_in_flight(3));
     let puts = (0..20).map(|n| {
         let store = store.clone();
-        async move { store.overwrite(&format!("k{n}"), PutPayload::new()).await.unwrap() }
+        async move { store.put(&format!("k{n}"), PutPayload::new()).await.unwrap() }
     });
     futures_util::future::join_all(puts).await;
     assert_eq!(gate.2.load(SeqCst), 3);

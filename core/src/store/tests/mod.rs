@@ -1,3 +1,4 @@
 mod each;
 mod faulty;
 mod replica;
+mod streams;

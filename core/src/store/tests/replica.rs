@@ -36,16 +36,16 @@ impl Pair {
 async fn a_copy_answers_reads_of_data_and_the_store_what_the_copy_lacks() {
     let pair = Pair::new();
     // The same ETag on both: InMemory counts its writes.
-    let version = pair.store.overwrite("a", PutPayload::from_static(b"one")).await.unwrap();
+    let version = pair.store.put("a", PutPayload::from_static(b"one")).await.unwrap();
     pair.replica.inner().put(&"a".into(), PutPayload::from_static(b"one")).await.unwrap();
     let (read, of_copy, of_store) = pair.data("a", Some(&version)).await;
     assert_eq!((read.unwrap(), of_copy, of_store), (b"one".to_vec(), 1, 0));
     // The copy has an older version.
-    let newer = pair.store.overwrite("a", PutPayload::from_static(b"two")).await.unwrap();
+    let newer = pair.store.put("a", PutPayload::from_static(b"two")).await.unwrap();
     let (read, of_copy, of_store) = pair.data("a", Some(&newer)).await;
     assert_eq!((read.unwrap(), of_copy, of_store), (b"two".to_vec(), 1, 1));
     // An object that the copy does not have yet.
-    let other = pair.store.overwrite("b", PutPayload::from_static(b"three")).await.unwrap();
+    let other = pair.store.put("b", PutPayload::from_static(b"three")).await.unwrap();
     let (read, of_copy, of_store) = pair.data("b", Some(&other)).await;
     assert_eq!((read.unwrap(), of_copy, of_store), (b"three".to_vec(), 1, 1));
     // The copy is away.
@@ -65,7 +65,7 @@ async fn no_read_of_truth_asks_the_copy() {
     let pair = Pair::new();
     pair.replica.inner().put(&"t/a".into(), PutPayload::from_static(b"old")).await.unwrap();
     pair.replica.inner().put(&"t/gone".into(), PutPayload::from_static(b"old")).await.unwrap();
-    let version = pair.store.overwrite("t/a", PutPayload::from_static(b"new")).await.unwrap();
+    let version = pair.store.put("t/a", PutPayload::from_static(b"new")).await.unwrap();
     let reader = pair.store.reader();
     assert_eq!(reader.get("t/a", ReadRange::Whole, None).await.unwrap().bytes, "new");
     assert_eq!(reader.get("t/a", ReadRange::Range(0..1), Some(&version)).await.unwrap().bytes, "n");

@@ -12,6 +12,7 @@ use crate::{Error, ErrorKind};
 mod credentials;
 mod endless;
 mod hostile;
+mod large;
 mod replace;
 mod request_id;
 mod values;
@@ -291,7 +292,7 @@ async fn a_404_that_is_not_of_an_object_or_a_bucket_is_a_refusal_in_the_servers_
                 created,
                 store.get("a", ReadRange::Whole, None).await.unwrap_err(),
                 store.list_page("t/", None, 5).await.unwrap_err(),
-                store.overwrite("a", PutPayload::new()).await.unwrap_err(),
+                store.put("a", PutPayload::new()).await.unwrap_err(),
                 store.delete("a").await.unwrap_err(),
             ]
         },

@@ -28,7 +28,7 @@ async fn all(store: &Store) -> Vec<(&'static str, Result<()>)> {
     vec![
         ("create", created),
         ("replace", replaced),
-        ("overwrite", store.overwrite("ns/t/0/a", body()).await.map(drop)),
+        ("put", store.put("ns/t/0/a", body()).await.map(drop)),
         ("get", store.get("ns/t/0/a", ReadRange::Whole, None).await.map(drop)),
         ("head", store.head("ns/t/0/a").await.map(drop)),
         ("list", store.list_page("ns/t/0/", None, 10).await.map(drop)),
@@ -73,7 +73,7 @@ async fn a_request_id_that_is_none_is_not_shown_and_a_secret_in_it_is_removed() 
         (format!("id/{SECRET}/testak"), Some("id/[removed]/[removed]")),
     ] {
         let script = |_: &Request| with_id(reply(403, ""), &id);
-        let (error, _) = with(script, async |store| store.overwrite("ns/t/0/a", PutPayload::new()).await).await;
+        let (error, _) = with(script, async |store| store.put("ns/t/0/a", PutPayload::new()).await).await;
         let error = error.unwrap_err();
         assert_eq!(error.request_id(), shown, "{id}");
         no_secret(&error);

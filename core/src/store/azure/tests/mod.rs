@@ -7,6 +7,7 @@ use crate::store::http::scripted::{Reply, Request, reply, served};
 use crate::store::{Created, Identity, ReadRange, Replaced, Store, StoreOptions, Version};
 use crate::{Error, ErrorKind};
 
+mod copy;
 mod settings;
 
 /// A key in base64, and a signature in a SAS.

@@ -102,12 +102,12 @@ async fn failed_fsyncs_of_settle_overwrite_and_delete_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let (armed, hook) = fail_when(|op| *op == DiskOp::SyncDir { path: "ns/t/0" });
     let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
-    store.overwrite(KEY, payload("x")).await.unwrap();
+    store.put(KEY, payload("x")).await.unwrap();
     store.settle(KEY).await.unwrap();
     armed.store(true, Ordering::SeqCst);
     for error in [
         store.settle(KEY).await.unwrap_err(),
-        store.overwrite(KEY, payload("y")).await.unwrap_err(),
+        store.put(KEY, payload("y")).await.unwrap_err(),
         store.delete(KEY).await.unwrap_err(),
         // It is gone, and not known to stay so.
         store.delete(KEY).await.unwrap_err(),
@@ -227,10 +227,10 @@ async fn a_sweep_takes_only_what_nobody_holds() {
     let store = open(dir.path(), &StoreOptions::default());
     assert!(store.list_page("", None, 10).await.unwrap().objects.is_empty());
     assert_eq!(tree(dir.path()).len(), 3);
-    store.overwrite("a", payload("x")).await.unwrap();
+    store.put("a", payload("x")).await.unwrap();
     assert_eq!(tree(dir.path()), [".kfs-tmp/not ours", ".kfs-tmp/stage-4567", "a"]);
     drop(held);
-    open(dir.path(), &StoreOptions::default()).overwrite("a", payload("x")).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).put("a", payload("x")).await.unwrap();
     assert_eq!(tree(dir.path()), [".kfs-tmp/not ours", "a"]);
 }
 
@@ -279,8 +279,7 @@ async fn nothing_is_confirmed_after_the_directory_was_moved() {
             assert!(error.message().contains("no longer leads to the directory"), "{error}");
             let again = store.create("ns/t/0/second", payload("x"), &Identity::of("aa.1")).await;
             assert!(matches!(again, Created::SyncFailed { visible: true, .. }), "{again:?}");
-            for error in
-                [store.overwrite("ns/t/0/b", payload("x")).await.unwrap_err(), store.settle(KEY).await.unwrap_err()]
+            for error in [store.put("ns/t/0/b", payload("x")).await.unwrap_err(), store.settle(KEY).await.unwrap_err()]
             {
                 assert!(SyncFailure::of(&error).is_some_and(|failure| failure.misplaced), "{error:?}");
             }
@@ -454,7 +453,7 @@ async fn reads_and_listings_that_hang_in_the_disk_take_no_more_threads_than_requ
     let large = vec![7; 100 << 10];
     let unmapped = StoreOptions::default().map(false).max_in_flight(2);
     let store = open(dir.path(), &unmapped);
-    store.overwrite(KEY, PutPayload::from(large.clone())).await.unwrap();
+    store.put(KEY, PutPayload::from(large.clone())).await.unwrap();
     for lists in [false, true] {
         let hangs = Arc::new((Mutex::new(true), std::sync::Condvar::new()));
         let (entered, gate) = (Arc::new(AtomicUsize::new(0)), hangs.clone());
@@ -486,7 +485,7 @@ async fn reads_and_listings_that_hang_in_the_disk_take_no_more_threads_than_requ
             assert!(futures_util::FutureExt::now_or_never(ask(store.clone())).is_none());
         }
         // Writes do not wait for them, and reads go on when the disk does.
-        store.overwrite("ns/t/0/other", payload("y")).await.unwrap();
+        store.put("ns/t/0/other", payload("y")).await.unwrap();
         let threads = entered.load(Ordering::SeqCst);
         *hangs.0.lock().unwrap() = false;
         hangs.1.notify_all();

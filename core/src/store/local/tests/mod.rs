@@ -4,6 +4,7 @@ mod names;
 mod race;
 mod reads;
 mod replace;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -66,7 +67,7 @@ fn tree(dir: &std::path::Path) -> Vec<String> {
 fn it_works_without_tokio() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
-    let done = futures_util::FutureExt::now_or_never(store.overwrite("a/b", payload("x")));
+    let done = futures_util::FutureExt::now_or_never(store.put("a/b", payload("x")));
     done.unwrap().unwrap();
     let page = futures_util::FutureExt::now_or_never(store.list_page("a/", None, 5)).unwrap().unwrap();
     assert_eq!(page.objects[0].key, "a/b");
@@ -81,6 +82,6 @@ fn opening_and_reading_leave_no_trace() {
     assert!(page.objects.is_empty() && page.complete && !root.exists());
     drop(LocalStore::open(&root, &StoreOptions::default()).unwrap());
     assert!(!root.exists());
-    futures_util::FutureExt::now_or_never(store.overwrite("a", payload("x"))).unwrap().unwrap();
+    futures_util::FutureExt::now_or_never(store.put("a", payload("x"))).unwrap().unwrap();
     assert!(root.join("a").exists());
 }

@@ -25,7 +25,7 @@ async fn keys_that_leave_the_root_are_refused() {
             Created::Refused(error) => assert_eq!(error.kind(), ErrorKind::InvalidInput, "{key:?}"),
             other => panic!("{key:?} {other:?}"),
         }
-        assert_eq!(store.overwrite(key, payload("x")).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
+        assert_eq!(store.put(key, payload("x")).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
         assert_eq!(store.delete(key).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
         assert_eq!(store.settle(key).await.unwrap_err().kind(), ErrorKind::InvalidInput, "{key:?}");
     }
@@ -41,7 +41,7 @@ async fn no_prefix_leaves_the_root_where_openat2_is_missing_too() {
     for no_openat2 in [false, true] {
         let store = open(&root, &StoreOptions::default());
         store.local().unwrap().root().no_openat2.store(no_openat2, std::sync::atomic::Ordering::Relaxed);
-        store.overwrite("a/b", payload("x")).await.unwrap();
+        store.put("a/b", payload("x")).await.unwrap();
         for prefix in ["../", "../outside/", "a/../../outside/", "a/./", "..", "../outside/x"] {
             let error = store.list_page(prefix, None, 5).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput, "{prefix} {error}");
@@ -59,7 +59,7 @@ async fn what_has_a_segments_name_and_is_no_file_is_listed_and_named_when_it_is_
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
     let key = |base: i64| format!("ns/t/0/segment-{base:020}.kfs");
-    store.overwrite(&key(0), payload("x")).await.unwrap();
+    store.put(&key(0), payload("x")).await.unwrap();
     let place = dir.path().join("ns/t/0");
     std::os::unix::fs::symlink(place.join("segment-00000000000000000000.kfs"), dir.path().join(key(1))).unwrap();
     std::os::unix::fs::symlink("/nowhere", dir.path().join(key(2))).unwrap();
@@ -83,7 +83,7 @@ async fn what_has_a_segments_name_and_is_no_file_is_listed_and_named_when_it_is_
             }
         }
     }
-    let error = store.overwrite(&key(3), payload("y")).await.unwrap_err();
+    let error = store.put(&key(3), payload("y")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert_eq!(store.list_dirs("ns").await.unwrap(), ["t"]);
 }
@@ -98,7 +98,7 @@ async fn what_is_made_is_for_its_owner_alone_unless_the_options_say_otherwise() 
             let dir = tempfile::tempdir().unwrap();
             let root = dir.path().join("root");
             let store = open(&root, &options);
-            store.overwrite("ns/t/b", payload("x")).await.unwrap();
+            store.put("ns/t/b", payload("x")).await.unwrap();
             let created = store.create("ns/t/a", payload("x"), &Identity::none()).await;
             assert!(matches!(created, Created::Yes(_)));
             // Whatever umask the tests run with.
@@ -118,8 +118,8 @@ async fn a_deep_tree_is_listed_with_few_descriptors() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
     let deep = vec!["d"; 1500].join("/");
-    store.overwrite(&format!("{deep}/file"), payload("x")).await.unwrap();
-    store.overwrite("z", payload("x")).await.unwrap();
+    store.put(&format!("{deep}/file"), payload("x")).await.unwrap();
+    store.put("z", payload("x")).await.unwrap();
     let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     assert!(limits.current.is_some(), "no limit of open files is set, so this test shows nothing");
     let open = || std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
@@ -150,7 +150,7 @@ async fn symbolic_links_below_the_root_are_not_followed() {
         let created = store.create(key, payload("x"), &Identity::none()).await;
         assert!(matches!(created, Created::Refused(_)), "{key} {created:?}");
     }
-    store.overwrite("real/x", payload("x")).await.unwrap();
+    store.put("real/x", payload("x")).await.unwrap();
     let page = store.list_page("", None, 10).await.unwrap();
     assert_eq!(page.objects.iter().map(|o| o.key.as_str()).collect::<Vec<_>>(), ["real/x"]);
     // A link that may lead to a directory is named, and looking into it is an error that names it.
@@ -189,7 +189,7 @@ async fn names_below_a_directory_that_does_not_exist_are_not_found_and_a_log_the
     assert!(error.message().contains("typo") && error.message().contains("does not exist"), "{error}");
     assert!(store.list_page("ns/t/0/", None, 10).await.unwrap().complete);
     assert!(!dir.path().join("typo").exists());
-    store.overwrite("ns/t/0/a", payload("x")).await.unwrap();
+    store.put("ns/t/0/a", payload("x")).await.unwrap();
     assert_eq!(store.list_dirs("ns").await.unwrap(), ["t"]);
 }
 
@@ -217,7 +217,7 @@ async fn refuses(store: &Store) {
             Created::Refused(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}"),
             other => panic!("{other:?}"),
         }
-        assert_eq!(store.overwrite(key, payload("x")).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(store.put(key, payload("x")).await.unwrap_err().kind(), ErrorKind::PermissionDenied);
     }
 }
 
@@ -225,7 +225,7 @@ async fn refuses(store: &Store) {
 async fn a_file_in_a_directorys_place_and_a_directory_in_a_files() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
-    store.overwrite("ns/t", payload("a file")).await.unwrap();
+    store.put("ns/t", payload("a file")).await.unwrap();
     for key in ["ns/t/0", "ns/t/0/1/2"] {
         assert_eq!(store.get(key, ReadRange::Whole, None).await.unwrap_err().kind(), ErrorKind::NotFound);
         store.delete(key).await.unwrap();
@@ -244,7 +244,7 @@ async fn a_file_in_a_directorys_place_and_a_directory_in_a_files() {
         Created::Refused(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}"),
         other => panic!("{other:?}"),
     }
-    let error = store.overwrite("ns/u/segment.kfs", payload("x")).await.unwrap_err();
+    let error = store.put("ns/u/segment.kfs", payload("x")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     assert_eq!(tree(dir.path()), ["ns/t"]);
 }
@@ -256,7 +256,7 @@ async fn a_listing_is_sorted_by_whole_keys_and_passes_over_junk() {
     let mut keys = vec!["a", "a.b", "a/b", "a/c/d", "a/c.d", "a0", "b/a", "b", "z/\u{1F600}", "z/é"];
     keys.retain(|key| !["a", "b"].contains(key));
     for key in &keys {
-        store.overwrite(key, payload(key)).await.unwrap();
+        store.put(key, payload(key)).await.unwrap();
     }
     std::fs::create_dir_all(dir.path().join("empty/deep")).unwrap();
     std::fs::create_dir_all(dir.path().join("a/c/empty")).unwrap();

@@ -14,9 +14,9 @@ async fn what_was_mapped_stays_when_the_file_is_replaced_or_deleted() {
     let store = open(dir.path(), &StoreOptions::default());
     assert!(store.is_mapped());
     let (one, two) = (large(1), large(2));
-    store.overwrite("k", one.clone().into()).await.unwrap();
+    store.put("k", one.clone().into()).await.unwrap();
     let first = store.get("k", ReadRange::Whole, None).await.unwrap();
-    let version = store.overwrite("k", two.clone().into()).await.unwrap();
+    let version = store.put("k", two.clone().into()).await.unwrap();
     let second = store.get("k", ReadRange::Whole, Some(&version)).await.unwrap();
     store.delete("k").await.unwrap();
     assert!(first.bytes == one && second.bytes == two);
@@ -30,7 +30,7 @@ async fn every_range_reads_the_same_mapped_and_copied() {
     let dir = tempfile::tempdir().unwrap();
     let whole = large(0);
     let size = whole.len() as u64;
-    open(dir.path(), &StoreOptions::default()).overwrite("k", whole.clone().into()).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).put("k", whole.clone().into()).await.unwrap();
     for map in [true, false] {
         let store = open(dir.path(), &StoreOptions::default().map(map));
         assert_eq!(store.is_mapped(), map);
@@ -70,7 +70,7 @@ async fn a_payload_of_many_chunks_is_written_whole() {
     let watched = StoreOptions::default().disk_hook(hook(|_| DiskVerdict::Proceed));
     for (key, options) in [("a", StoreOptions::default()), ("b", watched)] {
         let store = open(dir.path(), &options);
-        store.overwrite(key, payload.clone()).await.unwrap();
+        store.put(key, payload.clone()).await.unwrap();
         assert!(store.get(key, ReadRange::Whole, None).await.unwrap().bytes == chunks.concat());
     }
 }

@@ -64,7 +64,7 @@ async fn child_that_counts() {
 async fn of_the_increments_of_two_processes_none_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
-    store.overwrite(KEY, count(0)).await.unwrap();
+    store.put(KEY, count(0)).await.unwrap();
     let children: Vec<_> = (0..2).map(|_| child("child_that_counts", dir.path()).spawn().unwrap()).collect();
     let mut counted = Vec::new();
     for mut child in children {
@@ -98,7 +98,7 @@ async fn child_that_dies() {
 #[tokio::test]
 async fn a_process_killed_at_any_step_of_a_replace_leaves_the_old_file_or_the_new_one_and_no_lock() {
     let dir = tempfile::tempdir().unwrap();
-    open(dir.path(), &StoreOptions::default()).overwrite(KEY, count(0)).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).put(KEY, count(0)).await.unwrap();
     let (mut expected, mut survived) = (0, false);
     for step in 0..40 {
         let mut child = child("child_that_dies", dir.path()).env(DIES_AT, step.to_string()).spawn().unwrap();
@@ -129,7 +129,7 @@ async fn a_process_killed_at_any_step_of_a_replace_leaves_the_old_file_or_the_ne
 async fn a_replacing_file_is_always_newer_so_that_no_version_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
-    store.overwrite(KEY, count(0)).await.unwrap();
+    store.put(KEY, count(0)).await.unwrap();
     // A clock that went back: the file is from the future.
     let file = std::fs::File::open(dir.path().join(KEY)).unwrap();
     let future = std::time::UNIX_EPOCH + std::time::Duration::from_secs(4_000_000_000);
@@ -141,7 +141,7 @@ async fn a_replacing_file_is_always_newer_so_that_no_version_comes_back() {
     let (_, mut version) = read(&store).await;
     for n in 0..20 {
         let new = match n % 3 {
-            0 => store.overwrite(KEY, count(n)).await.unwrap(),
+            0 => store.put(KEY, count(n)).await.unwrap(),
             _ => match replace(&store, count(n), &version).await {
                 Replaced::Yes(new) => new,
                 other => panic!("{other:?}"),
@@ -158,7 +158,7 @@ async fn a_replacing_file_is_always_newer_so_that_no_version_comes_back() {
 async fn a_reader_of_the_old_file_reads_the_old_bytes_whole() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
-    store.overwrite(KEY, payload(&"a".repeat(300_000))).await.unwrap();
+    store.put(KEY, payload(&"a".repeat(300_000))).await.unwrap();
     let old = store.get(KEY, ReadRange::Whole, None).await.unwrap();
     assert!(store.maps(300_000));
     let open = std::fs::File::open(dir.path().join(KEY)).unwrap();
@@ -175,7 +175,7 @@ async fn a_reader_of_the_old_file_reads_the_old_bytes_whole() {
 async fn no_symbolic_link_is_followed_or_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), &StoreOptions::default());
-    store.overwrite(KEY, count(1)).await.unwrap();
+    store.put(KEY, count(1)).await.unwrap();
     let (_, version) = read(&store).await;
     std::fs::rename(dir.path().join(KEY), dir.path().join("elsewhere")).unwrap();
     std::os::unix::fs::symlink(dir.path().join("elsewhere"), dir.path().join(KEY)).unwrap();
@@ -204,7 +204,7 @@ async fn a_condition_that_does_not_hold_writes_nothing_and_makes_no_directory() 
     let other = Version::new(Some("0-0-0"), 8, None);
     assert!(matches!(replace(&store, count(1), &other).await, Replaced::NotFound));
     assert_eq!((calls.lock().unwrap().len(), dir.path().join("ns").exists()), (0, false));
-    store.overwrite(KEY, count(1)).await.unwrap();
+    store.put(KEY, count(1)).await.unwrap();
     calls.lock().unwrap().clear();
     assert!(matches!(replace(&store, count(2), &other).await, Replaced::Changed));
     assert_eq!(calls.lock().unwrap().len(), 0);
@@ -234,7 +234,7 @@ async fn amid_a_replace(other: impl AsyncFnOnce(&Store) + Send + 'static) -> (Re
         }
         DiskVerdict::Proceed
     });
-    open(dir.path(), &StoreOptions::default()).overwrite(KEY, count(1)).await.unwrap();
+    open(dir.path(), &StoreOptions::default()).put(KEY, count(1)).await.unwrap();
     let store = open(dir.path(), &StoreOptions::default().disk_hook(replacing));
     let thread = std::thread::Builder::new().spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -250,7 +250,7 @@ async fn amid_a_replace(other: impl AsyncFnOnce(&Store) + Send + 'static) -> (Re
 #[tokio::test]
 async fn an_overwrite_amid_a_replace_comes_after_it() {
     let (replaced, store, _dir) =
-        amid_a_replace(async |other: &Store| drop(other.overwrite(KEY, count(9)).await.unwrap())).await;
+        amid_a_replace(async |other: &Store| drop(other.put(KEY, count(9)).await.unwrap())).await;
     assert!(matches!(replaced, Replaced::Yes(_)), "{replaced:?}");
     assert_eq!(read(&store).await.0, 9, "the overwrite is not lost");
 }
@@ -271,8 +271,8 @@ async fn where_there_are_no_locks_a_replace_is_unsupported_and_all_else_works() 
         _ => DiskVerdict::Proceed,
     });
     let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
-    store.overwrite(KEY, count(1)).await.unwrap();
-    store.overwrite(KEY, count(2)).await.unwrap();
+    store.put(KEY, count(1)).await.unwrap();
+    store.put(KEY, count(2)).await.unwrap();
     let (_, version) = read(&store).await;
     match replace(&store, count(3), &version).await {
         Replaced::Refused(error) => {
@@ -305,7 +305,7 @@ async fn a_failed_fsync_and_a_lost_answer_of_a_replace_are_told() {
             }
         });
         let store = open(dir.path(), &StoreOptions::default().disk_hook(hook));
-        store.overwrite(KEY, count(1)).await.unwrap();
+        store.put(KEY, count(1)).await.unwrap();
         let (_, version) = read(&store).await;
         armed.store(true, Ordering::SeqCst);
         let replaced = replace(&store, count(2), &version).await;
