@@ -14,7 +14,7 @@ use super::super::dialect::Dialect;
 use super::super::version::Version;
 use super::super::writes::version_put;
 use super::super::{Lane, Store};
-use super::task::Going;
+use super::task::{Going, to_its_end};
 use super::{MAX_PARTS, MAX_STREAM_BYTES, PART_BYTES, REQUESTS};
 use crate::error::{Error, ErrorKind, Result};
 use crate::recorder::RequestKind;
@@ -77,7 +77,9 @@ impl Store {
             while !piece.is_empty() {
                 if part.len() == PART_BYTES {
                     if upload.is_none() {
-                        *upload = Some(self.begin_upload(key).await?);
+                        // An upload that nobody waits for any more is dropped when it has begun, which aborts it.
+                        let (store, key) = (self.clone(), key.to_string());
+                        *upload = Some(to_its_end(async move { store.begin_upload(&key).await }).await?);
                     }
                     if let Some(upload) = upload {
                         upload.send(std::mem::take(&mut part)).await?;

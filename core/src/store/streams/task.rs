@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -36,18 +36,30 @@ impl<T: Send + 'static> Going<T> {
     }
 }
 
+/// Runs a request to its end, though nobody may wait for it any more. What it gives is dropped then.
+pub(super) async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    match Handle::try_current() {
+        Ok(tokio) => tokio.spawn(work).await.unwrap_or_else(|error| Err(ended(&error))),
+        Err(_) => work.await,
+    }
+}
+
+/// The error of a task that gave no result.
+fn ended(error: &JoinError) -> Error {
+    match error.is_cancelled() {
+        true => Error::new(ErrorKind::Closed, "the runtime of the store's requests was shut down"),
+        false => Error::new(ErrorKind::Internal, "a task of the store ended in a panic"),
+    }
+}
+
 impl<T> Future for Going<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<T>> {
         match &mut *self {
-            Going::Task(task) => Poll::Ready(match ready!(Pin::new(task).poll(context)) {
-                Ok(done) => done,
-                Err(ended) if ended.is_cancelled() => {
-                    Err(Error::new(ErrorKind::Closed, "the runtime of the store's requests was shut down"))
-                }
-                Err(_) => Err(Error::new(ErrorKind::Internal, "a task of the store ended in a panic")),
-            }),
+            Going::Task(task) => {
+                Poll::Ready(ready!(Pin::new(task).poll(context)).unwrap_or_else(|error| Err(ended(&error))))
+            }
             Going::Here(work) => work.as_mut().poll(context),
         }
     }

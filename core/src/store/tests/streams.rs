@@ -25,6 +25,8 @@ struct Watched {
     inner: InMemory,
     /// Parts fail from this one on; the first is 1.
     fails_from: usize,
+    /// Where an upload that was begun waits for its answer.
+    begun: Gate,
     /// Where parts wait.
     parts: Gate,
     /// Where reads of ranges wait.
@@ -36,11 +38,12 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        let (parts, reads) = (Gate::new(), Gate::new());
+        let (begun, parts, reads) = (Gate::new(), Gate::new(), Gate::new());
+        begun.open();
         parts.open();
         reads.open();
         let (log, now, most) = Default::default();
-        Watched { inner: InMemory::new(), fails_from: usize::MAX, parts, reads, log, now, most }
+        Watched { inner: InMemory::new(), fails_from: usize::MAX, begun, parts, reads, log, now, most }
     }
 
     fn log(&self) -> Vec<&'static str> {
@@ -64,6 +67,7 @@ impl ObjectStore for Watched {
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.log.lock().unwrap().push("begin");
         let upload = self.inner.put_multipart_opts(location, opts).await?;
+        self.begun.pass().await;
         let (gate, log) = (self.parts.clone(), self.log.clone());
         Ok(Box::new(WatchedUpload { upload, gate, log, fails_from: self.fails_from, parts: 0 }))
     }
@@ -192,6 +196,23 @@ async fn a_write_that_is_dropped_aborts_its_upload() {
     assert_eq!(watched.log(), ["begin", "abort"]);
     watched.parts.open();
     assert!(!store.exists("large").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_write_that_is_dropped_while_its_upload_begins_aborts_it() {
+    let watched = Arc::new(Watched { begun: Gate::new(), ..Watched::new() });
+    let store = store(&watched);
+    let mut writing = Box::pin(store.put_stream("large", pieces(3 * PART_BYTES)));
+    tokio::select! {
+        done = &mut writing => panic!("{done:?}"),
+        () = watched.begun.arrived(1) => {}
+    }
+    drop(writing);
+    watched.begun.open();
+    while !watched.log().contains(&"abort") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(watched.log(), ["begin", "abort"]);
 }
 
 #[tokio::test]

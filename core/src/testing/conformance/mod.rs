@@ -19,7 +19,7 @@ use crate::store::{Identity, ReadRange, Store, Version};
 
 /// Checks that a store does all that [`Store`] promises. CheckRun it on a store of your own before you keep a log in it.
 ///
-/// It writes about 150 MiB below a key `conformance-` with random digits, and deletes what it wrote at the end. It goes on
+/// It writes about 240 MiB below a key `conformance-` with random digits, and deletes what it wrote at the end. It goes on
 /// after a check that fails, so that the report names everything that the store lacks. It has no time-out.
 ///
 /// ```
