@@ -51,6 +51,8 @@ stores! {
         with dir = tempfile::tempdir().ok();
     versitygw_conforms: open(&server.url("cluster/team"), &server.store_options()), with server = S3Server::start();
     azurite_conforms: open(&server.url("cluster/team"), &server.store_options()), with server = AzureServer::start();
+    our_fake_of_gcs_conforms: open(&server.url("cluster/team"), &server.store_options()),
+        with server = Some(FakeGcs::start());
     our_fake_of_s3_conforms: open("s3://logs/p", &server.store_options()), with server = Some(FakeS3::start());
     object_stores_memory_conforms: Store::from_object_store(Arc::new(InMemory::new()));
     object_stores_s3_client_conforms: Store::paginated(Arc::new(server.client())), with server = S3Server::start();

@@ -174,6 +174,8 @@ struct StoreInner {
     commit_places: Semaphore,
     page_size: PageSize,
     redact: Option<Redact>,
+    /// What a cloud store is told of each new object.
+    storage_class: Option<String>,
 }
 
 /// Removes from a text the secrets that a client knows.
@@ -210,7 +212,6 @@ fn with_concurrency(options: &StoreOptions, settings: &config::Settings) -> Resu
 struct Opening<'a> {
     url: String,
     prefix: String,
-    #[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only clients of clouds have settings"))]
     settings: &'a config::Settings,
     options: &'a StoreOptions,
 }
@@ -223,7 +224,12 @@ impl Opening<'_> {
         lister: Lister,
         backend: Backend,
     ) -> Store {
-        Store::build(&self.url, self.prefix, reads, commits, lister, backend, self.options)
+        let class = self.settings.text(&config::common::STORAGE_CLASS).map(str::to_string);
+        let mut store = Store::build(&self.url, self.prefix, reads, commits, lister, backend, self.options);
+        if let Some(inner) = Arc::get_mut(&mut store.reader.inner) {
+            inner.storage_class = class;
+        }
+        store
     }
 }
 
@@ -352,6 +358,7 @@ impl Store {
             commit_places: Semaphore::new(most.max(2)),
             page_size: PageSize::default(),
             redact: None,
+            storage_class: None,
         };
         Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads, observer: Observer::default() } }
     }

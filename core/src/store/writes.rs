@@ -38,7 +38,7 @@ impl Store {
         let overwrites = mutant!(OverwriteInsteadOfCreate) && identity.kfsid.is_some();
         let options = PutOptions {
             mode: if overwrites { PutMode::Overwrite } else { PutMode::Create },
-            attributes: attributes(identity),
+            attributes: self.attributes(identity),
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
@@ -95,7 +95,7 @@ impl Store {
         let attempt = self.attempt(RequestKind::Put, key, size);
         let options = PutOptions {
             mode: PutMode::Update(condition),
-            attributes: attributes(identity),
+            attributes: self.attributes(identity),
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
@@ -136,9 +136,28 @@ impl Store {
         let _permit = self.permit().await?;
         let size = payload.content_length();
         let attempt = self.attempt(RequestKind::Put, key, size);
-        let options = PutOptions { extensions: attempt.extensions(), ..PutOptions::default() };
+        let options = PutOptions {
+            attributes: self.attributes(&Identity::none()),
+            extensions: attempt.extensions(),
+            ..PutOptions::default()
+        };
         let put = attempt.within(self.inner.commits.put_opts(&path, payload, options)).await;
         attempt.ends(put.map_err(|error| self.not_put(&error, key, &attempt))).map(|answer| version_put(&answer, size))
+    }
+
+    /// What goes with a new object: who made it, and the class of storage that is set.
+    pub(super) fn attributes(&self, identity: &Identity) -> Attributes {
+        let mut attributes = Attributes::new();
+        if let Some(class) = &self.inner.storage_class {
+            attributes.insert(Attribute::StorageClass, class.clone().into());
+        }
+        for (name, value) in [(KFSID, &identity.kfsid), (KFSNAME, &identity.kfsname), (KFSMERGED, &identity.kfsmerged)]
+        {
+            if let Some(value) = value {
+                attributes.insert(Attribute::Metadata(name.into()), value.clone().into());
+            }
+        }
+        attributes
     }
 
     /// The error of a write without a condition.
@@ -230,14 +249,4 @@ impl Store {
 pub(super) fn version_put(answer: &PutResult, size: usize) -> Version {
     let version = Version::new(answer.e_tag.as_deref(), u64::try_from(size).unwrap_or(u64::MAX), None);
     version.with_generation(answer.version.as_deref())
-}
-
-fn attributes(identity: &Identity) -> Attributes {
-    let mut attributes = Attributes::new();
-    for (name, value) in [(KFSID, &identity.kfsid), (KFSNAME, &identity.kfsname), (KFSMERGED, &identity.kfsmerged)] {
-        if let Some(value) = value {
-            attributes.insert(Attribute::Metadata(name.into()), value.clone().into());
-        }
-    }
-    attributes
 }

@@ -7,7 +7,7 @@
 mod get;
 mod list;
 mod put;
-#[cfg(any(feature = "aws", feature = "azure"))]
+#[cfg(feature = "_http")]
 mod retries;
 mod task;
 

@@ -11,6 +11,7 @@ use object_store::{MultipartUpload, PutMultipartOptions, PutPayload};
 use tokio::runtime::Handle;
 
 use super::super::dialect::Dialect;
+use super::super::types::Identity;
 use super::super::version::Version;
 use super::super::writes::version_put;
 use super::super::{Lane, Store};
@@ -102,14 +103,15 @@ impl Store {
         let path = self.path(key)?;
         let place = self.permit().await?;
         let attempt = self.uncounted(RequestKind::Put, key);
-        let mut options = PutMultipartOptions::default();
+        let attributes = self.attributes(&Identity::none());
+        let mut options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         match (self.inner.backend.dialect, self.inner.backend.counted_on_the_wire) {
             // No request begins an upload there. object_store would send the attempt with the last one.
             (Dialect::Azure, _) => {}
             (_, true) => options.extensions = attempt.extensions(),
             (_, false) => attempt.count(1, 0),
         }
-        #[cfg(any(feature = "aws", feature = "azure"))]
+        #[cfg(feature = "_http")]
         let options = options.with_retry_policy(Arc::new(super::retries::PartRetries::new(self, key)));
         let begun = attempt.within(self.inner.commits.put_multipart_opts(&path, options)).await;
         let at_store = attempt.ends(begun.map_err(|error| self.not_put(&error, key, &attempt)))?;

@@ -388,3 +388,64 @@ fn credentials_may_be_given_in_each_way_but_never_by_silence() {
         assert!(!shown.contains(SECRET), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn what_is_set_for_new_objects_goes_with_each_of_them() {
+    let headers = async |settings: &[(&str, &str)]| {
+        let served = served(
+            |_| object(""),
+            async |endpoint: &str| {
+                let options =
+                    settings.iter().fold(options(endpoint), |options, (name, value)| options.config(*name, *value));
+                let store = Store::open("s3://logs", &options).unwrap();
+                assert!(matches!(
+                    store.create("a", PutPayload::from_static(b"x"), &Identity::of("00ff.7")).await,
+                    Created::Yes(_)
+                ));
+                store.put("b", PutPayload::from_static(b"x")).await.unwrap();
+            },
+        );
+        let requests = served.await.1;
+        assert_eq!(requests.len(), 2);
+        requests.into_iter().map(|request| request.headers)
+    };
+    let settings = [
+        ("storage_class", "STANDARD_IA"),
+        ("kms_key_id", "arn:aws:kms:us-east-1:1:key/k"),
+        ("bucket_key", "true"),
+        ("checksum", "crc64nvme"),
+        ("unsigned_payload", "true"),
+    ];
+    for headers in headers(&settings).await {
+        assert_eq!(headers["x-amz-storage-class"], "STANDARD_IA");
+        assert_eq!(headers["x-amz-server-side-encryption"], "aws:kms");
+        assert_eq!(headers["x-amz-server-side-encryption-aws-kms-key-id"], "arn:aws:kms:us-east-1:1:key/k");
+        assert_eq!(headers["x-amz-server-side-encryption-bucket-key-enabled"], "true");
+        assert_eq!(headers["x-amz-content-sha256"], "UNSIGNED-PAYLOAD");
+        assert!(headers.contains_key("x-amz-checksum-crc64nvme"), "{headers:?}");
+    }
+    for headers in headers(&[("encryption", "sse-s3")]).await {
+        assert_eq!(headers["x-amz-server-side-encryption"], "AES256");
+        assert!(!headers.contains_key("x-amz-storage-class"));
+    }
+    for (name, value, other) in
+        [("kms_key_id", "k", "AES256"), ("bucket_key", "true", "none"), ("customer_key", "aaaa", "AES256")]
+    {
+        let options = options("http://127.0.0.1:1").config("encryption", other).config(name, value);
+        let error = Store::open("s3://logs", &options).unwrap_err();
+        assert!(error.message().starts_with(&format!("{name} does not go with")), "{error}");
+    }
+}
+
+#[test]
+fn the_bucket_stands_in_the_host_if_that_is_asked_for() {
+    let open = |endpoint: &str| {
+        let base = StoreOptions::default().environment(false).config("skip_signature", "true");
+        Store::open("s3://logs", &base.config("path_style", "false").config("endpoint", endpoint))
+    };
+    open("https://s3.example.com").unwrap();
+    open("https://logs.s3.example.com/").unwrap();
+    let error = open("https://127.0.0.1:9000").unwrap_err();
+    assert!(error.message().starts_with("endpoint is an address of numbers"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("path_style")), "{error:?}");
+}
