@@ -12,9 +12,13 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     let config = context.store_config()?;
     let settings = config.shown(true)?;
     let mut out = Out::new();
-    let mut table = Table::new(&["<setting", "<value", "<from", "<set as"]);
+    let mut table = Table::new(match all {
+        true => &["<setting", "<value", "<from", "<set as", "<what it is"],
+        false => &["<setting", "<value", "<from", "<set as"],
+    });
     for setting in settings.iter().filter(|setting| all || setting.value.is_some()) {
-        let (from, set_as) = (setting.origin.to_string(), setting.set_as.clone());
+        let from = setting.value.as_ref().map(|_| setting.origin.to_string()).unwrap_or_default();
+        let set_as = setting.set_as.clone();
         if json {
             let object = json!({
                 "setting": setting.name, "value": setting.value, "from": from, "set_as": set_as, "about": setting.about,
@@ -23,10 +27,9 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
             continue;
         }
         let value = setting.value.clone().unwrap_or_else(|| "-".into());
-        table.row(&mut out, [setting.name.to_string(), value, from, set_as.unwrap_or_default()])?;
-        if all {
-            table.row(&mut out, [format!("  {}", setting.about), String::new(), String::new(), String::new()])?;
-        }
+        let about = if all { setting.about } else { "" };
+        let cells = [setting.name, &value, &from, &set_as.unwrap_or_default(), about].map(str::to_string);
+        table.row(&mut out, cells)?;
     }
     if !json {
         table.end(&mut out)?;

@@ -96,7 +96,9 @@ impl Context {
                 Err(usage("--bucket and --config both name a bucket", "leave one of them out"))
             }
             (Some(file), _) => {
-                let text = read_config(file).map_err(|error| failure::file(file, error))?;
+                let text = read_config(file).map_err(|error| {
+                    failure::file(file, error).with_hint("--config names a file in YAML or JSON that describes the bucket")
+                })?;
                 Ok(StoreConfig::from_document(&text)?)
             }
             (None, Some(url)) => Ok(StoreConfig::from_url(url)?),
@@ -219,7 +221,8 @@ fn with_right_setting(error: Error) -> Error {
         ),
         ("AWS_CA_BUNDLE", "set AWS_CA_BUNDLE to a readable file of certificates in PEM, or unset it"),
     ];
-    let named = SETTINGS.iter().find(|(name, _)| error.hint().is_none() && error.message().contains(name));
+    let is_value = error.hint().is_none() || error.message().contains("can't be used");
+    let named = SETTINGS.iter().find(|(name, _)| is_value && error.message().contains(name));
     match named {
         Some((_, hint)) => error.with_hint(*hint),
         None => error,

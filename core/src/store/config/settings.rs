@@ -222,15 +222,15 @@ fn read(given: &Given) -> Result<Value> {
     match given.row.kind.read(text) {
         Ok(Value::Flag(flag)) => Ok(Value::Flag(flag != given.is_opposite)),
         Ok(value) => Ok(value),
-        Err(bad) => Err(bad_value(&given.name, text, &bad)),
+        Err(bad) => Err(bad_value(given, text, &bad)),
     }
 }
 
 /// The error of a value that is none of its kind.
-fn bad_value(name: &str, text: &str, bad: &BadValue) -> Error {
-    let error = Error::new(ErrorKind::InvalidInput, format!("{name} {bad}"));
+fn bad_value(given: &Given, text: &str, bad: &BadValue) -> Error {
+    let error = Error::new(ErrorKind::InvalidInput, format!("{} {bad}", given.name));
     match bad {
-        BadValue::Expected(_) => error,
+        BadValue::Expected(_) => error.with_hint(given.row.about),
         _ if text.trim_end_matches('\n').ends_with('\r') => error.with_hint(
             "the value ends in a carriage return: remove it, and save the file that it comes from with line ends of \
              LF alone, without CRLF",
