@@ -3,6 +3,8 @@
 CARGO ?= cargo
 VERSITYGW_VERSION := v1.8.0
 TOXIPROXY_VERSION := v2.12.0
+# An S3 server that is known to be wrong.
+S3S_FS_VERSION := 0.14.1
 AZURITE_VERSION := 3.37.0
 # The cargo-deny that CI installs.
 CARGO_DENY_VERSION := 0.20.2
@@ -24,7 +26,7 @@ ZIG_STAMP := $(ZIG)/.$(ZIG_VERSION)-$(CARGO_ZIGBUILD_VERSION)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test examples check portable oldest aarch64 advisories cargo-deny doc semver package dist bench torture nightly
-.PHONY: mutants fuzz miri servers zig clean
+.PHONY: mutants known-wrong fuzz miri servers zig clean
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -184,7 +186,15 @@ torture: ## Simulates many seeds, kills a writer KILLS times: `make torture SEED
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test kill
 
-nightly: torture mutants aarch64 bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, aarch64, the benchmarks
+nightly: torture mutants aarch64 known-wrong bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, aarch64, a wrong S3 server, the benchmarks
+
+known-wrong: $(SERVERS)/.s3s-fs-$(S3S_FS_VERSION) ## Shows that the check of a bucket finds a real S3 server wrong; installs it, which takes minutes
+	$(CARGO) test --quiet --locked -p kfs-tests --test preflight -- --ignored
+
+# Its own lock file names what it was built with. It is a program apart, and no dependency of anything here.
+$(SERVERS)/.s3s-fs-$(S3S_FS_VERSION):
+	$(CARGO) install --quiet --locked --features binary --root $(SERVERS)/.. s3s-fs@$(S3S_FS_VERSION)
+	@touch $@
 
 mutants: ## Shows that the simulation finds each fault put into the core on purpose
 	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants

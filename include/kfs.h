@@ -179,6 +179,11 @@ typedef struct {
   uint32_t file_mode;
   // Permissions of the directories that are made, likewise: 0700, at least that and at most 0777.
   uint32_t dir_mode;
+  // Not 0: a bucket on the network is checked before the first write to it, once in a process. 0: it is not.
+  int32_t preflight;
+  // Not 0: a bucket without create-if-absent is taken too. The caller promises that never more than one writer of
+  // a partition is open, in all processes together; docs/durability.md, "A single writer", says what is not promised any more. 0: it is refused.
+  int32_t single_writer;
 } kfs_bucket_options;
 
 // Options of a writer. Set them with kfs_writer_options_init, then change what you like.

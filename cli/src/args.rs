@@ -2,6 +2,7 @@
 
 mod append;
 mod cat;
+mod check;
 mod common;
 mod config;
 
@@ -9,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
+pub(crate) use check::CheckArgs;
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
@@ -19,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   export KFS_BUCKET=file:///var/lib/logs        # or s3://bucket/prefix with AWS_* in the environment,
                                                 # or az://container/prefix with AZURE_*
+  kfs check                                     # does the bucket do what a log needs?
   kfs config show                               # which settings of the bucket count, and who set them
   kfs append --lines orders/0 < input.txt       # a record a line
   kfs cat orders/0 --from 100 --count 10
@@ -45,6 +48,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Append(Box<AppendArgs>),
     Cat(CatArgs),
+    Check(CheckArgs),
     Config(ConfigArgs),
     Create(CreateArgs),
     Inspect(InspectArgs),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kfs_core::format::Namespace;
 use kfs_core::runtime::Runtime;
-use kfs_core::store::{StoreConfig, StoreOptions};
+use kfs_core::store::{Store, StoreBackend, StoreConfig, StoreOptions};
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
 
 use crate::args::Common;
@@ -112,16 +112,30 @@ impl Context {
 
     /// Opens the bucket.
     pub(crate) fn bucket(&self, options: BucketOptions) -> Outcome<Bucket> {
-        let config = self.store_config()?;
-        let store = StoreOptions::default()
-            .map(!self.common.no_map)
-            .file_mode(self.common.file_mode)
-            .dir_mode(self.common.dir_mode);
+        let (config, store) = (self.store_config()?, self.store_options());
         let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone()).store(store);
         let bucket = Bucket::open_config(&config, options).map_err(with_right_setting)?;
         let watch = Watch::begin(&self.runtime, &bucket);
         let _ = self.bucket.set((bucket.clone(), watch));
         Ok(bucket)
+    }
+
+    /// Opens the bucket's store alone. Where it is reached over the network, a connection must be made within `connect`.
+    pub(crate) fn store(&self, connect: &str) -> Outcome<Store> {
+        let mut config = self.store_config()?;
+        if !matches!(config.backend(), StoreBackend::Filesystem | StoreBackend::Memory) {
+            config = config.set("connect_timeout", connect)?;
+        }
+        Ok(Store::open_config(&config, &self.store_options()).map_err(with_right_setting)?)
+    }
+
+    fn store_options(&self) -> StoreOptions {
+        StoreOptions::default()
+            .map(!self.common.no_map)
+            .file_mode(self.common.file_mode)
+            .dir_mode(self.common.dir_mode)
+            .preflight(!self.common.no_preflight)
+            .single_writer(self.common.single_writer)
     }
 
     /// How long no progress is borne; `None`: for ever.

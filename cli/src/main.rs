@@ -1,4 +1,4 @@
-//! `kfs`: append to, read, list, inspect, verify and repair partition logs in a bucket.
+//! `kfs`: check a bucket, append to, read, list, inspect, verify and repair partition logs in a bucket.
 //!
 //! One file a subcommand. What they share: [`args`] (the command line), [`target`] (what a name on
 //! it means), [`context`] (the bucket, time-outs), [`output`] (the one place that prints), [`failure`] (why a run
@@ -20,6 +20,7 @@
 mod append;
 mod args;
 mod cat;
+mod check;
 mod config;
 mod context;
 mod create;
@@ -74,6 +75,7 @@ fn run(cli: Cli) -> Outcome {
         match cli.command {
             Command::Append(args) => append::run(&context, *args).await,
             Command::Cat(args) => cat::run(&context, args).await,
+            Command::Check(args) => check::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args.command),
             Command::Create(args) => create::run(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,

@@ -49,7 +49,7 @@ fn a_partition_on_s3_is_written_read_listed_inspected_and_verified() {
 #[test]
 fn vvv_shows_what_the_store_calls_each_request_and_the_partition() {
     let Some(server) = S3Server::start() else { return };
-    let shown = run_on(&server, "-vvv append --lines t/0", b"x\n").stderr;
+    let shown = run_on(&server, "-vvv append --lines t/0 --no-preflight", b"x\n").stderr;
     let requests: Vec<&str> = shown.lines().filter(|line| line.contains(": a request ended ")).collect();
     assert!(requests.iter().any(|line| line.contains(" status=200 ")), "{shown}");
     for line in requests {

@@ -103,7 +103,7 @@ fn a_bucket_that_goes_in_the_middle_is_named() {
         "PUT" => Some(Answer::error(404, "NoSuchBucket")),
         _ => Some(serve()),
     });
-    let message = on(&server, "append --lines t/0 --timeout 1s", b"a\n").failed(5);
+    let message = on(&server, "append --lines t/0 --no-preflight --timeout 1s", b"a\n").failed(5);
     assert!(message.contains("the bucket of s3://logs does not exist") && message.contains("not stored"), "{message}");
     // Between two segments of a reader.
     server.serve_truly();

@@ -125,7 +125,7 @@ mod s3 {
     }
 
     fn on(address: &str, arguments: &str, input: &[u8]) -> Ended {
-        finish(on_s3(address, &format!("{arguments} --timeout {TIMEOUT}")), input)
+        finish(on_s3(address, &format!("{arguments} --no-preflight --timeout {TIMEOUT}")), input)
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod s3 {
         for status in [503, 403] {
             let refusal = puts(status, "SlowDown");
             let address = stub(refusal.clone());
-            let mut command = on_s3(&address, "append --lines t/0");
+            let mut command = on_s3(&address, "append --lines t/0 --no-preflight");
             let mut child = Killed(command.stdin(std::process::Stdio::piped()).spawn().unwrap());
             child.0.stdin.take().unwrap().write_all(b"1\n").unwrap();
             let mut stderr = BufReader::new(child.0.stderr.take().unwrap());

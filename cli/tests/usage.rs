@@ -4,7 +4,7 @@ mod common;
 
 use common::{Bucket, finish, kfs, run};
 
-const COMMANDS: [&str; 7] = ["append", "cat", "create", "inspect", "ls", "repair", "verify"];
+const COMMANDS: [&str; 8] = ["append", "cat", "check", "create", "inspect", "ls", "repair", "verify"];
 
 #[test]
 fn every_subcommands_help_has_examples() {

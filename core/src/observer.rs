@@ -123,6 +123,12 @@ impl Observer {
         tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), "opened a bucket");
     }
 
+    /// A bucket was checked before the first write to it. `lacking` says what is not as it must be.
+    pub(crate) fn bucket_checked(&self, url: &str, requests: u64, lacking: &str) {
+        let lacking = printable(lacking);
+        tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), requests, %lacking, "checked a bucket");
+    }
+
     /// The span of a request: what is told while it runs is told within it. `request_id` is noted when the store gives it.
     pub(crate) fn request(&self, kind: RequestKind, key: &str) -> Scope {
         #[cfg(feature = "tracing")]

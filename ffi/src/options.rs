@@ -71,6 +71,11 @@ pub struct kfs_bucket_options {
     pub file_mode: u32,
     /// Permissions of the directories that are made, likewise: 0700, at least that and at most 0777.
     pub dir_mode: u32,
+    /// Not 0: a bucket on the network is checked before the first write to it, once in a process. 0: it is not.
+    pub preflight: i32,
+    /// Not 0: a bucket without create-if-absent is taken too. The caller promises that never more than one writer of
+    /// a partition is open, in all processes together; docs/durability.md, "A single writer", says what is not promised any more. 0: it is refused.
+    pub single_writer: i32,
 }
 
 /// Options of a writer. Set them with kfs_writer_options_init, then change what you like.
@@ -151,6 +156,8 @@ impl Default for kfs_bucket_options {
             map: 1,
             file_mode: 0o600,
             dir_mode: 0o700,
+            preflight: 1,
+            single_writer: 0,
         }
     }
 }
@@ -294,7 +301,12 @@ pub(crate) unsafe fn bucket_options(options: *const kfs_bucket_options) -> Resul
         let given = read(options, "options")?;
         (given, optional_text(given.name_space, "options->name_space")?)
     };
-    let store = StoreOptions::default().map(given.map != 0).file_mode(given.file_mode).dir_mode(given.dir_mode);
+    let store = StoreOptions::default()
+        .map(given.map != 0)
+        .file_mode(given.file_mode)
+        .dir_mode(given.dir_mode)
+        .preflight(given.preflight != 0)
+        .single_writer(given.single_writer != 0);
     let mut core = BucketOptions::default()
         .buffer_bytes(length(given.buffer_bytes))
         .cache_bytes(length(given.cache_bytes))

@@ -14,7 +14,8 @@ use crate::writer::Writer;
 
 #[pyfunction]
 #[pyo3(signature = (
-    url, *, namespace="default", buffer_bytes=None, cache_bytes=None, map=true, file_mode=0o600, dir_mode=0o700
+    url, *, namespace="default", buffer_bytes=None, cache_bytes=None, map=true, file_mode=0o600, dir_mode=0o700,
+    preflight=true, single_writer=false
 ))]
 #[allow(clippy::too_many_arguments, reason = "keyword arguments are Python's option structs")]
 pub(crate) fn open(
@@ -26,9 +27,16 @@ pub(crate) fn open(
     map: bool,
     file_mode: u32,
     dir_mode: u32,
+    preflight: bool,
+    single_writer: bool,
 ) -> PyResult<Bucket> {
     let opened = Namespace::new(namespace).and_then(|namespace| {
-        let store = StoreOptions::default().map(map).file_mode(file_mode).dir_mode(dir_mode);
+        let store = StoreOptions::default()
+            .map(map)
+            .file_mode(file_mode)
+            .dir_mode(dir_mode)
+            .preflight(preflight)
+            .single_writer(single_writer);
         let mut options = BucketOptions::default().namespace(namespace).store(store);
         if let Some(bytes) = buffer_bytes {
             options = options.buffer_bytes(bytes);

@@ -119,7 +119,7 @@ impl FakeGcs {
 
     /// Options for [`Store::open`](kfs_core::store::Store::open) on this server, whatever the process's environment says.
     pub fn store_options(&self) -> StoreOptions {
-        let options = StoreOptions::default().environment(false);
+        let options = StoreOptions::default().environment(false).preflight(false);
         self.environment().into_iter().fold(options, |options, (name, value)| options.config(name, value))
     }
 

@@ -13,14 +13,17 @@ pub mod contest;
 pub mod fake_gcs;
 pub mod fake_http;
 pub mod fake_s3;
+pub mod known_wrong;
 mod process;
 pub mod s3;
+pub mod tls;
 mod uploads;
 
 pub use azure::AzureServer;
 pub use backends::{TestBucket, each_bucket};
 pub use fake_gcs::FakeGcs;
 pub use fake_s3::FakeS3;
+pub use known_wrong::KnownWrongS3;
 pub use s3::S3Server;
 
 /// The root of the checkout.

@@ -32,6 +32,13 @@ pub(crate) struct Common {
     /// Read a directory's files by copying instead of mapping them. Use this where another program may truncate them.
     #[arg(long, global = true)]
     pub(crate) no_map: bool,
+    /// Do not check a bucket before the first write to it. See `kfs check`.
+    #[arg(long, global = true)]
+    pub(crate) no_preflight: bool,
+    /// Write to a bucket without create-if-absent too. Only where never more than one writer of a partition runs:
+    /// else records are lost.
+    #[arg(long, global = true)]
+    pub(crate) single_writer: bool,
     /// Say on stderr what happens: -v when writers open and end, repairs and holes; -vv each flush, listing and failed
     /// try too; -vvv each request to the store.
     #[arg(short, long, global = true, action = ArgAction::Count)]

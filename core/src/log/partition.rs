@@ -54,14 +54,16 @@ impl Partition {
         self.writer_with(WriterOptions::default()).await
     }
 
-    /// Opens a writer: finds the tail, checks the newest segment and makes its index right. An empty
+    /// Opens a writer: checks a bucket on the network, once in a process ([`preflight`](crate::store::preflight)), finds the
+    /// tail, checks the newest segment and makes its index right. An empty
     /// partition is left untouched until the first append. Dropping the future ends
     /// the wait; the opening goes on for 30 s at most.
     ///
     /// # Errors
     /// Conflict when another start offset was fixed, or an exclusive writer is open in this process;
     /// corrupt when the newest segment is not whole; fenced when it holds a higher leader epoch; closed
-    /// when the bucket is.
+    /// when the bucket is; unsupported when the bucket does not do what a log needs; permission denied when it may not be
+    /// written.
     pub async fn writer_with(&self, options: WriterOptions) -> Result<Writer> {
         let state = self.0.clone();
         self.0.runtime().ask(super::writer::open(state, options)).await
@@ -74,7 +76,7 @@ impl Partition {
     ///
     /// # Errors
     /// Conflict when the log exists with another start offset; invalid input for an offset out of
-    /// range; what the store answers.
+    /// range; unsupported when the bucket does not do what a log needs; what the store answers.
     pub async fn create(&self, start_offset: i64) -> Result<()> {
         let state = self.0.clone();
         self.0.runtime().ask(async move { super::writer::create(&state, start_offset).await }).await

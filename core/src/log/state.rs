@@ -312,6 +312,12 @@ impl Drop for Reservation {
 
 /// What a log reads goes through these.
 impl PartitionState {
+    /// Allows a writer, after a check of the bucket where it needs one. Asks until the store answers.
+    pub(crate) async fn allow_writing(&self) -> Result<()> {
+        let check = || self.bucket.store.allow_writing(self.runtime());
+        patiently(&self.retries, self.runtime(), "checking the bucket", check).await
+    }
+
     /// Reads an object, or a part of it, as [`StoreReader::get`], until it is answered.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ use crate::mutant::mutant;
 use crate::recorder::RequestOutcome;
 
 /// How a store lists.
+#[derive(Clone)]
 pub(super) enum Lister {
     /// Through the trait's stream.
     Stream,

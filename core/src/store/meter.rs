@@ -23,9 +23,16 @@ pub(crate) struct Meter {
     delete: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    /// Counts the same requests too: those of the whole bucket, where this counts a part of them.
+    whole: Option<Arc<Meter>>,
 }
 
 impl Meter {
+    /// A meter for some requests of a store, which its own meter counts as well.
+    pub(crate) fn of_a_part(whole: &Arc<Meter>) -> Self {
+        Meter { whole: Some(whole.clone()), ..Meter::default() }
+    }
+
     fn count(&self, kind: RequestKind, requests: u64, bytes_out: u64) {
         let counter = match kind {
             RequestKind::Put => &self.put,
@@ -35,10 +42,16 @@ impl Meter {
         };
         counter.fetch_add(requests, Ordering::Relaxed);
         self.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.count(kind, requests, bytes_out);
+        }
     }
 
     fn received(&self, bytes: u64) {
         self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.received(bytes);
+        }
     }
 
     pub(crate) fn counts(&self) -> RequestCounts {

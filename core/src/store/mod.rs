@@ -46,6 +46,7 @@ mod meter;
 mod options;
 mod paging;
 mod places;
+pub mod preflight;
 mod reads;
 mod secrets;
 mod streams;
@@ -58,6 +59,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
@@ -69,6 +71,7 @@ use self::dialect::Dialect;
 use self::list::Lister;
 use self::meter::{Attempt, Meter};
 use self::paging::PageSize;
+use self::preflight::WriteGate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::observer::Observer;
@@ -176,10 +179,16 @@ struct StoreInner {
     redact: Option<Redact>,
     /// What a cloud store is told of each new object.
     storage_class: Option<String>,
+    /// What is checked before the first write. `None` where the library does not reach the store over the network.
+    gate: Option<WriteGate>,
+    /// A create is a HEAD and a plain PUT: the store has no create-if-absent, and the caller promised a single writer.
+    creates_plainly: AtomicBool,
+    /// The store does not serve the last bytes of an object by their number alone.
+    lacks_suffix_ranges: AtomicBool,
 }
 
 /// Removes from a text the secrets that a client knows.
-type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
+type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What is known about a store that its trait does not say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -359,6 +368,9 @@ impl Store {
             page_size: PageSize::default(),
             redact: None,
             storage_class: None,
+            gate: None,
+            creates_plainly: AtomicBool::new(false),
+            lacks_suffix_ranges: AtomicBool::new(backend.lacks_suffix_ranges),
         };
         Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads, observer: Observer::default() } }
     }
@@ -366,9 +378,9 @@ impl Store {
     /// The same store, which removes its client's secrets from what a server says. This has an effect only on a store that
     /// has just been built.
     #[cfg(feature = "_http")]
-    fn redacting(mut self, redact: Redact) -> Self {
+    fn redacting(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
         if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
-            inner.redact = Some(redact);
+            inner.redact = Some(Arc::new(redact));
         }
         self
     }

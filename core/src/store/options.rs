@@ -37,6 +37,16 @@ pub struct StoreOptions {
     /// Whether the client of a cloud store reads its settings from the process's environment, such as
     /// `AWS_ACCESS_KEY_ID`. Default yes.
     pub environment: bool,
+    /// Whether a bucket that the library reaches over the network is checked before a writer opens in it, once for
+    /// each bucket and process (default yes): see [`preflight`](super::preflight). Directories, memory and stores that a
+    /// caller brings are not checked.
+    pub preflight: bool,
+    /// The caller promises that never more than one writer of a partition is open, in all processes together, and that none
+    /// opens while a request of an earlier one may still arrive (default no). Then a bucket without create-if-absent is taken
+    /// for writing: a create is a HEAD and a plain PUT there. docs/durability.md, "A single writer", says what is not promised
+    /// any more. A bucket that has create-if-absent is used as without this option, unless
+    /// [`preflight`](Self::preflight) is off.
+    pub single_writer: bool,
     /// Settings for the client of a cloud store, by name and value: see [`config`](Self::config). Values may be secrets.
     pub config: Vec<(String, String)>,
 }
@@ -52,6 +62,8 @@ impl Default for StoreOptions {
             entropy: Arc::new(SystemEntropy),
             disk_hook: None,
             environment: true,
+            preflight: true,
+            single_writer: false,
             config: Vec::new(),
         }
     }
@@ -67,6 +79,8 @@ impl StoreOptions {
         entropy: Arc<dyn Entropy>,
         disk_hook: some Arc<dyn DiskHook>,
         environment: bool,
+        preflight: bool,
+        single_writer: bool,
     }
 
     /// Adds a setting for the client of a cloud store, named as in the environment, in upper or lower case. It wins
@@ -111,6 +125,8 @@ impl fmt::Debug for StoreOptions {
             .field("dir_mode", &format_args!("{:o}", self.dir_mode))
             .field("named_staging", &self.named_staging)
             .field("environment", &self.environment)
+            .field("preflight", &self.preflight)
+            .field("single_writer", &self.single_writer)
             .field("config", &names)
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
 //! Reads of one object: of truth, and of data.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -63,7 +64,7 @@ impl StoreReader {
             return Ok(found);
         }
         match range {
-            ReadRange::Suffix(bytes) if bytes > 0 && self.inner.backend.lacks_suffix_ranges => {
+            ReadRange::Suffix(bytes) if bytes > 0 && self.inner.lacks_suffix_ranges.load(Ordering::Relaxed) => {
                 self.read_end(key, bytes, if_match).await
             }
             range => self.read_from(self.inner.reads.as_ref(), key, range, if_match).await,

@@ -1,5 +1,7 @@
 //! Requests that create, replace and remove one object.
 
+use std::sync::atomic::Ordering;
+
 use object_store::{Attribute, Attributes, CopyOptions, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
 use super::dialect::Dialect;
@@ -19,12 +21,27 @@ const S3_COPY_LIMIT: u64 = 5 << 30;
 impl Store {
     /// Creates an object, unless its name is taken. The outcome says what is known; see
     /// [`Created`]. Never in parts, whatever its size. Sent once where the store is one that
-    /// [`Store::open`] made. There is no time-out here: the caller sets one.
+    /// [`Store::open`] made; after one HEAD where [`StoreOptions::single_writer`](super::StoreOptions::single_writer) makes
+    /// up for a store without create-if-absent. There is no time-out here: the caller sets one.
     ///
     /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
     /// `kfsid` makes it idempotent within this process. There, dropping the future ends the wait
     /// only; the work goes on. Elsewhere dropping it gives the request up, which may still be applied.
     pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
+        if !self.inner.creates_plainly.load(Ordering::Relaxed) {
+            return self.put_new(key, payload, identity, PutMode::Create).await;
+        }
+        // Nothing keeps another writer from the name between the two: the caller promised that there is none.
+        match self.head(key).await {
+            Ok(_) => Created::Exists,
+            Err(absent) if absent.kind() == ErrorKind::NotFound => {
+                self.put_new(key, payload, identity, PutMode::Overwrite).await
+            }
+            Err(error) => Created::Refused(error),
+        }
+    }
+
+    async fn put_new(&self, key: &str, payload: PutPayload, identity: &Identity, mode: PutMode) -> Created {
         let path = match self.path(key) {
             Ok(path) => path,
             Err(error) => return Created::Refused(error),
@@ -37,7 +54,7 @@ impl Store {
         let attempt = self.attempt(RequestKind::Put, key, size);
         let overwrites = mutant!(OverwriteInsteadOfCreate) && identity.kfsid.is_some();
         let options = PutOptions {
-            mode: if overwrites { PutMode::Overwrite } else { PutMode::Create },
+            mode: if overwrites { PutMode::Overwrite } else { mode },
             attributes: self.attributes(identity),
             extensions: attempt.extensions(),
             ..PutOptions::default()
@@ -132,12 +149,17 @@ impl Store {
     /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
     /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
     pub async fn put(&self, key: &str, payload: PutPayload) -> Result<Version> {
+        self.put_as(key, payload, &Identity::none()).await
+    }
+
+    /// The same with an identity. A directory does not keep it.
+    pub(super) async fn put_as(&self, key: &str, payload: PutPayload, identity: &Identity) -> Result<Version> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         let size = payload.content_length();
         let attempt = self.attempt(RequestKind::Put, key, size);
         let options = PutOptions {
-            attributes: self.attributes(&Identity::none()),
+            attributes: self.attributes(identity),
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };

@@ -19,6 +19,8 @@ def open(
     map: bool = True,
     file_mode: int = 0o600,
     dir_mode: int = 0o700,
+    preflight: bool = True,
+    single_writer: bool = False,
 ) -> Bucket:
     """Opens "file:///directory", "memory:", "s3://bucket/prefix" or "az://container/prefix" (settings from the
     environment).
@@ -29,6 +31,10 @@ def open(
     memory. Choose that where another program may truncate a file, which kills a process that has it
     mapped. `file_mode` and `dir_mode` are the permissions of what is made, of which the umask takes away; they
     include 0o400 and 0o700, and are at most 0o777. `buffer_bytes` is at least 64.
+
+    A bucket on the network is checked before the first write to it, once in a process; `preflight=False` switches that
+    off. With `single_writer=True` a bucket without create-if-absent is taken too: you promise that never more than one
+    writer of a partition is open, in all processes together. docs/durability.md says what is not promised any more then.
     """
 
 def runtime_threads(threads: int) -> None:

@@ -66,6 +66,7 @@ impl Partition {
         self.state()
             .runtime()
             .run(async move {
+                state.writes().allow_writing(state.runtime()).await?;
                 let mut written = 0_usize;
                 for repair in indexes {
                     if is_same(state.store(), &repair.segment_key, &repair.segment).await? {

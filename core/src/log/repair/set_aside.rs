@@ -149,6 +149,7 @@ impl Partition {
             return Err(Error::new(ErrorKind::Conflict, format!("a writer of partition {} is open", state.id))
                 .with_hint("close it first"));
         }
+        store.allow_writing(state.runtime()).await?;
         if plan.was_begun {
             return self.finish_cover(plan.base).await;
         }

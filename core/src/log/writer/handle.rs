@@ -41,6 +41,7 @@ pub(crate) async fn open(state: Arc<PartitionState>, options: WriterOptions) -> 
     options.check()?;
     state.bucket.fork.check()?;
     let reservation = state.reserve(options.on_conflict.is_exclusive())?;
+    state.allow_writing().await?;
     let chain = open_chain(&state, &options).await?;
     let next = chain.next_slot();
     let core = WriterCore::new(reservation, options, chain);

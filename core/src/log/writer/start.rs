@@ -104,6 +104,7 @@ pub(super) async fn read(state: &PartitionState, store: &StoreReader) -> Result<
 pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Result<()> {
     state.check_has_segments()?;
     check_start_offset(start_offset)?;
+    state.allow_writing().await?;
     let (store, id) = (state.writes(), &state.id);
     let tail = crate::log::locate::find_tail(state, store).await?;
     if let Some(fixed) = fixed_start(state, store, tail.log_json.is_some(), tail.first.map(|s| s.base)).await? {

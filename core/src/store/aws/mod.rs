@@ -18,6 +18,7 @@ use super::http::{
     Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
 };
 use super::list::Lister;
+use super::preflight::Once;
 use super::{Backend, Opening, Store};
 use crate::error::Result;
 
@@ -53,8 +54,9 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         quoted_e_tags: true,
         ..Backend::default()
     };
+    let (once, options) = (Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) }, opening.options);
     let store = opening.build(reads.clone(), commits, Lister::Pages(reads), backend);
-    Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
+    Ok(store.redacting(move |text| secrets.strip_from_name(text)).checked_before_writes(once, settings, options))
 }
 
 /// object_store's builder with these settings, but for credentials.

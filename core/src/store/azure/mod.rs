@@ -20,6 +20,7 @@ use super::http::{
     retries_of_reads, unusable,
 };
 use super::list::Lister;
+use super::preflight::Once;
 use super::{Backend, Opening, Store};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -73,7 +74,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         credentials: (!settings.flag(&azure::SKIP_SIGNATURE)).then_some(credentials),
     };
     let pages = Arc::new(builder.clone().build().map_err(failed)?);
-    let reads = Arc::new(Reads { inner: pages.clone(), deletes });
+    let reads = Arc::new(Reads { inner: pages.clone(), deletes: deletes.clone() });
 
     // The client's silence counts from the beginning of an upload: none here.
     let silence = Key::Client(ClientConfigKey::ReadTimeout);
@@ -87,8 +88,10 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         quoted_e_tags: true,
         lacks_suffix_ranges: true,
     };
+    let reads_once = Arc::new(Reads { inner: commits.clone(), deletes });
+    let (once, options) = (Once { reads: reads_once, lister: Lister::Pages(commits.clone()) }, opening.options);
     let store = opening.build(reads, commits, Lister::Pages(pages), backend);
-    Ok(store.redacting(Box::new(move |text| secrets.strip_from_name(text))))
+    Ok(store.redacting(move |text| secrets.strip_from_name(text)).checked_before_writes(once, settings, options))
 }
 
 /// object_store would take the emulator's address from a variable of its own, over plain HTTP, with a known key.

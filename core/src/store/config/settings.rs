@@ -1,5 +1,6 @@
 //! The settings of one store: which of those that were given count, and what they say.
 
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 
 use super::row::{Row, SettingsTable};
@@ -97,6 +98,17 @@ impl Settings {
             }
         }
         Ok(Settings { table, values })
+    }
+
+    /// Puts all that was set into a hash, secrets too.
+    pub(crate) fn hash_into(&self, hasher: &mut impl Hasher) {
+        for Set { row, value, .. } in &self.values {
+            row.name.hash(hasher);
+            match value {
+                Value::Secret(secret) => secret.reveal().hash(hasher),
+                value => value.to_string().hash(hasher),
+            }
+        }
     }
 
     pub(crate) fn table(&self) -> &'static SettingsTable {

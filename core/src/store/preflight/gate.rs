@@ -1,0 +1,261 @@
+//! Before the first write: one check for each bucket and process, which all that write there share.
+
+use std::collections::HashMap;
+#[cfg(feature = "_http")]
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::Shared;
+use object_store::ObjectStore;
+use tokio::sync::oneshot;
+
+use super::PreflightOptions;
+use super::report::{Preflight, PreflightCheck, PreflightVerdict};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork::ForkGuard;
+use crate::runtime::Runtime;
+use crate::store::Store;
+use crate::store::list::Lister;
+#[cfg(feature = "_http")]
+use crate::store::{StoreOptions, config::Settings};
+
+/// Clients that send each request once.
+pub(in crate::store) struct Once {
+    pub(in crate::store) reads: Arc<dyn ObjectStore>,
+    pub(in crate::store) lister: Lister,
+}
+
+/// What stands before the first write to a bucket.
+pub(in crate::store) struct WriteGate {
+    once: Once,
+    bucket: BucketKey,
+    checks: bool,
+    single_writer: bool,
+    /// This handle's bucket was checked, and is fit.
+    passed: AtomicBool,
+}
+
+/// Which bucket, by whose credentials. Secrets are in it as a hash with a random key of this process.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct BucketKey {
+    url: String,
+    settings: u64,
+}
+
+impl WriteGate {
+    #[cfg(feature = "_http")]
+    pub(in crate::store) fn new(url: &str, once: Once, settings: &Settings, options: &StoreOptions) -> Self {
+        WriteGate {
+            once,
+            bucket: BucketKey { url: url.to_string(), settings: hash_of(settings) },
+            checks: options.preflight,
+            single_writer: options.single_writer,
+            passed: AtomicBool::new(false),
+        }
+    }
+
+    pub(in crate::store) fn once(&self) -> &Once {
+        &self.once
+    }
+}
+
+/// A hash of what is set: where the store's server is, and whose credentials are used.
+#[cfg(feature = "_http")]
+fn hash_of(settings: &Settings) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
+    settings.hash_into(&mut hasher);
+    hasher.finish()
+}
+
+impl Store {
+    /// The same store, which is checked before the first write as the options say. `once` sends each request once. This
+    /// has an effect only on a store that has just been built.
+    #[cfg(feature = "_http")]
+    pub(in crate::store) fn checked_before_writes(
+        mut self,
+        once: Once,
+        settings: &Settings,
+        options: &StoreOptions,
+    ) -> Self {
+        // Unchecked, nothing finds out whether a plain create is needed.
+        if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
+            let gate = WriteGate::new(&inner.url, once, settings, options);
+            inner.creates_plainly = AtomicBool::new(gate.single_writer && !gate.checks);
+            inner.gate = Some(gate);
+        }
+        self
+    }
+
+    /// Allows writing to the bucket, after a check of it where it needs one. Handles that ask at the same time share one
+    /// check. What a check found is remembered for the process; a check that a failed request ended is not.
+    ///
+    /// Dropping the future ends the wait only.
+    ///
+    /// # Errors
+    /// What failed, what it costs and what to do: *unsupported* for a store that does not do what a log needs, else
+    /// that of the request that failed. *Unavailable* and *timed out* may pass.
+    pub(crate) async fn allow_writing(&self, runtime: &Runtime) -> Result<()> {
+        self.inner.fork.check()?;
+        let Some(gate) = self.inner.gate.as_ref().filter(|gate| gate.checks) else { return Ok(()) };
+        if gate.passed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let report = ProcessRuns::here().check(self, &gate.bucket, runtime).await?;
+        if report.verdict(PreflightCheck::SuffixGet) == PreflightVerdict::Warning {
+            self.inner.lacks_suffix_ranges.store(true, Ordering::Relaxed);
+        }
+        let borne = Some(PreflightCheck::CreateIfAbsent).filter(|_| gate.single_writer && report.is_conclusive());
+        if let Some(failure) = report.failure_but_of(borne) {
+            return Err(failure);
+        }
+        if report.verdict(PreflightCheck::CreateIfAbsent) == PreflightVerdict::Failed {
+            self.inner.creates_plainly.store(true, Ordering::Relaxed);
+        }
+        gate.passed.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// What a process knows of its buckets. A forked child has none of the tasks of its parent, and a thread of the parent may
+/// have held the lock. So the child leaves both alone and has a state of its own.
+struct ProcessRuns {
+    guard: ForkGuard,
+    runs: Mutex<Runs>,
+    child: OnceLock<Box<ProcessRuns>>,
+}
+
+#[derive(Default)]
+struct Runs {
+    next: u64,
+    by_bucket: HashMap<BucketKey, BucketRun>,
+}
+
+enum BucketRun {
+    Under { number: u64, end: Shared<oneshot::Receiver<RunEnd>> },
+    Done(Arc<Preflight>),
+}
+
+type RunEnd = Result<Arc<Preflight>>;
+
+/// How long a writer waits for a check that another one began. That one's runtime may stand still: then the writer checks
+/// the bucket itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static ROOT: OnceLock<ProcessRuns> = OnceLock::new();
+
+impl ProcessRuns {
+    fn new() -> Self {
+        ProcessRuns { guard: ForkGuard::here(), runs: Mutex::default(), child: OnceLock::new() }
+    }
+
+    /// The state of this process.
+    fn here() -> &'static Self {
+        let mut state = ROOT.get_or_init(Self::new);
+        while state.guard.is_forked() {
+            state = state.child.get_or_init(|| Box::new(Self::new()));
+        }
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Runs> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what a check found, unless a failed request ended it. Tells whether it is remembered.
+    fn remember(&self, bucket: &BucketKey, end: &RunEnd) -> bool {
+        let found = end.as_ref().ok().filter(|report| report.is_conclusive());
+        if let Some(report) = found {
+            self.lock().by_bucket.insert(bucket.clone(), BucketRun::Done(report.clone()));
+        }
+        found.is_some()
+    }
+
+    /// What is known of the bucket, or what a check finds: one that runs already, or a new one.
+    async fn check(&'static self, store: &Store, bucket: &BucketKey, runtime: &Runtime) -> RunEnd {
+        let (under, begun) = {
+            let mut runs = self.lock();
+            match runs.by_bucket.get(bucket) {
+                Some(BucketRun::Done(report)) => return Ok(report.clone()),
+                Some(BucketRun::Under { end, .. }) => (end.clone(), None),
+                None => {
+                    let number = runs.next;
+                    runs.next = number.wrapping_add(1);
+                    let (send, receive) = oneshot::channel();
+                    let end = receive.shared();
+                    runs.by_bucket.insert(bucket.clone(), BucketRun::Under { number, end: end.clone() });
+                    (end, Some(RunTask { runs: self, bucket: bucket.clone(), number, send: Some(send) }))
+                }
+            }
+        };
+        let under = match begun {
+            Some(task) => {
+                // Outside the lock: a runtime may run the task at once.
+                let (store, on) = (store.clone(), runtime.clone());
+                runtime.spawn(async move { task.end(run(&store, &on).await) });
+                under.await
+            }
+            None => match runtime.timeout(PATIENCE, under).await {
+                Some(under) => under,
+                None => {
+                    let end = run(store, runtime).await;
+                    self.remember(bucket, &end);
+                    return end;
+                }
+            },
+        };
+        under.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Unavailable,
+                "the check of the bucket was given up with the runtime that it ran on",
+            ))
+        })
+    }
+}
+
+async fn run(store: &Store, runtime: &Runtime) -> RunEnd {
+    let report = store.preflight(runtime, &PreflightOptions::default()).await?;
+    store.observer.bucket_checked(&report.url, report.requests.total(), &report.lacking());
+    Ok(Arc::new(report))
+}
+
+/// A check that runs. When it ends, and when it is dropped before that, later writers begin another one, unless the end
+/// is remembered.
+struct RunTask {
+    runs: &'static ProcessRuns,
+    bucket: BucketKey,
+    number: u64,
+    send: Option<oneshot::Sender<RunEnd>>,
+}
+
+impl RunTask {
+    fn end(mut self, end: RunEnd) {
+        if !self.runs.remember(&self.bucket, &end) {
+            self.forget();
+        }
+        if let Some(send) = self.send.take() {
+            // Nobody may wait any more.
+            let _unwanted = send.send(end);
+        }
+    }
+
+    fn forget(&self) {
+        let mut runs = self.runs.lock();
+        if let Some(BucketRun::Under { number, .. }) = runs.by_bucket.get(&self.bucket)
+            && *number == self.number
+        {
+            runs.by_bucket.remove(&self.bucket);
+        }
+    }
+}
+
+impl Drop for RunTask {
+    fn drop(&mut self) {
+        if self.send.is_some() && !self.runs.guard.is_forked() {
+            self.forget();
+        }
+    }
+}

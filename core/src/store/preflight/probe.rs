@@ -1,0 +1,223 @@
+//! The requests of one check: their names, their time limits, what they took, and the end of all that they made.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+
+use super::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
+use super::{MOST_PREFLIGHT_REQUESTS, PREFLIGHT_PREFIX, PreflightOptions};
+use crate::error::{Error, ErrorKind, Result};
+use crate::runtime::Runtime;
+use crate::store::{Fetched, Identity, ReadRange, Store};
+
+/// The longest time that deleting what was made takes after the check's own time has run out.
+const CLEANING: Duration = Duration::from_secs(2);
+
+/// A check that runs.
+pub(super) struct Probe<'a> {
+    /// It counts the requests of this check alone.
+    pub(super) store: Store,
+    runtime: &'a Runtime,
+    options: &'a PreflightOptions,
+    began: Duration,
+    /// 32 hexadecimal digits, random for each check.
+    run: String,
+    /// What may be in the bucket because of this check.
+    made: Vec<String>,
+    puts: Vec<Duration>,
+    gets: Vec<Duration>,
+    steps: Vec<PreflightStep>,
+    stopped_by: Option<(PreflightCheck, Error)>,
+}
+
+impl<'a> Probe<'a> {
+    pub(super) fn begin(store: Store, runtime: &'a Runtime, options: &'a PreflightOptions) -> Result<Self> {
+        let mut random = [0_u8; 16];
+        runtime.entropy().fill(&mut random)?;
+        Ok(Probe {
+            store,
+            runtime,
+            options,
+            began: runtime.clock().elapsed(),
+            run: format!("{:032x}", u128::from_be_bytes(random)),
+            made: Vec::new(),
+            puts: Vec::new(),
+            gets: Vec::new(),
+            steps: Vec::new(),
+            stopped_by: None,
+        })
+    }
+
+    /// What the names of this check's objects begin with.
+    pub(super) fn prefix(&self) -> String {
+        format!("{PREFLIGHT_PREFIX}{}-", self.run)
+    }
+
+    /// The name of an object that is about to be made. It is deleted at the end.
+    pub(super) fn will_make(&mut self, name: &str) -> String {
+        let key = format!("{}{name}", self.prefix());
+        self.made.push(key.clone());
+        key
+    }
+
+    /// An object was certainly not made.
+    pub(super) fn was_not_made(&mut self, key: &str) {
+        self.made.retain(|made| made != key);
+    }
+
+    /// The identity of a writer of this check, as those of writers of a log are.
+    pub(super) fn identity(&self, number: usize) -> Identity {
+        Identity::of(format!("{}.{number}", self.run))
+    }
+
+    /// A body that is like no other one, in each part of it.
+    pub(super) fn body(&self, name: &str, length: usize) -> Bytes {
+        let line = format!("{name} of the check {}\n", self.run);
+        line.bytes().cycle().take(length).collect::<Vec<u8>>().into()
+    }
+
+    /// The wall clock, in Unix milliseconds.
+    pub(super) fn wall_ms(&self) -> i64 {
+        self.runtime.clock().wall_ms()
+    }
+
+    /// Waits for a request, within its time limit and that of the whole check.
+    pub(super) async fn ask<T>(&self, request: impl Future<Output = T>) -> Result<T> {
+        let whole = self.options.timeout;
+        let left = whole.saturating_sub(self.runtime.clock().elapsed().saturating_sub(self.began));
+        let limit = self.options.request_timeout.min(left);
+        let late = |message: String| Error::new(ErrorKind::TimedOut, message);
+        if limit.is_zero() {
+            return Err(late(format!("the check took longer than {whole:?}")));
+        }
+        let answered = self.runtime.timeout(limit, request).await;
+        answered.ok_or_else(|| late(format!("the store did not answer within {limit:.1?}")))
+    }
+
+    /// The same for a request that is a result itself; it also gives what the request took.
+    async fn timed<T>(&self, request: impl Future<Output = Result<T>>) -> (Duration, Result<T>) {
+        let began = self.runtime.clock().elapsed();
+        let answered = self.ask(request).await.and_then(|answered| answered);
+        (self.runtime.clock().elapsed().saturating_sub(began), answered)
+    }
+
+    /// Sends a PUT. What an answered one took is remembered.
+    pub(super) async fn put<T>(&mut self, put: impl Future<Output = Result<T>>) -> Result<T> {
+        let (took, answered) = self.timed(put).await;
+        if answered.is_ok() {
+            self.puts.push(took);
+        }
+        answered
+    }
+
+    /// Sends PUTs at the same time.
+    pub(super) async fn put_together<T>(&mut self, puts: Vec<impl Future<Output = T>>) -> Vec<Result<T>> {
+        let answered = join_all(puts.into_iter().map(|put| self.timed(async { Ok(put.await) }))).await;
+        let (took, answered): (Vec<_>, Vec<_>) = answered.into_iter().unzip();
+        self.puts.extend(took.iter().zip(&answered).filter(|(_, answer)| answer.is_ok()).map(|(took, _)| *took));
+        answered
+    }
+
+    /// Sends a GET.
+    pub(super) async fn get(&mut self, key: &str, range: ReadRange) -> Result<Fetched> {
+        let (took, answered) = self.timed(self.store.get(key, range, None)).await;
+        if answered.is_ok() {
+            self.gets.push(took);
+        }
+        answered
+    }
+
+    /// The names of this check's objects that a listing shows.
+    pub(super) async fn list(&self) -> Result<Vec<String>> {
+        let prefix = self.prefix();
+        let page = self.ask(self.store.list_page(&prefix, None, 100)).await??;
+        Ok(page.objects.into_iter().map(|object| object.key).collect())
+    }
+
+    /// Deletes what was made, each object with one request. What could not be deleted is still known as made.
+    pub(super) async fn delete_made(&mut self) -> Result<()> {
+        let deleted = join_all(self.made.iter().map(|key| self.ask(self.store.delete(key)))).await;
+        self.forget_deleted(deleted.into_iter().map(|deleted| deleted.and_then(|deleted| deleted)).collect())
+    }
+
+    /// Deletes what is left, as far as the requests that a check may send allow. What fails is left.
+    pub(super) async fn clean_up(&mut self) {
+        let sent = self.store.requests().total();
+        let most = usize::try_from(MOST_PREFLIGHT_REQUESTS.saturating_sub(sent)).unwrap_or(0);
+        let limit = self.options.request_timeout.min(CLEANING);
+        let deletes = self.made.iter().take(most).map(|key| self.runtime.timeout(limit, self.store.delete(key)));
+        let late = || Error::new(ErrorKind::TimedOut, "the store did not answer");
+        let deleted = join_all(deletes).await;
+        let deleted = deleted.into_iter().map(|deleted| deleted.unwrap_or_else(|| Err(late()))).collect();
+        // What is left is in the report.
+        let _left = self.forget_deleted(deleted);
+    }
+
+    /// Gives the first failure, if there is one.
+    fn forget_deleted(&mut self, deleted: Vec<Result<()>>) -> Result<()> {
+        let failed: Vec<bool> = deleted.iter().map(Result::is_err).collect();
+        let mut failed = failed.into_iter();
+        self.made.retain(|_| failed.next().unwrap_or(true));
+        deleted.into_iter().collect()
+    }
+
+    pub(super) fn fine(&mut self, check: PreflightCheck, found: impl Into<String>) {
+        self.note(check, PreflightVerdict::Fine, found.into(), None);
+    }
+
+    pub(super) fn warn(&mut self, check: PreflightCheck, found: impl Into<String>, cost: &str) {
+        self.note(check, PreflightVerdict::Warning, found.into(), Some(cost));
+    }
+
+    pub(super) fn fail(&mut self, check: PreflightCheck, found: impl Into<String>, cost: &str) {
+        self.note(check, PreflightVerdict::Failed, found.into(), Some(cost));
+    }
+
+    /// A request failed, so that nothing more can be found out.
+    pub(super) fn stop(&mut self, check: PreflightCheck, error: Error) {
+        self.note(check, PreflightVerdict::Failed, format!("{error:#}"), None);
+        self.stopped_by.get_or_insert((check, error));
+    }
+
+    /// The answer of a request that must be answered.
+    pub(super) fn must<T>(&mut self, check: PreflightCheck, answered: Result<T>) -> Option<T> {
+        answered.map_err(|error| self.stop(check, error)).ok()
+    }
+
+    fn note(&mut self, check: PreflightCheck, verdict: PreflightVerdict, found: String, cost: Option<&str>) {
+        self.steps.push(PreflightStep { check, verdict, found, cost: cost.map(str::to_string) });
+    }
+
+    /// What was found, with a step for each check.
+    pub(super) fn into_report(mut self) -> Preflight {
+        if let (Some(put), Some(get)) = (median(&mut self.puts), median(&mut self.gets)) {
+            let (puts, gets) = (self.puts.len(), self.gets.len());
+            self.fine(
+                PreflightCheck::Latency,
+                format!("{} for a PUT, {} for a GET (medians of {puts} and {gets})", show(put), show(get)),
+            );
+        }
+        let found = |check| self.steps.iter().find(|step| step.check == check).cloned();
+        let not_tried =
+            |check| PreflightStep { check, verdict: PreflightVerdict::NotTried, found: String::new(), cost: None };
+        let steps = PreflightCheck::ALL.map(|check| found(check).unwrap_or_else(|| not_tried(check)));
+        Preflight {
+            url: self.store.url().to_string(),
+            steps: steps.into(),
+            requests: self.store.requests(),
+            left: self.made,
+            stopped_by: self.stopped_by,
+        }
+    }
+}
+
+fn median(times: &mut [Duration]) -> Option<Duration> {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied()
+}
+
+fn show(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
