@@ -33,6 +33,7 @@ mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 pub mod config;
+mod credentials;
 mod dialect;
 mod failure;
 #[cfg(feature = "gcp")]
@@ -82,6 +83,7 @@ const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";
 
 pub use self::config::{Secret, StoreBackend, StoreConfig};
+pub use self::credentials::{CredentialSource, Credentials};
 pub use self::failure::SyncFailure;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::failure::{Effect, StoreFailure};

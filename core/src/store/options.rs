@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::credentials::CredentialSource;
 use super::local::DiskHook;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Entropy, SystemEntropy};
@@ -47,6 +48,8 @@ pub struct StoreOptions {
     /// any more. A bucket that has create-if-absent is used as without this option, unless
     /// [`preflight`](Self::preflight) is off.
     pub single_writer: bool,
+    /// Gives the credentials of a cloud store, and counts more than all others. Default `None`: see `docs/backends.md`.
+    pub credentials: Option<Arc<dyn CredentialSource>>,
     /// Settings for the client of a cloud store, by name and value: see [`config`](Self::config). Values may be secrets.
     pub config: Vec<(String, String)>,
 }
@@ -64,6 +67,7 @@ impl Default for StoreOptions {
             environment: true,
             preflight: true,
             single_writer: false,
+            credentials: None,
             config: Vec::new(),
         }
     }
@@ -81,6 +85,7 @@ impl StoreOptions {
         environment: bool,
         preflight: bool,
         single_writer: bool,
+        credentials: some Arc<dyn CredentialSource>,
     }
 
     /// Adds a setting for the client of a cloud store, named as in the environment, in upper or lower case. It wins

@@ -19,9 +19,13 @@ use url::Url;
 use super::profile::{Profile, ProfileKeys};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
-use crate::store::config::{Settings, s3, shown};
+use crate::store::StoreOptions;
+use crate::store::config::{Secret, Settings, s3, shown};
+use crate::store::credentials::CredentialKind;
 use crate::store::failure::{Effect, StoreFailure, between, text};
-use crate::store::http::{Connector, LastResort, Secrets, bad_character, credentials_url, read_file, short, unusable};
+use crate::store::http::{
+    Connector, LastResort, Secrets, Supplied, bad_character, credentials_url, read_file, short, unusable,
+};
 
 /// What to do where there are none.
 const HINT: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or web identity or container \
@@ -44,8 +48,8 @@ const MACHINE_V4: [[u8; 4]; 1] = [[169, 254, 169, 254]];
 const MACHINE_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
 
 /// The provider that the settings choose, or `None` where requests are not signed. It is chosen before anything is sent:
-/// keys that are set, then a profile in the shared files, a web identity, a container, a cloud machine. With `surroundings`
-/// the files in the home directory and the machine's metadata count though nobody named them.
+/// the caller's source, keys that are set, then a profile in the shared files, a web identity, a container, a cloud machine. With the
+/// environment the files in the home directory and the machine's metadata count though nobody named them.
 ///
 /// # Errors
 /// `PermissionDenied` where there are none, `InvalidInput` for what can't be right.
@@ -53,8 +57,12 @@ pub(super) fn of(
     builder: &AmazonS3Builder,
     settings: &Settings,
     connector: &Connector,
-    surroundings: bool,
+    options: &StoreOptions,
 ) -> Result<Option<AwsCredentialProvider>> {
+    let surroundings = options.environment;
+    if let Some(source) = &options.credentials {
+        return Ok(Some(Arc::new(Supplied::new(source.clone(), of_caller, "an access key"))));
+    }
     let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
     if settings.flag(&s3::SKIP_SIGNATURE) {
         return Ok(None);
@@ -94,6 +102,13 @@ pub(super) fn of(
     let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
     let client = connector.connect(&options).map_err(|error| unusable(settings, &error))?;
     Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
+}
+
+/// The caller's credentials as S3 takes them.
+fn of_caller(given: &CredentialKind) -> Option<AwsCredential> {
+    let CredentialKind::AccessKey { id, secret, session_token } = given else { return None };
+    let text = |secret: &Secret| secret.reveal().to_string();
+    Some(AwsCredential { key_id: text(id), secret_key: text(secret), token: session_token.as_ref().map(text) })
 }
 
 /// The keys that are set. Once one of them is set, even to nothing, no other way is taken.

@@ -34,7 +34,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     let builder = builder(settings)?
         .with_http_connector(connector.clone())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = match credentials::of(&builder, settings, &connector, opening.options.environment)? {
+    let inner = match credentials::of(&builder, settings, &connector, opening.options)? {
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::azure::{
-    AzureConfigKey as Key, AzureCredential, AzureCredentialProvider, MicrosoftAzureBuilder as Builder,
+    AzureAccessKey, AzureConfigKey as Key, AzureCredential, AzureCredentialProvider, MicrosoftAzureBuilder as Builder,
 };
 use object_store::client::CredentialProvider;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::config::{Origin, Row, Settings, azure};
+use crate::store::credentials::CredentialKind;
 use crate::store::failure::{Effect, StoreFailure};
 use crate::store::http::{Secrets, bad_character, credentials_url};
 
@@ -54,7 +55,7 @@ static SECRETS: [&Row; 5] =
 /// `PermissionDenied` when there is none, `InvalidInput` for one that can't be right.
 pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bool) -> Result<(Builder, bool)> {
     if settings.flag(&azure::SKIP_SIGNATURE) {
-        return Ok((builder.with_skip_signature(true), false));
+        return Ok((builder, false));
     }
     let is_empty = |row: &&&Row| settings.is_set(row) && settings.text(row).is_some_and(str::is_empty);
     if let Some(empty) = SECRETS.iter().find(is_empty) {
@@ -124,6 +125,15 @@ fn none(settings: &Settings) -> Error {
         false => HINT.to_string(),
     };
     Error::new(ErrorKind::PermissionDenied, "no Azure credentials are set").with_hint(hint)
+}
+
+/// The caller's credentials as Azure takes them.
+pub(super) fn of_caller(given: &CredentialKind) -> Option<AzureCredential> {
+    match given {
+        CredentialKind::Bearer(token) => Some(AzureCredential::BearerToken(token.reveal().to_string())),
+        CredentialKind::AccountKey(key) => AzureAccessKey::try_new(key.reveal()).ok().map(AzureCredential::AccessKey),
+        CredentialKind::AccessKey { .. } => None,
+    }
 }
 
 /// Refuses what libkfs does not read, and the caller gave. A variable may be there for other tools.

@@ -6,7 +6,7 @@ mod protocol;
 
 use std::sync::Arc;
 
-use object_store::azure::{AzureConfigKey as Key, MicrosoftAzureBuilder};
+use object_store::azure::{AzureConfigKey as Key, AzureCredentialProvider, MicrosoftAzureBuilder};
 use object_store::client::{ClientConfigKey, HttpConnector};
 use url::Url;
 
@@ -16,7 +16,7 @@ use self::protocol::AzureProtocol;
 use super::config::{Settings, azure};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, LastResort, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits,
+    Connector, LastResort, NEVER, Secrets, Supplied, ca_file, check_endpoint, client_options, retries_of_commits,
     retries_of_reads, unusable,
 };
 use super::list::Lister;
@@ -47,8 +47,6 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     if let Some(key) = settings.text(&azure::ENCRYPTION_KEY) {
         builder = builder.with_encryption_key(key);
     }
-    let (builder, is_last_resort) = credentials::chosen(builder, settings, opening.options.environment)?;
-
     let secrets = Arc::new(Secrets::default());
     credentials::remember(&secrets, settings);
     let roots = ca_file(settings)?;
@@ -57,12 +55,21 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     let builder = builder
         .with_http_connector(connector.clone())
         .with_retry(retries_of_reads())
+        .with_skip_signature(settings.flag(&azure::SKIP_SIGNATURE))
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let mut inner = builder.clone().build().map_err(failed)?.credentials().clone();
-    if is_last_resort {
-        let (tried, hint) = (credentials::TRIED, credentials::HINT);
-        inner = Arc::new(LastResort { inner, store: "Azure", tried, hint });
-    }
+    let inner: AzureCredentialProvider = match &opening.options.credentials {
+        Some(source) => {
+            let expected = "a bearer token, or an account key in base64";
+            Arc::new(Supplied::new(source.clone(), credentials::of_caller, expected))
+        }
+        None => {
+            let (builder, is_last_resort) =
+                credentials::chosen(builder.clone(), settings, opening.options.environment)?;
+            let inner = builder.build().map_err(failed)?.credentials().clone();
+            let (tried, hint) = (credentials::TRIED, credentials::HINT);
+            if is_last_resort { Arc::new(LastResort { inner, store: "Azure", tried, hint }) } else { inner }
+        }
+    };
     let credentials = Arc::new(NotedTokens { inner, secrets: secrets.clone() });
     let builder = builder.with_credentials(credentials.clone());
 

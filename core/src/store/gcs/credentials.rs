@@ -9,9 +9,11 @@ use object_store::client::CredentialProvider;
 use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorageBuilder as Builder};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::StoreOptions;
 use crate::store::config::{Settings, gcs};
+use crate::store::credentials::CredentialKind;
 use crate::store::failure::{Effect, StoreFailure};
-use crate::store::http::{LastResort, Secrets, bad_character, unusable};
+use crate::store::http::{LastResort, Secrets, Supplied, bad_character, unusable};
 
 /// Where `gcloud auth application-default login` puts its file.
 const OF_GCLOUD: &str = if cfg!(windows) {
@@ -24,11 +26,16 @@ const HINT: &str = "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT
 const TRIED: &str = "neither bearer_token, service_account_key, service_account_path nor application_credentials is set, \
                      and gcloud has no file of application default credentials";
 
-/// The credentials that the settings choose. With `surroundings` gcloud's file and the machine's metadata count, too.
+/// The caller's credentials, or those that the settings choose. With the environment gcloud's file and the machine's metadata
+/// count, too.
 ///
 /// # Errors
 /// `PermissionDenied` where there are none, `InvalidInput` for what can't be right.
-pub(super) fn of(builder: Builder, settings: &Settings, surroundings: bool) -> Result<GcpCredentialProvider> {
+pub(super) fn of(builder: Builder, settings: &Settings, options: &StoreOptions) -> Result<GcpCredentialProvider> {
+    let surroundings = options.environment;
+    if let Some(source) = &options.credentials {
+        return Ok(Arc::new(Supplied::new(source.clone(), of_caller, "a bearer token")));
+    }
     let fixed = |bearer: &str| -> GcpCredentialProvider {
         Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_string() }))
     };
@@ -63,6 +70,14 @@ pub(super) fn of(builder: Builder, settings: &Settings, surroundings: bool) -> R
         return Err(Error::new(ErrorKind::PermissionDenied, "no Google credentials are set").with_hint(HINT));
     }
     Ok(Arc::new(LastResort { inner: built(builder)?, store: "Google", tried: TRIED, hint: HINT }))
+}
+
+/// The caller's credentials as Google takes them.
+fn of_caller(given: &CredentialKind) -> Option<GcpCredential> {
+    match given {
+        CredentialKind::Bearer(token) => Some(GcpCredential { bearer: token.reveal().to_string() }),
+        _ => None,
+    }
 }
 
 /// The file of gcloud, if it is there.

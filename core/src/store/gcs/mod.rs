@@ -40,7 +40,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         .with_http_connector(connector)
         .with_retry(retries_of_reads())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = credentials::of(builder.clone(), settings, opening.options.environment)?;
+    let inner = credentials::of(builder.clone(), settings, opening.options)?;
     let builder = builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() }));
 
     let reads = Arc::new(builder.clone().build().map_err(failed)?);

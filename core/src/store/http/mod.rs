@@ -15,6 +15,7 @@ mod proxy;
 #[cfg(test)]
 pub(super) mod scripted;
 mod secrets;
+mod supplied;
 
 use std::fmt;
 use std::io::Read;
@@ -34,6 +35,7 @@ pub(super) use self::last_resort::LastResort;
 pub(super) use self::listing::PageShape;
 pub(super) use self::options::{check_endpoint, client_options, unusable};
 pub(super) use self::secrets::Secrets;
+pub(super) use self::supplied::Supplied;
 use super::config::{Settings, client as rows, shown};
 use super::failure;
 use crate::error::Result;

@@ -1,6 +1,8 @@
 //! Where credentials come from. Every server is the test's own, on loopback.
 
 use super::*;
+use crate::runtime::{Clock, SystemClock};
+use crate::store::{CredentialSource, Credentials};
 
 const ROLE_TOKEN: &str = "container-token-0123456789";
 
@@ -229,4 +231,80 @@ async fn a_profile_gives_keys_and_keys_that_are_set_count_more() {
     .await;
     let used = |n: usize, key: &str| requests[n].headers["authorization"].contains(&format!("Credential={key}/"));
     assert!(used(0, "of-profile") && used(1, "of-caller"), "{requests:?}");
+}
+
+/// Gives what the test says, and counts how often it is asked.
+#[derive(Debug)]
+struct Source {
+    asked: std::sync::atomic::AtomicU32,
+    give: fn(u32) -> crate::Result<Credentials>,
+}
+
+impl CredentialSource for Source {
+    fn credentials(&self) -> crate::Result<Credentials> {
+        (self.give)(self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
+/// The key ids of two reads on a store with this source, or why the last one failed; and how often the source was asked.
+async fn with_source(give: fn(u32) -> crate::Result<Credentials>) -> (Vec<String>, Option<Error>, u32) {
+    let source = std::sync::Arc::new(Source { asked: 0.into(), give });
+    let asked = source.clone();
+    let (error, requests) = served(
+        |_| object("hello"),
+        async |endpoint: &str| {
+            let options = StoreOptions::default().environment(false).credentials(source);
+            let options = options.config("AWS_ALLOW_HTTP", "true").config("AWS_ENDPOINT_URL", endpoint);
+            let store = Store::open("s3://logs", &options).unwrap();
+            let _ = store.get("a", ReadRange::Whole, None).await;
+            store.get("a", ReadRange::Whole, None).await.err()
+        },
+    )
+    .await;
+    let id = |authorization: &str| authorization.split(['=', '/']).nth(1).unwrap_or_default().to_string();
+    let used = requests.iter().map(|request| id(&request.headers["authorization"])).collect();
+    (used, error, asked.asked.load(std::sync::atomic::Ordering::Relaxed))
+}
+
+#[tokio::test]
+async fn the_callers_source_is_asked_again_only_when_its_credentials_run_out() {
+    let key = |n: u32| Credentials::access_key(format!("id{n}"), SECRET, Some("t".into()));
+    assert!(!format!("{:?}", key(0)).contains(SECRET));
+    let (used, error, asked) = with_source(|n| Ok(Credentials::access_key(format!("id{n}"), SECRET, None))).await;
+    assert_eq!((used, error.is_none(), asked), (vec!["id0".to_string(), "id0".into()], true, 1));
+    // These ran out long ago.
+    let (used, _, asked) =
+        with_source(|n| Ok(Credentials::access_key(format!("id{n}"), SECRET, None).expires_at(1))).await;
+    assert_eq!((used, asked), (vec!["id0".to_string(), "id1".into()], 2));
+}
+
+#[tokio::test]
+async fn the_last_credentials_serve_while_they_are_good_and_the_source_fails() {
+    let (used, error, asked) = with_source(|n| match n {
+        // They run out within five minutes, so that they are asked for again.
+        0 => Ok(Credentials::access_key("id0", SECRET, None).expires_at(SystemClock.wall_ms() + 200_000)),
+        _ => Err(Error::new(ErrorKind::Unavailable, "the vault is away")),
+    })
+    .await;
+    assert_eq!((used, error.is_none(), asked), (vec!["id0".to_string(), "id0".into()], true, 2));
+}
+
+#[tokio::test]
+async fn a_source_that_fails_panics_or_gives_the_wrong_kind_is_told() {
+    for (give, kind, said) in [
+        (
+            (|_| Err(Error::new(ErrorKind::PermissionDenied, "the vault is locked")))
+                as fn(u32) -> crate::Result<Credentials>,
+            ErrorKind::PermissionDenied,
+            "the vault is locked",
+        ),
+        (|_| panic!("{SECRET}"), ErrorKind::Unavailable, "source of credentials panicked"),
+        (|_| Ok(Credentials::bearer(SECRET)), ErrorKind::InvalidInput, "an access key"),
+        (|_| Ok(Credentials::access_key("id", "x\r\n", None)), ErrorKind::PermissionDenied, "control character"),
+    ] {
+        let (used, error, _) = with_source(give).await;
+        let error = error.unwrap();
+        assert!(used.is_empty() && error.kind() == kind && error.to_string().contains(said), "{error:?}");
+        no_secret(&error);
+    }
 }

@@ -1,0 +1,64 @@
+//! Credentials that the caller supplies, for as long as a store is open.
+
+use std::fmt;
+
+use super::config::Secret;
+use crate::error::Result;
+
+/// Gives the credentials of a cloud store, instead of the settings and of what the machine has
+/// ([`StoreOptions::credentials`](super::StoreOptions::credentials)).
+///
+/// It is asked on a thread that may block, before the first request, and again five minutes before what it gave runs
+/// out; credentials that do not say when they run out are asked for each minute. Requests wait meanwhile. If it
+/// fails while the last credentials are still good, those are used, and it is asked again with the next request.
+pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
+    /// Credentials that are good now.
+    ///
+    /// # Errors
+    /// Whatever failed. The error is that of each request that needs credentials: *unavailable* is tried again,
+    /// *permission denied* is not.
+    fn credentials(&self) -> Result<Credentials>;
+}
+
+/// Credentials, and when they run out. `Debug` shows no secret.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub(super) kind: CredentialKind,
+    /// Unix time in milliseconds.
+    pub(super) expires_ms: Option<i64>,
+}
+
+/// What each kind of store takes.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only clients of clouds read them"))]
+pub(super) enum CredentialKind {
+    AccessKey { id: Secret, secret: Secret, session_token: Option<Secret> },
+    Bearer(Secret),
+    AccountKey(Secret),
+}
+
+impl Credentials {
+    /// An access key of S3, with the session token of a temporary one.
+    pub fn access_key(id: impl Into<String>, secret: impl Into<String>, session_token: Option<String>) -> Self {
+        let (id, secret) = (Secret::new(id), Secret::new(secret));
+        let session_token = session_token.map(Secret::new);
+        Credentials { kind: CredentialKind::AccessKey { id, secret, session_token }, expires_ms: None }
+    }
+
+    /// A bearer token, for Azure and Google.
+    pub fn bearer(token: impl Into<String>) -> Self {
+        Credentials { kind: CredentialKind::Bearer(Secret::new(token)), expires_ms: None }
+    }
+
+    /// The key of an Azure account, in base64.
+    pub fn account_key(key: impl Into<String>) -> Self {
+        Credentials { kind: CredentialKind::AccountKey(Secret::new(key)), expires_ms: None }
+    }
+
+    /// Says when they run out, in Unix time in milliseconds.
+    #[must_use]
+    pub fn expires_at(mut self, unix_ms: i64) -> Self {
+        self.expires_ms = Some(unix_ms);
+        self
+    }
+}
