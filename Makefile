@@ -48,7 +48,7 @@ EXAMPLES := $(patsubst core/examples/%.rs,%,$(wildcard core/examples/*.rs))
 examples: ## Runs each program of core/examples
 	@set -e; for example in $(EXAMPLES); do \
 	  echo "=== example $$example"; \
-	  $(CARGO) run --quiet --locked -p kfs-core --example $$example; \
+	  $(CARGO) run --quiet --locked -p kfs-core --features prometheus --example $$example; \
 	done
 
 check: doc ## Checks format, lints, docs, licences and sources of dependencies

@@ -64,12 +64,13 @@
 //! ([`runtime::Runtime::new`]). With the feature `testing` the module `testing` has a store that fails on
 //! purpose and clocks that a test moves.
 //!
-//! The programs in `core/examples` append, follow, read a range of several partitions, and bring a store or a runtime.
+//! The programs in `core/examples` append, follow, read a range of several partitions, count, and bring a store or a runtime.
 //!
 //! # What it is doing
 //!
 //! [`BucketOptions::recorder`] takes a [`Recorder`], which is told of requests, retries, appends, flushes, lost slots and
-//! cache use, for a program's metrics. With the feature `tracing` the same and more is emitted as events of the crate
+//! cache use, for a program's metrics. With the feature `prometheus`, `recorder::PrometheusRecorder` gives them as text for
+//! Prometheus. With the feature `tracing` the same and more is emitted as events of the crate
 //! `tracing`, under the targets `kfs::writer`, `kfs::reader` and `kfs::store`.
 //!
 //! # Without a log

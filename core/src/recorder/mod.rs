@@ -6,6 +6,12 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind};
 use crate::format::PartitionId;
 
+#[cfg(feature = "prometheus")]
+mod prometheus;
+
+#[cfg(feature = "prometheus")]
+pub use prometheus::PrometheusRecorder;
+
 /// Takes what a bucket does, for counters, histograms and gauges. Set it with
 /// [`BucketOptions::recorder`](crate::BucketOptions::recorder).
 ///
