@@ -30,7 +30,6 @@ pub struct Credentials {
 
 /// What each kind of store takes.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only clients of clouds read them"))]
 pub(super) enum CredentialKind {
     AccessKey { id: Secret, secret: Secret, session_token: Option<Secret> },
     Bearer(Secret),

@@ -33,6 +33,10 @@ mod aws;
 #[cfg(feature = "azure")]
 mod azure;
 pub mod config;
+#[cfg_attr(
+    not(all(feature = "aws", feature = "azure", feature = "gcp")),
+    allow(dead_code, reason = "each client of a cloud reads its own")
+)]
 mod credentials;
 mod dialect;
 mod failure;

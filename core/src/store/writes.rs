@@ -195,7 +195,7 @@ impl Store {
     /// this process. The identity goes with it where the store keeps one. Sent once, as [`put`](Self::put) is; a copy that
     /// fails costs one HEAD more, which tells why.
     ///
-    /// S3 copies at most 5 GiB in one request. Copy a larger object by [`get_stream`](StoreReader::get_stream) and
+    /// S3 copies at most 5 GiB in one request. Copy a larger object by [`get_stream`](super::StoreReader::get_stream) and
     /// [`put_stream`](Self::put_stream).
     ///
     /// Dropping the future gives the request up, which may still be applied. On a directory it ends the wait only.

@@ -82,17 +82,17 @@ pub(super) fn of(
         let endpoint = value(&s3::STS_ENDPOINT).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
         let session = value(&s3::ROLE_SESSION_NAME).unwrap_or_default();
         let url = credentials_url(&settings.name(&s3::STS_ENDPOINT), &endpoint, |_| false)?;
-        CredentialSource::WebIdentity { url, file, role, session }
+        CredentialServer::WebIdentity { url, file, role, session }
     } else if let Some(path) = value(&s3::CONTAINER_RELATIVE_URI) {
         let name = settings.name(&s3::CONTAINER_RELATIVE_URI);
         if !path.starts_with('/') {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{name} does not begin with /")));
         }
         let url = credentials_url(&name, &format!("http://169.254.170.2{path}"), is_container)?;
-        CredentialSource::Container { url, file: None }
+        CredentialServer::Container { url, file: None }
     } else if let Some(url) = value(&s3::CONTAINER_FULL_URI) {
         let url = credentials_url(&settings.name(&s3::CONTAINER_FULL_URI), &url, is_container)?;
-        CredentialSource::Container { url, file: value(&s3::CONTAINER_TOKEN_FILE) }
+        CredentialServer::Container { url, file: value(&s3::CONTAINER_TOKEN_FILE) }
     } else {
         return of_metadata(builder, settings, surroundings).map(Some);
     };
@@ -157,22 +157,22 @@ fn is_one_of(address: IpAddr, v4: &[[u8; 4]], v6: [u16; 8]) -> bool {
     }
 }
 
-enum CredentialSource {
+enum CredentialServer {
     /// An agent's answer to a GET, with a token where a file holds one.
     Container { url: Url, file: Option<String> },
     /// STS gives credentials for a token that somebody else signed.
     WebIdentity { url: Url, file: String, role: String, session: String },
 }
 
-impl CredentialSource {
+impl CredentialServer {
     fn url(&self) -> &Url {
         match self {
-            CredentialSource::Container { url, .. } | CredentialSource::WebIdentity { url, .. } => url,
+            CredentialServer::Container { url, .. } | CredentialServer::WebIdentity { url, .. } => url,
         }
     }
 }
 
-impl fmt::Display for CredentialSource {
+impl fmt::Display for CredentialServer {
     /// Without the path, which may be a secret of the container.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url().origin().ascii_serialization())
@@ -181,7 +181,7 @@ impl fmt::Display for CredentialSource {
 
 /// Credentials that run out, held until shortly before they do.
 struct Temporary {
-    source: CredentialSource,
+    source: CredentialServer,
     client: HttpClient,
     /// With the Unix time in milliseconds when they run out.
     held: Mutex<Option<(Arc<AwsCredential>, i64)>>,
@@ -215,7 +215,7 @@ impl CredentialProvider for Temporary {
 impl Temporary {
     async fn ask(&self) -> Result<(AwsCredential, i64)> {
         let (request, read): (_, fn(&str) -> Option<CredentialAnswer>) = match &self.source {
-            CredentialSource::Container { url, file } => {
+            CredentialServer::Container { url, file } => {
                 let mut request = request("GET", url, HttpRequestBody::empty())?;
                 if let Some(file) = file {
                     let token = token(file).await?.parse().map_err(|_| unusable_token(file))?;
@@ -223,7 +223,7 @@ impl Temporary {
                 }
                 (request, |text| serde_json::from_str(text).ok())
             }
-            CredentialSource::WebIdentity { url, file, role, session } => {
+            CredentialServer::WebIdentity { url, file, role, session } => {
                 let form = web_identity_form(role, session, &token(file).await?);
                 let mut request = request("POST", url, form.into())?;
                 let kind = "application/x-www-form-urlencoded".parse().map_err(|_| unusable_token(file))?;
@@ -238,7 +238,7 @@ impl Temporary {
         let Some((answer, ends)) = answer.and_then(|answer| answer.ends_ms().map(|ends| (answer, ends))) else {
             let error = refused(status, &said);
             return Err(match &self.source {
-                CredentialSource::Container { file: None, .. } if matches!(status, 401 | 403) => {
+                CredentialServer::Container { file: None, .. } if matches!(status, 401 | 403) => {
                     error.with_hint(NO_TOKEN)
                 }
                 _ => error,
