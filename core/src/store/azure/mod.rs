@@ -138,7 +138,7 @@ fn container(settings: &Settings) -> Result<&str> {
         true => Ok(name),
         false => Err(settings.bad(
             &azure::CONTAINER_NAME,
-            "names no container: a container's name has 3 to 63 lower-case letters, digits and hyphens",
+            "has no usable name of a container: a name has 3 to 63 lower-case letters, digits and hyphens",
         )),
     }
 }

@@ -5,7 +5,7 @@ use super::common;
 use super::row::{Row, SettingsTable};
 use super::value::Kind;
 
-pub(crate) static BUCKET: Row = Row::new("bucket", Kind::Text, "The bucket. It is required.")
+pub(crate) static BUCKET: Row = Row::new("bucket", Kind::HostPart, "The bucket. It is required.")
     .address()
     .aliases(&["bucket_name"])
     .environment(&["GOOGLE_BUCKET", "GOOGLE_BUCKET_NAME"]);

@@ -182,6 +182,7 @@ impl StoreConfig {
     /// `InvalidInput` for a value that can't be read.
     pub fn shown(&self, environment: bool) -> Result<Vec<ShownSetting>> {
         let settings = self.settings(environment)?;
+        prefix_of(&settings)?;
         let shown = |row: &'static row::Row| {
             let value = settings.value(row);
             ShownSetting {

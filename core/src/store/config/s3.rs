@@ -5,11 +5,11 @@ use super::common;
 use super::row::{Row, SettingsTable};
 use super::value::Kind;
 
-pub(crate) static BUCKET: Row = Row::new("bucket", Kind::Text, "The bucket. It is required.")
+pub(crate) static BUCKET: Row = Row::new("bucket", Kind::HostPart, "The bucket. It is required.")
     .address()
     .aliases(&["bucket_name"])
     .environment(&["KAFSCALE_S3_BUCKET", "AWS_BUCKET", "AWS_BUCKET_NAME"]);
-pub(crate) static REGION: Row = Row::new("region", Kind::Header, "The bucket's region.")
+pub(crate) static REGION: Row = Row::new("region", Kind::HostPart, "The bucket's region.")
     .environment(&["KAFSCALE_S3_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"])
     .default("us-east-1");
 pub(crate) static ENDPOINT: Row = Row::new(

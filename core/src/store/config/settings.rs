@@ -9,6 +9,9 @@ use super::secret::Secret;
 use super::value::{BadValue, Kind, Value};
 use crate::error::{Error, ErrorKind, Result};
 
+/// How KafScale's variables begin.
+const KAFSCALE: &str = "KAFSCALE_";
+
 /// Who set a setting. A later one counts more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -57,7 +60,7 @@ impl Given {
     /// would be another server; but KafScale's documents have `endpoint: ""` for none.
     fn says_nothing(&self) -> bool {
         let is_text = match self.row.kind {
-            Kind::Text | Kind::Header | Kind::Path | Kind::Pem => true,
+            Kind::Text | Kind::Header | Kind::HostPart | Kind::Path | Kind::Pem => true,
             Kind::Url => self.origin == Origin::Document,
             _ => false,
         };
@@ -192,6 +195,10 @@ impl Settings {
     pub(crate) fn name_like(&self, row: &Row, other: &Row) -> String {
         match self.set(other) {
             Some(set) if matches!(set.origin, Origin::Document | Origin::Url) => row.name.to_string(),
+            Some(set) if set.name.starts_with(KAFSCALE) => {
+                let own = row.environment.iter().find(|name| name.starts_with(KAFSCALE));
+                own.map_or_else(|| self.name(row), |name| (*name).to_string())
+            }
             _ => self.name(row),
         }
     }
@@ -216,7 +223,7 @@ fn is_key(row: &Row) -> bool {
 
 /// How strongly a key was given: by whom, and by which family of variables.
 fn strength_of_keys(given: &Given) -> (Origin, bool) {
-    (given.origin, given.name.starts_with("KAFSCALE_"))
+    (given.origin, given.name.starts_with(KAFSCALE))
 }
 
 /// Where the keys come from: all of them from one place, because half of one credential with half of another is none.

@@ -252,3 +252,21 @@ fn the_settings_page_is_what_the_tables_say() {
     let is_same = std::fs::read_to_string(&file).unwrap_or_default() == page;
     assert!(is_same, "docs/settings.md is out of date: run the command at its top");
 }
+
+#[test]
+fn no_part_of_a_hosts_name_becomes_another_host() {
+    for wrong in ["u@127.0.0.1:1/", "evil.test/", "x/../evil", "a b", "a%2f", "a:1", "a?b", "a#b", "ü"] {
+        for (url, row) in [("s3://logs", "region"), ("gs://logs", "bucket")] {
+            let config = StoreConfig::from_url(url).unwrap().set(row, wrong).unwrap();
+            let error = config.settings(false).unwrap_err();
+            assert!(error.message().starts_with(&format!("{row} ")), "{wrong}: {error}");
+        }
+    }
+}
+
+#[test]
+fn half_a_key_is_told_by_the_names_of_its_own_family() {
+    let bare = StoreConfig::from_url("s3://logs").unwrap();
+    let settings = with_variables(&bare, &[("KAFSCALE_S3_ACCESS_KEY", "id")]).unwrap();
+    assert_eq!(settings.name_like(&s3::SECRET_KEY, &s3::ACCESS_KEY), "KAFSCALE_S3_SECRET_KEY");
+}

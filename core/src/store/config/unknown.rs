@@ -26,7 +26,8 @@ fn shown<'a>(name: &'a str, table: &SettingsTable) -> &'a str {
     let begins = |begin: &str| name.get(..begin.len()).is_some_and(|head| head.eq_ignore_ascii_case(begin));
     let is_variable = !table.prefix.is_empty() && begins(table.prefix) || begins("KAFSCALE_");
     let fits = |b: u8| b.is_ascii_alphabetic() || matches!(b, b'_' | b'-' | b'.') || is_variable && b.is_ascii_digit();
-    let is_name = !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(fits);
+    let is_backend = StoreBackend::named(name).is_some();
+    let is_name = is_backend || !name.is_empty() && name.len() <= LONGEST_NAME && name.bytes().all(fits);
     if is_name { name } else { "the given name" }
 }
 

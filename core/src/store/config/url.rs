@@ -47,6 +47,13 @@ pub(super) fn parse(text: &str) -> Result<NamedStore> {
     if url.fragment().is_some() {
         return Err(invalid("a bucket's URL holds no #".into()).with_hint("write it as %23"));
     }
+    // The parser would leave out what stands before `..`, and the URL would name another place.
+    let address = text.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    if address.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(
+            invalid("the path in the bucket's URL holds . or ..".into()).with_hint("write the path that is meant")
+        );
+    }
     // The parser takes a path that is not absolute as if it were.
     let is_relative = text.split_once(':').is_none_or(|(_, rest)| !rest.starts_with('/'));
     let port = url.port().is_some();

@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Text,
     /// Text that ends up in an HTTP header: ASCII without control characters.
     Header,
+    /// A part of a host's name, which must not become another host: letters, digits, `.`, `-` and `_`.
+    HostPart,
     /// A header's text that no output shows.
     Secret,
     /// A secret in base64.
@@ -69,7 +71,10 @@ impl Kind {
         let expected = |what: &str| BadValue::Expected(what.to_string());
         Ok(match self {
             Kind::Header | Kind::Secret | Kind::Base64 if !text.is_ascii() => return Err(BadValue::NotAscii),
-            Kind::Text | Kind::Header | Kind::Pem => Value::Text(text.to_string()),
+            Kind::HostPart if !text.bytes().all(is_of_a_host) => {
+                return Err(expected("letters, digits, dots, hyphens and underscores"));
+            }
+            Kind::Text | Kind::Header | Kind::HostPart | Kind::Pem => Value::Text(text.to_string()),
             Kind::Base64 if !is_base64(text) => return Err(expected("text in base64")),
             Kind::Secret | Kind::Base64 | Kind::SecretDocument => Value::Secret(Secret::new(text)),
             Kind::Flag => Value::Flag(boolean(text).ok_or_else(|| expected("true or false"))?),
@@ -129,6 +134,10 @@ pub(crate) fn boolean(text: &str) -> Option<bool> {
         "0" | "false" | "off" | "no" | "n" => Some(false),
         _ => None,
     }
+}
+
+fn is_of_a_host(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')
 }
 
 /// Whether it is base64 as RFC 4648 writes it, with padding. Nothing at all is left to whoever needs something.

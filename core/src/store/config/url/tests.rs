@@ -91,6 +91,10 @@ fn wrong_urls_are_typed() {
         "gs:///a",
         "file:///a?path=/b",
         "memory:?region=x",
+        "s3://b/a/../c",
+        "s3://b/%2E%2e/c",
+        "s3://b/./c",
+        "file:///a/../b",
     ] {
         assert_eq!(kind(wrong), ErrorKind::InvalidInput, "{wrong}");
     }
