@@ -51,7 +51,7 @@ impl StoreReader {
         let _permit = self.permit().await?;
         let mut page =
             PageBuilder { store: self, prefix: &prefix, after: after.as_deref(), max, objects: Vec::new(), last: None };
-        let complete = match &self.inner.lister {
+        let complete = match &self.inner.client.lister {
             Lister::Stream => self.list_stream(&mut page).await,
             Lister::Directory(local) => self.list_directory(local, &mut page).await,
             Lister::Pages(pages) => self.list_pages(pages.as_ref(), &mut page).await,
@@ -71,8 +71,8 @@ impl StoreReader {
         let directory = Some(&directory).filter(|directory| !directory.is_root());
         let offset = page.after.and_then(|after| Path::parse(after).ok().filter(|path| path.as_ref() == after));
         let stream = match &offset {
-            Some(offset) => self.inner.reads.list_with_offset(directory, offset),
-            None => self.inner.reads.list(directory),
+            Some(offset) => self.inner.client.reads.list_with_offset(directory, offset),
+            None => self.inner.client.reads.list(directory),
         };
         let attempt = self.listing(page.prefix);
         attempt.count(1, 0);
@@ -98,7 +98,7 @@ impl StoreReader {
         let mut progress = ListingProgress::default();
         loop {
             let found = page.objects.len();
-            let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.inner.page_size.now());
+            let wanted = page.max.saturating_sub(found).max(least).min(most).min(self.inner.client.page_size.now());
             let options = PaginatedListOptions {
                 offset: offset.clone(),
                 max_keys: Some(wanted),
@@ -127,7 +127,7 @@ impl StoreReader {
                     continue;
                 }
             };
-            self.inner.page_size.arrived(wanted);
+            self.inner.client.page_size.arrived(wanted);
             for meta in &answer.result.objects {
                 match page.take(meta)? {
                     Taken::Yes | Taken::Skipped => {}
@@ -152,7 +152,7 @@ impl StoreReader {
     fn prefix_to_ask<'a>(&self, prefix: &'a str) -> &'a str {
         match prefix.char_indices().next_back() {
             // object_store leaves the blob out whose name is the prefix itself, so a shorter one is asked for.
-            Some((last, letter)) if self.inner.backend.dialect == Dialect::Azure && letter != '/' => {
+            Some((last, letter)) if self.inner.client.backend.dialect == Dialect::Azure && letter != '/' => {
                 prefix.get(..last).unwrap_or(prefix)
             }
             _ => prefix,
@@ -168,11 +168,11 @@ impl StoreReader {
         wanted: usize,
     ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
         let attempt = self.listing(prefix);
-        if !self.inner.backend.counted_on_the_wire {
+        if !self.inner.client.backend.counted_on_the_wire {
             attempt.count(1, 0);
         }
         options.extensions = attempt.extensions();
-        let asked = self.inner.page_size.ask(wanted, &attempt);
+        let asked = self.inner.client.page_size.ask(wanted, &attempt);
         let listed = pages.list_paginated(Some(prefix).filter(|prefix| !prefix.is_empty()), options);
         match attempt.within(listed).await {
             Ok(answer) => {
@@ -206,7 +206,7 @@ impl StoreReader {
         let prefix = format!("{}{}", self.inner.prefix, prefix.trim_end_matches('/'));
         let prefix = prefix.trim_end_matches('/');
         let _permit = self.permit().await?;
-        let mut names = match &self.inner.lister {
+        let mut names = match &self.inner.client.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
                 let attempt = self.listing(&keys_under(prefix));
@@ -224,7 +224,7 @@ impl StoreReader {
         let directory = Path::parse(prefix).map_err(|error| self.mapped(&error.into(), prefix))?;
         let attempt = self.listing(&keys_under(prefix));
         attempt.count(1, 0);
-        let listed = self.inner.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
+        let listed = self.inner.client.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
         let answer = attempt.within(listed).await;
         let answer = answer.map_err(|error| self.mapped(&error, prefix)).or_else(|error| attempt.ends(Err(error)))?;
         let keys = answer.objects.len() + answer.common_prefixes.len();
@@ -239,7 +239,7 @@ impl StoreReader {
         let mut names = Vec::new();
         let (mut token, mut last, mut progress) = (None, None, ListingProgress::default());
         // The same for all pages, for one that fails is the end of all: the next try asks for smaller ones.
-        let wanted = self.inner.page_size.now();
+        let wanted = self.inner.client.page_size.now();
         loop {
             let options = PaginatedListOptions {
                 delimiter: Some("/".into()),
@@ -254,7 +254,7 @@ impl StoreReader {
             }
             token = answer.page_token;
             let Some(next) = &token else {
-                self.inner.page_size.arrived(wanted);
+                self.inner.client.page_size.arrived(wanted);
                 return Ok(names);
             };
             let objects = answer.result.objects.into_iter().map(|object| object.location);

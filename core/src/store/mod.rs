@@ -32,6 +32,7 @@
 mod aws;
 #[cfg(feature = "azure")]
 mod azure;
+mod client;
 pub mod config;
 #[cfg_attr(
     not(all(feature = "aws", feature = "azure", feature = "gcp")),
@@ -72,10 +73,9 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use self::dialect::Dialect;
+use self::client::{Backend, StoreClient};
 use self::list::Lister;
 use self::meter::{Attempt, Meter};
-use self::paging::PageSize;
 use self::preflight::WriteGate;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
@@ -168,47 +168,14 @@ struct StoreInner {
     url: String,
     /// The prefix of every key: it is empty or ends with `/`.
     prefix: String,
-    /// The client for GETs, listings and deletes. It may retry by itself.
-    reads: Arc<dyn ObjectStore>,
-    /// A copy of the store that lags behind it, for reads of data.
-    replica: Option<Arc<dyn ObjectStore>>,
-    /// The client for whatever writes.
-    commits: Arc<dyn ObjectStore>,
-    lister: Lister,
-    backend: Backend,
+    client: Arc<StoreClient>,
     meter: Arc<Meter>,
-    read_places: Semaphore,
-    /// Who has one of these waits for one of `read_places` then, never the other way round.
-    bulk_places: Semaphore,
-    commit_places: Semaphore,
-    page_size: PageSize,
-    redact: Option<Redact>,
     /// What a cloud store is told of each new object.
     storage_class: Option<String>,
     /// What is checked before the first write. `None` where the library does not reach the store over the network.
     gate: Option<WriteGate>,
     /// A create is a HEAD and a plain PUT: the store has no create-if-absent, and the caller promised a single writer.
     creates_plainly: AtomicBool,
-    /// The store does not serve the last bytes of an object by their number alone.
-    lacks_suffix_ranges: AtomicBool,
-}
-
-/// Removes from a text the secrets that a client knows.
-type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
-
-/// What is known about a store that its trait does not say.
-#[derive(Clone, Copy, Debug, Default)]
-struct Backend {
-    /// Whose answers these are.
-    dialect: Dialect,
-    /// A write is one request: the client never sends it again by itself.
-    single_attempt: bool,
-    /// Our own HTTP connector counts requests, retries included.
-    counted_on_the_wire: bool,
-    /// ETags are sent in HTTP headers, and need quotes there.
-    quoted_e_tags: bool,
-    /// The store does not serve the last bytes of an object by their number alone.
-    lacks_suffix_ranges: bool,
 }
 
 /// The options with the limit on concurrent requests that the settings have, unless the caller chose one.
@@ -220,31 +187,6 @@ fn with_concurrency(options: &StoreOptions, settings: &config::Settings) -> Resu
     match settings.count(row).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0) {
         Some(count) => Ok(options.clone().max_in_flight(count)),
         None => Err(settings.bad(row, "is too small or too large: at least 1 is allowed")),
-    }
-}
-
-/// A store that is about to be opened.
-struct Opening<'a> {
-    url: String,
-    prefix: String,
-    settings: &'a config::Settings,
-    options: &'a StoreOptions,
-}
-
-impl Opening<'_> {
-    fn build(
-        self,
-        reads: Arc<dyn ObjectStore>,
-        commits: Arc<dyn ObjectStore>,
-        lister: Lister,
-        backend: Backend,
-    ) -> Store {
-        let class = self.settings.text(&config::common::STORAGE_CLASS).map(str::to_string);
-        let mut store = Store::build(&self.url, self.prefix, reads, commits, lister, backend, self.options);
-        if let Some(inner) = Arc::get_mut(&mut store.reader.inner) {
-            inner.storage_class = class;
-        }
-        store
     }
 }
 
@@ -276,31 +218,35 @@ impl Store {
         let settings = config.settings(options.environment)?;
         let options = &with_concurrency(options, &settings)?;
         config::check_address(&config, &settings)?;
-        let opening = Opening {
-            url: config.url_with(&settings)?,
-            prefix: config::prefix_of(&settings)?,
-            settings: &settings,
-            options,
-        };
-        match config.backend() {
+        let (url, prefix) = (config.url_with(&settings)?, config::prefix_of(&settings)?);
+        let client = Arc::new(Self::client_of(config.backend(), &settings, options)?);
+        let mut inner = StoreInner::new(url, prefix, client);
+        inner.storage_class = settings.text(&config::common::STORAGE_CLASS).map(str::to_string);
+        #[cfg(feature = "_http")]
+        inner.check_before_writes(&settings, options);
+        Ok(Self::of(inner))
+    }
+
+    /// What reaches the place that the settings name.
+    fn client_of(backend: StoreBackend, settings: &config::Settings, options: &StoreOptions) -> Result<StoreClient> {
+        let here = Backend { single_attempt: true, ..Backend::default() };
+        match backend {
             StoreBackend::Filesystem => {
-                let path = settings.required(&config::common::PATH)?;
-                let local = LocalStore::open(path, options)?;
+                let local = LocalStore::open(settings.required(&config::common::PATH)?, options)?;
                 let store: Arc<dyn ObjectStore> = Arc::new(local.clone());
-                let backend = Backend { single_attempt: true, ..Backend::default() };
-                Ok(opening.build(store.clone(), store, Lister::Directory(local), backend))
+                let lister = Lister::Directory(local);
+                Ok(StoreClient::new(store.clone(), store, lister, here, options.max_in_flight))
             }
             StoreBackend::Memory => {
                 let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-                let backend = Backend { single_attempt: true, ..Backend::default() };
-                Ok(opening.build(store.clone(), store, Lister::Stream, backend))
+                Ok(StoreClient::new(store.clone(), store, Lister::Stream, here, options.max_in_flight))
             }
             #[cfg(feature = "aws")]
-            StoreBackend::S3 => aws::open(opening),
+            StoreBackend::S3 => aws::client(settings, options),
             #[cfg(feature = "azure")]
-            StoreBackend::Azure => azure::open(opening),
+            StoreBackend::Azure => azure::client(settings, options),
             #[cfg(feature = "gcp")]
-            StoreBackend::Gcs => gcs::open(opening),
+            StoreBackend::Gcs => gcs::client(settings, options),
             #[allow(unreachable_patterns, reason = "with all features each kind has its client")]
             other => {
                 let message = format!("this build has no client for {}", other.table().store);
@@ -326,7 +272,7 @@ impl Store {
     /// [`Store::from_object_store`] with options. Only the limit on concurrent requests has an effect.
     pub fn from_object_store_with(store: Arc<dyn ObjectStore>, options: &StoreOptions) -> Self {
         let url = format!("custom:{store}");
-        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, Backend::default(), options)
+        Self::custom(url, store.clone(), Lister::Stream, Backend::default(), options)
     }
 
     /// A store over an implementation that sends each request once, and never retries a create by itself.
@@ -335,7 +281,7 @@ impl Store {
     pub fn from_object_store_sent_once(store: Arc<dyn ObjectStore>) -> Self {
         let url = format!("custom:{store}");
         let backend = Backend { single_attempt: true, ..Backend::default() };
-        Self::build(&url, String::new(), store.clone(), store, Lister::Stream, backend, &StoreOptions::default())
+        Self::custom(url, store, Lister::Stream, backend, &StoreOptions::default())
     }
 
     /// A store over an implementation that lists in pages, as object_store's cloud clients do. Its
@@ -344,59 +290,30 @@ impl Store {
         let url = format!("custom:{store}");
         let lister = Lister::Pages(store.clone());
         let backend = Backend { quoted_e_tags: true, ..Backend::default() };
-        Self::build(&url, String::new(), store.clone(), store, lister, backend, &StoreOptions::default())
+        Self::custom(url, store, lister, backend, &StoreOptions::default())
     }
 
-    fn build(
-        url: &str,
-        prefix: String,
-        reads: Arc<dyn ObjectStore>,
-        commits: Arc<dyn ObjectStore>,
+    fn custom(
+        url: String,
+        store: Arc<dyn ObjectStore>,
         lister: Lister,
         backend: Backend,
         options: &StoreOptions,
     ) -> Self {
-        let most = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
-        let inner = StoreInner {
-            fork: ForkGuard::here(),
-            url: url.to_string(),
-            prefix,
-            reads,
-            replica: None,
-            commits,
-            lister,
-            backend,
-            meter: Arc::new(Meter::default()),
-            read_places: Semaphore::new(most),
-            bulk_places: Semaphore::new((most / 2).max(1)),
-            // A segment and its index are sent together.
-            commit_places: Semaphore::new(most.max(2)),
-            page_size: PageSize::default(),
-            redact: None,
-            storage_class: None,
-            gate: None,
-            creates_plainly: AtomicBool::new(false),
-            lacks_suffix_ranges: AtomicBool::new(backend.lacks_suffix_ranges),
-        };
-        Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads, observer: Observer::default() } }
+        let client = StoreClient::new(store.clone(), store, lister, backend, options.max_in_flight);
+        Self::of(StoreInner::new(url, String::new(), Arc::new(client)))
     }
 
-    /// The same store, which removes its client's secrets from what a server says. This has an effect only on a store that
-    /// has just been built.
-    #[cfg(feature = "_http")]
-    fn redacting(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
-            inner.redact = Some(Arc::new(redact));
-        }
-        self
+    fn of(inner: StoreInner) -> Self {
+        Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads, observer: Observer::default() } }
     }
 
     /// A copy of this store, which may lag, for reads of data.
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_replica(mut self, replica: Arc<dyn ObjectStore>) -> Self {
-        if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
-            inner.replica = Some(replica);
+        if let Some(client) = Arc::get_mut(&mut self.reader.inner).and_then(|inner| Arc::get_mut(&mut inner.client)) {
+            client.replica = Some(replica);
         }
         self
     }
@@ -422,7 +339,7 @@ impl Store {
     /// Waits for places among the commits' concurrent requests. `requests` is at most 2.
     pub(crate) async fn hold(&self, requests: u32) -> Result<HeldPlaces<'_>> {
         self.inner.fork.check()?;
-        let places = self.inner.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
+        let places = self.inner.client.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
         Ok(HeldPlaces { store: self.with_lane(Lane::Held), _places: places })
     }
 
@@ -437,18 +354,34 @@ impl Store {
     }
 }
 
+impl StoreInner {
+    /// A store that writes without conditions of its own, and that nothing is checked of.
+    fn new(url: String, prefix: String, client: Arc<StoreClient>) -> Self {
+        StoreInner {
+            fork: ForkGuard::here(),
+            url,
+            prefix,
+            client,
+            meter: Arc::new(Meter::default()),
+            storage_class: None,
+            gate: None,
+            creates_plainly: AtomicBool::new(false),
+        }
+    }
+}
+
 impl StoreReader {
     /// The text without those secrets of the store's client that have 16 characters or more. The client sent them to the
     /// server, which can return them in the name of an object or in its metadata. So call this on every name from
     /// a listing before you print it.
     pub fn redact(&self, text: &str) -> String {
-        self.inner.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
+        self.inner.client.redact.as_ref().map_or_else(|| text.to_string(), |redact| redact(text))
     }
 
     /// The error of a request for `key`.
     fn failed(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Error {
         let status = attempt.status();
-        let mapped = attempt.named(failure::map(error, key, status, self.inner.backend.dialect));
+        let mapped = attempt.named(failure::map(error, key, status, self.inner.client.backend.dialect));
         if failure::is_bucket_missing(error) {
             let message = format!("the bucket of {} does not exist", self.inner.url);
             return mapped.with_kind(ErrorKind::NotFound).with_message(message);
@@ -466,7 +399,7 @@ impl StoreReader {
 
     /// The error of a request for `key` whose status is not known.
     fn mapped(&self, error: &object_store::Error, key: &str) -> Error {
-        failure::map(error, key, None, self.inner.backend.dialect)
+        failure::map(error, key, None, self.inner.client.backend.dialect)
     }
 
     /// The URL that the store was opened with. It holds no secret, because URLs with a user, a password or
@@ -493,11 +426,11 @@ impl StoreReader {
 
     /// Whether a create is one request, which the client never sends again by itself.
     pub(crate) fn sends_once(&self) -> bool {
-        self.inner.backend.single_attempt
+        self.inner.client.backend.single_attempt
     }
 
     fn local(&self) -> Option<&LocalStore> {
-        match &self.inner.lister {
+        match &self.inner.client.lister {
             Lister::Directory(local) => Some(local),
             _ => None,
         }
@@ -515,7 +448,7 @@ impl StoreReader {
     /// A place among the concurrent requests, to be held until the request has ended.
     async fn permit(&self) -> Result<Place<'_>> {
         self.inner.fork.check()?;
-        let StoreInner { read_places, bulk_places, commit_places, .. } = &*self.inner;
+        let StoreClient { read_places, bulk_places, commit_places, .. } = &*self.inner.client;
         let (first, second) = match self.lane {
             Lane::Reads => (None, Some(read_places)),
             Lane::Bulk => (Some(bulk_places), Some(read_places)),

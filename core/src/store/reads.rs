@@ -58,16 +58,16 @@ impl StoreReader {
     /// The one place that says where which read goes.
     async fn read(&self, of: ReadOf, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
         if of == ReadOf::Data
-            && let Some(replica) = &self.inner.replica
+            && let Some(replica) = &self.inner.client.replica
             && let Ok(found) = self.read_from(replica.as_ref(), key, range.clone(), if_match).await
         {
             return Ok(found);
         }
         match range {
-            ReadRange::Suffix(bytes) if bytes > 0 && self.inner.lacks_suffix_ranges.load(Ordering::Relaxed) => {
+            ReadRange::Suffix(bytes) if bytes > 0 && self.inner.client.lacks_suffix_ranges.load(Ordering::Relaxed) => {
                 self.read_end(key, bytes, if_match).await
             }
-            range => self.read_from(self.inner.reads.as_ref(), key, range, if_match).await,
+            range => self.read_from(self.inner.client.reads.as_ref(), key, range, if_match).await,
         }
     }
 
@@ -83,7 +83,7 @@ impl StoreReader {
                 return Ok(there);
             }
             let range = ReadRange::Range(size.saturating_sub(bytes)..size);
-            match self.read_from(self.inner.reads.as_ref(), key, range, Some(&there.info.version)).await {
+            match self.read_from(self.inner.client.reads.as_ref(), key, range, Some(&there.info.version)).await {
                 // The caller asked for what is there now, and it was replaced since the HEAD.
                 Err(changed) if changed.kind() == ErrorKind::Conflict && if_match.is_none() => {}
                 read => return read,
@@ -114,7 +114,7 @@ impl StoreReader {
         let attempt = self.attempt(RequestKind::Get, key, 0);
         let mut options = GetOptions::new();
         options.range = asked.clone();
-        options.if_match = if_match.and_then(|version| version.if_match(self.inner.backend.quoted_e_tags));
+        options.if_match = if_match.and_then(|version| version.if_match(self.inner.client.backend.quoted_e_tags));
         options.extensions = attempt.extensions();
         let fetched = match attempt.within(client.get_opts(&path, options)).await {
             Ok(answer) => {
@@ -148,7 +148,7 @@ impl StoreReader {
     pub async fn head(&self, key: &str) -> Result<Fetched> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
-        self.head_at(self.inner.reads.as_ref(), key, &path).await
+        self.head_at(self.inner.client.reads.as_ref(), key, &path).await
     }
 
     /// Whether there is an object: one HEAD, a read of truth. In a bucket that does not exist there is none, because most
@@ -302,7 +302,7 @@ impl StoreReader {
     /// A request about to be made, with this many bytes of a body. Where no connector counts tries, it counts as one now.
     pub(super) fn attempt(&self, kind: RequestKind, key: &str, bytes_out: usize) -> Attempt {
         let attempt = self.uncounted(kind, key);
-        if !self.inner.backend.counted_on_the_wire {
+        if !self.inner.client.backend.counted_on_the_wire {
             attempt.count(1, u64::try_from(bytes_out).unwrap_or(u64::MAX));
         }
         attempt

@@ -59,7 +59,7 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        let created = match attempt.within(self.inner.commits.put_opts(&path, payload, options)).await {
+        let created = match attempt.within(self.inner.client.commits.put_opts(&path, payload, options)).await {
             Ok(answer) => Created::Yes(version_put(&answer, size)),
             Err(error) => self.not_created(&error, key, &attempt),
         };
@@ -75,7 +75,7 @@ impl Store {
 
     fn not_created(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Created {
         let mapped = self.failed(error, key, attempt);
-        let Backend { dialect, single_attempt, .. } = self.inner.backend;
+        let Backend { dialect, single_attempt, .. } = self.inner.client.backend;
         match PutFailure::of(error, attempt.status(), PutCondition::FreeName, dialect, single_attempt) {
             PutFailure::Condition => Created::Exists,
             // The bucket is absent, and an earlier try may have been applied while it was there.
@@ -99,7 +99,7 @@ impl Store {
             Ok(path) => path,
             Err(error) => return Replaced::Refused(error),
         };
-        let Some(condition) = version.condition(self.inner.backend.quoted_e_tags) else {
+        let Some(condition) = version.condition(self.inner.client.backend.quoted_e_tags) else {
             let error =
                 Error::new(ErrorKind::InvalidInput, "the version to replace has neither an ETag nor a generation");
             return Replaced::Refused(error.with_hint("take the version from a read of the object").with_key(key));
@@ -116,7 +116,7 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        let error = match attempt.within(self.inner.commits.put_opts(&path, payload, options)).await {
+        let error = match attempt.within(self.inner.client.commits.put_opts(&path, payload, options)).await {
             Ok(answer) => {
                 attempt.end(RequestOutcome::Done);
                 return Replaced::Yes(version_put(&answer, size));
@@ -126,7 +126,7 @@ impl Store {
         drop(permit);
         let mapped = self.failed(&error, key, &attempt);
         attempt.end(RequestOutcome::Failed(mapped.kind()));
-        let Backend { dialect, single_attempt, .. } = self.inner.backend;
+        let Backend { dialect, single_attempt, .. } = self.inner.client.backend;
         match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
             PutFailure::Condition => match self.head(key).await {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => Replaced::NotFound,
@@ -163,7 +163,7 @@ impl Store {
             extensions: attempt.extensions(),
             ..PutOptions::default()
         };
-        let put = attempt.within(self.inner.commits.put_opts(&path, payload, options)).await;
+        let put = attempt.within(self.inner.client.commits.put_opts(&path, payload, options)).await;
         attempt.ends(put.map_err(|error| self.not_put(&error, key, &attempt))).map(|answer| version_put(&answer, size))
     }
 
@@ -214,7 +214,7 @@ impl Store {
         // object_store lets no attempt travel with a copy.
         let attempt = self.uncounted(RequestKind::Put, to);
         attempt.count(1, 0);
-        let copied = attempt.within(self.inner.commits.copy_opts(&source, &target, CopyOptions::new())).await;
+        let copied = attempt.within(self.inner.client.commits.copy_opts(&source, &target, CopyOptions::new())).await;
         let Err(error) = copied else { return attempt.ends(Ok(())) };
         let failed = self.not_put(&error, to, &attempt);
         let failed = attempt.ends::<()>(Err(failed));
@@ -222,7 +222,7 @@ impl Store {
         // Stores word a missing source in many ways, and some fail on a large one as if they were away.
         match self.head(from).await {
             Err(missing) if missing.kind() == ErrorKind::NotFound => Err(missing),
-            Ok(there) if self.inner.backend.dialect == Dialect::S3 && there.info.size > S3_COPY_LIMIT => {
+            Ok(there) if self.inner.client.backend.dialect == Dialect::S3 && there.info.size > S3_COPY_LIMIT => {
                 let message = format!("S3 copies at most {S3_COPY_LIMIT} bytes, the object has {}", there.info.size);
                 let error = Error::new(ErrorKind::Unsupported, message).with_key(from);
                 Err(error.with_hint("read it by get_stream and write it by put_stream").of_the_store())
@@ -243,7 +243,7 @@ impl Store {
         // object_store lets no attempt travel with a DELETE.
         let attempt = self.uncounted(RequestKind::Delete, key);
         attempt.count(1, 0);
-        attempt.ends(match attempt.within(self.inner.reads.delete(&path)).await {
+        attempt.ends(match attempt.within(self.inner.client.reads.delete(&path)).await {
             Ok(()) => Ok(()),
             Err(error) => match attempt.named(self.mapped(&error, key)) {
                 absent if absent.kind() == ErrorKind::NotFound => Ok(()),

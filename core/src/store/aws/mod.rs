@@ -12,19 +12,18 @@ use object_store::client::ClientConfigKey;
 
 use self::credentials::Noted;
 use self::protocol::S3Protocol;
+use super::StoreOptions;
+use super::client::{Backend, Once, StoreClient};
 use super::config::{Settings, s3};
 use super::dialect::Dialect;
 use super::http::{
     Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
 };
 use super::list::Lister;
-use super::preflight::Once;
-use super::{Backend, Opening, Store};
 use crate::error::Result;
 
-/// Opens a bucket.
-pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
-    let settings = opening.settings;
+/// The client of a bucket.
+pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<StoreClient> {
     check_endpoint(settings, &s3::ENDPOINT)?;
     let secrets = Arc::new(Secrets::default());
     settings.secrets().for_each(|secret| secrets.add(secret));
@@ -34,7 +33,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
     let builder = builder(settings)?
         .with_http_connector(connector.clone())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = match credentials::of(&builder, settings, &connector, opening.options)? {
+    let inner = match credentials::of(&builder, settings, &connector, options)? {
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
@@ -54,9 +53,9 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         quoted_e_tags: true,
         ..Backend::default()
     };
-    let (once, options) = (Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) }, opening.options);
-    let store = opening.build(reads.clone(), commits, Lister::Pages(reads), backend);
-    Ok(store.redacting(move |text| secrets.strip_from_name(text)).checked_before_writes(once, settings, options))
+    let once = Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) };
+    let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options.max_in_flight);
+    Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
 }
 
 /// object_store's builder with these settings, but for credentials.

@@ -13,6 +13,8 @@ use url::Url;
 use self::credentials::NotedTokens;
 use self::deletes::{Deletes, Reads};
 use self::protocol::AzureProtocol;
+use super::StoreOptions;
+use super::client::{Backend, Once, StoreClient};
 use super::config::{Settings, azure};
 use super::dialect::Dialect;
 use super::http::{
@@ -20,16 +22,13 @@ use super::http::{
     retries_of_reads, unusable,
 };
 use super::list::Lister;
-use super::preflight::Once;
-use super::{Backend, Opening, Store};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a delete may take. It is sent once.
 const DELETE_LIMIT: &str = "30s";
 
-/// Opens a container.
-pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
-    let settings = opening.settings;
+/// The client of a container.
+pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<StoreClient> {
     credentials::refuse_connection_string(settings)?;
     refuse_emulator(settings)?;
     check_endpoint(settings, &azure::ENDPOINT)?;
@@ -57,14 +56,13 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         .with_retry(retries_of_reads())
         .with_skip_signature(settings.flag(&azure::SKIP_SIGNATURE))
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner: AzureCredentialProvider = match &opening.options.credentials {
+    let inner: AzureCredentialProvider = match &options.credentials {
         Some(source) => {
             let expected = "a bearer token, or an account key in base64";
             Arc::new(Supplied::new(source.clone(), credentials::of_caller, expected))
         }
         None => {
-            let (builder, is_last_resort) =
-                credentials::chosen(builder.clone(), settings, opening.options.environment)?;
+            let (builder, is_last_resort) = credentials::chosen(builder.clone(), settings, options.environment)?;
             let inner = builder.build().map_err(failed)?.credentials().clone();
             let (tried, hint) = (credentials::TRIED, credentials::HINT);
             if is_last_resort { Arc::new(LastResort { inner, store: "Azure", tried, hint }) } else { inner }
@@ -96,9 +94,9 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         lacks_suffix_ranges: true,
     };
     let reads_once = Arc::new(Reads { inner: commits.clone(), deletes });
-    let (once, options) = (Once { reads: reads_once, lister: Lister::Pages(commits.clone()) }, opening.options);
-    let store = opening.build(reads, commits, Lister::Pages(pages), backend);
-    Ok(store.redacting(move |text| secrets.strip_from_name(text)).checked_before_writes(once, settings, options))
+    let once = Once { reads: reads_once, lister: Lister::Pages(commits.clone()) };
+    let client = StoreClient::new(reads, commits, Lister::Pages(pages), backend, options.max_in_flight);
+    Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
 }
 
 /// object_store would take the emulator's address from a variable of its own, over plain HTTP, with a known key.

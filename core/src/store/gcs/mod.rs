@@ -10,22 +10,21 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Key};
 
 use self::credentials::NotedBearer;
 use self::protocol::GcsProtocol;
-use super::config::gcs;
+use super::StoreOptions;
+use super::client::{Backend, Once, StoreClient};
+use super::config::{Settings, gcs};
 use super::dialect::Dialect;
 use super::http::{
     Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
 };
 use super::list::Lister;
-use super::preflight::Once;
-use super::{Backend, Opening, Store};
 use crate::error::Result;
 
 /// Where Google's own server is.
 const ENDPOINT: &str = "https://storage.googleapis.com";
 
-/// Opens a bucket.
-pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
-    let settings = opening.settings;
+/// The client of a bucket.
+pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<StoreClient> {
     check_endpoint(settings, &gcs::ENDPOINT)?;
     let secrets = Arc::new(Secrets::default());
     settings.secrets().for_each(|secret| secrets.add(secret));
@@ -40,7 +39,7 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         .with_http_connector(connector)
         .with_retry(retries_of_reads())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = credentials::of(builder.clone(), settings, opening.options)?;
+    let inner = credentials::of(builder.clone(), settings, options)?;
     let builder = builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() }));
 
     let reads = Arc::new(builder.clone().build().map_err(failed)?);
@@ -56,9 +55,9 @@ pub(super) fn open(opening: Opening<'_>) -> Result<Store> {
         quoted_e_tags: true,
         ..Backend::default()
     };
-    let (once, options) = (Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) }, opening.options);
-    let store = opening.build(reads.clone(), commits, Lister::Pages(reads), backend);
-    Ok(store.redacting(move |text| secrets.strip_from_name(text)).checked_before_writes(once, settings, options))
+    let once = Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) };
+    let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options.max_in_flight);
+    Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
-use object_store::ObjectStore;
 use tokio::sync::oneshot;
 
 use super::PreflightOptions;
@@ -18,19 +17,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::runtime::Runtime;
 use crate::store::Store;
-use crate::store::list::Lister;
 #[cfg(feature = "_http")]
-use crate::store::{StoreOptions, config::Settings};
-
-/// Clients that send each request once.
-pub(in crate::store) struct Once {
-    pub(in crate::store) reads: Arc<dyn ObjectStore>,
-    pub(in crate::store) lister: Lister,
-}
+use crate::store::{StoreInner, StoreOptions, config::Settings};
 
 /// What stands before the first write to a bucket.
 pub(in crate::store) struct WriteGate {
-    once: Once,
     bucket: BucketKey,
     checks: bool,
     single_writer: bool,
@@ -47,18 +38,13 @@ struct BucketKey {
 
 impl WriteGate {
     #[cfg(feature = "_http")]
-    pub(in crate::store) fn new(url: &str, once: Once, settings: &Settings, options: &StoreOptions) -> Self {
+    fn new(url: &str, settings: &Settings, options: &StoreOptions) -> Self {
         WriteGate {
-            once,
             bucket: BucketKey { url: url.to_string(), settings: hash_of(settings) },
             checks: options.preflight,
             single_writer: options.single_writer,
             passed: AtomicBool::new(false),
         }
-    }
-
-    pub(in crate::store) fn once(&self) -> &Once {
-        &self.once
     }
 }
 
@@ -71,25 +57,21 @@ fn hash_of(settings: &Settings) -> u64 {
     hasher.finish()
 }
 
-impl Store {
-    /// The same store, which is checked before the first write as the options say. `once` sends each request once. This
-    /// has an effect only on a store that has just been built.
-    #[cfg(feature = "_http")]
-    pub(in crate::store) fn checked_before_writes(
-        mut self,
-        once: Once,
-        settings: &Settings,
-        options: &StoreOptions,
-    ) -> Self {
-        // Unchecked, nothing finds out whether a plain create is needed.
-        if let Some(inner) = Arc::get_mut(&mut self.reader.inner) {
-            let gate = WriteGate::new(&inner.url, once, settings, options);
-            inner.creates_plainly = AtomicBool::new(gate.single_writer && !gate.checks);
-            inner.gate = Some(gate);
+#[cfg(feature = "_http")]
+impl StoreInner {
+    /// Has the store checked before the first write as the options say, where it is reached over the network.
+    pub(in crate::store) fn check_before_writes(&mut self, settings: &Settings, options: &StoreOptions) {
+        if self.client.once.is_none() {
+            return;
         }
-        self
+        let gate = WriteGate::new(&self.url, settings, options);
+        // Unchecked, nothing finds out whether a plain create is needed.
+        self.creates_plainly = AtomicBool::new(gate.single_writer && !gate.checks);
+        self.gate = Some(gate);
     }
+}
 
+impl Store {
     /// Allows writing to the bucket, after a check of it where it needs one. Handles that ask at the same time share one
     /// check. What a check found is remembered for the process; a check that a failed request ended is not.
     ///
@@ -106,7 +88,7 @@ impl Store {
         }
         let report = ProcessRuns::here().check(self, &gate.bucket, runtime).await?;
         if report.verdict(PreflightCheck::SuffixGet) == PreflightVerdict::Warning {
-            self.inner.lacks_suffix_ranges.store(true, Ordering::Relaxed);
+            self.inner.client.lacks_suffix_ranges.store(true, Ordering::Relaxed);
         }
         let borne = Some(PreflightCheck::CreateIfAbsent).filter(|_| gate.single_writer && report.is_conclusive());
         if let Some(failure) = report.failure_but_of(borne) {

@@ -38,15 +38,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
-#[cfg(feature = "_http")]
-pub(super) use self::gate::Once;
 pub(super) use self::gate::WriteGate;
 use self::probe::Probe;
 pub use self::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
+use super::client::StoreClient;
 use super::meter::Meter;
-use super::paging::PageSize;
 use super::{Lane, Store, StoreInner, StoreOptions, StoreReader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
@@ -114,31 +110,23 @@ impl Store {
     /// The same store for a check: each request is sent once, where the client is one of the library's own, and is
     /// counted by a meter of the check's own too. It has its own places for requests.
     fn for_preflight(&self) -> Store {
-        let inner = &self.inner;
-        let (reads, lister) = match &inner.gate {
-            Some(gate) => (gate.once().reads.clone(), gate.once().lister.clone()),
-            None => (inner.reads.clone(), inner.lister.clone()),
+        let (inner, client) = (&self.inner, &self.inner.client);
+        let (reads, lister) = match &client.once {
+            Some(once) => (once.reads.clone(), once.lister.clone()),
+            None => (client.reads.clone(), client.lister.clone()),
         };
         let most = StoreOptions::default().max_in_flight;
+        let mut once = StoreClient::new(reads, client.commits.clone(), lister, client.backend, most);
+        once.redact = client.redact.clone();
         let checked = StoreInner {
             fork: inner.fork,
             url: inner.url.clone(),
             prefix: inner.prefix.clone(),
-            reads,
-            replica: None,
-            commits: inner.commits.clone(),
-            lister,
-            backend: inner.backend,
+            client: Arc::new(once),
             meter: Arc::new(Meter::of_a_part(&inner.meter)),
-            read_places: Semaphore::new(most),
-            bulk_places: Semaphore::new(1),
-            commit_places: Semaphore::new(most),
-            page_size: PageSize::default(),
-            redact: inner.redact.clone(),
             storage_class: inner.storage_class.clone(),
             gate: None,
             creates_plainly: AtomicBool::new(false),
-            lacks_suffix_ranges: AtomicBool::new(inner.backend.lacks_suffix_ranges),
         };
         Store { reader: StoreReader { inner: Arc::new(checked), lane: Lane::Reads, observer: self.observer.clone() } }
     }

@@ -146,7 +146,7 @@ async fn suffix_get(probe: &mut Probe<'_>, object: &PutObject) -> Option<()> {
     const COST: &str =
         "writers read the end of an object with one HEAD more, and programs that only read a log fail at it";
     let check = PreflightCheck::SuffixGet;
-    if probe.store.inner.backend.lacks_suffix_ranges {
+    if probe.store.inner.client.backend.lacks_suffix_ranges {
         let cost = "each read of an object's end sends one HEAD more";
         probe.warn(check, "this kind of store serves no range of the last bytes", cost);
         return Some(());

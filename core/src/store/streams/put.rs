@@ -105,7 +105,7 @@ impl Store {
         let attempt = self.uncounted(RequestKind::Put, key);
         let attributes = self.attributes(&Identity::none());
         let mut options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
-        match (self.inner.backend.dialect, self.inner.backend.counted_on_the_wire) {
+        match (self.inner.client.backend.dialect, self.inner.client.backend.counted_on_the_wire) {
             // No request begins an upload there. object_store would send the attempt with the last one.
             (Dialect::Azure, _) => {}
             (_, true) => options.extensions = attempt.extensions(),
@@ -113,7 +113,7 @@ impl Store {
         }
         #[cfg(feature = "_http")]
         let options = options.with_retry_policy(Arc::new(super::retries::PartRetries::new(self, key)));
-        let begun = attempt.within(self.inner.commits.put_multipart_opts(&path, options)).await;
+        let begun = attempt.within(self.inner.client.commits.put_multipart_opts(&path, options)).await;
         let at_store = attempt.ends(begun.map_err(|error| self.not_put(&error, key, &attempt)))?;
         drop(place);
         Ok(Upload {
@@ -252,7 +252,7 @@ async fn abort(store: &Store, key: &str, parts: Vec<Going<()>>, mut at_store: Bo
     }
     let _place = store.permit().await?;
     let attempt = store.uncounted(RequestKind::Delete, key);
-    if store.inner.backend.dialect != Dialect::Azure {
+    if store.inner.client.backend.dialect != Dialect::Azure {
         attempt.count(1, 0);
     }
     attempt.ends(attempt.within(at_store.abort()).await.map_err(|error| store.failed(&error, key, &attempt)))

@@ -1,0 +1,102 @@
+//! What reaches one place with one set of credentials.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use object_store::ObjectStore;
+use tokio::sync::Semaphore;
+
+use super::dialect::Dialect;
+use super::list::Lister;
+use super::paging::PageSize;
+
+/// The clients of one place, and what limits their requests. Stores of the same place and credentials that differ only in
+/// their prefixes may share it: then they share connections and limits, too.
+///
+/// What belongs to a prefix, such as the count of requests, is in [`StoreInner`](super::StoreInner).
+pub(super) struct StoreClient {
+    /// For GETs, listings and deletes. It may retry by itself.
+    pub(super) reads: Arc<dyn ObjectStore>,
+    /// For whatever writes.
+    pub(super) commits: Arc<dyn ObjectStore>,
+    /// A copy of the place that lags behind it, for reads of data.
+    pub(super) replica: Option<Arc<dyn ObjectStore>>,
+    pub(super) lister: Lister,
+    /// Sends each request once, for checks of the bucket. `None` where the library does not reach the store over the network.
+    pub(super) once: Option<Once>,
+    pub(super) backend: Backend,
+    pub(super) read_places: Semaphore,
+    /// Who has one of these waits for one of `read_places` then, never the other way round.
+    pub(super) bulk_places: Semaphore,
+    pub(super) commit_places: Semaphore,
+    pub(super) page_size: PageSize,
+    pub(super) redact: Option<Redact>,
+    /// The store does not serve the last bytes of an object by their number alone.
+    pub(super) lacks_suffix_ranges: AtomicBool,
+}
+
+/// Clients that send each request once.
+pub(super) struct Once {
+    pub(super) reads: Arc<dyn ObjectStore>,
+    pub(super) lister: Lister,
+}
+
+/// Removes from a text the secrets that a client knows.
+pub(super) type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// What is known about a store that its trait does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Backend {
+    /// Whose answers these are.
+    pub(super) dialect: Dialect,
+    /// A write is one request: the client never sends it again by itself.
+    pub(super) single_attempt: bool,
+    /// Our own HTTP connector counts requests, retries included.
+    pub(super) counted_on_the_wire: bool,
+    /// ETags are sent in HTTP headers, and need quotes there.
+    pub(super) quoted_e_tags: bool,
+    /// The store does not serve the last bytes of an object by their number alone.
+    pub(super) lacks_suffix_ranges: bool,
+}
+
+impl StoreClient {
+    /// A client that sends at most `most` reads at once, and as many commits.
+    pub(super) fn new(
+        reads: Arc<dyn ObjectStore>,
+        commits: Arc<dyn ObjectStore>,
+        lister: Lister,
+        backend: Backend,
+        most: usize,
+    ) -> Self {
+        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        StoreClient {
+            reads,
+            commits,
+            replica: None,
+            lister,
+            once: None,
+            backend,
+            read_places: Semaphore::new(most),
+            bulk_places: Semaphore::new((most / 2).max(1)),
+            // A segment and its index are sent together.
+            commit_places: Semaphore::new(most.max(2)),
+            page_size: PageSize::default(),
+            redact: None,
+            lacks_suffix_ranges: AtomicBool::new(backend.lacks_suffix_ranges),
+        }
+    }
+
+    /// The same client, which removes its secrets from what a server says.
+    #[cfg(feature = "_http")]
+    pub(super) fn redacting(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
+        self.redact = Some(Arc::new(redact));
+        self
+    }
+
+    /// The same client, with one that sends each request once.
+    #[cfg(feature = "_http")]
+    pub(super) fn checked_by(mut self, once: Once) -> Self {
+        self.once = Some(once);
+        self
+    }
+}
