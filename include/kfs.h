@@ -141,6 +141,16 @@ typedef struct kfs_bucket kfs_bucket;
 // One handle may be given to any number of calls, on any threads. Free it with kfs_cancel_free.
 typedef struct kfs_cancel kfs_cancel;
 
+// Which store, and how it is reached: the settings of a bucket (docs/backends.md lists them). It holds no thread
+// and no lock, and may be used in a forked child. While a thread sets something, no other may use it.
+typedef struct kfs_config kfs_config;
+
+// Supplies the credentials of buckets: name it in kfs_bucket_options.
+typedef struct kfs_credential_source kfs_credential_source;
+
+// The answer of a kfs_credential_callback. It is lent to the callback and ends with it.
+typedef struct kfs_credentials kfs_credentials;
+
 // An error. NULL means that all is well, and every function here accepts it.
 //
 // Who gets a `kfs_error *` frees it with kfs_error_free. A `const kfs_error *` is lent. Strings
@@ -158,6 +168,22 @@ typedef struct kfs_reader kfs_reader;
 // Appends to one partition. Any thread may use it, several at once; appends of one thread keep
 // their order.
 typedef struct kfs_writer kfs_writer;
+
+// Gives the credentials of a store, by one of the kfs_credentials_ functions. Where it calls several of them, the
+// last one counts; where it calls none, the requests fail with KFS_PERMISSION_DENIED.
+//
+// answer: takes the credentials, or why there are none; lent, so use it during the call only.
+//
+// It is called before the first request of a bucket, and again five minutes before what it gave runs out.
+// Credentials that do not say when they run out are asked for each minute. It runs on a thread of libkfs's,
+// under no lock of libkfs's, and may block: requests of that bucket wait meanwhile, so it must not use the
+// bucket itself. A bucket calls it once at a time; when several buckets share a source, each may call it at
+// the same time. It must return: no longjmp, no C++ exception.
+typedef void (*kfs_credential_callback)(void *user_data, kfs_credentials *answer);
+
+// Told once that user_data is not used any more. NULL is fine. It may run on any thread, one of libkfs's too: be
+// short, and call nothing of libkfs. It must return: no longjmp, no C++ exception.
+typedef void (*kfs_release)(void *user_data);
 
 // Options of a bucket. Set them with kfs_bucket_options_init, then change what you like.
 typedef struct {
@@ -184,6 +210,12 @@ typedef struct {
   // Not 0: a bucket without create-if-absent is taken too. The caller promises that never more than one writer of
   // a partition is open, in all processes together; docs/durability.md, "A single writer", says what is not promised any more. 0: it is refused.
   int32_t single_writer;
+  // Not 0: settings count that are in the environment, AWS_* and the like, and credentials that the machine has.
+  // 0: they do not.
+  int32_t environment;
+  // Supplies the credentials of the store, and counts more than all others; NULL: they are those of the settings
+  // and of the machine. Read during the call only: the handle may be freed after it.
+  const kfs_credential_source *credentials;
 } kfs_bucket_options;
 
 // Options of a writer. Set them with kfs_writer_options_init, then change what you like.
@@ -363,6 +395,51 @@ void kfs_cancel_cancel(const kfs_cancel *cancel);
 // Frees the handle; no call may be using it. NULL is fine.
 void kfs_cancel_free(kfs_cancel *cancel);
 
+// Makes a source of credentials from a callback.
+//
+// user_data: given to the callback, never touched. release: called with it once, when neither the source nor
+// a bucket that was opened with it can call the callback any more; no call runs then, and none follows. In a
+// forked child it is not called. source: gets the handle; free it with kfs_credential_source_free.
+// When this gives an error, neither callback is or will be called.
+//
+// In Go, user_data is a cgo.Handle that a C function of the preamble casts, as in (void *)handle. The callback and
+// release are //export functions, which cast back with cgo.Handle(uintptr(user_data)); release calls Delete.
+// Strings that C.CString made may be freed as soon as the kfs_credentials_ function has returned.
+kfs_error *kfs_credential_source_new(kfs_credential_callback callback,
+                                     void *user_data,
+                                     kfs_release release,
+                                     kfs_credential_source **source);
+
+// Frees the handle, at any time: buckets that were opened with it go on. NULL is fine.
+void kfs_credential_source_free(kfs_credential_source *source);
+
+// Answers with an access key of S3, with the session token of a temporary one; else session_token is NULL. The
+// strings are copied.
+void kfs_credentials_access_key(kfs_credentials *answer,
+                                const char *id,
+                                const char *secret,
+                                const char *session_token);
+
+// Answers with a bearer token, for Azure and Google. The string is copied.
+void kfs_credentials_bearer_token(kfs_credentials *answer, const char *token);
+
+// Answers with the key of an Azure account, in base64. The string is copied.
+void kfs_credentials_account_key(kfs_credentials *answer, const char *key);
+
+// Says when the credentials run out, in Unix time in milliseconds. It may be called before or after the function
+// that gives them.
+void kfs_credentials_expire_at(kfs_credentials *answer,
+                               int64_t unix_ms);
+
+// Answers that there are no credentials now, and why. The last ones are used while they are good.
+//
+// code: KFS_UNAVAILABLE or KFS_TIMED_OUT, and the request is tried again; any other, and it fails with
+// KFS_PERMISSION_DENIED. message: for people; NULL: none. What was given before, and what looks like a secret,
+// is removed from it.
+void kfs_credentials_fail(kfs_credentials *answer,
+                          int32_t code,
+                          const char *message);
+
 // Sets the defaults. Give sizeof(kfs_bucket_options) as `size`. NULL is passed over.
 void kfs_bucket_options_init(kfs_bucket_options *options, size_t size);
 
@@ -378,6 +455,41 @@ void kfs_writer_options_init_kafscale(kfs_writer_options *options,
 // Sets the defaults. Give sizeof(kfs_reader_options) as `size`. NULL is passed over.
 void kfs_reader_options_init(kfs_reader_options *options, size_t size);
 
+// The store that a URL names, with settings after a question mark, such as
+// "s3://bucket/prefix?region=eu-west-1". URLs hold no secret, because they are shown.
+//
+// config: gets the handle; free it with kfs_config_free.
+// Errors: KFS_INVALID_INPUT, which names the setting, for what can't be right; KFS_UNSUPPORTED for another
+// scheme.
+kfs_error *kfs_config_from_url(const char *url, kfs_config **config);
+
+// The store that a document in YAML or JSON describes: the text itself, not the name of a file. It is what stands
+// below "storage", or the document itself if it has "backend".
+//
+// config: gets the handle; free it with kfs_config_free.
+// Errors: KFS_INVALID_INPUT, which names line and setting, for what can't be right; KFS_UNSUPPORTED for a
+// backend that there is not.
+kfs_error *kfs_config_from_document(const char *document,
+                                    kfs_config **config);
+
+// The store whose bucket a variable of the environment names: KAFSCALE_S3_BUCKET, AZURE_CONTAINER_NAME or
+// GOOGLE_BUCKET.
+//
+// config: gets the handle; free it with kfs_config_free.
+// Errors: KFS_INVALID_INPUT where none is set, or several are.
+kfs_error *kfs_config_from_environment(kfs_config **config);
+
+// Sets a setting, by its name in documents or in the environment, in upper or lower case. It counts more than what
+// the URL, the document and the environment say. Values may be secrets. They are read when the bucket is opened.
+//
+// Errors: KFS_INVALID_INPUT for a name that there is not.
+kfs_error *kfs_config_set(kfs_config *config,
+                          const char *name,
+                          const char *value);
+
+// Frees the handle, at any time: buckets that were opened with it go on. NULL is fine.
+void kfs_config_free(kfs_config *config);
+
 // Sets how many worker threads all buckets of this process share: 2 unless this is called, 1024 at
 // most. Call it before the first bucket is opened. A forked child starts with 2.
 //
@@ -385,15 +497,25 @@ void kfs_reader_options_init(kfs_reader_options *options, size_t size);
 // are another number.
 kfs_error *kfs_runtime_threads(size_t threads);
 
-// Opens a bucket by its URL: "file:///directory", "memory:", "s3://bucket/prefix" or
-// "az://container/prefix" (settings from the environment, AWS_* or AZURE_*). Sends no request, does
-// not wait.
+// Opens a bucket by its URL: "file:///directory", "memory:", "s3://bucket/prefix", "az://container/prefix" or
+// "gs://bucket/prefix", with settings after a question mark (kfs_config_from_url) and in the environment. Sends no
+// request, does not wait.
 //
 // options: NULL for the defaults. bucket: gets the handle; free it with kfs_bucket_free.
-// Errors: KFS_INVALID_INPUT for a URL that can't be understood; KFS_UNSUPPORTED for a scheme that
-// is unknown or not built in; KFS_NOT_FOUND, KFS_PERMISSION_DENIED for a directory that can't be
-// used; KFS_UNAVAILABLE when threads can't be started.
-kfs_error *kfs_bucket_open(const char *url, const kfs_bucket_options *options, kfs_bucket **bucket);
+// Errors: KFS_INVALID_INPUT for a URL or a setting that can't be right; KFS_UNSUPPORTED for a scheme that
+// is unknown or not built in; KFS_NOT_FOUND for a directory whose parent does not exist; KFS_PERMISSION_DENIED
+// for one that can't be used, or where there are no credentials; KFS_UNAVAILABLE when threads can't be started.
+kfs_error *kfs_bucket_open(const char *url,
+                           const kfs_bucket_options *options,
+                           kfs_bucket **bucket);
+
+// Opens the bucket that a configuration describes. Sends no request, does not wait.
+//
+// config: read during the call only. options, bucket: as for kfs_bucket_open.
+// Errors: those of kfs_bucket_open; the message names the setting.
+kfs_error *kfs_bucket_open_config(const kfs_config *config,
+                                  const kfs_bucket_options *options,
+                                  kfs_bucket **bucket);
 
 // Flushes and closes every writer of the bucket. When the time runs out, retries stop, and the
 // error names what is not durable. The handle remains to be freed.

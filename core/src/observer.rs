@@ -117,6 +117,16 @@ impl<T: fmt::Display> fmt::Display for Named<'_, T> {
     }
 }
 
+/// A source of credentials failed while the last ones are still good. Credentials belong to no request, so there is no
+/// [`Observer`] at hand.
+#[cfg_attr(not(feature = "_http"), allow(dead_code, reason = "only clients of clouds have credentials"))]
+pub(crate) fn credentials_kept(error: &Error) {
+    tell!(
+        target: "kfs::store", tracing::Level::WARN, error = format!("{error:#}"),
+        "credentials could not be renewed; the last ones are used until they run out"
+    );
+}
+
 /// The store.
 impl Observer {
     pub(crate) fn bucket_opened(&self, url: &str) {

@@ -6,6 +6,7 @@ use kfs_core::blocking;
 use kfs_core::{Bucket, ForkSafe};
 
 use crate::call::{Out, call, free, shared, text};
+use crate::config::kfs_config;
 use crate::error::kfs_error;
 use crate::options::{bucket_options, kfs_bucket_options};
 use crate::wait::{kfs_cancel, wait};
@@ -25,14 +26,14 @@ pub extern "C" fn kfs_runtime_threads(threads: usize) -> *mut kfs_error {
     call(|| blocking::runtime_threads(threads))
 }
 
-/// Opens a bucket by its URL: "file:///directory", "memory:", "s3://bucket/prefix" or
-/// "az://container/prefix" (settings from the environment, AWS_* or AZURE_*). Sends no request, does
-/// not wait.
+/// Opens a bucket by its URL: "file:///directory", "memory:", "s3://bucket/prefix", "az://container/prefix" or
+/// "gs://bucket/prefix", with settings after a question mark (kfs_config_from_url) and in the environment. Sends no
+/// request, does not wait.
 ///
 /// options: NULL for the defaults. bucket: gets the handle; free it with kfs_bucket_free.
-/// Errors: KFS_INVALID_INPUT for a URL that can't be understood; KFS_UNSUPPORTED for a scheme that
-/// is unknown or not built in; KFS_NOT_FOUND, KFS_PERMISSION_DENIED for a directory that can't be
-/// used; KFS_UNAVAILABLE when threads can't be started.
+/// Errors: KFS_INVALID_INPUT for a URL or a setting that can't be right; KFS_UNSUPPORTED for a scheme that
+/// is unknown or not built in; KFS_NOT_FOUND for a directory whose parent does not exist; KFS_PERMISSION_DENIED
+/// for one that can't be used, or where there are no credentials; KFS_UNAVAILABLE when threads can't be started.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kfs_bucket_open(
     url: *const c_char,
@@ -44,6 +45,25 @@ pub unsafe extern "C" fn kfs_bucket_open(
         let out = Out::new(bucket, "bucket")?;
         let opened = blocking::open(text(url, "url")?, bucket_options(options)?)?;
         out.give(kfs_bucket(ForkSafe::new(opened)));
+        Ok(())
+    })
+}
+
+/// Opens the bucket that a configuration describes. Sends no request, does not wait.
+///
+/// config: read during the call only. options, bucket: as for kfs_bucket_open.
+/// Errors: those of kfs_bucket_open; the message names the setting.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_bucket_open_config(
+    config: *const kfs_config,
+    options: *const kfs_bucket_options,
+    bucket: *mut *mut kfs_bucket,
+) -> *mut kfs_error {
+    // SAFETY: the header's rules on handles, structs and outputs.
+    call(|| unsafe {
+        let out = Out::new(bucket, "bucket")?;
+        let options = blocking::on_shared_runtime(bucket_options(options)?)?;
+        out.give(kfs_bucket(ForkSafe::new(Bucket::open_config(&shared(config, "config")?.0, options)?)));
         Ok(())
     })
 }

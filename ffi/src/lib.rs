@@ -33,7 +33,11 @@ mod error_functions;
 
 mod wait;
 
+mod credentials;
+
 mod options;
+
+mod config;
 
 mod bucket;
 
@@ -44,6 +48,8 @@ mod status;
 mod reader;
 
 pub use bucket::*;
+pub use config::*;
+pub use credentials::*;
 pub use error::*;
 pub use error_functions::*;
 pub use options::*;

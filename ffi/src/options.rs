@@ -10,6 +10,7 @@ use kfs_core::{
 };
 
 use crate::call::{ask, optional_text};
+use crate::credentials::{credential_source, kfs_credential_source};
 
 /// What losing a segment slot to another writer means.
 #[repr(C)]
@@ -76,6 +77,12 @@ pub struct kfs_bucket_options {
     /// Not 0: a bucket without create-if-absent is taken too. The caller promises that never more than one writer of
     /// a partition is open, in all processes together; docs/durability.md, "A single writer", says what is not promised any more. 0: it is refused.
     pub single_writer: i32,
+    /// Not 0: settings count that are in the environment, AWS_* and the like, and credentials that the machine has.
+    /// 0: they do not.
+    pub environment: i32,
+    /// Supplies the credentials of the store, and counts more than all others; NULL: they are those of the settings
+    /// and of the machine. Read during the call only: the handle may be freed after it.
+    pub credentials: *const kfs_credential_source,
 }
 
 /// Options of a writer. Set them with kfs_writer_options_init, then change what you like.
@@ -158,6 +165,8 @@ impl Default for kfs_bucket_options {
             dir_mode: 0o700,
             preflight: 1,
             single_writer: 0,
+            environment: 1,
+            credentials: std::ptr::null(),
         }
     }
 }
@@ -297,16 +306,21 @@ fn length(bytes: u64) -> usize {
 /// As [`read`]'s, and its strings end with NUL.
 pub(crate) unsafe fn bucket_options(options: *const kfs_bucket_options) -> Result<BucketOptions> {
     // SAFETY: the caller's promise.
-    let (given, namespace) = unsafe {
+    let (given, namespace, credentials) = unsafe {
         let given = read(options, "options")?;
-        (given, optional_text(given.name_space, "options->name_space")?)
+        let namespace = optional_text(given.name_space, "options->name_space")?;
+        (given, namespace, credential_source(given.credentials)?)
     };
-    let store = StoreOptions::default()
+    let mut store = StoreOptions::default()
         .map(given.map != 0)
         .file_mode(given.file_mode)
         .dir_mode(given.dir_mode)
         .preflight(given.preflight != 0)
-        .single_writer(given.single_writer != 0);
+        .single_writer(given.single_writer != 0)
+        .environment(given.environment != 0);
+    if let Some(credentials) = credentials {
+        store = store.credentials(credentials);
+    }
     let mut core = BucketOptions::default()
         .buffer_bytes(length(given.buffer_bytes))
         .cache_bytes(length(given.cache_bytes))

@@ -1,11 +1,16 @@
 //! The bucket and its partitions.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use kfs_core::blocking;
 use kfs_core::format::{BatchCheck, Codec, Limits, Namespace};
-use kfs_core::store::StoreOptions;
+use kfs_core::store::{StoreConfig, StoreOptions};
 use kfs_core::{BucketOptions, Isolation, OnConflict, OnCorrupt, ReaderOptions, WriterOptions};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
+use crate::credentials::Callable;
 use crate::errors::{exception, invalid};
 use crate::fork::Owned;
 use crate::reader::Reader;
@@ -14,13 +19,17 @@ use crate::writer::Writer;
 
 #[pyfunction]
 #[pyo3(signature = (
-    url, *, namespace="default", buffer_bytes=None, cache_bytes=None, map=true, file_mode=0o600, dir_mode=0o700,
-    preflight=true, single_writer=false
+    url=None, *, config=None, settings=None, environment=true, credentials=None, namespace="default", buffer_bytes=None,
+    cache_bytes=None, map=true, file_mode=0o600, dir_mode=0o700, preflight=true, single_writer=false
 ))]
 #[allow(clippy::too_many_arguments, reason = "keyword arguments are Python's option structs")]
 pub(crate) fn open(
     py: Python<'_>,
-    url: &str,
+    url: Option<&str>,
+    config: Option<&Bound<'_, PyAny>>,
+    settings: Option<BTreeMap<String, String>>,
+    environment: bool,
+    credentials: Option<Py<PyAny>>,
     namespace: &str,
     buffer_bytes: Option<usize>,
     cache_bytes: Option<usize>,
@@ -30,13 +39,26 @@ pub(crate) fn open(
     preflight: bool,
     single_writer: bool,
 ) -> PyResult<Bucket> {
+    let document = match (url, config) {
+        (Some(_), None) => None,
+        (None, Some(config)) => Some(document(config)?),
+        (None, None) => return Err(invalid(py, "neither url nor config says which bucket".into())),
+        (Some(_), Some(_)) => return Err(invalid(py, "url and config both say which bucket: give one".into())),
+    };
     let opened = Namespace::new(namespace).and_then(|namespace| {
-        let store = StoreOptions::default()
+        let mut store = StoreOptions::default()
+            .environment(environment)
             .map(map)
             .file_mode(file_mode)
             .dir_mode(dir_mode)
             .preflight(preflight)
             .single_writer(single_writer);
+        for (name, value) in settings.unwrap_or_default() {
+            store = store.config(name, value);
+        }
+        if let Some(callable) = credentials {
+            store = store.credentials(Arc::new(Callable(callable)));
+        }
         let mut options = BucketOptions::default().namespace(namespace).store(store);
         if let Some(bytes) = buffer_bytes {
             options = options.buffer_bytes(bytes);
@@ -44,9 +66,21 @@ pub(crate) fn open(
         if let Some(bytes) = cache_bytes {
             options = options.cache_bytes(bytes);
         }
-        blocking::open(url, options)
+        let config = match (&document, url) {
+            (Some(document), _) => StoreConfig::from_document(document)?,
+            (None, url) => StoreConfig::from_url(url.unwrap_or_default())?,
+        };
+        kfs_core::Bucket::open_config(&config, blocking::on_shared_runtime(options)?)
     });
     opened.map(|bucket| Bucket(Owned::new(bucket))).map_err(|error| exception(py, &error))
+}
+
+/// The text of a document: the text itself, or JSON of what is not one.
+fn document(config: &Bound<'_, PyAny>) -> PyResult<String> {
+    match config.cast::<PyString>() {
+        Ok(text) => text.extract(),
+        Err(_) => config.py().import("json")?.getattr("dumps")?.call1((config,))?.extract(),
+    }
 }
 
 #[pyfunction]

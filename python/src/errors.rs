@@ -5,6 +5,8 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::credentials::Raised;
+
 /// The exception of an error.
 pub(crate) fn exception(py: Python<'_>, error: &Error) -> PyErr {
     make(py, error).unwrap_or_else(|failed| failed)
@@ -31,6 +33,10 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     exception.setattr("winner", error.winner())?;
     exception.setattr("stored", stored)?;
     exception.setattr("retriable", error.is_retriable())?;
+    if let Some(raised) = Raised::find(error) {
+        // With the place where it was raised, which `value` leaves out.
+        exception.setattr("__cause__", raised.clone_ref(py).into_value(py))?;
+    }
     Ok(PyErr::from_value(exception))
 }
 

@@ -17,6 +17,7 @@
 
 mod bucket;
 mod buffer;
+mod credentials;
 mod errors;
 mod fork;
 mod reader;

@@ -6,6 +6,9 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// The access key that the fake of S3 knows.
+const KEY_ID: &str = "supplied-access-key-id";
+
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -51,10 +54,13 @@ fn the_python_tests_pass() {
         Err(why) => return kfs_tests::skip(&why),
     };
     let directory = lay_out();
+    let fake = kfs_tests::FakeS3::start_for_key(KEY_ID);
     let output = Command::new(python)
-        .args(["-X", "dev", "-B", "-W", "ignore::DeprecationWarning", "-m", "unittest", "-v", "test_roundtrip"])
+        .args(["-X", "dev", "-B", "-W", "ignore::DeprecationWarning", "-m", "unittest", "-v"])
+        .args(["test_roundtrip", "test_credentials"])
         .current_dir(here().join("tests"))
         .env("PYTHONPATH", directory.path())
+        .envs([("KFS_TEST_ENDPOINT", fake.endpoint()), ("KFS_TEST_ID", KEY_ID)])
         .output()
         .expect("run Python");
     succeed(&output);

@@ -41,6 +41,23 @@ impl FakeS3 {
         FakeS3(FakeServer::start())
     }
 
+    /// Starts a server that refuses each request but those with this access key, and without a session.
+    ///
+    /// # Panics
+    /// When no port can be bound.
+    pub fn start_for_key(id: &str) -> Self {
+        let fake = Self::start();
+        let known = format!("Credential={id}/");
+        fake.script(move |request, serve| {
+            let is_known = request.header("authorization").is_some_and(|sent| sent.contains(&known));
+            match is_known && request.header("x-amz-security-token").is_none() {
+                true => Some(serve()),
+                false => Some(Answer::error(403, "InvalidAccessKeyId")),
+            }
+        });
+        fake
+    }
+
     /// Where it listens.
     pub fn endpoint(&self) -> &str {
         self.0.endpoint()

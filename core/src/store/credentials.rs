@@ -9,14 +9,16 @@ use crate::error::Result;
 /// ([`StoreOptions::credentials`](super::StoreOptions::credentials)).
 ///
 /// It is asked on a thread that may block, before the first request, and again five minutes before what it gave runs
-/// out; credentials that do not say when they run out are asked for each minute. Requests wait meanwhile. If it
-/// fails while the last credentials are still good, those are used, and it is asked again with the next request.
+/// out; credentials that do not say when they run out are asked for each minute. Requests wait meanwhile, so it must not use
+/// the bucket that it serves. A bucket calls it once at a time; a source of several buckets may be called by each of them
+/// at once. If it fails while the last credentials are still good, those are used, and it is asked again with the next request.
 pub trait CredentialSource: fmt::Debug + Send + Sync + 'static {
     /// Credentials that are good now.
     ///
     /// # Errors
     /// Whatever failed. The error is that of each request that needs credentials: *unavailable* is tried again,
-    /// *permission denied* is not.
+    /// *permission denied* is not. What was given before, and what looks like a secret, is removed from its text and from
+    /// that of its causes.
     fn credentials(&self) -> Result<Credentials>;
 }
 
@@ -34,6 +36,16 @@ pub(super) enum CredentialKind {
     AccessKey { id: Secret, secret: Secret, session_token: Option<Secret> },
     Bearer(Secret),
     AccountKey(Secret),
+}
+
+impl CredentialKind {
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
+        let all = match self {
+            CredentialKind::AccessKey { id, secret, session_token } => [Some(id), Some(secret), session_token.as_ref()],
+            CredentialKind::Bearer(one) | CredentialKind::AccountKey(one) => [Some(one), None, None],
+        };
+        all.into_iter().flatten()
+    }
 }
 
 impl Credentials {

@@ -26,7 +26,7 @@ from ._errors import (
     UnsupportedError,
 )
 from ._kfs import Append, Bucket, Fetch, Partition, Reader, Writer, __version__, open, runtime_threads
-from ._types import Header, Offsets, Record, StoredRecord, WriterStatus
+from ._types import Credentials, CredentialsDict, Header, Offsets, Record, StoredRecord, WriterStatus
 
 __all__ = [
     "Append",
@@ -34,6 +34,8 @@ __all__ = [
     "ClosedError",
     "ConflictError",
     "CorruptError",
+    "Credentials",
+    "CredentialsDict",
     "Fetch",
     "FencedError",
     "ForkError",

@@ -1,18 +1,22 @@
 """The extension module (python/src). Every wait takes a timeout in seconds; None: as long as it takes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Literal, Optional, Self, final
+from typing import Any, Literal, Optional, Self, Union, final
 
 from typing_extensions import Buffer
 
-from ._types import Offsets, Record, StoredRecord, WriterStatus
+from ._types import Credentials, CredentialsDict, Offsets, Record, StoredRecord, WriterStatus
 
 __version__: str
 
 def open(
-    url: str,
+    url: Optional[str] = None,
     *,
+    config: Union[str, Mapping[str, Any], None] = None,
+    settings: Optional[dict[str, str]] = None,
+    environment: bool = True,
+    credentials: Optional[Callable[[], Union[Credentials, CredentialsDict, None]]] = None,
     namespace: str = "default",
     buffer_bytes: Optional[int] = None,
     cache_bytes: Optional[int] = None,
@@ -22,10 +26,21 @@ def open(
     preflight: bool = True,
     single_writer: bool = False,
 ) -> Bucket:
-    """Opens "file:///directory", "memory:", "s3://bucket/prefix" or "az://container/prefix" (settings from the
-    environment).
+    """Opens "file:///directory", "memory:", "s3://bucket/prefix", "az://container/prefix" or "gs://bucket/prefix".
 
     Sends no request. One bucket for a process is enough: it owns the bounds over all its partitions.
+
+    `config` takes the place of the URL: a document in YAML or JSON, as its text, or the same as a dict. It is what
+    stands below "storage", or the document itself if it has "backend". `settings` are settings by name, which count
+    more than those of the URL, the document and the environment. docs/backends.md lists them; errors name the one that
+    can't be right. With `environment=False` neither variables nor the machine's own credentials count.
+
+    `credentials` gives the credentials of a bucket in a cloud, and counts more than all others. It is called without
+    arguments before the first request, again five minutes before what it gave runs out, and each minute if that is not
+    known. It runs on a thread of libkfs's and may block: requests wait meanwhile, so it must not use the bucket. A bucket
+    calls it once at a time. While the last credentials are good, they are used if it fails. What it raises is the
+    `__cause__` of the error of each request then: after a ConnectionError or a TimeoutError the request is tried again,
+    after anything else it is a PermissionDeniedError, as after None.
 
     For a directory: with `map=False` large files are copied when they are read instead of mapped into
     memory. Choose that where another program may truncate a file, which kills a process that has it

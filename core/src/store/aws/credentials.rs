@@ -61,7 +61,12 @@ pub(super) fn of(
 ) -> Result<Option<AwsCredentialProvider>> {
     let surroundings = options.environment;
     if let Some(source) = &options.credentials {
-        return Ok(Some(Arc::new(Supplied::new(source.clone(), of_caller, "an access key"))));
+        return Ok(Some(Arc::new(Supplied::new(
+            source.clone(),
+            of_caller,
+            "an access key",
+            connector.secrets.clone(),
+        ))));
     }
     let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
     if settings.flag(&s3::SKIP_SIGNATURE) {

@@ -59,7 +59,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let inner: AzureCredentialProvider = match &options.credentials {
         Some(source) => {
             let expected = "a bearer token, or an account key in base64";
-            Arc::new(Supplied::new(source.clone(), credentials::of_caller, expected))
+            Arc::new(Supplied::new(source.clone(), credentials::of_caller, expected, secrets.clone()))
         }
         None => {
             let (builder, is_last_resort) = credentials::chosen(builder.clone(), settings, options.environment)?;

@@ -31,10 +31,15 @@ const TRIED: &str = "neither bearer_token, service_account_key, service_account_
 ///
 /// # Errors
 /// `PermissionDenied` where there are none, `InvalidInput` for what can't be right.
-pub(super) fn of(builder: Builder, settings: &Settings, options: &StoreOptions) -> Result<GcpCredentialProvider> {
+pub(super) fn of(
+    builder: Builder,
+    settings: &Settings,
+    options: &StoreOptions,
+    secrets: &Arc<Secrets>,
+) -> Result<GcpCredentialProvider> {
     let surroundings = options.environment;
     if let Some(source) = &options.credentials {
-        return Ok(Arc::new(Supplied::new(source.clone(), of_caller, "a bearer token")));
+        return Ok(Arc::new(Supplied::new(source.clone(), of_caller, "a bearer token", secrets.clone())));
     }
     let fixed = |bearer: &str| -> GcpCredentialProvider {
         Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_string() }))

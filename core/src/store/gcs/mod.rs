@@ -39,7 +39,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         .with_http_connector(connector)
         .with_retry(retries_of_reads())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = credentials::of(builder.clone(), settings, options)?;
+    let inner = credentials::of(builder.clone(), settings, options, &secrets)?;
     let builder = builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() }));
 
     let reads = Arc::new(builder.clone().build().map_err(failed)?);

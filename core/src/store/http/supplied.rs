@@ -1,16 +1,21 @@
 //! Gives object_store the credentials that the caller supplies.
 
+use std::error::Error as _;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::client::CredentialProvider;
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
-use crate::error::{Error, ErrorKind, Result};
+use super::Secrets;
+use crate::error::{Error, ErrorKind, Result, causes};
+use crate::observer;
 use crate::runtime::{Clock, SystemClock};
-use crate::store::credentials::{CredentialKind, CredentialSource};
+use crate::store::credentials::{CredentialKind, CredentialSource, Credentials};
 use crate::store::failure::{Effect, StoreFailure};
+use crate::store::secrets::strip_by_pattern;
 
 /// Credentials are asked for again this long before they run out.
 const EARLIER_MS: i64 = 300_000;
@@ -24,7 +29,20 @@ pub(in crate::store) struct Supplied<C> {
     form: fn(&CredentialKind) -> Option<C>,
     /// What the store takes, for messages.
     expected: &'static str,
-    held: Mutex<Option<Held<C>>>,
+    /// What the source gave, so that no message repeats it.
+    secrets: Arc<Secrets>,
+    state: Mutex<State<C>>,
+}
+
+struct State<C> {
+    held: Option<Held<C>>,
+    /// The call of the source that has not ended. The request that made it may have given up.
+    call: Option<Call>,
+}
+
+struct Call {
+    running: JoinHandle<Result<Credentials>>,
+    asked_ms: i64,
 }
 
 struct Held<C> {
@@ -53,29 +71,74 @@ impl<C> Supplied<C> {
         source: Arc<dyn CredentialSource>,
         form: fn(&CredentialKind) -> Option<C>,
         expected: &'static str,
+        secrets: Arc<Secrets>,
     ) -> Self {
-        Supplied { source, form, expected, held: Mutex::new(None) }
+        Supplied { source, form, expected, secrets, state: Mutex::new(State { held: None, call: None }) }
     }
 
-    async fn ask(&self, now: i64) -> Result<Held<C>> {
-        let source = self.source.clone();
-        let given = tokio::task::spawn_blocking(move || source.credentials()).await;
-        // What it panicked with may be a secret.
-        let given = given.unwrap_or_else(|_| {
-            Err(Error::new(ErrorKind::Unavailable, "the caller's source of credentials panicked"))
-        })?;
+    /// The credentials to use now; and why they are the last ones still, where the source did not renew them.
+    async fn current(&self) -> (Result<Arc<C>>, Option<Error>) {
+        let State { held, call } = &mut *self.state.lock().await;
+        let now = SystemClock.wall_ms();
+        if let Some(held) = held.as_ref().filter(|held| held.is_fresh(now)) {
+            return (Ok(held.credential.clone()), None);
+        }
+        match (self.ask(call, now).await, held.as_ref()) {
+            (Ok(given), _) => (Ok(held.insert(given).credential.clone()), None),
+            (Err(error), Some(last)) if last.is_good(now) && last.expires_ms.is_some() => {
+                (Ok(last.credential.clone()), Some(error))
+            }
+            (Err(error), _) => (Err(error), None),
+        }
+    }
+
+    /// Asks the source. It is never called twice at a time: a source that hangs would take one thread after another.
+    async fn ask(&self, call: &mut Option<Call>, now: i64) -> Result<Held<C>> {
+        // What a call gave to nobody may be old by now.
+        call.take_if(|call| call.running.is_finished());
+        let Call { running, asked_ms } = call.get_or_insert_with(|| {
+            let source = self.source.clone();
+            Call { running: tokio::task::spawn_blocking(move || source.credentials()), asked_ms: now }
+        });
+        let (given, asked_ms) = (running.await, *asked_ms);
+        *call = None;
+        let given = given.unwrap_or_else(|failed| {
+            // What it panicked with may be a secret.
+            let what = if failed.is_panic() { "panicked" } else { "was interrupted" };
+            Err(Error::new(ErrorKind::Unavailable, format!("the caller's source of credentials {what}")))
+        });
+        let given = given.map_err(|error| self.without_secrets(error))?;
+        given.kind.secrets().for_each(|secret| self.secrets.add(secret.reveal()));
         let credential = (self.form)(&given.kind).ok_or_else(|| {
             let message =
                 format!("the caller's source gives other credentials than this store takes: {}", self.expected);
             Error::new(ErrorKind::InvalidInput, message)
         })?;
-        Ok(Held { credential: Arc::new(credential), asked_ms: now, expires_ms: given.expires_ms })
+        Ok(Held { credential: Arc::new(credential), asked_ms, expires_ms: given.expires_ms })
+    }
+
+    /// The source's error without what it gave before, and without what looks like a secret. Nobody knows whom the source
+    /// quotes.
+    fn without_secrets(&self, error: Error) -> Error {
+        let strip = |text: &str| strip_by_pattern(&self.secrets.strip(text, &[]));
+        let said = causes::continued(String::new(), error.source());
+        let shown = strip(&said);
+        let mut stripped = match shown == said {
+            true => error.clone().with_message(strip(error.message())),
+            // The cause itself can't be changed, so its words take its place.
+            false => Error::new(error.kind(), format!("{}: {shown}", strip(error.message()))),
+        };
+        if let Some(hint) = error.hint() {
+            stripped = stripped.with_hint(strip(hint));
+        }
+        stripped
     }
 }
 
 impl<C> fmt::Debug for Supplied<C> {
+    /// Without the source: the caller's `Debug` may show anything.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supplied").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Supplied").finish_non_exhaustive()
     }
 }
 
@@ -84,15 +147,82 @@ impl<C: fmt::Debug + Send + Sync + 'static> CredentialProvider for Supplied<C> {
     type Credential = C;
 
     async fn get_credential(&self) -> object_store::Result<Arc<C>> {
-        let mut held = self.held.lock().await;
-        let now = SystemClock.wall_ms();
-        if let Some(held) = held.as_ref().filter(|held| held.is_fresh(now)) {
-            return Ok(held.credential.clone());
+        let (given, kept_for) = self.current().await;
+        // Under no lock: a subscriber is the program's code.
+        if let Some(error) = kept_for {
+            observer::credentials_kept(&error);
         }
-        match (self.ask(now).await, held.as_ref()) {
-            (Ok(given), _) => Ok(held.insert(given).credential.clone()),
-            (Err(_), Some(last)) if last.is_good(now) && last.expires_ms.is_some() => Ok(last.credential.clone()),
-            (Err(error), _) => Err(StoreFailure::new(Effect::None, error).into_object_store("")),
+        given.map_err(|error| StoreFailure::new(Effect::None, error).into_object_store(""))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::store::config::Secret;
+
+    const SECRET: &str = "wJalrXUtnFEMI/K7MDENG";
+
+    /// Says that it was asked, and gives what it is sent.
+    struct Scripted {
+        asked: Sender<()>,
+        answers: Mutex<Receiver<Result<Credentials>>>,
+    }
+
+    impl fmt::Debug for Scripted {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(SECRET)
         }
+    }
+
+    impl CredentialSource for Scripted {
+        fn credentials(&self) -> Result<Credentials> {
+            self.asked.send(()).unwrap();
+            self.answers.lock().unwrap().recv().unwrap()
+        }
+    }
+
+    fn supplied() -> (Supplied<Secret>, Sender<Result<Credentials>>, Receiver<()>) {
+        let (asked, was_asked) = channel();
+        let (answer, answers) = channel();
+        let source = Arc::new(Scripted { asked, answers: Mutex::new(answers) });
+        let form = |kind: &CredentialKind| match kind {
+            CredentialKind::Bearer(token) => Some(token.clone()),
+            _ => None,
+        };
+        (Supplied::new(source, form, "a bearer token", Arc::default()), answer, was_asked)
+    }
+
+    #[tokio::test]
+    async fn a_source_that_hangs_is_called_once_however_many_requests_give_up() {
+        let (supplied, answer, was_asked) = supplied();
+        for _ in 0..5 {
+            assert!(supplied.get_credential().now_or_never().is_none());
+        }
+        answer.send(Ok(Credentials::bearer(SECRET))).unwrap();
+        assert_eq!(supplied.get_credential().await.unwrap().reveal(), SECRET);
+        assert_eq!(was_asked.try_iter().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_source_that_quotes_a_secret_is_told_without_it() {
+        let (supplied, answer, _was_asked) = supplied();
+        answer.send(Ok(Credentials::bearer(SECRET).expires_at(1))).unwrap();
+        supplied.get_credential().await.unwrap();
+        let cause = std::io::Error::other(format!("the vault refused password=planted1 {SECRET}"));
+        let error = Error::new(ErrorKind::PermissionDenied, format!("{SECRET} ran out"));
+        answer.send(Err(error.with_source(cause).with_hint(format!("renew {SECRET}")))).unwrap();
+        let error = supplied.get_credential().await.unwrap_err();
+        let error = &StoreFailure::find(&error).unwrap().error;
+        let shown = format!("{error:#} {error:?} {:?} {supplied:?}", error.hint());
+        assert!(!shown.contains(SECRET) && !shown.contains("planted1"), "{shown}");
+        let expected = "permission denied: [removed] ran out: the vault refused password=[removed] [removed]";
+        assert_eq!(format!("{error:#}"), expected);
+        assert_eq!(error.hint(), Some("renew [removed]"));
     }
 }
