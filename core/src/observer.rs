@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind};
 #[cfg(feature = "tracing")]
 use crate::format::Namespace;
 use crate::format::PartitionId;
-use crate::recorder::{BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
+use crate::recorder::{BreakerState, BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
 use crate::runtime::{Clock, shielded};
 use crate::scope::Scope;
 use crate::text::{counted, printable};
@@ -167,6 +167,35 @@ impl Observer {
             bytes_in, ?duration, "a request ended"
         );
         self.record(&BucketEvent::Request { kind, outcome, requests, bytes_out, bytes_in, duration });
+    }
+}
+
+/// The breaker of a store.
+impl Observer {
+    /// It changed its state. `error` is the last failure; an answer closed it if there is none.
+    pub(crate) fn breaker_changed(&self, url: &str, state: BreakerState, failures: u32, error: Option<&Error>) {
+        let error_shown = error.map(|error| tracing_display(format!("{error:#}")));
+        match state {
+            BreakerState::Closed => {
+                tell!(
+                    name: "breaker", target: "kfs::store", tracing::Level::INFO, url = %self.named(url),
+                    state = state.name(), "the store answers again, and is asked as before"
+                );
+            }
+            BreakerState::Open => {
+                tell!(
+                    name: "breaker", target: "kfs::store", tracing::Level::WARN, url = %self.named(url),
+                    state = state.name(), failures, error = error_shown, "the store is away, and is not asked for a while"
+                );
+            }
+            BreakerState::HalfOpen => {
+                tell!(
+                    name: "breaker", target: "kfs::store", tracing::Level::DEBUG, url = %self.named(url),
+                    state = state.name(), failures, error = error_shown, "one request asks whether the store is back"
+                );
+            }
+        }
+        self.record(&BucketEvent::Breaker { state, failures, error });
     }
 }
 

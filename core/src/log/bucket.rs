@@ -89,6 +89,7 @@ impl Bucket {
         let catalogs = CatalogBudget::new(options.cache_bytes / 4);
         Ok(Bucket(Arc::new(BucketInner {
             commits: store.for_commits(),
+            cold: store.for_cold_reads(),
             store,
             runtime,
             budget,

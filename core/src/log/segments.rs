@@ -411,8 +411,8 @@ impl SegmentHandle {
 
     async fn get(&self, key: String, range: ReadRange, version: Option<Version>) -> Result<Fetched> {
         self.check()?;
-        let state = self.state().clone();
-        let get = async move { state.get(&key, range, version.as_ref()).await };
+        let (state, base) = (self.state().clone(), self.base());
+        let get = async move { state.get_through(state.store_of(base), &key, range, version.as_ref()).await };
         self.state().runtime().ask(get).await
     }
 

@@ -76,6 +76,8 @@ pub(crate) struct BucketInner {
     pub(crate) store: Store,
     /// The same store, with the limit on concurrent requests that applies to commits.
     pub(crate) commits: Store,
+    /// Its reads, with the limit for data far from the end of a log.
+    pub(crate) cold: StoreReader,
     pub(crate) runtime: Runtime,
     pub(crate) budget: Arc<Budget>,
     pub(crate) blocks: BlockCache,
@@ -191,6 +193,12 @@ impl PartitionState {
     /// The store for reads: this handle can change nothing.
     pub(crate) fn store(&self) -> &StoreReader {
         &self.bucket.store
+    }
+
+    /// The store for data of the segment with this base. What is far from the log's end has a bound of its own, so that a
+    /// backfill, however many readers it has, takes no place from those who follow the log.
+    pub(crate) fn store_of(&self, base: i64) -> &StoreReader {
+        if self.with_catalog(|catalog| catalog.is_near_end(base)) { self.store() } else { &self.bucket.cold }
     }
 
     /// The store for repairs and for what no ack waits for.
@@ -326,13 +334,20 @@ impl PartitionState {
         self.get_through(self.store(), key, range, if_match).await
     }
 
-    /// The same for [`StoreReader::get_data`]: a copy of the store that lags may answer.
+    /// The same for [`StoreReader::get_data`] and what belongs to the segment with this base: a copy of the store that
+    /// lags may answer.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub(crate) async fn get_data(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
+    pub(crate) async fn get_data(
+        &self,
+        base: i64,
+        key: &str,
+        range: ReadRange,
+        if_match: Option<&Version>,
+    ) -> Result<Fetched> {
         self.check_has_segments()?;
-        let read = || self.store().get_data(key, range.clone(), if_match);
+        let read = || self.store_of(base).get_data(key, range.clone(), if_match);
         patiently(&self.retries, self.runtime(), "reading", read).await
     }
 

@@ -84,6 +84,17 @@ pub enum BucketEvent<'a> {
         /// Why the last one did.
         error: &'a Error,
     },
+    /// The breaker of the store changed its state. Requests that it refuses are not sent, and are no
+    /// [`Request`](Self::Request). Where several buckets share a store, the one whose request made the change is told.
+    #[non_exhaustive]
+    Breaker {
+        /// The new state.
+        state: BreakerState,
+        /// How many requests in a row have failed.
+        failures: u32,
+        /// The last failure. `None` when the breaker closes.
+        error: Option<&'a Error>,
+    },
     /// An append got its place in the buffer.
     #[non_exhaustive]
     Append {
@@ -218,6 +229,29 @@ impl RequestOutcome {
             RequestOutcome::Done => "done",
             RequestOutcome::Failed(kind) => kind.name(),
             RequestOutcome::GivenUp => "given up",
+        }
+    }
+}
+
+/// Whether requests are sent to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BreakerState {
+    /// All are sent.
+    Closed,
+    /// None is sent: they fail at once.
+    Open,
+    /// One is under way whose answer decides. All others fail at once.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half open",
         }
     }
 }

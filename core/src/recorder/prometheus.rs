@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::{BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
+use super::{BreakerState, BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
 use crate::error::ErrorKind;
 
 #[cfg(test)]
@@ -106,6 +106,7 @@ impl Recorder for PrometheusRecorder {
             BucketEvent::Retry { partition: _, doing: _, failures: _, error } => {
                 self.store.retries.get_or_create(&ErrorLabel(error.kind())).inc();
             }
+            BucketEvent::Breaker { state, failures: _, error: _ } => self.store.breaker.changed(state),
             BucketEvent::Append { partition: _, bytes, records, waited } => {
                 self.appends.appended(bytes, records, waited);
             }
@@ -149,6 +150,7 @@ struct StoreMetrics {
     list: Operation,
     delete: Operation,
     retries: Family<ErrorLabel, Counter>,
+    breaker: BreakerMetrics,
 }
 
 /// What is counted of one kind of request. Each is held here, so that no label is looked up when a request succeeds.
@@ -186,7 +188,8 @@ impl StoreMetrics {
         measured(registry, "store_sent", "Bytes of object bodies sent to the store", Unit::Bytes, sent);
         measured(registry, "store_received", "Bytes of object bodies received from the store", Unit::Bytes, received);
         let retries = counted(registry, "store_retries", "Failures of the store that are tried again", by_error());
-        StoreMetrics { requests, put, get, list, delete, retries }
+        let breaker = BreakerMetrics::new(registry);
+        StoreMetrics { requests, put, get, list, delete, retries, breaker }
     }
 
     fn operation(&self, kind: RequestKind) -> &Operation {
@@ -211,6 +214,41 @@ impl StoreMetrics {
         operation.sent.inc_by(bytes_out);
         operation.received.inc_by(bytes_in);
         operation.duration.observe(duration.as_secs_f64());
+    }
+}
+
+/// The breaker of the store.
+#[derive(Debug)]
+struct BreakerMetrics {
+    open: Gauge,
+    changes: Family<BreakerLabel, Counter>,
+}
+
+impl BreakerMetrics {
+    fn new(registry: &mut Registry) -> Self {
+        let by_state = Family::<BreakerLabel, Counter>::default();
+        for state in [BreakerState::Closed, BreakerState::Open, BreakerState::HalfOpen] {
+            drop(by_state.get_or_create(&BreakerLabel(state)));
+        }
+        BreakerMetrics {
+            open: counted(
+                registry,
+                "store_breaker_open",
+                "1 while the store is taken to be away and requests fail unsent, else 0",
+                Gauge::default(),
+            ),
+            changes: counted(
+                registry,
+                "store_breaker_changes",
+                "Changes of the breaker's state, by the new state",
+                by_state,
+            ),
+        }
+    }
+
+    fn changed(&self, state: BreakerState) {
+        self.open.set(i64::from(state != BreakerState::Closed));
+        self.changes.get_or_create(&BreakerLabel(state)).inc();
     }
 }
 
@@ -406,6 +444,15 @@ struct ErrorLabel(ErrorKind);
 impl EncodeLabelSet for ErrorLabel {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         [("error", self.0.name())].encode(encoder)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct BreakerLabel(BreakerState);
+
+impl EncodeLabelSet for BreakerLabel {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("state", self.0.name())].encode(encoder)
     }
 }
 

@@ -6,12 +6,14 @@ use std::sync::atomic::AtomicBool;
 use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
+use super::breaker::Breaker;
 use super::dialect::Dialect;
 use super::list::Lister;
+use super::options::StoreOptions;
 use super::paging::PageSize;
 
 /// The clients of one place, and what limits their requests. Stores of the same place and credentials that differ only in
-/// their prefixes may share it: then they share connections and limits, too.
+/// their prefixes may share it: then they share connections, limits and the breaker, too.
 ///
 /// What belongs to a prefix, such as the count of requests, is in [`StoreInner`](super::StoreInner).
 pub(super) struct StoreClient {
@@ -29,6 +31,10 @@ pub(super) struct StoreClient {
     /// Who has one of these waits for one of `read_places` then, never the other way round.
     pub(super) bulk_places: Semaphore,
     pub(super) commit_places: Semaphore,
+    /// For data of segments far from the end of a log.
+    pub(super) cold_places: Semaphore,
+    /// Leaves the place alone while it is away. `None` where every request is sent.
+    pub(super) breaker: Option<Arc<Breaker>>,
     pub(super) page_size: PageSize,
     pub(super) redact: Option<Redact>,
     /// The store does not serve the last bytes of an object by their number alone.
@@ -60,15 +66,15 @@ pub(super) struct Backend {
 }
 
 impl StoreClient {
-    /// A client that sends at most `most` reads at once, and as many commits.
+    /// A client with the limits and the breaker that the options say.
     pub(super) fn new(
         reads: Arc<dyn ObjectStore>,
         commits: Arc<dyn ObjectStore>,
         lister: Lister,
         backend: Backend,
-        most: usize,
+        options: &StoreOptions,
     ) -> Self {
-        let most = most.clamp(1, Semaphore::MAX_PERMITS);
+        let most = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         StoreClient {
             reads,
             commits,
@@ -80,6 +86,8 @@ impl StoreClient {
             bulk_places: Semaphore::new((most / 2).max(1)),
             // A segment and its index are sent together.
             commit_places: Semaphore::new(most.max(2)),
+            cold_places: Semaphore::new(options.cold_places(most)),
+            breaker: options.breaker.and_then(|breaker| Breaker::new(&options.clock, breaker)),
             page_size: PageSize::default(),
             redact: None,
             lacks_suffix_ranges: AtomicBool::new(backend.lacks_suffix_ranges),

@@ -74,14 +74,14 @@ impl StoreReader {
             Some(offset) => self.inner.client.reads.list_with_offset(directory, offset),
             None => self.inner.client.reads.list(directory),
         };
-        let attempt = self.listing(page.prefix);
+        let attempt = self.listing(page.prefix)?;
         attempt.count(1, 0);
         let listed = attempt.within(take_from(stream, &attempt, page)).await;
         attempt.ends(listed)
     }
 
     async fn list_directory(&self, local: &LocalStore, page: &mut PageBuilder<'_>) -> Result<bool> {
-        let attempt = self.listing(page.prefix);
+        let attempt = self.listing(page.prefix)?;
         let listed = attempt.within(local.page(page.prefix, page.after, page.max)).await;
         let (found, complete) = listed.map_err(|error| self.mapped(&error, page.prefix))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
@@ -111,7 +111,7 @@ impl StoreReader {
                     // object_store answers no page with a key that it takes for none (`a//b`). Such
                     // junk is somebody else's: pages are asked for by halves up to it, then what is
                     // after it. (Our own client for S3 leaves it out.)
-                    let Some(junk) = unusable_key(&error) else { return Err(mapped) };
+                    let Some(junk) = error.as_ref().and_then(unusable_key) else { return Err(mapped) };
                     progress.restarts();
                     if token.take().is_some() {
                         offset = page.last.clone().or(offset);
@@ -159,15 +159,15 @@ impl StoreReader {
         }
     }
 
-    /// Sends one request for a page of `wanted` keys. A failure comes in object_store's words and in ours.
+    /// Sends one request for a page of `wanted` keys. A failure comes in object_store's words, where it was sent, and in ours.
     async fn ask_page(
         &self,
         pages: &dyn PaginatedListStore,
         prefix: &str,
         mut options: PaginatedListOptions,
         wanted: usize,
-    ) -> Result<PaginatedListResult, (object_store::Error, Error)> {
-        let attempt = self.listing(prefix);
+    ) -> Result<PaginatedListResult, (Option<object_store::Error>, Error)> {
+        let attempt = self.listing(prefix).map_err(|refused| (None, refused))?;
         if !self.inner.client.backend.counted_on_the_wire {
             attempt.count(1, 0);
         }
@@ -182,13 +182,13 @@ impl StoreReader {
             }
             Err(error) => {
                 let mapped = self.failed(&error, prefix, &attempt);
-                attempt.end(RequestOutcome::Failed(mapped.kind()));
+                attempt.fail(&mapped);
                 if unusable_key(&error).is_some() {
                     asked.arrived();
                 } else if mapped.kind() == ErrorKind::TimedOut {
                     asked.timed_out();
                 }
-                Err((error, mapped))
+                Err((Some(error), mapped))
             }
         }
     }
@@ -209,7 +209,7 @@ impl StoreReader {
         let mut names = match &self.inner.client.lister {
             Lister::Stream => self.dirs_by_delimiter(prefix).await?,
             Lister::Directory(local) => {
-                let attempt = self.listing(&keys_under(prefix));
+                let attempt = self.listing(&keys_under(prefix))?;
                 attempt.count(1, 0);
                 attempt.ends(attempt.within(local.dirs(prefix)).await.map_err(|error| self.mapped(&error, prefix)))?
             }
@@ -222,7 +222,7 @@ impl StoreReader {
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
         let directory = Path::parse(prefix).map_err(|error| self.mapped(&error.into(), prefix))?;
-        let attempt = self.listing(&keys_under(prefix));
+        let attempt = self.listing(&keys_under(prefix))?;
         attempt.count(1, 0);
         let listed = self.inner.client.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
         let answer = attempt.within(listed).await;

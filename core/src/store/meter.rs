@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use object_store::Extensions;
 
+use super::breaker::Pass;
 use super::types::RequestCounts;
 #[cfg(feature = "_http")]
 use crate::error::ErrorKind;
@@ -85,6 +86,8 @@ struct AttemptState {
     answer: Mutex<Option<Answered>>,
     /// The try under way.
     sent: Mutex<Option<SentTry>>,
+    /// What the breaker let through, until it was told how that ended. `None` for what is not gated.
+    pass: Mutex<Option<Pass>>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,8 +105,14 @@ struct SentTry {
 }
 
 impl Attempt {
-    /// A request about to be made, and not counted yet.
-    pub(crate) fn new(meter: &Arc<Meter>, observer: &Observer, kind: RequestKind, key: &str) -> Self {
+    /// A request about to be made, and not counted yet. `pass` is told how it ends.
+    pub(super) fn new(
+        meter: &Arc<Meter>,
+        observer: &Observer,
+        kind: RequestKind,
+        key: &str,
+        pass: Option<Pass>,
+    ) -> Self {
         Attempt(Arc::new(AttemptState {
             meter: meter.clone(),
             observer: observer.clone(),
@@ -113,6 +122,7 @@ impl Attempt {
             scope: observer.request(kind, key),
             answer: Mutex::default(),
             sent: Mutex::default(),
+            pass: Mutex::new(pass),
         }))
     }
 
@@ -177,14 +187,28 @@ impl Attempt {
         }
     }
 
-    /// The request has ended.
+    /// The request has ended with an answer.
     pub(crate) fn end(&self, outcome: RequestOutcome) {
         self.0.end(outcome);
+        if let Some(pass) = self.0.take_pass() {
+            pass.answered(&self.0.observer);
+        }
+    }
+
+    /// The request has failed.
+    pub(crate) fn fail(&self, error: &Error) {
+        self.0.end(RequestOutcome::Failed(error.kind()));
+        if let Some(pass) = self.0.take_pass() {
+            pass.failed(error, self.status(), &self.0.observer);
+        }
     }
 
     /// The request has ended with this result.
     pub(crate) fn ends<T>(&self, result: Result<T>) -> Result<T> {
-        self.0.end(result.as_ref().map_or_else(|error| RequestOutcome::Failed(error.kind()), |_| RequestOutcome::Done));
+        match &result {
+            Ok(_) => self.end(RequestOutcome::Done),
+            Err(error) => self.fail(error),
+        }
         result
     }
 }
@@ -192,6 +216,10 @@ impl Attempt {
 impl AttemptState {
     fn status(&self) -> Option<u16> {
         lock(&self.answer).as_ref().map(|answer| answer.status)
+    }
+
+    fn take_pass(&self) -> Option<Pass> {
+        lock(&self.pass).take()
     }
 
     /// Tells how the try ended that is under way. One that was not sent, or has ended, is not told.
@@ -213,5 +241,8 @@ fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Drop for AttemptState {
     fn drop(&mut self) {
         self.end(RequestOutcome::GivenUp);
+        if let Some(pass) = self.take_pass() {
+            pass.given_up(self.status(), &self.observer);
+        }
     }
 }

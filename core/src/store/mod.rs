@@ -32,6 +32,7 @@
 mod aws;
 #[cfg(feature = "azure")]
 mod azure;
+mod breaker;
 mod client;
 pub mod config;
 #[cfg_attr(
@@ -73,6 +74,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use self::breaker::Breaker;
 use self::client::{Backend, StoreClient};
 use self::list::Lister;
 use self::meter::{Attempt, Meter};
@@ -86,6 +88,7 @@ const KFSID: &str = "kfsid";
 const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";
 
+pub use self::breaker::{BreakerOptions, BreakerStatus};
 pub use self::config::{Secret, StoreBackend, StoreConfig};
 pub use self::credentials::{CredentialSource, Credentials};
 pub use self::failure::SyncFailure;
@@ -147,6 +150,8 @@ enum Lane {
     Held,
     /// Reads, of which large objects take no more than half: the rest is for everybody else.
     Bulk,
+    /// Data of segments far from the end of a log. It has places of its own, so that a backfill holds up nobody else.
+    Cold,
 }
 
 /// Places among the commits' concurrent requests, taken before anything is sent.
@@ -178,16 +183,21 @@ struct StoreInner {
     creates_plainly: AtomicBool,
 }
 
-/// The options with the limit on concurrent requests that the settings have, unless the caller chose one.
-fn with_concurrency(options: &StoreOptions, settings: &config::Settings) -> Result<StoreOptions> {
-    let row = &config::common::CONCURRENCY;
-    if !settings.is_set(row) || options.max_in_flight != StoreOptions::default().max_in_flight {
-        return Ok(options.clone());
+/// The options with the limits on concurrent requests that the settings have, unless the caller chose them.
+fn with_limits(options: &StoreOptions, settings: &config::Settings) -> Result<StoreOptions> {
+    let limit = |row| match settings.count(row).and_then(|count| usize::try_from(count).ok()) {
+        Some(count) if count > 0 => Ok(count),
+        _ => Err(settings.bad(row, "is too small or too large: at least 1 is allowed")),
+    };
+    let mut options = options.clone();
+    let (all, cold) = (&config::common::CONCURRENCY, &config::common::COLD_READS);
+    if settings.is_set(all) && options.max_in_flight == StoreOptions::default().max_in_flight {
+        options.max_in_flight = limit(all)?;
     }
-    match settings.count(row).and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0) {
-        Some(count) => Ok(options.clone().max_in_flight(count)),
-        None => Err(settings.bad(row, "is too small or too large: at least 1 is allowed")),
+    if settings.is_set(cold) && options.cold_reads.is_none() {
+        options.cold_reads = Some(limit(cold)?);
     }
+    Ok(options)
 }
 
 impl Store {
@@ -216,7 +226,11 @@ impl Store {
             config = config.set_of_any(name, value)?;
         }
         let settings = config.settings(options.environment)?;
-        let options = &with_concurrency(options, &settings)?;
+        let mut options = with_limits(options, &settings)?;
+        if options.breaker.is_none() {
+            options.breaker = BreakerOptions::of(&settings)?;
+        }
+        let options = &options;
         config::check_address(&config, &settings)?;
         let (url, prefix) = (config.url_with(&settings)?, config::prefix_of(&settings)?);
         let client = Arc::new(Self::client_of(config.backend(), &settings, options)?);
@@ -235,11 +249,11 @@ impl Store {
                 let local = LocalStore::open(settings.required(&config::common::PATH)?, options)?;
                 let store: Arc<dyn ObjectStore> = Arc::new(local.clone());
                 let lister = Lister::Directory(local);
-                Ok(StoreClient::new(store.clone(), store, lister, here, options.max_in_flight))
+                Ok(StoreClient::new(store.clone(), store, lister, here, options))
             }
             StoreBackend::Memory => {
                 let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-                Ok(StoreClient::new(store.clone(), store, Lister::Stream, here, options.max_in_flight))
+                Ok(StoreClient::new(store.clone(), store, Lister::Stream, here, options))
             }
             #[cfg(feature = "aws")]
             StoreBackend::S3 => aws::client(settings, options),
@@ -269,7 +283,8 @@ impl Store {
         Self::from_object_store_with(store, &StoreOptions::default())
     }
 
-    /// [`Store::from_object_store`] with options. Only the limit on concurrent requests has an effect.
+    /// [`Store::from_object_store`] with options. Only the limits on concurrent requests, the breaker and its clock
+    /// have an effect.
     pub fn from_object_store_with(store: Arc<dyn ObjectStore>, options: &StoreOptions) -> Self {
         let url = format!("custom:{store}");
         Self::custom(url, store.clone(), Lister::Stream, Backend::default(), options)
@@ -300,7 +315,7 @@ impl Store {
         backend: Backend,
         options: &StoreOptions,
     ) -> Self {
-        let client = StoreClient::new(store.clone(), store, lister, backend, options.max_in_flight);
+        let client = StoreClient::new(store.clone(), store, lister, backend, options);
         Self::of(StoreInner::new(url, String::new(), Arc::new(client)))
     }
 
@@ -441,18 +456,38 @@ impl StoreReader {
         self.inner.meter.counts()
     }
 
+    /// The same reads with the limit for data of segments far from the end of a log.
+    pub(crate) fn for_cold_reads(&self) -> StoreReader {
+        self.with_lane(Lane::Cold)
+    }
+
     fn with_lane(&self, lane: Lane) -> StoreReader {
         StoreReader { inner: self.inner.clone(), lane, observer: self.observer.clone() }
     }
 
+    /// What the store's breaker says now. `None` where every request is sent: for directories, memory and stores that a
+    /// caller brings, unless [`StoreOptions::breaker`] is set, and where the breaker is turned off.
+    pub fn breaker(&self) -> Option<BreakerStatus> {
+        self.inner.client.breaker.as_ref().map(|breaker| breaker.status())
+    }
+
     /// A place among the concurrent requests, to be held until the request has ended.
+    ///
+    /// # Errors
+    /// The breaker's refusal, so that nothing waits for a place that would be refused then.
     async fn permit(&self) -> Result<Place<'_>> {
+        self.permit_of(self.inner.client.breaker.as_ref()).await
+    }
+
+    async fn permit_of(&self, breaker: Option<&Arc<Breaker>>) -> Result<Place<'_>> {
         self.inner.fork.check()?;
-        let StoreClient { read_places, bulk_places, commit_places, .. } = &*self.inner.client;
+        breaker.map_or(Ok(()), |breaker| breaker.check(&self.inner.url))?;
+        let StoreClient { read_places, bulk_places, commit_places, cold_places, .. } = &*self.inner.client;
         let (first, second) = match self.lane {
             Lane::Reads => (None, Some(read_places)),
             Lane::Bulk => (Some(bulk_places), Some(read_places)),
             Lane::Commits => (None, Some(commit_places)),
+            Lane::Cold => (None, Some(cold_places)),
             Lane::Held => (None, None),
         };
         Ok(Place { _first: take(first).await?, _second: take(second).await? })

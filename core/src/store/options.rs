@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
+use super::breaker::BreakerOptions;
 use super::credentials::CredentialSource;
 use super::local::DiskHook;
 use crate::error::{Error, ErrorKind, Result};
-use crate::runtime::{Entropy, SystemEntropy};
+use crate::runtime::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::setters::setters;
 
 /// Options of [`Store::open`](super::Store::open). Start from `StoreOptions::default()`.
@@ -17,6 +20,10 @@ pub struct StoreOptions {
     /// (segments, indexes, looks at the tail) have a bound of their own of the same size, at least 2, so
     /// that no ack waits for reads.
     pub max_in_flight: usize,
+    /// How many reads of old data may be under way at once: of bytes of segments other than the newest eight of their log.
+    /// They have these places beside those of [`max_in_flight`](Self::max_in_flight), so that readers of old data hold up
+    /// neither readers of the newest nor any append. Default `None`: half of `max_in_flight`, at least 1.
+    pub cold_reads: Option<usize>,
     /// Whether a directory's files are mapped into memory to be read (default) or copied. A program
     /// that truncates a mapped file kills the process that reads it; libkfs never does.
     pub map: bool,
@@ -32,6 +39,11 @@ pub struct StoreOptions {
     pub named_staging: bool,
     /// Where the names of staging files come from. Default: the system's random numbers.
     pub entropy: Arc<dyn Entropy>,
+    /// The clock of the breaker. Default: the system's.
+    pub clock: Arc<dyn Clock>,
+    /// When the store is left alone because it is away. Default `None`: what the settings `breaker_failures` and
+    /// `breaker_pause` of a cloud store say, and never for other stores. See `docs/design.md`, "The breaker".
+    pub breaker: Option<BreakerOptions>,
     /// Asked before each call that changes a directory's disk, for tests that make an fsync fail or record what a power
     /// cut may undo. Default `None`.
     pub disk_hook: Option<Arc<dyn DiskHook>>,
@@ -58,11 +70,14 @@ impl Default for StoreOptions {
     fn default() -> Self {
         StoreOptions {
             max_in_flight: 64,
+            cold_reads: None,
             map: true,
             file_mode: 0o600,
             dir_mode: 0o700,
             named_staging: false,
             entropy: Arc::new(SystemEntropy),
+            clock: Arc::new(SystemClock),
+            breaker: None,
             disk_hook: None,
             environment: true,
             preflight: true,
@@ -76,11 +91,14 @@ impl Default for StoreOptions {
 impl StoreOptions {
     setters! {
         max_in_flight: usize,
+        cold_reads: some usize,
         map: bool,
         file_mode: u32,
         dir_mode: u32,
         named_staging: bool,
         entropy: Arc<dyn Entropy>,
+        clock: Arc<dyn Clock>,
+        breaker: some BreakerOptions,
         disk_hook: some Arc<dyn DiskHook>,
         environment: bool,
         preflight: bool,
@@ -98,11 +116,22 @@ impl StoreOptions {
 }
 
 impl StoreOptions {
+    /// How many places cold reads have where all reads together have `most`.
+    pub(super) fn cold_places(&self, most: usize) -> usize {
+        self.cold_reads.unwrap_or(most / 2).clamp(1, Semaphore::MAX_PERMITS)
+    }
+
     /// Refuses what makes no sense.
     pub(crate) fn check(&self) -> Result<()> {
         let refuse = |message: String| Err(Error::new(ErrorKind::InvalidInput, message));
         if self.max_in_flight == 0 {
             return refuse("max_in_flight is 0, at least 1 is allowed".into());
+        }
+        if self.cold_reads == Some(0) {
+            return refuse("cold_reads is 0, at least 1 is allowed".into());
+        }
+        if let Some(fault) = self.breaker.and_then(|breaker| breaker.fault()) {
+            return refuse(format!("the breaker's pause {fault}"));
         }
         // What is made must be of use to whoever made it.
         for (name, mode, least) in [("file_mode", self.file_mode, 0o400), ("dir_mode", self.dir_mode, 0o700)] {
@@ -125,12 +154,14 @@ impl fmt::Debug for StoreOptions {
         let names: Vec<&str> = self.config.iter().map(|(name, _)| name.as_str()).collect();
         f.debug_struct("StoreOptions")
             .field("max_in_flight", &self.max_in_flight)
+            .field("cold_reads", &self.cold_reads)
             .field("map", &self.map)
             .field("file_mode", &format_args!("{:o}", self.file_mode))
             .field("dir_mode", &format_args!("{:o}", self.dir_mode))
             .field("named_staging", &self.named_staging)
             .field("environment", &self.environment)
             .field("preflight", &self.preflight)
+            .field("breaker", &self.breaker)
             .field("single_writer", &self.single_writer)
             .field("config", &names)
             .finish_non_exhaustive()

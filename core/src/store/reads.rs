@@ -1,6 +1,7 @@
 //! Reads of one object: of truth, and of data.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use futures_util::StreamExt;
 use object_store::path::Path;
 use object_store::{Attribute, Attributes, GetOptions, GetRange, GetResult, GetResultPayload, ObjectMeta, ObjectStore};
 
+use super::breaker::Breaker;
 use super::failure::{self, StoreFailure};
 use super::meter::Attempt;
 use super::types::{Fetched, Identity, ObjectInfo, ReadRange};
@@ -28,6 +30,14 @@ enum ReadOf {
     Data,
     /// What must be the newest.
     Truth,
+}
+
+/// Who is asked: the store itself or a copy of it.
+#[derive(Clone, Copy)]
+struct ReadFrom<'a> {
+    client: &'a dyn ObjectStore,
+    /// A copy that is away says nothing of the store.
+    breaker: Option<&'a Arc<Breaker>>,
 }
 
 impl StoreReader {
@@ -59,7 +69,8 @@ impl StoreReader {
     async fn read(&self, of: ReadOf, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
         if of == ReadOf::Data
             && let Some(replica) = &self.inner.client.replica
-            && let Ok(found) = self.read_from(replica.as_ref(), key, range.clone(), if_match).await
+            && let Ok(found) =
+                self.read_from(ReadFrom { client: replica.as_ref(), breaker: None }, key, range.clone(), if_match).await
         {
             return Ok(found);
         }
@@ -67,7 +78,7 @@ impl StoreReader {
             ReadRange::Suffix(bytes) if bytes > 0 && self.inner.client.lacks_suffix_ranges.load(Ordering::Relaxed) => {
                 self.read_end(key, bytes, if_match).await
             }
-            range => self.read_from(self.inner.client.reads.as_ref(), key, range, if_match).await,
+            range => self.read_from(self.itself(), key, range, if_match).await,
         }
     }
 
@@ -83,7 +94,7 @@ impl StoreReader {
                 return Ok(there);
             }
             let range = ReadRange::Range(size.saturating_sub(bytes)..size);
-            match self.read_from(self.inner.client.reads.as_ref(), key, range, Some(&there.info.version)).await {
+            match self.read_from(self.itself(), key, range, Some(&there.info.version)).await {
                 // The caller asked for what is there now, and it was replaced since the HEAD.
                 Err(changed) if changed.kind() == ErrorKind::Conflict && if_match.is_none() => {}
                 read => return read,
@@ -93,9 +104,13 @@ impl StoreReader {
         Err(Error::new(ErrorKind::Unavailable, message).with_key(key).of_the_store())
     }
 
+    fn itself(&self) -> ReadFrom<'_> {
+        ReadFrom { client: self.inner.client.reads.as_ref(), breaker: self.inner.client.breaker.as_ref() }
+    }
+
     async fn read_from(
         &self,
-        client: &dyn ObjectStore,
+        from: ReadFrom<'_>,
         key: &str,
         range: ReadRange,
         if_match: Option<&Version>,
@@ -110,13 +125,13 @@ impl StoreReader {
             ReadRange::Suffix(bytes) if bytes > 0 => Some(GetRange::Suffix(bytes)),
             _ => return Err(Error::new(ErrorKind::InvalidInput, "an empty range was asked for").with_key(key)),
         };
-        let _permit = self.permit().await?;
-        let attempt = self.attempt(RequestKind::Get, key, 0);
+        let _permit = self.permit_of(from.breaker).await?;
+        let attempt = self.attempt_of(from.breaker, RequestKind::Get, key, 0)?;
         let mut options = GetOptions::new();
         options.range = asked.clone();
         options.if_match = if_match.and_then(|version| version.if_match(self.inner.client.backend.quoted_e_tags));
         options.extensions = attempt.extensions();
-        let fetched = match attempt.within(client.get_opts(&path, options)).await {
+        let fetched = match attempt.within(from.client.get_opts(&path, options)).await {
             Ok(answer) => {
                 let body = self.body(&attempt, key, answer, asked, most, if_match);
                 attempt.ends(attempt.within(body).await)?
@@ -128,7 +143,7 @@ impl StoreReader {
                 let failed = attempt.ends(Err(self.failed(&error, key, &attempt)));
                 match asked {
                     Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
-                        self.beyond_the_end(client, key, &path, &asked, failed).await?
+                        self.beyond_the_end(from, key, &path, &asked, failed).await?
                     }
                     _ => return failed,
                 }
@@ -148,7 +163,7 @@ impl StoreReader {
     pub async fn head(&self, key: &str) -> Result<Fetched> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
-        self.head_at(self.inner.client.reads.as_ref(), key, &path).await
+        self.head_at(self.itself(), key, &path).await
     }
 
     /// Whether there is an object: one HEAD, a read of truth. In a bucket that does not exist there is none, because most
@@ -176,10 +191,10 @@ impl StoreReader {
         self.head(key).await.map(|found| found.info.size)
     }
 
-    async fn head_at(&self, client: &dyn ObjectStore, key: &str, path: &Path) -> Result<Fetched> {
-        let attempt = self.attempt(RequestKind::Get, key, 0);
+    async fn head_at(&self, from: ReadFrom<'_>, key: &str, path: &Path) -> Result<Fetched> {
+        let attempt = self.attempt_of(from.breaker, RequestKind::Get, key, 0)?;
         let options = GetOptions::new().with_head(true).with_extensions(attempt.extensions());
-        let answer = attempt.within(client.get_opts(path, options)).await;
+        let answer = attempt.within(from.client.get_opts(path, options)).await;
         let answer = attempt.ends(answer.map_err(|error| self.failed(&error, key, &attempt)))?;
         let info = info(key.to_string(), &answer.meta);
         Ok(Fetched { bytes: Bytes::new(), range: 0..0, info, identity: self.identity(&answer.attributes) })
@@ -187,13 +202,13 @@ impl StoreReader {
 
     async fn beyond_the_end(
         &self,
-        client: &dyn ObjectStore,
+        from: ReadFrom<'_>,
         key: &str,
         path: &Path,
         asked: &GetRange,
         otherwise: Result<Fetched>,
     ) -> Result<Fetched> {
-        let mut fetched = self.head_at(client, key, path).await?;
+        let mut fetched = self.head_at(from, key, path).await?;
         let size = fetched.info.size;
         let beyond = match asked {
             GetRange::Bounded(range) => range.start >= size,
@@ -300,22 +315,40 @@ impl StoreReader {
     }
 
     /// A request about to be made, with this many bytes of a body. Where no connector counts tries, it counts as one now.
-    pub(super) fn attempt(&self, kind: RequestKind, key: &str, bytes_out: usize) -> Attempt {
-        let attempt = self.uncounted(kind, key);
+    ///
+    /// # Errors
+    /// The breaker's refusal, here and below: nothing was sent.
+    pub(super) fn attempt(&self, kind: RequestKind, key: &str, bytes_out: usize) -> Result<Attempt> {
+        self.attempt_of(self.inner.client.breaker.as_ref(), kind, key, bytes_out)
+    }
+
+    fn attempt_of(
+        &self,
+        breaker: Option<&Arc<Breaker>>,
+        kind: RequestKind,
+        key: &str,
+        bytes_out: usize,
+    ) -> Result<Attempt> {
+        let attempt = self.uncounted_of(breaker, kind, key)?;
         if !self.inner.client.backend.counted_on_the_wire {
             attempt.count(1, u64::try_from(bytes_out).unwrap_or(u64::MAX));
         }
-        attempt
+        Ok(attempt)
     }
 
     /// A request for a listing, which the caller counts. The prefix is one of the store's.
-    pub(super) fn listing(&self, prefix: &str) -> Attempt {
+    pub(super) fn listing(&self, prefix: &str) -> Result<Attempt> {
         self.uncounted(RequestKind::List, prefix.strip_prefix(&self.inner.prefix).unwrap_or(prefix))
     }
 
     /// A request that the caller counts.
-    pub(super) fn uncounted(&self, kind: RequestKind, key: &str) -> Attempt {
-        Attempt::new(&self.inner.meter, &self.observer, kind, key)
+    pub(super) fn uncounted(&self, kind: RequestKind, key: &str) -> Result<Attempt> {
+        self.uncounted_of(self.inner.client.breaker.as_ref(), kind, key)
+    }
+
+    fn uncounted_of(&self, breaker: Option<&Arc<Breaker>>, kind: RequestKind, key: &str) -> Result<Attempt> {
+        let pass = breaker.map(|breaker| breaker.pass(&self.inner.url, &self.observer)).transpose()?;
+        Ok(Attempt::new(&self.inner.meter, &self.observer, kind, key, pass))
     }
 }
 

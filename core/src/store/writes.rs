@@ -51,7 +51,10 @@ impl Store {
             Err(error) => return Created::Refused(error),
         };
         let size = payload.content_length();
-        let attempt = self.attempt(RequestKind::Put, key, size);
+        let attempt = match self.attempt(RequestKind::Put, key, size) {
+            Ok(attempt) => attempt,
+            Err(error) => return Created::Refused(error),
+        };
         let overwrites = mutant!(OverwriteInsteadOfCreate) && identity.kfsid.is_some();
         let options = PutOptions {
             mode: if overwrites { PutMode::Overwrite } else { mode },
@@ -63,13 +66,13 @@ impl Store {
             Ok(answer) => Created::Yes(version_put(&answer, size)),
             Err(error) => self.not_created(&error, key, &attempt),
         };
-        attempt.end(match &created {
-            Created::Yes(_) => RequestOutcome::Done,
-            Created::Exists => RequestOutcome::Failed(ErrorKind::Conflict),
+        match &created {
+            Created::Yes(_) => attempt.end(RequestOutcome::Done),
+            Created::Exists => attempt.end(RequestOutcome::Failed(ErrorKind::Conflict)),
             Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => {
-                RequestOutcome::Failed(error.kind())
+                attempt.fail(error);
             }
-        });
+        }
         created
     }
 
@@ -109,7 +112,10 @@ impl Store {
             Err(error) => return Replaced::Refused(error),
         };
         let size = payload.content_length();
-        let attempt = self.attempt(RequestKind::Put, key, size);
+        let attempt = match self.attempt(RequestKind::Put, key, size) {
+            Ok(attempt) => attempt,
+            Err(error) => return Replaced::Refused(error),
+        };
         let options = PutOptions {
             mode: PutMode::Update(condition),
             attributes: self.attributes(identity),
@@ -125,7 +131,7 @@ impl Store {
         };
         drop(permit);
         let mapped = self.failed(&error, key, &attempt);
-        attempt.end(RequestOutcome::Failed(mapped.kind()));
+        attempt.fail(&mapped);
         let Backend { dialect, single_attempt, .. } = self.inner.client.backend;
         match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
             PutFailure::Condition => match self.head(key).await {
@@ -157,7 +163,7 @@ impl Store {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         let size = payload.content_length();
-        let attempt = self.attempt(RequestKind::Put, key, size);
+        let attempt = self.attempt(RequestKind::Put, key, size)?;
         let options = PutOptions {
             attributes: self.attributes(identity),
             extensions: attempt.extensions(),
@@ -212,7 +218,7 @@ impl Store {
         let bulk = self.with_lane(Lane::Bulk);
         let permit = bulk.permit().await?;
         // object_store lets no attempt travel with a copy.
-        let attempt = self.uncounted(RequestKind::Put, to);
+        let attempt = self.uncounted(RequestKind::Put, to)?;
         attempt.count(1, 0);
         let copied = attempt.within(self.inner.client.commits.copy_opts(&source, &target, CopyOptions::new())).await;
         let Err(error) = copied else { return attempt.ends(Ok(())) };
@@ -241,7 +247,7 @@ impl Store {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         // object_store lets no attempt travel with a DELETE.
-        let attempt = self.uncounted(RequestKind::Delete, key);
+        let attempt = self.uncounted(RequestKind::Delete, key)?;
         attempt.count(1, 0);
         attempt.ends(match attempt.within(self.inner.client.reads.delete(&path)).await {
             Ok(()) => Ok(()),

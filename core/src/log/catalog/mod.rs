@@ -28,6 +28,10 @@ const KEPT: usize = 64;
 /// A look's catalog keeps at least its own pages.
 const KEPT_BY_LOOK: usize = 4096;
 
+/// How many of the newest segments are near the end of the log. A reader that polls twice a second a log with four
+/// segments a second is never further from its end.
+const NEAR_END: usize = 8;
+
 /// The most greatest timestamps that one catalog holds.
 const MAX_GREATEST: usize = 4096;
 
@@ -168,6 +172,12 @@ impl Catalog {
     /// The newest known segment.
     pub(crate) fn newest(&self) -> Option<i64> {
         self.bases.last().copied()
+    }
+
+    /// Whether a segment is one of the newest of the log, so that who reads it may follow the log.
+    pub(crate) fn is_near_end(&self, base: i64) -> bool {
+        let newest = self.bases.len().saturating_sub(NEAR_END);
+        self.knows_newest() && self.bases.get(newest).is_some_and(|first| *first <= base)
     }
 
     /// Whether the newest known segment was the newest when the store was asked.

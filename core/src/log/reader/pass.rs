@@ -127,7 +127,7 @@ pub(super) async fn greatest_of_records(state: &PartitionState, base: i64, limit
             None if read => break,
             _ => {
                 let range = ReadRange::Range(position..position.saturating_add(RECORDS_STEP));
-                let fetched = state.get(&key, range, None).await?;
+                let fetched = state.get_through(state.store_of(base), &key, range, None).await?;
                 size = fetched.info.size;
                 window = Window { from: position, bytes: fetched.bytes };
             }

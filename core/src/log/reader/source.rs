@@ -55,12 +55,12 @@ impl BlockSource {
 
     /// Reads a part of a segment. With its version that is data; without, it asks whether there is such a segment.
     pub(super) async fn get(&self, base: i64, range: ReadRange, version: Option<&Version>) -> Result<Fetched> {
-        let (key, store) = (self.state.id.segment_key(base), self.state.store());
+        let key = self.state.id.segment_key(base);
         match version {
-            Some(_) if self.patient => self.state.get_data(&key, range, version).await,
-            Some(_) => store.get_data(&key, range, version).await,
+            Some(_) if self.patient => self.state.get_data(base, &key, range, version).await,
+            Some(_) => self.state.store_of(base).get_data(&key, range, version).await,
             None if self.patient => self.state.get(&key, range, None).await,
-            None => store.get(&key, range, None).await,
+            None => self.state.store().get(&key, range, None).await,
         }
     }
 
@@ -302,7 +302,7 @@ impl BlockSource {
         let (bucket, id) = (&self.state.bucket, &self.state.id);
         let get = || async move {
             let most = ReadRange::AtMost(SparseIndex::max_len(version.size().min(MAX_SEGMENT_LEN)));
-            let fetched = match self.state.get_data(&id.index_key(base), most, None).await {
+            let fetched = match self.state.get_data(base, &id.index_key(base), most, None).await {
                 Ok(fetched) => fetched,
                 // Missing, or too large to be one.
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Corrupt) => return Ok(None),

@@ -346,7 +346,8 @@ impl Search {
         }
         let end = self.segment_at(base).await?.and_then(|(_, next)| next).unwrap_or(self.end);
         let most = ReadRange::AtMost(TIME_INDEX_LEN as u64);
-        match self.state.get(&self.state.id.time_index_key(base), most, None).await {
+        let (key, store) = (self.state.id.time_index_key(base), self.state.store_of(base));
+        match self.state.get_through(store, &key, most, None).await {
             // Not believed where it can't be of this segment (invariant 5): one from before a merge ends too early.
             Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes).ok().filter(|index| {
                 index.min_offset >= base && index.max_offset.checked_add(1) == Some(end) || mutant!(BelieveTimeIndex)

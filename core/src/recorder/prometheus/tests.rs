@@ -76,6 +76,23 @@ fn each_request_moves_the_metrics_of_its_operation() {
 }
 
 #[test]
+fn each_change_of_the_breaker_moves_its_gauge_and_counter() {
+    let recorder = PrometheusRecorder::new();
+    let error = Error::new(ErrorKind::Unavailable, "away");
+    let changes = [
+        (BreakerState::Open, Some(&error), Some(1.0)),
+        (BreakerState::HalfOpen, Some(&error), None),
+        (BreakerState::Closed, None, Some(-1.0)),
+    ];
+    for (state, error, gauge) in changes {
+        let event = BucketEvent::Breaker { state, failures: 10, error };
+        let counter = format!("kfs_store_breaker_changes_total{{state=\"{}\"}}", state.name());
+        let moves = [(&*counter, 1.0)].into_iter().chain(gauge.map(|moves| ("kfs_store_breaker_open", moves)));
+        assert_moves(&recorder, &event, &moves.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn each_event_of_a_writer_moves_its_metrics_and_no_other() {
     let (recorder, id) = (PrometheusRecorder::new(), partition());
     let partition = &id;

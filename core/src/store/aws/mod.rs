@@ -54,7 +54,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         ..Backend::default()
     };
     let once = Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) };
-    let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options.max_in_flight);
+    let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options);
     Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
 }
 

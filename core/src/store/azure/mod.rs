@@ -95,7 +95,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     };
     let reads_once = Arc::new(Reads { inner: commits.clone(), deletes });
     let once = Once { reads: reads_once, lister: Lister::Pages(commits.clone()) };
-    let client = StoreClient::new(reads, commits, Lister::Pages(pages), backend, options.max_in_flight);
+    let client = StoreClient::new(reads, commits, Lister::Pages(pages), backend, options);
     Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
 }
 

@@ -140,6 +140,7 @@ pub(crate) static AZURE: SettingsTable = SettingsTable {
         &METADATA_DISABLED,
         &SKIP_SIGNATURE,
         &common::CONCURRENCY,
+        &common::COLD_READS,
         &common::STORAGE_CLASS,
         &ENCRYPTION_KEY,
         &USE_EMULATOR,

@@ -1,4 +1,4 @@
-//! The settings of the HTTP client, the same for each store in a cloud.
+//! The settings of the HTTP client and of the breaker, the same for each store in a cloud.
 
 use super::row::Row;
 use super::value::Kind;
@@ -61,7 +61,22 @@ pub(crate) static HTTP2_KEEP_ALIVE_WHILE_IDLE: Row =
 pub(crate) static HTTP2_MAX_FRAME_SIZE: Row =
     Row::new("http2_max_frame_size", Kind::Count, "The largest frame of HTTP/2 that is taken, in bytes.");
 
-pub(super) static ROWS: [&Row; 19] = [
+pub(crate) static BREAKER_FAILURES: Row = Row::new(
+    "breaker_failures",
+    Kind::Count,
+    "After how many failed requests in a row the store is taken to be away, so that requests fail at once and unsent. \
+     0 turns that off.",
+)
+.default("10");
+pub(crate) static BREAKER_PAUSE: Row = Row::new(
+    "breaker_pause",
+    Kind::Time,
+    "How long a store that is away is not asked before one request is sent to it. After each one that fails the next pause \
+     is twice as long, up to 5s, or up to this where it is longer.",
+)
+.default("1s");
+
+pub(super) static ROWS: [&Row; 21] = [
     &ALLOW_HTTP,
     &CA_FILE,
     &NO_SYSTEM_CERTIFICATES,
@@ -81,4 +96,6 @@ pub(super) static ROWS: [&Row; 19] = [
     &HTTP2_KEEP_ALIVE_TIMEOUT,
     &HTTP2_KEEP_ALIVE_WHILE_IDLE,
     &HTTP2_MAX_FRAME_SIZE,
+    &BREAKER_FAILURES,
+    &BREAKER_PAUSE,
 ];

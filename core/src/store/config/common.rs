@@ -23,6 +23,12 @@ pub(crate) static CONCURRENCY: Row = Row::new(
 )
 .environment(&["KAFSCALE_S3_CONCURRENCY"])
 .default("64");
+pub(crate) static COLD_READS: Row = Row::new(
+    "cold_reads",
+    Kind::Count,
+    "How many reads of old data may be under way at once, beside those of `concurrency`: of bytes of segments other than the \
+     newest eight of their log. Without it half of `concurrency`.",
+);
 pub(crate) static PATH: Row =
     Row::new("path", Kind::Path, "The absolute path of the directory. It is required.").address();
 
@@ -32,7 +38,7 @@ pub(crate) static FILESYSTEM: SettingsTable = SettingsTable {
     store: "a directory",
     prefix: "",
     example: "path",
-    rows: &[&PATH, &CONCURRENCY],
+    rows: &[&PATH, &CONCURRENCY, &COLD_READS],
     client: &[],
 };
 
@@ -42,6 +48,6 @@ pub(crate) static MEMORY: SettingsTable = SettingsTable {
     store: "memory",
     prefix: "",
     example: "prefix",
-    rows: &[&PREFIX, &CONCURRENCY],
+    rows: &[&PREFIX, &CONCURRENCY, &COLD_READS],
     client: &[],
 };

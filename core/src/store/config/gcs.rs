@@ -57,6 +57,7 @@ pub(crate) static GCS: SettingsTable = SettingsTable {
         &SKIP_SIGNATURE,
         &METADATA_DISABLED,
         &common::CONCURRENCY,
+        &common::COLD_READS,
         &common::STORAGE_CLASS,
     ],
     client: &client::ROWS,

@@ -175,6 +175,7 @@ pub(crate) static S3: SettingsTable = SettingsTable {
         &METADATA_ENDPOINT,
         &METADATA_DISABLED,
         &common::CONCURRENCY,
+        &common::COLD_READS,
         &common::STORAGE_CLASS,
         &ENCRYPTION,
         &KMS_KEY_ID,

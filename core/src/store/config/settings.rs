@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 use std::path::Path;
+use std::time::Duration;
 
 use super::row::{Row, SettingsTable};
 use super::s3;
@@ -164,6 +165,13 @@ impl Settings {
     pub(crate) fn count(&self, row: &Row) -> Option<u64> {
         match self.value(row) {
             Some((Value::Count(count), _)) => Some(count),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn time(&self, row: &Row) -> Option<Duration> {
+        match self.value(row) {
+            Some((Value::Time(time), _)) => Some(time),
             _ => None,
         }
     }

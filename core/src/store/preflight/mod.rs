@@ -115,8 +115,9 @@ impl Store {
             Some(once) => (once.reads.clone(), once.lister.clone()),
             None => (client.reads.clone(), client.lister.clone()),
         };
-        let most = StoreOptions::default().max_in_flight;
-        let mut once = StoreClient::new(reads, client.commits.clone(), lister, client.backend, most);
+        // Without a breaker: a check asks a store that is away, too.
+        let options = StoreOptions::default();
+        let mut once = StoreClient::new(reads, client.commits.clone(), lister, client.backend, &options);
         once.redact = client.redact.clone();
         let checked = StoreInner {
             fork: inner.fork,

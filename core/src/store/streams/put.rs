@@ -102,7 +102,7 @@ impl Store {
     async fn begin_upload(&self, key: &str) -> Result<Upload> {
         let path = self.path(key)?;
         let place = self.permit().await?;
-        let attempt = self.uncounted(RequestKind::Put, key);
+        let attempt = self.uncounted(RequestKind::Put, key)?;
         let attributes = self.attributes(&Identity::none());
         let mut options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         match (self.inner.client.backend.dialect, self.inner.client.backend.counted_on_the_wire) {
@@ -202,7 +202,7 @@ impl Upload {
         self.parts.push(Going::start(async move {
             let _place = store.permit().await?;
             // object_store lets no attempt travel with a part.
-            let attempt = store.uncounted(RequestKind::Put, &key);
+            let attempt = store.uncounted(RequestKind::Put, &key)?;
             attempt.count(1, u64::try_from(size).unwrap_or(u64::MAX));
             attempt.ends(attempt.within(sending).await.map_err(|error| store.not_put(&error, &key, &attempt)))
         }));
@@ -214,7 +214,7 @@ impl Upload {
         poll_fn(|context| self.poll_parts(context, 0)).await?;
         let Some(at_store) = &mut self.at_store else { return Err(ended(&self.key)) };
         let _place = self.store.permit().await?;
-        let attempt = self.store.uncounted(RequestKind::Put, &self.key);
+        let attempt = self.store.uncounted(RequestKind::Put, &self.key)?;
         attempt.count(1, 0);
         let completed = attempt.within(at_store.complete()).await;
         let answer = attempt.ends(completed.map_err(|error| self.store.not_put(&error, &self.key, &attempt)))?;
@@ -251,7 +251,7 @@ async fn abort(store: &Store, key: &str, parts: Vec<Going<()>>, mut at_store: Bo
         part.stop().await;
     }
     let _place = store.permit().await?;
-    let attempt = store.uncounted(RequestKind::Delete, key);
+    let attempt = store.uncounted(RequestKind::Delete, key)?;
     if store.inner.client.backend.dialect != Dialect::Azure {
         attempt.count(1, 0);
     }

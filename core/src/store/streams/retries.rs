@@ -8,6 +8,7 @@ use object_store::client::HttpErrorKind;
 use object_store::retry::{RetryContext, RetryFailure, RetryPolicy};
 
 use super::super::Store;
+use super::super::meter::Attempt;
 use super::PART_BYTES;
 use crate::error::ErrorKind;
 use crate::recorder::{RequestKind, RequestOutcome};
@@ -36,7 +37,8 @@ impl RetryPolicy for PartRetries {
             && matches!(context.failure, RetryFailure::Transport(Connect | Interrupted | Request));
         if again {
             // The upload counts the last try of each part.
-            let attempt = self.store.uncounted(RequestKind::Put, &self.key);
+            let attempt =
+                Attempt::new(&self.store.inner.meter, &self.store.observer, RequestKind::Put, &self.key, None);
             attempt.count(1, u64::try_from(PART_BYTES).unwrap_or(u64::MAX));
             attempt.end(RequestOutcome::Failed(ErrorKind::Unavailable));
         }

@@ -1,3 +1,4 @@
+mod breaker;
 mod each;
 mod faulty;
 mod replica;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests' own tasks are no part of the library")]
 
+mod breaker;
 mod buffer;
 mod callbacks;
 mod checks;

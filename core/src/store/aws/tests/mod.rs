@@ -9,6 +9,7 @@ use crate::store::http::scripted::{Reply, Request, reply, served};
 use crate::store::{Created, Identity, ReadRange, Store, StoreOptions, Version};
 use crate::{Error, ErrorKind};
 
+mod breaker;
 mod credentials;
 mod endless;
 mod hostile;

@@ -1,4 +1,5 @@
 mod answer;
+mod backfill;
 mod poll;
 mod trouble;
 mod wait;
