@@ -163,3 +163,33 @@ fn a_document_with_all_that_is_needed_opens_a_store() {
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{name} {error}");
     }
 }
+
+/// The blocks of YAML below "## Providers" of docs/backends.md, with the heading that each stands under.
+fn providers() -> Vec<(String, String)> {
+    let page = std::fs::read_to_string(repository().join("docs/backends.md")).expect("the page on stores");
+    let (_, section) = page.split_once("\n## Providers\n").expect("a section on providers");
+    let section = section.split("\n## ").next().expect("text");
+    let parts = section.split("\n### ").skip(1);
+    let blocks = parts.map(|part| {
+        let (heading, text) = part.split_once('\n').expect("a heading");
+        let block = text.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+        (heading.to_string(), block.unwrap_or_else(|| panic!("{heading}: no settings")).to_string())
+    });
+    blocks.collect()
+}
+
+#[test]
+fn the_settings_for_each_provider_open_a_store() {
+    let providers = providers();
+    assert!(providers.len() >= 11, "{} providers", providers.len());
+    for (provider, document) in providers {
+        let read = StoreConfig::from_document(&document).unwrap_or_else(|error| panic!("{provider}: {error:?}"));
+        let keyed = read.set("access_key", "id").and_then(|config| config.set("secret_key", "secret"));
+        let config = keyed.unwrap_or_else(|error| panic!("{provider}: {error:?}"));
+        match open(&config) {
+            Ok(store) => assert_eq!(store.url(), "s3://my-logs", "{provider}"),
+            // The page can't name a file that is everywhere.
+            Err(missing) => assert!(missing.to_string().contains("/etc/ssl/rgw-ca.pem"), "{provider}: {missing:?}"),
+        }
+    }
+}
