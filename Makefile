@@ -174,7 +174,7 @@ dist: ## Packs command, libkfs.so, libkfs.a, header, licence, README and changel
 
 bench: ## Runs the benchmarks and prints their table; RECORD=1 puts it into docs/benchmarks.md
 	@$(CARGO) bench -p kfs-benches --locked --bench table -- --forget
-	$(CARGO) bench -p kfs-benches --locked --bench speed --bench footprint
+	$(CARGO) bench -p kfs-benches --locked --bench speed --bench footprint --bench stores
 	@$(CARGO) bench -q -p kfs-benches --locked --bench table -- $(if $(RECORD),--record)
 
 SEEDS ?= 20000

@@ -10,6 +10,8 @@ use crate::figures::{self, Figure};
 enum Unit {
     /// 10^9 bytes a second.
     Gigabytes,
+    /// 10^6 bytes a second.
+    Megabytes,
     /// 10^6 records a second.
     MegaRecords,
     Nanoseconds,
@@ -25,6 +27,8 @@ enum Demand {
     AtLeast(f64),
     Below(f64),
     AtLeastOfFloor(f64),
+    /// That much, or this share of the floor, whichever is lower.
+    AtLeastOrOfFloor(f64, f64),
     AtMostOfFloor(f64),
     /// What it takes beyond the floor.
     BelowBeyondFloor(f64),
@@ -68,6 +72,12 @@ const ROWS: &[Row] = &[
     Row { name: "scan hot 16 KiB batches", unit: Gigabytes, demands: &[AtLeastOfFloor(0.6)] },
     Row { name: "locate a segment among 100,000", unit: Nanoseconds, demands: &[Below(100.0)] },
     Row { name: "durable append to a directory", unit: Microseconds, demands: &[BelowBeyondFloor(200.0)] },
+    Row { name: "durable append to S3", unit: Microseconds, demands: &[BelowBeyondFloor(1000.0)] },
+    Row { name: "append to S3", unit: Megabytes, demands: &[AtLeastOfFloor(0.8)] },
+    Row { name: "append to 8 partitions in S3", unit: Megabytes, demands: &[AtLeastOrOfFloor(500.0, 1.0)] },
+    Row { name: "scan 1 GiB from S3", unit: Megabytes, demands: &[AtLeastOfFloor(0.9)] },
+    Row { name: "upload 512 MiB to S3", unit: Megabytes, demands: &[AtLeast(100.0)] },
+    Row { name: "download 512 MiB from S3", unit: Megabytes, demands: &[AtLeast(100.0)] },
     Row { name: "wake 100 fetches of 1,000 partitions", unit: Microseconds, demands: &[Below(1000.0)] },
     Row {
         name: "10,000 idle partitions, each",
@@ -147,6 +157,7 @@ impl Unit {
         Some(match (self, figure) {
             (_, Figure::Plain(number)) => *number,
             (Gigabytes, Figure::Timed { nanoseconds, work }) => (*work)? / nanoseconds,
+            (Megabytes, Figure::Timed { nanoseconds, work }) => (*work)? / nanoseconds * 1e3,
             (MegaRecords, Figure::Timed { nanoseconds, work }) => (*work)? / nanoseconds * 1e3,
             (Microseconds, Figure::Timed { nanoseconds, .. }) => nanoseconds / 1e3,
             (Nanoseconds | Bytes, Figure::Timed { nanoseconds, .. }) => *nanoseconds,
@@ -156,6 +167,7 @@ impl Unit {
     fn text(self, number: f64) -> String {
         let name = match self {
             Gigabytes => "GB/s",
+            Megabytes => "MB/s",
             MegaRecords => "M records/s",
             Nanoseconds => "ns",
             Microseconds => "µs",
@@ -175,6 +187,7 @@ impl Demand {
             AtLeast(least) => Some(ours >= least),
             Below(most) => Some(ours < most),
             AtLeastOfFloor(least) => floor.map(|floor| ours / floor >= least),
+            AtLeastOrOfFloor(least, share) => floor.map(|floor| ours >= least.min(floor * share)),
             AtMostOfFloor(most) => floor.map(|floor| ours / floor <= most),
             BelowBeyondFloor(most) => floor.map(|floor| ours - floor < most),
             AtLeastOfPeer(name, least) => peer(name).map(|peer| ours / peer >= least),
@@ -187,6 +200,7 @@ impl Demand {
             AtLeast(least) => format!(">= {}", unit.text(least)),
             Below(most) => format!("< {}", unit.text(most)),
             AtLeastOfFloor(least) => format!(">= {least} of the floor"),
+            AtLeastOrOfFloor(least, share) => format!(">= {} or {share} of the floor", unit.text(least)),
             AtMostOfFloor(most) => format!("<= {most} of the floor"),
             BelowBeyondFloor(most) => format!("< {} beyond the floor", unit.text(most)),
             AtLeastOfPeer(peer, least) => format!(">= {least} times {peer}"),
