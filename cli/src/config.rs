@@ -34,5 +34,6 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
     if !json {
         table.end(&mut out)?;
     }
-    Ok(())
+    out.flush()?;
+    context.check_settings(&config)
 }

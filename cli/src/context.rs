@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::Read;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use kfs_core::format::Namespace;
@@ -14,9 +15,12 @@ use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
 use crate::args::Common;
 use crate::failure::{self, Failure, Outcome, usage};
 use crate::notices::Watch;
+use crate::output;
 
 /// How often is looked whether bytes came in.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A pipe that gives the configuration may be silent for this long.
+const BEARABLE: Duration = Duration::from_secs(2);
 
 /// The surroundings of a run.
 #[derive(Debug)]
@@ -96,12 +100,11 @@ impl Context {
                 Err(usage("--bucket and --config both name a bucket", "leave one of them out"))
             }
             (Some(file), _) => {
-                let text = read_config(file).map_err(|error| {
-                    failure::file(file, error).with_hint("--config names a file in YAML or JSON that describes the bucket")
-                })?;
-                Ok(StoreConfig::from_document(&text)?)
+                let hint = "--config names a file in YAML or JSON that describes the bucket";
+                let text = read_config(file).map_err(|error| failure::file(file, error).with_hint(hint))?;
+                Ok(StoreConfig::from_document(&text).map_err(|error| with_hint_if_none(error, hint))?)
             }
-            (None, Some(url)) => Ok(StoreConfig::from_url(url)?),
+            (None, Some(url)) => Ok(StoreConfig::from_url(url).map_err(with_right_setting)?),
             (None, None) => StoreConfig::from_environment().map_err(|_| {
                 let hint = "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs; or use --config FILE, or set \
                             KAFSCALE_S3_BUCKET";
@@ -127,6 +130,19 @@ impl Context {
             config = config.set("connect_timeout", connect)?;
         }
         Ok(Store::open_config(&config, &self.store_options()).map_err(with_right_setting)?)
+    }
+
+    /// Refuses settings with which the bucket can't be opened. Credentials are not asked for, and nothing is sent.
+    pub(crate) fn check_settings(&self, config: &StoreConfig) -> Outcome {
+        let opened = match config.backend() {
+            // To open a directory is to look at it.
+            StoreBackend::Filesystem | StoreBackend::Memory => config.url().map(drop),
+            _ => Store::open_config(config, &self.store_options()).map(drop),
+        };
+        match opened {
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(with_right_setting(error).into()),
+            _ => Ok(()),
+        }
     }
 
     fn store_options(&self) -> StoreOptions {
@@ -196,9 +212,20 @@ fn quoted(text: &str) -> String {
     }
 }
 
-/// Reads a file of settings. What is longer than the core reads is cut, so that the core refuses it.
+/// Reads a file of settings, or a pipe, as a shell makes one of `<(command)`. What is longer than the core reads is cut, so
+/// that the core refuses it.
 fn read_config(file: &Path) -> std::io::Result<String> {
     const LIMIT: u64 = 2 << 20;
+    // Dropped when all was read.
+    let (_reading, was_read) = channel::<()>();
+    if !std::fs::metadata(file)?.is_file() {
+        let name = file.display().to_string();
+        thread(move || {
+            if was_read.recv_timeout(BEARABLE) == Err(RecvTimeoutError::Timeout) {
+                output::note(&format!("waiting for {name}, which is no regular file, to give the configuration"));
+            }
+        });
+    }
     let mut text = String::new();
     std::fs::File::open(file)?.take(LIMIT).read_to_string(&mut text)?;
     Ok(text)
@@ -239,8 +266,15 @@ fn with_right_setting(error: Error) -> Error {
     let named = SETTINGS.iter().find(|(name, _)| is_value && error.message().contains(name));
     match named {
         Some((_, hint)) => error.with_hint(*hint),
+        None if error.kind() == ErrorKind::InvalidInput => {
+            with_hint_if_none(error, "`kfs config show --all` says what each setting is for")
+        }
         None => error,
     }
+}
+
+fn with_hint_if_none(error: Error, hint: &str) -> Error {
+    if error.hint().is_none() { error.with_hint(hint) } else { error }
 }
 
 /// A write beyond the limit of a file's size (`ulimit -f`) raises a signal that kills in silence. With

@@ -75,7 +75,10 @@ fn hint(error: &Error) -> &'static str {
         }
         ErrorKind::NotFound => "check the name, --bucket and --namespace; `kfs ls` lists what is there",
         ErrorKind::PermissionDenied => "check the credentials, or the directory's permissions",
-        ErrorKind::InvalidInput | ErrorKind::Unsupported => "see --help",
+        ErrorKind::InvalidInput | ErrorKind::Unsupported if error.is_from_store() => {
+            "the store refused it: `kfs check` says what the store can do, `kfs config show` how it is reached"
+        }
+        ErrorKind::InvalidInput | ErrorKind::Unsupported => "the command's --help says what it takes",
         ErrorKind::OutOfRange => "choose an offset in that range; `cat --from earliest` starts where the log does",
         ErrorKind::Conflict => "ask who else writes this partition; `kfs ls` shows where its log starts",
         ErrorKind::Fenced => "another writer owns the partition now; append again only if it should be taken back",

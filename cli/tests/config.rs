@@ -66,3 +66,44 @@ fn a_wrong_setting_is_named_as_it_was_written() {
     let said = finish(command, b"").failed(2);
     assert!(said.contains("line 2: regoin is no setting for S3") && said.contains("is region meant?"), "{said}");
 }
+
+#[test]
+fn what_is_missing_or_wrong_is_told_after_the_settings() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("storage.yaml");
+    for (document, said) in [
+        ("storage:\n  backend: s3\n  region: eu-west-1\n", "bucket is missing: the backend s3 needs it"),
+        ("storage:\n  backend: azure\n  container: logs\n", "no Azure account is named"),
+        ("storage:\n  backend: filesystem\n", "path is missing"),
+        ("storage:\n  backend: s3\n  bucket: logs\n  endpoint: http://127.0.0.1:9\n", "endpoint is not encrypted"),
+    ] {
+        std::fs::write(&file, document).expect("write");
+        for form in [&[][..], &["--json"]] {
+            let mut command = kfs();
+            command.args(["config", "show", "--config", file.to_str().expect("a path in UTF-8")]).args(form);
+            let ended = finish(command, b"");
+            assert!(!ended.stdout.is_empty(), "{document}");
+            let told = ended.failed(2);
+            assert!(told.contains(said) && !told.contains("--help"), "{told}");
+        }
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_that_gives_no_configuration_yet_is_named() {
+    use std::io::{BufRead, BufReader, Read};
+    let dir = tempfile::tempdir().expect("a directory");
+    let pipe = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("run mkfifo").success());
+    let mut child = kfs().args(["config", "show", "--config"]).arg(&pipe).spawn().expect("run kfs");
+    let mut stderr = BufReader::new(child.stderr.take().expect("its stderr"));
+    let mut line = String::new();
+    stderr.read_line(&mut line).expect("a line");
+    assert!(line.contains("waiting for ") && line.contains("/pipe, which is no regular file"), "{line}");
+    std::fs::write(&pipe, "backend: memory\n").expect("write into the pipe");
+    assert!(child.wait().expect("wait for kfs").success());
+    line.clear();
+    stderr.read_to_string(&mut line).expect("read");
+    assert_eq!(line, "");
+}

@@ -32,7 +32,8 @@ pub(crate) struct Common {
     /// Read a directory's files by copying instead of mapping them. Use this where another program may truncate them.
     #[arg(long, global = true)]
     pub(crate) no_map: bool,
-    /// Do not check a bucket before the first write to it. See `kfs check`.
+    /// Do not check a bucket on the network before the first write to it. Else each run that writes sends up to 60 requests
+    /// more: use this where many short ones follow each other, and run `kfs check` once.
     #[arg(long, global = true)]
     pub(crate) no_preflight: bool,
     /// Write to a bucket without create-if-absent too. Only where never more than one writer of a partition runs:
