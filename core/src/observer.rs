@@ -19,8 +19,8 @@ use crate::error::{Error, ErrorKind};
 #[cfg(feature = "tracing")]
 use crate::format::Namespace;
 use crate::format::PartitionId;
-use crate::recorder::{BreakerState, BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
-use crate::runtime::{Clock, shielded};
+use crate::recorder::{BreakerState, BucketEvent, CacheKind, Recorder, ReplicaOutcome, RequestKind, RequestOutcome};
+use crate::runtime::{Clock, SystemClock, shielded};
 use crate::scope::Scope;
 use crate::text::{counted, printable};
 
@@ -85,6 +85,11 @@ impl Observer {
     /// The time by the bucket's clock, for code that measures durations. Zero without a bucket.
     pub(crate) fn now(&self) -> Duration {
         self.0.as_ref().map_or(Duration::ZERO, |observing| observing.clock.elapsed())
+    }
+
+    /// The bucket's clock. The system's without a bucket.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.0.as_ref().map_or_else(|| Arc::new(SystemClock) as Arc<dyn Clock>, |observing| observing.clock.clone())
     }
 
     fn since(&self, began: Duration) -> Duration {
@@ -196,6 +201,34 @@ impl Observer {
             }
         }
         self.record(&BucketEvent::Breaker { state, failures, error });
+    }
+}
+
+/// Replicas.
+impl Observer {
+    /// Data was to be read, and the store has a replica.
+    pub(crate) fn replica_read(&self, key: &str, outcome: ReplicaOutcome, error: Option<&Error>) {
+        if outcome != ReplicaOutcome::Answered {
+            tell!(
+                target: "kfs::store", tracing::Level::DEBUG, partition = self.partition_of(key), key = %self.named(key),
+                replica = outcome.name(), error = error.map(|error| tracing_display(format!("{error:#}"))),
+                "the replica has no answer, and the bucket itself is asked"
+            );
+        }
+        self.record(&BucketEvent::ReplicaRead { outcome });
+    }
+
+    /// A replica has failed several times in a row.
+    pub(crate) fn replica_paused(&self, pause: Duration, outcome: ReplicaOutcome, error: Option<&Error>) {
+        tell!(
+            target: "kfs::store", tracing::Level::WARN, replica = outcome.name(), ?pause,
+            error = error.map(|error| tracing_display(format!("{error:#}"))),
+            "the replica keeps failing, and is not asked for a while"
+        );
+    }
+
+    pub(crate) fn replica_answers_again(&self) {
+        tell!(target: "kfs::store", tracing::Level::INFO, "the replica answers again");
     }
 }
 

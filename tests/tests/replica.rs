@@ -1,14 +1,17 @@
 //! A copy of the store that lags may answer what is data, and is never asked what the log is.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt;
 use kfs_core::format::NewRecord;
 use kfs_core::object_store::memory::InMemory;
 use kfs_core::object_store::{ObjectStore, ObjectStoreExt};
-use kfs_core::store::Store;
+use kfs_core::recorder::{BucketEvent, Recorder, ReplicaOutcome};
+use kfs_core::store::{Store, StoreConfig, StoreOptions};
 use kfs_core::{Bucket, BucketOptions, ErrorKind, OnConflict, Writer, WriterOptions};
-use kfs_tests::{FaultStore, Op};
+use kfs_tests::s3::BUCKET;
+use kfs_tests::{FaultStore, Op, S3Server};
 
 /// A process over the store, and a copy that lags.
 fn bucket(primary: &Arc<InMemory>, replica: &Arc<FaultStore>) -> Bucket {
@@ -38,7 +41,7 @@ async fn values(bucket: &Bucket, from: i64) -> Vec<String> {
 }
 
 /// All that the store holds now.
-async fn copy(primary: &InMemory) -> InMemory {
+async fn copy(primary: &dyn ObjectStore) -> InMemory {
     let copy = InMemory::new();
     let all: Vec<_> = primary.list(None).try_collect().await.expect("listed");
     for object in all {
@@ -95,4 +98,125 @@ async fn readers_and_writers_stay_right_beside_a_copy_that_lags_and_no_read_of_t
         let (op, key) = (one.request.op, &one.request.key);
         assert!(op == Op::Get && (key.ends_with(".kfs") || key.ends_with(".index")), "{one:?}");
     }
+}
+
+/// How many reads of data ended in which way.
+#[derive(Debug, Default)]
+struct Outcomes(Mutex<BTreeMap<&'static str, u32>>);
+
+impl Recorder for Outcomes {
+    fn record(&self, event: &BucketEvent<'_>) {
+        if let BucketEvent::ReplicaRead { outcome, .. } = event {
+            *self.0.lock().expect("no panic").entry(outcome.name()).or_default() += 1;
+        }
+    }
+}
+
+impl Outcomes {
+    fn of(&self, outcome: ReplicaOutcome) -> u32 {
+        self.0.lock().expect("no panic").get(outcome.name()).copied().unwrap_or(0)
+    }
+}
+
+/// A process that reads from the second server what it can.
+fn beside(primary: &S3Server, replica: &S3Server) -> (Bucket, Arc<Outcomes>) {
+    let url = format!("{}?readEndpoint={}", primary.url("logs"), replica.endpoint());
+    let outcomes = Arc::new(Outcomes::default());
+    let options = BucketOptions::default().store(primary.store_options()).recorder(outcomes.clone());
+    (Bucket::open_with(&url, options).expect("opened"), outcomes)
+}
+
+/// Puts a copy of each object that the filter takes into the replica.
+async fn replicate(primary: &S3Server, replica: &S3Server, takes: impl Fn(&str) -> bool) {
+    let (from, to) = (primary.client(), replica.client());
+    let all: Vec<_> = from.list(None).try_collect().await.expect("listed");
+    for object in all.into_iter().filter(|object| takes(object.location.as_ref())) {
+        let bytes = from.get(&object.location).await.expect("there").bytes().await.expect("bytes");
+        to.put(&object.location, bytes.into()).await.expect("copied");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_answers_what_it_has_and_the_first_one_what_it_lacks() {
+    let (Some(primary), Some(mut replica)) = (S3Server::start(), S3Server::start()) else { return };
+    let (first, _) = beside(&primary, &replica);
+    let writer = first.partition("t", 0).expect("name").writer().await.expect("writer");
+    let mut expected = Vec::new();
+    for n in 0..6 {
+        append(&writer, &format!("v{n}")).await;
+        expected.push(format!("v{n}"));
+    }
+    writer.close(None).await.expect("closed");
+    // The replica has nothing yet, not even one of the log's objects.
+    let (reader, outcomes) = beside(&primary, &replica);
+    assert_eq!(values(&reader, 0).await, expected);
+    assert!(outcomes.of(ReplicaOutcome::Missing) > 0 && outcomes.of(ReplicaOutcome::Answered) == 0, "{outcomes:?}");
+
+    // It lags: the first half has arrived, of which one object has a second version here.
+    replicate(&primary, &replica, |key| (0..3).any(|n| key.contains(&format!("{n:020}")))).await;
+    let second = format!("logs/default/t/0/segment-{:020}.kfs", 1);
+    replica.client().put(&second.as_str().into(), "other bytes".into()).await.expect("put");
+    let (reader, outcomes) = beside(&primary, &replica);
+    assert_eq!(values(&reader, 0).await, expected);
+    assert!(outcomes.of(ReplicaOutcome::Answered) > 0, "{outcomes:?}");
+    assert!(outcomes.of(ReplicaOutcome::OtherVersion) > 0, "{outcomes:?}");
+    assert!(outcomes.of(ReplicaOutcome::Missing) > 0, "{outcomes:?}");
+
+    // It is killed: reads and appends go on.
+    replica.kill();
+    let (reader, outcomes) = beside(&primary, &replica);
+    assert_eq!(values(&reader, 0).await, expected);
+    assert!(outcomes.of(ReplicaOutcome::Failed) > 0, "{outcomes:?}");
+    let writer = reader.partition("t", 0).expect("name").writer().await.expect("writer");
+    assert_eq!(append(&writer, "after").await, 6);
+    assert_eq!(values(&reader, 6).await, ["after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_etags_are_its_own_changes_nothing_that_is_read() {
+    let (Some(primary), Some(replica)) = (S3Server::start(), S3Server::start()) else { return };
+    let (first, _) = beside(&primary, &replica);
+    let writer = first.partition("t", 0).expect("name").writer().await.expect("writer");
+    append(&writer, "value").await;
+    // The same bytes, as a copy in parts has them.
+    let (from, to) = (primary.client(), replica.client());
+    let all: Vec<_> = from.list(None).try_collect().await.expect("listed");
+    for object in all {
+        let bytes = from.get(&object.location).await.expect("there").bytes().await.expect("bytes");
+        let mut upload = to.put_multipart(&object.location).await.expect("begun");
+        upload.put_part(bytes.into()).await.expect("sent");
+        upload.complete().await.expect("copied");
+    }
+    let (reader, outcomes) = beside(&primary, &replica);
+    assert_eq!(values(&reader, 0).await, ["value"]);
+    assert!(outcomes.of(ReplicaOutcome::OtherVersion) > 0, "{outcomes:?}");
+}
+
+#[test]
+fn a_replica_is_named_by_any_face_and_its_mistakes_by_the_name_that_was_written() {
+    let options = StoreOptions::default().environment(false);
+    let open = |config: StoreConfig| Store::open_config(&config, &options);
+    let base = format!("backend: s3\nbucket: {BUCKET}\naccess_key: a\nsecret_key: b\n");
+    let document = |more: &str| StoreConfig::from_document(&format!("{base}{more}")).expect("a document");
+    for more in ["readBucket: copy\nreadRegion: eu-west-1\nreadEndpoint: https://localhost:1", "read_bucket: copy"] {
+        open(document(more)).expect("opened");
+    }
+    let named = document("").set("KAFSCALE_S3_READ_BUCKET", "copy").expect("a setting");
+    open(named).expect("opened");
+    for (more, expected) in [
+        ("readRegion: eu-west-1", "readRegion names no replica by itself"),
+        ("readEndpoint: http://localhost:1", "readEndpoint is not encrypted (http:)"),
+        ("readEndpoint: https://localhost:1?x=1", "readEndpoint holds a query"),
+        ("readBucket: a/b", "readBucket can't be used"),
+        ("readBucket: copy\nreplica_wait: soon", "replica_wait can't be used"),
+    ] {
+        let error = open(document(more)).expect_err(more);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.message().starts_with(expected), "{more}: {error}");
+    }
+    let azure = StoreConfig::from_document(
+        "backend: azure\naccount_name: acc\ncontainer_name: logs\n\
+        account_key: a2V5\nread_endpoint: https://acc-secondary.blob.core.windows.net",
+    );
+    open(azure.expect("a document")).expect("opened");
 }

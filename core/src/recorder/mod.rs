@@ -175,6 +175,13 @@ pub enum BucketEvent<'a> {
         /// How many were read from the store, or came with a read under way.
         misses: u64,
     },
+    /// Data was to be read, and the store has a replica (docs/backends.md, "Replica reads"). Unless it answered, the
+    /// bucket itself was asked.
+    #[non_exhaustive]
+    ReplicaRead {
+        /// What the replica answered.
+        outcome: ReplicaOutcome,
+    },
     /// The buffer grew by an append or shrank by a flush.
     #[non_exhaustive]
     Buffered {
@@ -252,6 +259,48 @@ impl BreakerState {
             BreakerState::Closed => "closed",
             BreakerState::Open => "open",
             BreakerState::HalfOpen => "half open",
+        }
+    }
+}
+
+/// What a replica answered to a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReplicaOutcome {
+    /// What was asked for.
+    Answered,
+    /// It does not have the object.
+    Missing,
+    /// It has another version of the object.
+    OtherVersion,
+    /// It failed.
+    Failed,
+    /// It did not answer in time.
+    TimedOut,
+    /// It was not asked: it failed several times in a row, or too many requests to it were under way.
+    NotAsked,
+}
+
+impl ReplicaOutcome {
+    #[cfg(feature = "prometheus")]
+    pub(crate) const ALL: [ReplicaOutcome; 6] = [
+        ReplicaOutcome::Answered,
+        ReplicaOutcome::Missing,
+        ReplicaOutcome::OtherVersion,
+        ReplicaOutcome::Failed,
+        ReplicaOutcome::TimedOut,
+        ReplicaOutcome::NotAsked,
+    ];
+
+    /// Its name in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            ReplicaOutcome::Answered => "answered",
+            ReplicaOutcome::Missing => "missing",
+            ReplicaOutcome::OtherVersion => "other version",
+            ReplicaOutcome::Failed => "failed",
+            ReplicaOutcome::TimedOut => "timed out",
+            ReplicaOutcome::NotAsked => "not asked",
         }
     }
 }

@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 
-use super::{BreakerState, BucketEvent, CacheKind, Recorder, RequestKind, RequestOutcome};
+use super::{BreakerState, BucketEvent, CacheKind, Recorder, ReplicaOutcome, RequestKind, RequestOutcome};
 use crate::error::ErrorKind;
 
 #[cfg(test)]
@@ -134,6 +134,9 @@ impl Recorder for PrometheusRecorder {
                 self.writers.ended.get_or_create(&EndLabel(error.map(|error| error.kind()))).inc();
                 self.writers.open.dec();
             }
+            BucketEvent::ReplicaRead { outcome } => {
+                self.store.replica_reads.get_or_create(&ReplicaLabel(outcome)).inc();
+            }
             BucketEvent::Cache { cache, hits, misses } => {
                 self.caches.looked(cache, hits, misses);
             }
@@ -151,6 +154,7 @@ struct StoreMetrics {
     delete: Operation,
     retries: Family<ErrorLabel, Counter>,
     breaker: BreakerMetrics,
+    replica_reads: Family<ReplicaLabel, Counter>,
 }
 
 /// What is counted of one kind of request. Each is held here, so that no label is looked up when a request succeeds.
@@ -189,7 +193,13 @@ impl StoreMetrics {
         measured(registry, "store_received", "Bytes of object bodies received from the store", Unit::Bytes, received);
         let retries = counted(registry, "store_retries", "Failures of the store that are tried again", by_error());
         let breaker = BreakerMetrics::new(registry);
-        StoreMetrics { requests, put, get, list, delete, retries, breaker }
+        let replica_reads = Family::<ReplicaLabel, Counter>::default();
+        for outcome in ReplicaOutcome::ALL {
+            drop(replica_reads.get_or_create(&ReplicaLabel(outcome)));
+        }
+        let help = "Reads of data from a store with a replica, by what the replica answered";
+        let replica_reads = counted(registry, "replica_reads", help, replica_reads);
+        StoreMetrics { requests, put, get, list, delete, retries, breaker, replica_reads }
     }
 
     fn operation(&self, kind: RequestKind) -> &Operation {
@@ -453,6 +463,15 @@ struct BreakerLabel(BreakerState);
 impl EncodeLabelSet for BreakerLabel {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         [("state", self.0.name())].encode(encoder)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct ReplicaLabel(ReplicaOutcome);
+
+impl EncodeLabelSet for ReplicaLabel {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        [("outcome", self.0.name())].encode(encoder)
     }
 }
 

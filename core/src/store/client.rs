@@ -11,6 +11,7 @@ use super::dialect::Dialect;
 use super::list::Lister;
 use super::options::StoreOptions;
 use super::paging::PageSize;
+use super::replica::Replica;
 
 /// The clients of one place, and what limits their requests. Stores of the same place and credentials that differ only in
 /// their prefixes may share it: then they share connections, limits and the breaker, too.
@@ -22,7 +23,7 @@ pub(super) struct StoreClient {
     /// For whatever writes.
     pub(super) commits: Arc<dyn ObjectStore>,
     /// A copy of the place that lags behind it, for reads of data.
-    pub(super) replica: Option<Arc<dyn ObjectStore>>,
+    pub(super) replica: Option<Replica>,
     pub(super) lister: Lister,
     /// Sends each request once, for checks of the bucket. `None` where the library does not reach the store over the network.
     pub(super) once: Option<Once>,
@@ -92,6 +93,13 @@ impl StoreClient {
             redact: None,
             lacks_suffix_ranges: AtomicBool::new(backend.lacks_suffix_ranges),
         }
+    }
+
+    /// The same client, with a copy of the place for reads of data.
+    #[cfg(any(feature = "aws", feature = "azure"))]
+    pub(super) fn with_replica(mut self, replica: Option<Replica>) -> Self {
+        self.replica = replica;
+        self
     }
 
     /// The same client, which removes its secrets from what a server says.

@@ -55,6 +55,7 @@ mod paging;
 mod places;
 pub mod preflight;
 mod reads;
+mod replica;
 mod secrets;
 mod streams;
 mod types;
@@ -79,6 +80,8 @@ use self::client::{Backend, StoreClient};
 use self::list::Lister;
 use self::meter::{Attempt, Meter};
 use self::preflight::WriteGate;
+#[cfg(any(test, feature = "testing"))]
+use self::replica::Replica;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::observer::Observer;
@@ -328,7 +331,7 @@ impl Store {
     #[must_use]
     pub fn with_replica(mut self, replica: Arc<dyn ObjectStore>) -> Self {
         if let Some(client) = Arc::get_mut(&mut self.reader.inner).and_then(|inner| Arc::get_mut(&mut inner.client)) {
-            client.replica = Some(replica);
+            client.replica = Some(Replica::new(replica, replica::WAIT, StoreOptions::default().max_in_flight));
         }
         self
     }

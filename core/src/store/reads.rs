@@ -34,10 +34,10 @@ enum ReadOf {
 
 /// Who is asked: the store itself or a copy of it.
 #[derive(Clone, Copy)]
-struct ReadFrom<'a> {
-    client: &'a dyn ObjectStore,
+pub(super) struct ReadFrom<'a> {
+    pub(super) client: &'a dyn ObjectStore,
     /// A copy that is away says nothing of the store.
-    breaker: Option<&'a Arc<Breaker>>,
+    pub(super) breaker: Option<&'a Arc<Breaker>>,
 }
 
 impl StoreReader {
@@ -69,8 +69,8 @@ impl StoreReader {
     async fn read(&self, of: ReadOf, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
         if of == ReadOf::Data
             && let Some(replica) = &self.inner.client.replica
-            && let Ok(found) =
-                self.read_from(ReadFrom { client: replica.as_ref(), breaker: None }, key, range.clone(), if_match).await
+            // In a box, so that reads without a replica stay small.
+            && let Some(found) = Box::pin(self.read_from_replica(replica, key, &range, if_match)).await
         {
             return Ok(found);
         }
@@ -115,6 +115,18 @@ impl StoreReader {
         range: ReadRange,
         if_match: Option<&Version>,
     ) -> Result<Fetched> {
+        let _permit = self.permit_of(from.breaker).await?;
+        self.read_placed(from, key, range, if_match).await
+    }
+
+    /// The same for a caller that holds a place among the concurrent requests.
+    pub(super) async fn read_placed(
+        &self,
+        from: ReadFrom<'_>,
+        key: &str,
+        range: ReadRange,
+        if_match: Option<&Version>,
+    ) -> Result<Fetched> {
         let path = self.path(key)?;
         let most = if let ReadRange::AtMost(most) = range { most } else { u64::MAX };
         let asked = match range {
@@ -125,7 +137,6 @@ impl StoreReader {
             ReadRange::Suffix(bytes) if bytes > 0 => Some(GetRange::Suffix(bytes)),
             _ => return Err(Error::new(ErrorKind::InvalidInput, "an empty range was asked for").with_key(key)),
         };
-        let _permit = self.permit_of(from.breaker).await?;
         let attempt = self.attempt_of(from.breaker, RequestKind::Get, key, 0)?;
         let mut options = GetOptions::new();
         options.range = asked.clone();

@@ -167,6 +167,15 @@ fn each_use_of_a_cache_moves_the_metrics_of_that_cache() {
 }
 
 #[test]
+fn each_read_of_a_replica_is_counted_by_its_outcome() {
+    let recorder = PrometheusRecorder::new();
+    for outcome in [ReplicaOutcome::Answered, ReplicaOutcome::OtherVersion, ReplicaOutcome::NotAsked] {
+        let series = format!("kfs_replica_reads_total{{outcome=\"{}\"}}", outcome.name());
+        assert_moves(&recorder, &BucketEvent::ReplicaRead { outcome }, &[(&series, 1.0)]);
+    }
+}
+
+#[test]
 fn a_duration_is_counted_in_each_bucket_that_holds_it() {
     let (recorder, id) = (PrometheusRecorder::new(), partition());
     recorder.record(&BucketEvent::Append { partition: &id, bytes: 1, records: 1, waited: Duration::from_millis(30) });

@@ -14,12 +14,13 @@ use self::credentials::Noted;
 use self::protocol::S3Protocol;
 use super::StoreOptions;
 use super::client::{Backend, Once, StoreClient};
-use super::config::{Settings, s3};
+use super::config::{Settings, common, s3};
 use super::dialect::Dialect;
 use super::http::{
     Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
 };
 use super::list::Lister;
+use super::replica::Replica;
 use crate::error::Result;
 
 /// The client of a bucket.
@@ -37,14 +38,29 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
-    let noted = Noted { inner, source: credentials::of_machine(settings), secrets: secrets.clone() };
-    let builder = builder.with_credentials(Arc::new(noted));
+    let noted = Arc::new(Noted { inner, source: credentials::of_machine(settings), secrets: secrets.clone() });
+    let builder = builder.with_credentials(noted.clone());
 
     let reads = Arc::new(builder.clone().with_retry(retries_of_reads()).build().map_err(failed)?);
     // The client's silence counts from the beginning of an upload: none here.
     let silence = Key::Client(ClientConfigKey::ReadTimeout);
     let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
+
+    let replica = match of_replica(settings)? {
+        Some(elsewhere) => {
+            check_endpoint(&elsewhere, &s3::ENDPOINT)?;
+            let builder = self::builder(&elsewhere)?
+                .with_http_connector(connector)
+                .with_config(Key::Client(ClientConfigKey::Timeout), NEVER)
+                .with_credentials(noted)
+                // Instead of trying again, the bucket itself is asked.
+                .with_retry(retries_of_commits());
+            let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
+            Some(Replica::new(client, settings.time(&common::REPLICA_WAIT).unwrap_or_default(), options.max_in_flight))
+        }
+        None => None,
+    };
 
     let backend = Backend {
         dialect: Dialect::S3,
@@ -55,7 +71,20 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     };
     let once = Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) };
     let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options);
-    Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
+    Ok(client.with_replica(replica).redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
+}
+
+/// The settings of the replica, if there is one: what is not set of it is as for the bucket.
+fn of_replica(settings: &Settings) -> Result<Option<Settings>> {
+    let names_one = settings.is_set(&s3::READ_BUCKET) || settings.is_set(&s3::READ_ENDPOINT);
+    if !names_one && settings.is_set(&s3::READ_REGION) {
+        let [bucket, endpoint] =
+            [&s3::READ_BUCKET, &s3::READ_ENDPOINT].map(|row| settings.name_like(row, &s3::READ_REGION));
+        let error = settings.bad(&s3::READ_REGION, "names no replica by itself");
+        return Err(error.with_hint(format!("set {bucket} or {endpoint}, too")));
+    }
+    let pairs = [(&s3::READ_BUCKET, &s3::BUCKET), (&s3::READ_REGION, &s3::REGION), (&s3::READ_ENDPOINT, &s3::ENDPOINT)];
+    Ok(names_one.then(|| settings.moved(&pairs)))
 }
 
 /// object_store's builder with these settings, but for credentials.

@@ -15,13 +15,14 @@ use self::deletes::{Deletes, Reads};
 use self::protocol::AzureProtocol;
 use super::StoreOptions;
 use super::client::{Backend, Once, StoreClient};
-use super::config::{Settings, azure};
+use super::config::{Settings, azure, common};
 use super::dialect::Dialect;
 use super::http::{
     Connector, LastResort, NEVER, Secrets, Supplied, ca_file, check_endpoint, client_options, retries_of_commits,
     retries_of_reads, unusable,
 };
 use super::list::Lister;
+use super::replica::Replica;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a delete may take. It is sent once.
@@ -81,10 +82,24 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let pages = Arc::new(builder.clone().build().map_err(failed)?);
     let reads = Arc::new(Reads { inner: pages.clone(), deletes: deletes.clone() });
 
+    let read_builder = builder.clone();
     // The client's silence counts from the beginning of an upload: none here.
     let silence = Key::Client(ClientConfigKey::ReadTimeout);
     let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
+
+    let replica = match settings.is_set(&azure::READ_ENDPOINT) {
+        true => {
+            let elsewhere = settings.moved(&[(&azure::READ_ENDPOINT, &azure::ENDPOINT)]);
+            check_endpoint(&elsewhere, &azure::ENDPOINT)?;
+            let endpoint = elsewhere.required(&azure::ENDPOINT)?.trim_end_matches('/');
+            // Instead of trying again, the container itself is asked.
+            let builder = read_builder.with_endpoint(endpoint.to_string()).with_retry(retries_of_commits());
+            let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
+            Some(Replica::new(client, settings.time(&common::REPLICA_WAIT).unwrap_or_default(), options.max_in_flight))
+        }
+        false => None,
+    };
 
     let backend = Backend {
         dialect: Dialect::Azure,
@@ -96,7 +111,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let reads_once = Arc::new(Reads { inner: commits.clone(), deletes });
     let once = Once { reads: reads_once, lister: Lister::Pages(commits.clone()) };
     let client = StoreClient::new(reads, commits, Lister::Pages(pages), backend, options);
-    Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
+    Ok(client.with_replica(replica).redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
 }
 
 /// object_store would take the emulator's address from a variable of its own, over plain HTTP, with a known key.

@@ -20,6 +20,13 @@ pub(crate) static ENDPOINT: Row = Row::new(
      Without one it is https://ACCOUNT.blob.core.windows.net.",
 )
 .environment(&["AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"]);
+pub(crate) static READ_ENDPOINT: Row = Row::new(
+    "read_endpoint",
+    Kind::Url,
+    "The address of a replica to read data from, such as https://ACCOUNT-secondary.blob.core.windows.net. What it lacks is \
+     read from endpoint.",
+)
+.environment(&["AZURE_READ_ENDPOINT"]);
 pub(crate) static ACCOUNT_KEY: Row = Row::new("account_key", Kind::Base64, "The account's key, in base64.")
     .aliases(&["azure_account_key", "access_key"])
     .environment(&[
@@ -122,6 +129,8 @@ pub(crate) static AZURE: SettingsTable = SettingsTable {
         &CONTAINER_NAME,
         &common::PREFIX,
         &ENDPOINT,
+        &READ_ENDPOINT,
+        &common::REPLICA_WAIT,
         &common::CREDENTIALS_REF,
         &ACCOUNT_KEY,
         &SAS_TOKEN,

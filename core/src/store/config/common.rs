@@ -29,6 +29,12 @@ pub(crate) static COLD_READS: Row = Row::new(
     "How many reads of old data may be under way at once, beside those of `concurrency`: of bytes of segments other than the \
      newest eight of their log. Without it half of `concurrency`.",
 );
+pub(crate) static REPLICA_WAIT: Row = Row::new(
+    "replica_wait",
+    Kind::Time,
+    "How long a read of data waits for the replica. After that the bucket itself is asked.",
+)
+.default("5s");
 pub(crate) static PATH: Row =
     Row::new("path", Kind::Path, "The absolute path of the directory. It is required.").address();
 

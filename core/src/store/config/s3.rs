@@ -129,6 +129,22 @@ pub(crate) static METADATA_DISABLED: Row =
         .aliases(&["ec2_metadata_disabled"])
         .environment(&["AWS_EC2_METADATA_DISABLED"])
         .default("false");
+pub(crate) static READ_BUCKET: Row = Row::new(
+    "read_bucket",
+    Kind::HostPart,
+    "A replica of the bucket, to read data from. What it lacks is read from the bucket itself.",
+)
+.environment(&["KAFSCALE_S3_READ_BUCKET"]);
+pub(crate) static READ_REGION: Row =
+    Row::new("read_region", Kind::HostPart, "The replica's region. Without one it is the bucket's.")
+        .environment(&["KAFSCALE_S3_READ_REGION"]);
+pub(crate) static READ_ENDPOINT: Row = Row::new(
+    "read_endpoint",
+    Kind::Url,
+    "The address of the replica's server. Without one it is that of the bucket. Without read_bucket the replica has the \
+     bucket's name.",
+)
+.environment(&["KAFSCALE_S3_READ_ENDPOINT"]);
 const ENCRYPTIONS: [(&str, &str); 8] = [
     ("none", "none"),
     ("aes256", "AES256"),
@@ -156,6 +172,10 @@ pub(crate) static S3: SettingsTable = SettingsTable {
         &REGION,
         &ENDPOINT,
         &PATH_STYLE,
+        &READ_BUCKET,
+        &READ_REGION,
+        &READ_ENDPOINT,
+        &common::REPLICA_WAIT,
         &ACCESS_KEY,
         &SECRET_KEY,
         &SESSION_TOKEN,

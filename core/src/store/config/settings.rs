@@ -104,6 +104,19 @@ impl Settings {
         Ok(Settings { table, values })
     }
 
+    /// The same settings where each of the pairs' first setting, if it is set, takes the place of the second one. Errors
+    /// name it as it was set.
+    pub(crate) fn moved(&self, pairs: &[(&Row, &'static Row)]) -> Self {
+        let mut moved = self.clone();
+        for (from, to) in pairs {
+            if let Some(set) = self.set(from) {
+                moved.values.retain(|other| other.row.name != to.name);
+                moved.values.push(Set { row: to, ..set.clone() });
+            }
+        }
+        moved
+    }
+
     /// Puts all that was set into a hash, secrets too.
     pub(crate) fn hash_into(&self, hasher: &mut impl Hasher) {
         for Set { row, value, .. } in &self.values {
@@ -169,6 +182,7 @@ impl Settings {
         }
     }
 
+    /// The time that is set, or the default.
     pub(crate) fn time(&self, row: &Row) -> Option<Duration> {
         match self.value(row) {
             Some((Value::Time(time), _)) => Some(time),

@@ -1,18 +1,36 @@
 //! Reads of data, which a copy of the store may answer, and reads of truth.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::{ObjectStoreExt, PutPayload};
 
 use crate::ErrorKind;
+use crate::observer::Observer;
+use crate::recorder::{BucketEvent, Recorder, ReplicaOutcome};
+use crate::store::replica::{PAUSE, WAIT};
 use crate::store::{ReadRange, Store, Version};
-use crate::testing::{Failure, FaultStore};
+use crate::testing::{Action, Failure, FaultStore, KeyMatcher, ManualClock, Op};
+
+/// What became of each read of data.
+#[derive(Debug, Default)]
+struct Outcomes(Mutex<Vec<ReplicaOutcome>>);
+
+impl Recorder for Outcomes {
+    fn record(&self, event: &BucketEvent<'_>) {
+        if let BucketEvent::ReplicaRead { outcome } = event {
+            self.0.lock().unwrap().push(*outcome);
+        }
+    }
+}
 
 struct Pair {
     store: Store,
     primary: Arc<FaultStore>,
     replica: Arc<FaultStore>,
+    clock: Arc<ManualClock>,
+    outcomes: Arc<Outcomes>,
 }
 
 impl Pair {
@@ -20,7 +38,21 @@ impl Pair {
         let primary = FaultStore::new(Arc::new(InMemory::new()));
         let replica = FaultStore::new(Arc::new(InMemory::new()));
         let store = Store::from_object_store_sent_once(primary.clone()).with_replica(replica.clone());
-        Pair { store, primary, replica }
+        let (clock, outcomes) = (ManualClock::new(0), Arc::new(Outcomes::default()));
+        let observer = Observer::new(clock.clone(), Some(outcomes.clone()), str::to_string);
+        Pair { store: store.observed(observer), primary, replica, clock, outcomes }
+    }
+
+    /// An object that both have, in the same version.
+    async fn put(&self, key: &str, text: &'static str) -> Version {
+        let version = self.store.put(key, PutPayload::from_static(text.as_bytes())).await.unwrap();
+        self.replica.inner().put(&key.into(), PutPayload::from_static(text.as_bytes())).await.unwrap();
+        version
+    }
+
+    /// What became of the reads since the last call.
+    fn outcomes(&self) -> Vec<ReplicaOutcome> {
+        std::mem::take(&mut self.outcomes.0.lock().unwrap())
     }
 
     /// Reads of data, and how many requests went to the copy and to the store.
@@ -74,4 +106,71 @@ async fn no_read_of_truth_asks_the_copy() {
     assert_eq!(reader.list_page("t/", None, 10).await.unwrap().objects.len(), 1);
     assert_eq!(reader.list_dirs("").await.unwrap(), ["t"]);
     assert!(pair.replica.log().is_empty());
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_is_waited_for_no_longer_than_its_limit() {
+    let pair = Pair::new();
+    let version = pair.put("a", "one").await;
+    pair.replica.always(Op::Get, KeyMatcher::any(), Action::Hang);
+    let passing = async {
+        while pair.clock.sleepers().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pair.clock.advance(WAIT - Duration::from_millis(1));
+        tokio::task::yield_now().await;
+        assert_eq!(pair.primary.count(Op::Get), 0, "the limit has not passed");
+        pair.clock.advance(Duration::from_millis(1));
+    };
+    let ((read, of_copy, of_store), ()) = tokio::join!(pair.data("a", Some(&version)), passing);
+    assert_eq!((read.unwrap(), of_copy, of_store), (b"one".to_vec(), 1, 1));
+    assert_eq!(pair.outcomes(), [ReplicaOutcome::TimedOut]);
+}
+
+#[tokio::test]
+async fn a_replica_that_keeps_failing_is_left_alone_and_asked_again_later() {
+    use ReplicaOutcome::{Answered, Failed, NotAsked};
+    let pair = Pair::new();
+    let version = pair.put("a", "one").await;
+    let read = || async {
+        let (read, of_copy, _) = pair.data("a", Some(&version)).await;
+        assert_eq!(read.unwrap(), b"one");
+        of_copy
+    };
+    pair.replica.set_down(Some(Failure::Unavailable));
+    for asked in [1, 1, 1, 0, 0] {
+        assert_eq!(read().await, asked);
+    }
+    assert_eq!(pair.outcomes(), [Failed, Failed, Failed, NotAsked, NotAsked]);
+    // One read asks again after the pause. While the replica fails, the next pause begins.
+    pair.clock.advance(PAUSE);
+    assert_eq!((read().await, read().await), (1, 0));
+    pair.replica.set_down(None);
+    assert_eq!(read().await, 0);
+    pair.clock.advance(PAUSE);
+    assert_eq!((read().await, read().await), (1, 1));
+    assert_eq!(pair.outcomes(), [Failed, NotAsked, NotAsked, Answered, Answered]);
+    // Failures count in a row only.
+    for down in [Some(Failure::Unavailable), Some(Failure::Unavailable), None].into_iter().cycle().take(9) {
+        pair.replica.set_down(down);
+        assert_eq!(read().await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_lags_is_asked_at_every_read_and_one_with_other_versions_is_not() {
+    use ReplicaOutcome::{Missing, NotAsked, OtherVersion};
+    let pair = Pair::new();
+    let late = pair.store.put("late", PutPayload::from_static(b"late")).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(pair.data("late", Some(&late)).await.1, 1);
+    }
+    assert_eq!(pair.outcomes(), [Missing; 5]);
+    // The replica counts its writes for itself, so that its ETag is another one.
+    let newer = pair.put("a", "one").await;
+    for asked in [1, 1, 1, 0] {
+        let (read, of_copy, of_store) = pair.data("a", Some(&newer)).await;
+        assert_eq!((read.unwrap(), of_copy, of_store), (b"one".to_vec(), asked, 1));
+    }
+    assert_eq!(pair.outcomes(), [OtherVersion, OtherVersion, OtherVersion, NotAsked]);
 }

@@ -1,0 +1,137 @@
+//! A second place to read data from.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use object_store::ObjectStore;
+use tokio::sync::Semaphore;
+
+use super::StoreReader;
+use super::reads::ReadFrom;
+use super::types::{Fetched, ReadRange};
+use super::version::Version;
+use crate::error::ErrorKind;
+use crate::recorder::ReplicaOutcome;
+
+/// After this many failures in a row the replica is not asked for a while.
+const FAILURES: u32 = 3;
+/// How long it is not asked then. After that one read asks it again.
+pub(super) const PAUSE: Duration = Duration::from_secs(30);
+/// How long a read waits for it, unless the settings say otherwise.
+#[cfg(any(test, feature = "testing"))]
+pub(super) const WAIT: Duration = Duration::from_secs(5);
+
+/// A copy of a place, which may lag behind it or be away. It answers reads of data, and nothing else.
+pub(super) struct Replica {
+    client: Arc<dyn ObjectStore>,
+    /// How long a read waits for it.
+    wait: Duration,
+    /// Its own places: a replica that hangs takes none of the bucket's.
+    places: Semaphore,
+    state: Mutex<ReplicaState>,
+}
+
+/// How it has answered of late.
+#[derive(Debug, Default)]
+struct ReplicaState {
+    /// In a row.
+    failures: u32,
+    /// It is not asked before this time.
+    paused_until: Option<Duration>,
+}
+
+impl Replica {
+    #[cfg(any(test, feature = "testing", feature = "aws", feature = "azure"))]
+    pub(super) fn new(client: Arc<dyn ObjectStore>, wait: Duration, most: usize) -> Self {
+        let places = Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS));
+        Replica { client, wait, places, state: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ReplicaState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to ask it now. At the end of a pause one caller is told to, and the others wait for what it finds.
+    fn is_to_be_asked(&self, now: Duration) -> bool {
+        let mut state = self.lock();
+        match state.paused_until {
+            Some(until) if now < until => false,
+            Some(_) => {
+                state.paused_until = Some(now.saturating_add(PAUSE));
+                true
+            }
+            None => true,
+        }
+    }
+
+    /// It answered. Tells whether that ends a pause.
+    fn answered(&self) -> bool {
+        std::mem::take(&mut *self.lock()).paused_until.is_some()
+    }
+
+    /// It failed. Tells whether a pause begins with that.
+    fn failed(&self, now: Duration) -> bool {
+        let mut state = self.lock();
+        state.failures = state.failures.saturating_add(1);
+        let pauses = state.failures >= FAILURES;
+        let begins = pauses && state.paused_until.is_none();
+        if pauses {
+            state.paused_until = Some(now.saturating_add(PAUSE));
+        }
+        begins
+    }
+}
+
+impl StoreReader {
+    /// What the replica has, if it has what is asked for and says so in time. `None` if the store itself is to be asked.
+    pub(super) async fn read_from_replica(
+        &self,
+        replica: &Replica,
+        key: &str,
+        range: &ReadRange,
+        if_match: Option<&Version>,
+    ) -> Option<Fetched> {
+        let clock = self.observer.clock();
+        // Where it is not asked, nothing is learned of it either.
+        let place = match replica.is_to_be_asked(clock.elapsed()) {
+            true => replica.places.try_acquire().ok(),
+            false => None,
+        };
+        let Some(_place) = place else {
+            self.observer.replica_read(key, ReplicaOutcome::NotAsked, None);
+            return None;
+        };
+        let from = ReadFrom { client: replica.client.as_ref(), breaker: None };
+        let read = std::pin::pin!(self.read_placed(from, key, range.clone(), if_match));
+        let read = match select(read, clock.sleep(replica.wait)).await {
+            Either::Left((read, _)) => Some(read),
+            Either::Right(_) => None,
+        };
+        let (outcome, error) = match &read {
+            Some(Ok(_)) => (ReplicaOutcome::Answered, None),
+            Some(Err(error)) => match error.kind() {
+                ErrorKind::NotFound => (ReplicaOutcome::Missing, Some(error)),
+                ErrorKind::Conflict => (ReplicaOutcome::OtherVersion, Some(error)),
+                _ => (ReplicaOutcome::Failed, Some(error)),
+            },
+            None => (ReplicaOutcome::TimedOut, None),
+        };
+        self.observer.replica_read(key, outcome, error);
+        match outcome {
+            // A replica that lags has answered.
+            ReplicaOutcome::Answered | ReplicaOutcome::Missing => {
+                if replica.answered() {
+                    self.observer.replica_answers_again();
+                }
+            }
+            // One whose versions are all others is of no use either.
+            _ => {
+                if replica.failed(clock.elapsed()) {
+                    self.observer.replica_paused(PAUSE, outcome, error);
+                }
+            }
+        }
+        read.and_then(Result::ok)
+    }
+}
