@@ -49,6 +49,10 @@
 //! be fenced at once, or share. A broker should call [`Writer::claim`] before it serves. When an append fails,
 //! [`Error::stored`] says whether its bytes may be in the log.
 //!
+//! # Several buckets
+//!
+//! A [`TopicRouter`] keeps topics in buckets of their own, with a default one. They share the runtime, the buffer and caches.
+//!
 //! # Reading
 //!
 //! [`Reader::fetch`] returns whole batches as they are stored, at least one, across segments, without
@@ -64,7 +68,8 @@
 //! ([`runtime::Runtime::new`]). With the feature `testing` the module `testing` has a store that fails on
 //! purpose and clocks that a test moves.
 //!
-//! The programs in `core/examples` append, follow, read a range of several partitions, count, and bring a store or a runtime.
+//! The programs in `core/examples` append, follow, read a range of several partitions, count, bring a store or a runtime, and
+//! keep topics in several buckets.
 //!
 //! # What it is doing
 //!
@@ -124,7 +129,10 @@ pub use log::verify::{
 pub use log::writer::{
     Admission, Append, Interest, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus,
 };
-pub use log::{Bucket, BucketOptions, Partition, RetryPolicy, ScanBudget, ScanPermit, Trouble, Watch, Watermarks};
+pub use log::{
+    Bucket, BucketOptions, Partition, RetryPolicy, ScanBudget, ScanPermit, TopicConfig, TopicRouter, Trouble, Watch,
+    Watermarks,
+};
 #[cfg(feature = "mutants")]
 #[doc(hidden)]
 pub use mutant::Mutant;
@@ -134,6 +142,7 @@ pub use recorder::Recorder;
 /// The compiler checks here that the types which threads share are `Send` and `Sync`.
 const _: fn() = || {
     fn shared<T: Send + Sync + 'static>() {}
+    shared::<(TopicRouter, TopicConfig, store::StorePool)>();
     shared::<(Bucket, Partition, Writer, Append, Reader, Watch, Watermarks)>();
     shared::<(Admission, Fetch, BatchStream, RecordStream, StreamRecord)>();
     shared::<(FetchRequest, FetchResponse)>();

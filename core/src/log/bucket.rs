@@ -9,14 +9,13 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use object_store::ObjectStore;
 
-use super::budget::Budget;
-use super::cache::{BlockCache, IndexCache};
 use super::catalog::CatalogBudget;
 use super::log_source::LogSource;
 use super::options::BucketOptions;
 use super::partition::Partition;
 use super::purgatory::Purgatory;
 use super::retry::{Retries, Trouble};
+use super::shares::BucketShares;
 use super::state::{BucketInner, LiveWriter, PartitionState};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
@@ -80,14 +79,18 @@ impl Bucket {
             Some(runtime) => runtime.clone(),
             None => Runtime::current_or_own()?,
         };
+        let shares = BucketShares::new(&options);
+        Ok(Self::sharing(store, options, runtime, &shares))
+    }
+
+    /// A bucket that shares budgets with others. The options were checked.
+    pub(super) fn sharing(store: Store, options: BucketOptions, runtime: Runtime, shares: &BucketShares) -> Self {
         let observer = observe(&store, &runtime, &options);
         let store = store.observed(observer.clone());
-        let budget = Budget::new(options.buffer_bytes);
-        // Half is for blocks. The indexes and catalogs that find them save many requests.
-        let blocks = BlockCache::new(options.cache_bytes / 2, observer.clone());
-        let indexes = IndexCache::new(options.cache_bytes / 4, observer.clone());
+        let budget = shares.budget.clone();
+        let (blocks, indexes) = shares.caches(&observer);
         let catalogs = CatalogBudget::new(options.cache_bytes / 4);
-        Ok(Bucket(Arc::new(BucketInner {
+        Bucket(Arc::new(BucketInner {
             commits: store.for_commits(),
             cold: store.for_cold_reads(),
             store,
@@ -103,7 +106,12 @@ impl Bucket {
             observer,
             closed: AtomicBool::new(false),
             purgatory: Arc::new(Purgatory::default()),
-        })))
+        }))
+    }
+
+    /// Whether both are handles of one bucket.
+    pub(super) fn is_same(&self, other: &Bucket) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// A partition of the default namespace. This only names it, and asks nothing of the store.

@@ -53,6 +53,7 @@ mod meter;
 mod options;
 mod paging;
 mod places;
+mod pool;
 pub mod preflight;
 mod reads;
 mod replica;
@@ -92,6 +93,7 @@ const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";
 
 pub use self::breaker::{BreakerOptions, BreakerStatus};
+pub(crate) use self::config::{Fingerprint, is_topic_key};
 pub use self::config::{Secret, StoreBackend, StoreConfig};
 pub use self::credentials::{CredentialSource, Credentials};
 pub use self::failure::SyncFailure;
@@ -100,6 +102,7 @@ pub(crate) use self::failure::{Effect, StoreFailure};
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
+pub use self::pool::StorePool;
 pub use self::streams::{GetStream, MAX_STREAM_BYTES, PART_BYTES};
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, Replaced, RequestCounts};
 pub use self::version::Version;
@@ -223,11 +226,13 @@ impl Store {
     /// or settings that can't be right. For a directory also `NotFound` if its parent
     /// does not exist, `InvalidInput` if a file has its name, and `PermissionDenied`.
     pub fn open_config(config: &StoreConfig, options: &StoreOptions) -> Result<Self> {
+        Self::open_in(config, options, None)
+    }
+
+    /// The same with a client of the pool, if one fits.
+    fn open_in(config: &StoreConfig, options: &StoreOptions, pool: Option<&StorePool>) -> Result<Self> {
         options.check()?;
-        let mut config = config.clone();
-        for (name, value) in &options.config {
-            config = config.set_of_any(name, value)?;
-        }
+        let config = config.with_options(options)?;
         let settings = config.settings(options.environment)?;
         let mut options = with_limits(options, &settings)?;
         if options.breaker.is_none() {
@@ -236,7 +241,11 @@ impl Store {
         let options = &options;
         config::check_address(&config, &settings)?;
         let (url, prefix) = (config.url_with(&settings)?, config::prefix_of(&settings)?);
-        let client = Arc::new(Self::client_of(config.backend(), &settings, options)?);
+        let make = || Self::client_of(config.backend(), &settings, options);
+        let client = match pool {
+            Some(pool) => pool.client(config.backend(), &settings, options, make)?,
+            None => Arc::new(make()?),
+        };
         let mut inner = StoreInner::new(url, prefix, client);
         inner.storage_class = settings.text(&config::common::STORAGE_CLASS).map(str::to_string);
         #[cfg(feature = "_http")]
@@ -339,6 +348,11 @@ impl Store {
     /// The reads of this store: a handle that can change nothing.
     pub fn reader(&self) -> &StoreReader {
         &self.reader
+    }
+
+    /// Whether both are handles of one store.
+    pub(crate) fn is_same(&self, other: &Store) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Forgets a writer that was closed, by its id (the part of its `kfsid` before the dot). A directory remembers the

@@ -192,6 +192,19 @@ impl RequestCounts {
         self.put + self.get + self.list + self.delete
     }
 
+    /// The sum of both.
+    #[must_use]
+    pub(crate) fn plus(&self, other: &RequestCounts) -> RequestCounts {
+        RequestCounts {
+            put: self.put.saturating_add(other.put),
+            get: self.get.saturating_add(other.get),
+            list: self.list.saturating_add(other.list),
+            delete: self.delete.saturating_add(other.delete),
+            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
+            bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+        }
+    }
+
     /// What was added since an earlier count.
     #[must_use]
     pub fn since(&self, earlier: &RequestCounts) -> RequestCounts {

@@ -43,6 +43,7 @@ pub(crate) struct SegmentBlocks<'a> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct BlockKey {
+    bucket: u32,
     id: PartitionId,
     base: i64,
     /// Readers may differ in the size of their blocks.
@@ -51,8 +52,8 @@ struct BlockKey {
 }
 
 impl SegmentBlocks<'_> {
-    fn key(&self, number: u64) -> BlockKey {
-        BlockKey { id: self.id.clone(), base: self.base, block: self.block, number }
+    fn key(&self, bucket: u32, number: u64) -> BlockKey {
+        BlockKey { bucket, id: self.id.clone(), base: self.base, block: self.block, number }
     }
 
     /// Cuts bytes of this version that begin where block `first` does.
@@ -109,9 +110,11 @@ type Hasher = BuildHasherDefault<DefaultHasher>;
 
 /// The cache.
 pub(crate) struct BlockCache {
-    cache: Cache<BlockKey, Arc<Block>, BlockWeight, Hasher, Lent>,
+    cache: Arc<Cache<BlockKey, Arc<Block>, BlockWeight, Hasher, Lent>>,
     limit: u64,
-    gets: BlockGets,
+    gets: Arc<BlockGets>,
+    /// Several buckets may share the memory.
+    bucket: u32,
     observer: Observer,
 }
 
@@ -128,8 +131,8 @@ impl BlockRun {
     }
 }
 
-type BlockGets = SharedGets<(PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
-type BlockClaim<'a> = Claim<'a, Arc<Block>, (PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
+type BlockGets = SharedGets<(u32, PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
+type BlockClaim<'a> = Claim<'a, Arc<Block>, (u32, PartitionId, i64), BlockRun, Vec<Arc<Block>>>;
 
 impl BlockCache {
     /// A cache of at most this many bytes.
@@ -148,7 +151,12 @@ impl BlockCache {
             Ok(options) => Cache::with_options(options, BlockWeight, Hasher::default(), Lent),
             Err(_) => Cache::with(items, limit, BlockWeight, Hasher::default(), Lent),
         };
-        BlockCache { cache, limit, gets: BlockGets::default(), observer }
+        BlockCache { cache: Arc::new(cache), limit, gets: Arc::default(), bucket: 0, observer }
+    }
+
+    /// The same memory for another bucket, which finds nothing there of the others.
+    pub(crate) fn of_bucket(&self, bucket: u32, observer: Observer) -> Self {
+        BlockCache { cache: self.cache.clone(), limit: self.limit, gets: self.gets.clone(), bucket, observer }
     }
 
     /// Bytes that it may hold.
@@ -170,7 +178,7 @@ impl BlockCache {
         number: u64,
         from: impl FnOnce(&Block) -> u64,
     ) -> Option<Arc<Block>> {
-        let key = of.key(number);
+        let key = of.key(self.bucket, number);
         let block = self.cache.peek(&key).filter(|block| block.is(of.base, of.version))?;
         if block.was_served(from(&block)) {
             self.cache.get(&key);
@@ -179,14 +187,14 @@ impl BlockCache {
     }
 
     fn holds(&self, of: &SegmentBlocks<'_>, number: u64) -> bool {
-        self.cache.peek(&of.key(number)).is_some_and(|block| block.is(of.base, of.version))
+        self.cache.peek(&of.key(self.bucket, number)).is_some_and(|block| block.is(of.base, of.version))
     }
 
     /// Takes in blocks, the first with this number. What finds no room because all is lent stays outside.
     pub(crate) fn put(&self, of: &SegmentBlocks<'_>, first: u64, blocks: &[Arc<Block>]) {
         let mut evicted = Vec::new();
         for (number, block) in (first..).zip(blocks) {
-            let key = of.key(number);
+            let key = of.key(self.bucket, number);
             self.cache.insert_with_lifecycle(key.clone(), block.clone(), &mut evicted);
             if self.cache.weight() > self.limit {
                 self.cache.remove(&key);
@@ -261,7 +269,7 @@ impl BlockCache {
         let blocks = of.version.size().min(MAX_SEGMENT_LEN).div_ceil(of.block.max(1));
         let until = until.min(blocks);
         let claim = self.gets.claim(
-            (of.id.clone(), of.base),
+            (self.bucket, of.id.clone(), of.base),
             || self.find(of, number, |block| from.max(block.at())),
             |get| get.brings(of, number),
             |gets| {

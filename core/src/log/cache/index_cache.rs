@@ -23,7 +23,8 @@ struct CachedIndex {
     index: Arc<SparseIndex>,
 }
 
-type IndexKey = (PartitionId, i64);
+/// The bucket, the partition, and where the segment begins.
+type IndexKey = (u32, PartitionId, i64);
 
 #[derive(Clone, Debug)]
 struct IndexWeight;
@@ -40,9 +41,11 @@ type Loaded = Result<Option<Arc<SparseIndex>>>;
 
 /// The cache of indexes, by segment and version.
 pub(crate) struct IndexCache {
-    cache: Cache<IndexKey, CachedIndex, IndexWeight>,
+    cache: Arc<Cache<IndexKey, CachedIndex, IndexWeight>>,
     /// By the version for which an index is read.
-    gets: SharedGets<IndexKey, Version, Option<Arc<SparseIndex>>>,
+    gets: Arc<SharedGets<IndexKey, Version, Option<Arc<SparseIndex>>>>,
+    /// Several buckets may share the memory.
+    bucket: u32,
     observer: Observer,
 }
 
@@ -51,11 +54,21 @@ impl IndexCache {
     pub(crate) fn new(bytes: usize, observer: Observer) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).clamp(16, 1 << 20);
-        IndexCache { cache: Cache::with_weighter(items, bytes, IndexWeight), gets: SharedGets::default(), observer }
+        let cache = Arc::new(Cache::with_weighter(items, bytes, IndexWeight));
+        IndexCache { cache, gets: Arc::default(), bucket: 0, observer }
+    }
+
+    /// The same memory for another bucket, which finds nothing there of the others.
+    pub(crate) fn of_bucket(&self, bucket: u32, observer: Observer) -> Self {
+        IndexCache { cache: self.cache.clone(), gets: self.gets.clone(), bucket, observer }
+    }
+
+    fn key(&self, id: &PartitionId, base: i64) -> IndexKey {
+        (self.bucket, id.clone(), base)
     }
 
     pub(crate) fn get(&self, id: &PartitionId, base: i64, version: &Version) -> Option<Arc<SparseIndex>> {
-        self.held(&(id.clone(), base), version)
+        self.held(&self.key(id, base), version)
     }
 
     fn held(&self, key: &IndexKey, version: &Version) -> Option<Arc<SparseIndex>> {
@@ -64,7 +77,7 @@ impl IndexCache {
     }
 
     pub(crate) fn put(&self, id: &PartitionId, base: i64, version: &Version, index: Arc<SparseIndex>) {
-        self.cache.insert((id.clone(), base), CachedIndex { version: version.clone(), index });
+        self.cache.insert(self.key(id, base), CachedIndex { version: version.clone(), index });
     }
 
     /// The index that is held, or what one GET brings to all callers that want it now.
@@ -78,7 +91,7 @@ impl IndexCache {
         version: &Version,
         get: impl FnOnce() -> F,
     ) -> Loaded {
-        let key = (id.clone(), base);
+        let key = self.key(id, base);
         let permit = loop {
             let held = || self.held(&key, version);
             match self.gets.claim(key.clone(), held, |of| of.same_as(version), |_| version.clone()) {

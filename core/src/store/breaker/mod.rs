@@ -18,7 +18,7 @@ use crate::runtime::Clock;
 use crate::setters::setters;
 
 /// When a store that fails is left alone. Start from `BreakerOptions::default()`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct BreakerOptions {
     /// After how many failures in a row no request is sent (default 10). 0 turns the breaker off. A failure is one that

@@ -35,6 +35,7 @@ mod serde_impl;
 mod settings;
 #[cfg(feature = "_http")]
 pub(super) mod shown;
+mod topic;
 mod tree;
 mod unknown;
 mod url;
@@ -48,12 +49,15 @@ pub use self::backend::StoreBackend;
 #[cfg(feature = "_http")]
 pub(super) use self::row::Row;
 pub use self::secret::Secret;
+pub(crate) use self::settings::Fingerprint;
 use self::settings::Given;
 pub use self::settings::Origin;
 pub(super) use self::settings::Settings;
+pub(crate) use self::topic::is_topic_key;
 use self::unknown::unknown_setting;
 #[cfg(feature = "_http")]
 pub(super) use self::value::{Value, boolean};
+use super::StoreOptions;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Which store, and how it is reached. See the [module](self) for how settings are given, and `docs/backends.md` for
@@ -66,6 +70,8 @@ pub struct StoreConfig {
     given: Vec<Given>,
     /// The URL that it was made from, without settings.
     of_url: Option<String>,
+    /// What is not read from the environment, because it speaks of another bucket.
+    not_of_environment: Vec<&'static row::Row>,
 }
 
 /// A setting as it would be used.
@@ -87,7 +93,7 @@ pub struct ShownSetting {
 impl StoreConfig {
     /// A store of this kind, of which nothing is set.
     pub fn new(backend: StoreBackend) -> Self {
-        StoreConfig { backend, given: Vec::new(), of_url: None }
+        StoreConfig { backend, given: Vec::new(), of_url: None, not_of_environment: Vec::new() }
     }
 
     /// The store that a URL names, with settings after a question mark:
@@ -103,7 +109,7 @@ impl StoreConfig {
     /// and for a secret, because URLs are shown.
     pub fn from_url(url: &str) -> Result<Self> {
         let url::NamedStore { backend, given, url } = self::url::parse(url)?;
-        Ok(StoreConfig { backend, given, of_url: Some(url) })
+        Ok(StoreConfig { given, of_url: Some(url), ..StoreConfig::new(backend) })
     }
 
     /// The store that a document in YAML or JSON describes: what stands below `storage`, or the document itself if it has
@@ -114,7 +120,7 @@ impl StoreConfig {
     /// section, or has a setting in it that there is not.
     pub fn from_document(text: &str) -> Result<Self> {
         let (backend, given) = document::parse(text)?;
-        Ok(StoreConfig { backend, given, of_url: None })
+        Ok(StoreConfig { given, ..StoreConfig::new(backend) })
     }
 
     /// The store whose bucket a variable of the environment names: `KAFSCALE_S3_BUCKET`, `AZURE_CONTAINER_NAME` or
@@ -145,8 +151,18 @@ impl StoreConfig {
         Ok(self)
     }
 
+    /// The configuration with the settings of these options, which count more.
+    pub(crate) fn with_options(&self, options: &StoreOptions) -> Result<Self> {
+        options.config.iter().try_fold(self.clone(), |config, (name, value)| config.set_of_any(name, value))
+    }
+
+    /// A hash of all settings that count, but for what the credentials are called.
+    pub(crate) fn fingerprint(&self, environment: bool) -> Result<Fingerprint> {
+        Ok(self.settings(environment)?.fingerprint_without(&[&common::CREDENTIALS_REF]))
+    }
+
     /// Like [`set`](Self::set), but passes over what is a variable of another kind of store.
-    pub(super) fn set_of_any(self, name: &str, value: &str) -> Result<Self> {
+    fn set_of_any(self, name: &str, value: &str) -> Result<Self> {
         let is_other = |backend: StoreBackend| backend != self.backend && backend.table().find_variable(name).is_some();
         match self.backend.table().find(name).is_none() && StoreBackend::ALL.into_iter().any(is_other) {
             true => Ok(self),
@@ -203,6 +219,7 @@ impl StoreConfig {
             true => environment::given(table, environment::variables()),
             false => Vec::new(),
         };
+        given.retain(|given| !self.not_of_environment.iter().any(|row| row.name == given.row.name));
         given.extend(self.given.iter().cloned());
         Settings::of(table, &given)
     }

@@ -160,6 +160,9 @@ const CHECKSUMS: [(&str, &str); 3] = [("none", "none"), ("sha256", "sha256"), ("
 /// Credentials that belong together: those of one face are never mixed with those of another.
 pub(super) static KEYS: [&Row; 3] = [&ACCESS_KEY, &SECRET_KEY, &SESSION_TOKEN];
 
+/// What speaks of a bucket's replica.
+pub(super) static REPLICA: [&Row; 3] = [&READ_BUCKET, &READ_REGION, &READ_ENDPOINT];
+
 pub(crate) static S3: SettingsTable = SettingsTable {
     backend: "s3",
     aliases: &[],

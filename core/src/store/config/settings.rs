@@ -1,9 +1,11 @@
 //! The settings of one store: which of those that were given count, and what they say.
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::common;
 use super::row::{Row, SettingsTable};
 use super::s3;
 use super::secret::Secret;
@@ -69,6 +71,10 @@ impl Given {
     }
 }
 
+/// What tells settings apart, without holding them: see [`Settings::fingerprint_without`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fingerprint([u64; 2]);
+
 /// The settings of one store, as they count.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -117,15 +123,34 @@ impl Settings {
         moved
     }
 
-    /// Puts all that was set into a hash, secrets too.
-    pub(crate) fn hash_into(&self, hasher: &mut impl Hasher) {
-        for Set { row, value, .. } in &self.values {
-            row.name.hash(hasher);
-            match value {
-                Value::Secret(secret) => secret.reveal().hash(hasher),
-                value => value.to_string().hash(hasher),
+    /// A hash of all that was set, secrets too, except for some settings. Its keys are random, and known to this process
+    /// alone: so nobody can find out a secret from it.
+    pub(crate) fn fingerprint_without(&self, left_out: &[&Row]) -> Fingerprint {
+        static KEYS: OnceLock<[RandomState; 2]> = OnceLock::new();
+        let counts = |set: &&Set| !left_out.iter().any(|row| row.name == set.row.name);
+        let hash = |state: &RandomState| {
+            let mut hasher = state.build_hasher();
+            for Set { row, value, .. } in self.values.iter().filter(counts) {
+                row.name.hash(&mut hasher);
+                match value {
+                    Value::Secret(secret) => secret.reveal().hash(&mut hasher),
+                    // It may hold a password that is not shown.
+                    Value::Url(url) => url.hash(&mut hasher),
+                    value => value.to_string().hash(&mut hasher),
+                }
             }
-        }
+            hasher.finish()
+        };
+        Fingerprint(KEYS.get_or_init(|| [RandomState::new(), RandomState::new()]).each_ref().map(hash))
+    }
+
+    /// Where it is: bucket, region and server, as far as they are set.
+    pub(crate) fn place(&self) -> Vec<(&'static str, String)> {
+        let is_place = |set: &&Set| {
+            let name = set.row.name;
+            set.row.is_address && name != common::PREFIX.name || ["region", "endpoint"].contains(&name)
+        };
+        self.values.iter().filter(is_place).map(|set| (set.row.name, set.value.to_string())).collect()
     }
 
     pub(crate) fn table(&self) -> &'static SettingsTable {

@@ -1,8 +1,6 @@
 //! Before the first write: one check for each bucket and process, which all that write there share.
 
 use std::collections::HashMap;
-#[cfg(feature = "_http")]
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -16,7 +14,7 @@ use super::report::{Preflight, PreflightCheck, PreflightVerdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::runtime::Runtime;
-use crate::store::Store;
+use crate::store::{Fingerprint, Store};
 #[cfg(feature = "_http")]
 use crate::store::{StoreInner, StoreOptions, config::Settings};
 
@@ -33,28 +31,19 @@ pub(in crate::store) struct WriteGate {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct BucketKey {
     url: String,
-    settings: u64,
+    settings: Fingerprint,
 }
 
 impl WriteGate {
     #[cfg(feature = "_http")]
     fn new(url: &str, settings: &Settings, options: &StoreOptions) -> Self {
         WriteGate {
-            bucket: BucketKey { url: url.to_string(), settings: hash_of(settings) },
+            bucket: BucketKey { url: url.to_string(), settings: settings.fingerprint_without(&[]) },
             checks: options.preflight,
             single_writer: options.single_writer,
             passed: AtomicBool::new(false),
         }
     }
-}
-
-/// A hash of what is set: where the store's server is, and whose credentials are used.
-#[cfg(feature = "_http")]
-fn hash_of(settings: &Settings) -> u64 {
-    static KEY: OnceLock<RandomState> = OnceLock::new();
-    let mut hasher = KEY.get_or_init(RandomState::new).build_hasher();
-    settings.hash_into(&mut hasher);
-    hasher.finish()
 }
 
 #[cfg(feature = "_http")]
