@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use kfs_core::format::Namespace;
 use kfs_core::runtime::Runtime;
+use kfs_core::store::config::Origin;
 use kfs_core::store::{Store, StoreBackend, StoreConfig, StoreOptions};
-use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Trouble};
+use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, KafscaleTuning, Trouble};
 
 use crate::args::Common;
 use crate::failure::{self, Failure, Outcome, usage};
@@ -26,6 +27,7 @@ const BEARABLE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Context {
     common: Common,
+    namespace: Namespace,
     tokio: tokio::runtime::Runtime,
     runtime: Runtime,
     /// The bucket that was opened, to ask it why nothing comes, and what was said of that.
@@ -40,7 +42,11 @@ impl Context {
         })?;
         let runtime = Runtime::tokio(tokio.handle().clone());
         tokio.block_on(async { outlive_file_size_limits() });
-        Ok(Context { common, tokio, runtime, bucket: OnceLock::new() })
+        let namespace = match &common.namespace {
+            Some(namespace) => namespace.clone(),
+            None => KafscaleTuning::from_variables(namespace_variable())?.namespace,
+        };
+        Ok(Context { common, namespace, tokio, runtime, bucket: OnceLock::new() })
     }
 
     /// Runs a subcommand on this thread; what it prints may block.
@@ -67,7 +73,16 @@ impl Context {
     }
 
     pub(crate) fn namespace(&self) -> &Namespace {
-        &self.common.namespace
+        &self.namespace
+    }
+
+    /// Who named the namespace: the command line, the environment or nobody.
+    pub(crate) fn namespace_from(&self) -> (Origin, Option<&'static str>) {
+        match (&self.common.namespace, namespace_variable()) {
+            (Some(_), _) => (Origin::Explicit, Some("--namespace")),
+            (None, Some((name, _))) => (Origin::Environment, Some(name)),
+            (None, None) => (Origin::Default, None),
+        }
     }
 
     /// Whether a bucket was opened.
@@ -116,7 +131,7 @@ impl Context {
     /// Opens the bucket.
     pub(crate) fn bucket(&self, options: BucketOptions) -> Outcome<Bucket> {
         let (config, store) = (self.store_config()?, self.store_options());
-        let options = options.runtime(self.runtime.clone()).namespace(self.common.namespace.clone()).store(store);
+        let options = options.runtime(self.runtime.clone()).namespace(self.namespace.clone()).store(store);
         let bucket = Bucket::open_config(&config, options).map_err(with_right_setting)?;
         let watch = Watch::begin(&self.runtime, &bucket);
         let _ = self.bucket.set((bucket.clone(), watch));
@@ -191,6 +206,12 @@ impl Context {
             }
         }
     }
+}
+
+/// The variable that names a namespace, if it is set.
+fn namespace_variable() -> Option<(&'static str, String)> {
+    const NAME: &str = "KAFSCALE_S3_NAMESPACE";
+    std::env::var_os(NAME).map(|value| (NAME, value.to_string_lossy().into_owned()))
 }
 
 /// The error of a store that made no progress, with what it was asked for in vain.

@@ -107,3 +107,26 @@ fn a_pipe_that_gives_no_configuration_yet_is_named() {
     stderr.read_to_string(&mut line).expect("read");
     assert_eq!(line, "");
 }
+
+#[test]
+fn the_namespace_of_kafscale_counts_where_none_is_given() {
+    let variable = ("KAFSCALE_S3_NAMESPACE", "prod");
+    let bucket = ["--bucket", "memory:"];
+    let has = |lines: &[String], expected: &str| assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
+    has(&shown(&bucket, &[]), "namespace default default");
+    has(&shown(&bucket, &[variable]), "namespace prod environment KAFSCALE_S3_NAMESPACE");
+    let given = ["--bucket", "memory:", "--namespace", "mine"];
+    has(&shown(&given, &[variable]), "namespace mine caller --namespace");
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let url = format!("file://{}", dir.path().display());
+    let mut append = kfs();
+    append.args(["append", "--bucket", &url, "--lines", "t/0"]).env(variable.0, variable.1);
+    finish(append, b"one\n");
+    assert!(dir.path().join("prod/t/0").is_dir());
+
+    let mut wrong = kfs();
+    wrong.args(["ls", "--bucket", &url]).env(variable.0, "a/b");
+    let said = finish(wrong, b"").failed(2);
+    assert!(said.contains("KAFSCALE_S3_NAMESPACE can't be used"), "{said}");
+}

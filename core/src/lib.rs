@@ -130,8 +130,8 @@ pub use log::writer::{
     Admission, Append, Interest, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus,
 };
 pub use log::{
-    Bucket, BucketOptions, Partition, RetryPolicy, ScanBudget, ScanPermit, TopicConfig, TopicRouter, Trouble, Watch,
-    Watermarks,
+    Bucket, BucketOptions, KafscaleTuning, Partition, RetryPolicy, ScanBudget, ScanPermit, TopicConfig, TopicRouter,
+    Trouble, Watch, Watermarks,
 };
 #[cfg(feature = "mutants")]
 #[doc(hidden)]

@@ -23,9 +23,9 @@ pub(crate) struct Common {
     /// In place of --bucket, a file in YAML or JSON that describes it: storage: with backend: s3 and the settings below.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The namespace of topics.
-    #[arg(long, global = true, default_value_t, value_name = "NAME")]
-    pub(crate) namespace: Namespace,
+    /// The namespace of topics. Without it that of KAFSCALE_S3_NAMESPACE, or default.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) namespace: Option<Namespace>,
     /// Give up when the store makes no progress for this long; 0 waits without end.
     #[arg(long, global = true, default_value = "60s", value_parser = units::duration, allow_negative_numbers = true, value_name = "TIME")]
     pub(crate) timeout: Duration,

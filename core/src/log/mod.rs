@@ -7,6 +7,7 @@ mod catalog;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod identity;
+mod kafscale;
 mod locate;
 pub(crate) mod log_source;
 mod options;
@@ -29,6 +30,7 @@ mod watermarks;
 pub(crate) mod writer;
 
 pub use bucket::Bucket;
+pub use kafscale::KafscaleTuning;
 pub use options::BucketOptions;
 pub use partition::Partition;
 pub use retry::{RetryPolicy, Trouble};

@@ -13,8 +13,6 @@ use crate::log::catalog::SegmentRef;
 use crate::log::state::PartitionState;
 use crate::store::Version;
 
-/// Small segments that are read at the same time. A scan of many small segments takes one round trip for this many.
-pub(super) const READ_TOGETHER: usize = 32;
 /// The most bytes of them.
 const MAX_READ_WITH: u64 = 8 << 20;
 
@@ -133,7 +131,8 @@ impl ReaderCore {
         }
         let room = u64::try_from(job.gather.room()).unwrap_or(u64::MAX).min(MAX_READ_WITH);
         let mut left = room.max(ahead).saturating_sub(version.size());
-        let following = self.state.with_catalog(|catalog| catalog.following(base, READ_TOGETHER - 1));
+        let most = self.options.segments_ahead.min(ReaderOptions::MOST_SEGMENTS_AHEAD);
+        let following = self.state.with_catalog(|catalog| catalog.following(base, most));
         let fits = |segment: &SegmentRef| {
             let size = segment.version.size();
             let fits = segment.base < job.options.read_ahead_to && self.source.is_one_block(size) && size <= left;

@@ -47,8 +47,11 @@ pub struct ReaderOptions {
     pub block_bytes: usize,
     /// How many bytes a stream fetches at a time (default 1 MiB). Its first batches arrive after one GET. From its second
     /// fetch on, the next fetch runs while the caller works on the last one, so a stream holds up to twice as
-    /// many bytes. Small segments that follow are read ahead, up to 32 at a time.
+    /// many bytes.
     pub fetch_bytes: usize,
+    /// How many small segments that follow are read together with the one that is wanted, while a reader goes on into them
+    /// (default [`MOST_SEGMENTS_AHEAD`](Self::MOST_SEGMENTS_AHEAD), and no more than that). Together they have at most 8 MiB.
+    pub segments_ahead: usize,
     /// Whether the CRCs of the bytes that are read are checked. By default they are.
     pub crc_check: CrcCheck,
     /// What the reader does when it finds corrupt bytes. By default it stops.
@@ -76,6 +79,7 @@ impl Default for ReaderOptions {
         ReaderOptions {
             block_bytes: 1 << 20,
             fetch_bytes: 1 << 20,
+            segments_ahead: ReaderOptions::MOST_SEGMENTS_AHEAD,
             crc_check: CrcCheck::Verify,
             on_corrupt: OnCorrupt::Stop,
             isolation: Isolation::ReadUncommitted,
@@ -89,9 +93,13 @@ impl Default for ReaderOptions {
 }
 
 impl ReaderOptions {
+    /// The most [`segments_ahead`](Self::segments_ahead). More count as this many.
+    pub const MOST_SEGMENTS_AHEAD: usize = 31;
+
     setters! {
         block_bytes: usize,
         fetch_bytes: usize,
+        segments_ahead: usize,
         crc_check: CrcCheck,
         on_corrupt: OnCorrupt,
         isolation: Isolation,

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use object_store::memory::InMemory;
 
-use super::core::READ_TOGETHER;
 use super::*;
 use crate::BucketOptions;
 use crate::log::fixtures::spawn;
@@ -155,7 +154,26 @@ async fn who_stops_early_pays_for_what_was_wanted_and_for_little_more() {
         stream.next().await.unwrap();
     }
     settle().await;
-    assert!(f.reads().1 <= 1 + 2 * READ_TOGETHER as u64, "{:?}", f.reads());
+    assert!(f.reads().1 <= 1 + 2 * (ReaderOptions::MOST_SEGMENTS_AHEAD as u64 + 1), "{:?}", f.reads());
+}
+
+#[tokio::test]
+async fn no_more_segments_are_read_ahead_than_the_options_say() {
+    let (store, _) = small_segments(40).await;
+    let mut read = Vec::new();
+    for ahead in [0, 2, usize::MAX] {
+        let f = Fixture::over(store.clone());
+        let mut stream = f.partition.reader_with(ReaderOptions::default().segments_ahead(ahead)).batches(0);
+        for _ in 0..2 {
+            stream.next().await.unwrap();
+        }
+        settle().await;
+        let most = ahead.min(ReaderOptions::MOST_SEGMENTS_AHEAD) as u64 + 1;
+        let gets = f.reads().1;
+        assert!(gets <= 1 + 2 * most, "{ahead}: {gets}");
+        read.push(gets);
+    }
+    assert!(read.is_sorted_by(|one, other| one < other), "{read:?}");
 }
 
 #[tokio::test]
