@@ -1,6 +1,6 @@
 //! Several processes that write one partition: the test binary starts itself again as a writer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::process::{Child, Command, Stdio};
 
 use kfs_core::format::{CrcCheck, Limits, NewRecord, ObjectName, Segment};
@@ -130,16 +130,20 @@ fn story(output: std::process::Output) -> Story {
     story
 }
 
-/// Every value of the partition with its offset, read by names and bytes alone, as KafScale would:
-/// every segment must be whole, every index right, offsets dense, no value kept twice.
+/// Every value of the partition with its offset. No value may be kept twice.
 pub async fn read_log(url: &str, options: &StoreOptions) -> BTreeMap<String, i64> {
     let store = Store::open(url, options).expect("store");
-    let page = store.list_page(PREFIX, None, 100_000).await.expect("listing");
+    read_partition(&store, PREFIX).await.into_iter().map(|(offset, value)| (value, offset)).collect()
+}
+
+/// Every record below a partition's prefix, offset and value, in order, read by names and bytes alone, as KafScale would:
+/// every segment must be whole, every index right, offsets dense, no value kept twice.
+pub async fn read_partition(store: &Store, prefix: &str) -> Vec<(i64, String)> {
+    let page = store.list_page(prefix, None, 100_000).await.expect("listing");
     assert!(page.complete);
-    let mut values = BTreeMap::new();
-    let mut next = None;
+    let (mut records, mut values, mut next) = (Vec::new(), HashSet::new(), None);
     for object in page.objects {
-        let Some(ObjectName::Segment(base)) = object.key.strip_prefix(PREFIX).and_then(ObjectName::parse) else {
+        let Some(ObjectName::Segment(base)) = object.key.strip_prefix(prefix).and_then(ObjectName::parse) else {
             continue;
         };
         assert!(next.is_none_or(|next| next == base), "a hole or an overlap before {base}: {next:?}");
@@ -152,12 +156,13 @@ pub async fn read_log(url: &str, options: &StoreOptions) -> BTreeMap<String, i64
             for record in &at.batch.records(&Limits::default()).expect("records") {
                 let record = record.expect("record");
                 let value = String::from_utf8(record.value.expect("a value").to_vec()).expect("text");
-                assert_eq!(values.insert(value.clone(), record.offset), None, "{value} is kept twice");
+                assert!(values.insert(value.clone()), "{value} is kept twice");
+                records.push((record.offset, value));
             }
         }
         next = Some(segment.next_offset());
     }
-    values
+    records
 }
 
 /// What must hold whatever happened: acked is kept at its offset, *not stored* is not there.

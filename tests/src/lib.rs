@@ -14,6 +14,7 @@ pub mod fake_gcs;
 pub mod fake_http;
 pub mod fake_s3;
 pub mod known_wrong;
+pub mod load;
 mod process;
 pub mod s3;
 pub mod tls;
