@@ -18,6 +18,7 @@ pub mod load;
 mod process;
 pub mod s3;
 pub mod tls;
+pub mod toxiproxy;
 mod uploads;
 
 pub use azure::AzureServer;
@@ -26,6 +27,7 @@ pub use fake_gcs::FakeGcs;
 pub use fake_s3::FakeS3;
 pub use known_wrong::KnownWrongS3;
 pub use s3::S3Server;
+pub use toxiproxy::ToxiProxy;
 
 /// The root of the checkout.
 pub fn repository() -> &'static Path {

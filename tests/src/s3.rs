@@ -62,6 +62,11 @@ impl S3Server {
         format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.process.address())
     }
 
+    /// The address where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.process.address()
+    }
+
     /// The bucket's URL with this prefix, as in `s3://kfs-test/a/b`.
     pub fn url(&self, prefix: &str) -> String {
         let prefix = prefix.trim_matches('/');
