@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use kfs_core::store::StoreOptions;
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential, MicrosoftAzure, MicrosoftAzureBuilder};
-use object_store::client::{HttpRequest, HttpRequestBody};
+use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::{Certificate, ClientOptions};
 
 use crate::process::{self, ServerProcess};
 
@@ -30,6 +31,7 @@ static CONTAINERS: AtomicU64 = AtomicU64::new(0);
 pub struct AzureServer {
     process: Arc<ServerProcess>,
     container: String,
+    scheme: &'static str,
 }
 
 impl AzureServer {
@@ -39,20 +41,34 @@ impl AzureServer {
     /// # Panics
     /// When the server does not start or refuses the container; in CI also when it is not installed.
     pub fn start() -> Option<Self> {
-        let Some(program) = process::installed("KFS_AZURITE", "azurite/node_modules/.bin/azurite-blob") else {
-            crate::skip("azurite is not installed; run `make servers` (needs npm)");
-            return None;
-        };
-        let process = shared(&program);
-        let container = format!("kfs-test-{}", CONTAINERS.fetch_add(1, Ordering::Relaxed));
-        let server = AzureServer { process, container };
+        let program = program()?;
+        let server = AzureServer { process: shared(&program), container: new_container(), scheme: "http" };
         server.create_container(&server.container);
+        Some(server)
+    }
+
+    /// Like [`start`](Self::start), but a server of its own that speaks TLS, with a certificate and a key in PEM files.
+    /// `authority` is the certificate of who signed the first one.
+    pub async fn start_tls(certificate: &Path, key: &Path, authority: &Path) -> Option<Self> {
+        let program = program()?;
+        let process = ServerProcess::start(|address| {
+            let mut command = command(&program, address);
+            command.arg("--cert").arg(certificate).arg("--key").arg(key);
+            command
+        });
+        let server = AzureServer { process: Arc::new(process), container: new_container(), scheme: "https" };
+        let authority = std::fs::read(authority).expect("read the authority's certificate");
+        let authority = Certificate::from_pem(&authority).expect("a certificate");
+        let options = ClientOptions::new().with_root_certificate(authority);
+        let client = ReqwestConnector::default().connect(&options).expect("a client");
+        let answer = client.execute(server.creation(&server.container)).await.expect("azurite answers");
+        assert_eq!(answer.status(), 201, "azurite refused to make the container {}", server.container);
         Some(server)
     }
 
     /// The account's endpoint, as in `http://127.0.0.1:10000/kfstest`.
     pub fn endpoint(&self) -> String {
-        format!("http://{}/{ACCOUNT}", self.process.address())
+        format!("{}://{}/{ACCOUNT}", self.scheme, self.process.address())
     }
 
     /// The name of the container that is this test's own.
@@ -102,6 +118,12 @@ impl AzureServer {
     /// # Panics
     /// When the server refuses it.
     pub fn create_container(&self, name: &str) {
+        let status = send(self.process.address(), &self.creation(name));
+        assert!(status.contains(" 201 "), "azurite refused to make the container {name}: {status}");
+    }
+
+    /// The signed request that makes a container.
+    fn creation(&self, name: &str) -> HttpRequest {
         // object_store makes no containers, but it signs any request.
         let uri = format!("{}/{name}?restype=container", self.endpoint());
         let mut request = HttpRequest::new(HttpRequestBody::empty());
@@ -110,9 +132,20 @@ impl AzureServer {
         request.headers_mut().insert("content-length", "0".parse().expect("a header's value"));
         let key = AzureCredential::AccessKey(AzureAccessKey::try_new(ACCOUNT_KEY).expect("a key"));
         AzureAuthorizer::new(&key, ACCOUNT).try_authorize(&mut request).expect("sign the request");
-        let status = send(self.process.address(), &request);
-        assert!(status.contains(" 201 "), "azurite refused to make the container {name}: {status}");
+        request
     }
+}
+
+fn program() -> Option<PathBuf> {
+    let program = process::installed("KFS_AZURITE", "azurite/node_modules/.bin/azurite-blob");
+    if program.is_none() {
+        crate::skip("azurite is not installed; run `make servers` (needs npm)");
+    }
+    program
+}
+
+fn new_container() -> String {
+    format!("kfs-test-{}", CONTAINERS.fetch_add(1, Ordering::Relaxed))
 }
 
 fn shared(program: &Path) -> Arc<ServerProcess> {

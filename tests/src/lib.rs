@@ -9,6 +9,7 @@ pub use kfs_core::testing::*;
 
 pub mod azure;
 mod backends;
+mod connect_proxy;
 pub mod contest;
 pub mod fake_gcs;
 pub mod fake_http;
@@ -23,6 +24,7 @@ mod uploads;
 
 pub use azure::AzureServer;
 pub use backends::{TestBucket, each_bucket};
+pub use connect_proxy::ConnectProxy;
 pub use fake_gcs::FakeGcs;
 pub use fake_s3::FakeS3;
 pub use known_wrong::KnownWrongS3;

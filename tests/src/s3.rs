@@ -132,6 +132,8 @@ fn command(program: &Path, address: SocketAddr, root: &TempDir, tls: Option<&[Pa
     command
         .args(["--port", &address.to_string(), "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--region", REGION])
         .args(tls.into_iter().flatten())
+        // A bucket in the path is taken, too.
+        .args(["--virtual-domain", crate::tls::DOMAIN])
         // Without it every request opens a connection.
         .args(["--quiet", "--keep-alive", "posix"])
         .arg(root.path());

@@ -5,6 +5,8 @@ use std::fmt;
 
 use object_store::client::{HttpError, HttpErrorKind};
 
+use crate::error::causes;
+
 /// Where a client learns of its proxy.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Proxy {
@@ -34,6 +36,10 @@ struct ThroughProxy {
 
 impl fmt::Display for ThroughProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_of_tls(&self.source) {
+            // Somebody was reached, and its hint is found by the source.
+            return write!(f, "through the proxy that {} names", self.name);
+        }
         // The hint is found by these words.
         write!(f, "the proxy that {} names can't be reached, or does not connect", self.name)
     }
@@ -43,6 +49,14 @@ impl StdError for ThroughProxy {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         Some(&self.source)
     }
+}
+
+/// Whether a connection was made and TLS failed on it: with the server, or with the proxy if that speaks TLS.
+fn is_of_tls(error: &HttpError) -> bool {
+    causes::chain(Some(error)).any(|cause| {
+        let text = cause.to_string();
+        text.contains("certificate") || text.contains("InvalidContentType")
+    })
 }
 
 /// The error of a request that goes through the proxy that `name` names.
