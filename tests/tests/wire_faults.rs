@@ -37,8 +37,10 @@ impl Wire {
     }
 }
 
-/// What happens on the wire for a while: to so many of a hundred connections.
-const WEATHER: [(&str, &[(Way, Toxic)], u8); 12] = [
+/// What happens on the wire for a while: its name, and what it does to so many of a hundred connections.
+type Weather = (&'static str, &'static [(Way, Toxic)], u8);
+
+const WEATHER: [Weather; 12] = [
     ("late", &[(Way::Up, Toxic::Late(20)), (Way::Down, Toxic::Late(20))], 100),
     ("slow", &[(Way::Up, Toxic::Slow(400)), (Way::Down, Toxic::Slow(400))], 100),
     ("requests are cut", &[(Way::Up, Toxic::Cut(1_500))], 100),
