@@ -67,6 +67,14 @@ impl TestBucket {
         &self.environment
     }
 
+    /// How many requests the server was asked since the last call, where it is a fake that counts them.
+    pub fn asked(&self) -> Option<u64> {
+        match &self.server {
+            Server::Gcs(server) => Some(server.requests().len() as u64),
+            _ => None,
+        }
+    }
+
     /// A store of its own on this bucket; the same one each time for memory.
     ///
     /// # Panics
