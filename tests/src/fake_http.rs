@@ -148,6 +148,8 @@ impl<S: Service> FakeServer<S> {
     }
 
     fn serve(&self, stream: TcpStream) -> Option<()> {
+        // An answer is two writes: without this the second waits for the client's confirmation of the first.
+        stream.set_nodelay(true).ok()?;
         let mut stream = BufReader::new(stream);
         loop {
             let request = read(&mut stream)?;

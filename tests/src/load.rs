@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use kfs_core::format::{NewRecord, PartitionId};
 use kfs_core::recorder::BucketEvent;
-use kfs_core::store::{Store, StoreOptions};
+use kfs_core::store::Store;
 use kfs_core::{
     Append, Bucket, BucketOptions, ErrorKind, OnConflict, Reader, ReaderOptions, Recorder, RetryPolicy, VerifyOptions,
     Writer, WriterOptions,
@@ -89,8 +89,7 @@ impl Recorder for Retries {
 /// How a process reaches the store.
 #[derive(Clone)]
 struct Place {
-    url: String,
-    store: StoreOptions,
+    open: Arc<dyn Fn() -> Store + Send + Sync>,
     progress: watch::Sender<Progress>,
 }
 
@@ -99,10 +98,9 @@ impl Place {
     fn bucket(&self) -> Bucket {
         let retry = RetryPolicy::default().first_pause(Duration::from_millis(10));
         let options = BucketOptions::default()
-            .store(self.store.clone())
             .recorder(Arc::new(Retries(self.progress.clone())))
             .retry(retry.longest_pause(Duration::from_millis(200)));
-        Bucket::open_with(&self.url, options).expect("bucket")
+        Bucket::from_store((self.open)(), options).expect("bucket")
     }
 
     fn stops(&self) -> bool {
@@ -111,10 +109,10 @@ impl Place {
 }
 
 impl Load {
-    /// Starts all processes on a store that answers.
-    pub async fn begin(url: &str, store: &StoreOptions, seed: u64) -> Self {
+    /// Starts all processes on a store that answers. Each opens it for itself.
+    pub async fn begin(open: impl Fn() -> Store + Send + Sync + 'static, seed: u64) -> Self {
         let progress = watch::Sender::new(Progress::default());
-        let place = Place { url: url.into(), store: store.clone(), progress: progress.clone() };
+        let place = Place { open: Arc::new(open), progress: progress.clone() };
         let mut prng = Prng::new(seed);
         let mut load = Load {
             progress,
@@ -167,13 +165,13 @@ impl Load {
     ///
     /// # Panics
     /// When anything is lost, kept twice, out of order or wrong.
-    pub async fn end(mut self, url: &str, store: &StoreOptions) -> Progress {
+    pub async fn end(mut self, store: &Store) -> Progress {
         self.progress.send_modify(|progress| progress.stop = true);
         let written = tokio::select! {
             written = all(&mut self.writers) => written,
             () = for_ever() => panic!("the writers do not close: {}", self.status()),
         };
-        let (logs, ends) = logs(url, store).await;
+        let (logs, ends) = logs(store).await;
         self.progress.send_modify(|progress| progress.ends = Some(ends));
         let (followed, read) = tokio::select! {
             ended = async { (all(&mut self.followers).await, all(&mut self.readers).await) } => ended,
@@ -222,14 +220,13 @@ fn check_acks(written: &Written, log: &Records) {
 }
 
 /// The log of each partition, read by names and bytes alone, and its end. `verify` finds nothing in it.
-async fn logs(url: &str, options: &StoreOptions) -> (BTreeMap<i32, Records>, [i64; PARTITIONS.len()]) {
-    let store = Store::open(url, options).expect("store");
+async fn logs(store: &Store) -> (BTreeMap<i32, Records>, [i64; PARTITIONS.len()]) {
     let bucket = Bucket::from_store(store.clone(), BucketOptions::default()).expect("bucket");
     let (mut logs, mut ends) = (BTreeMap::new(), [0; PARTITIONS.len()]);
     for (partition, end) in PARTITIONS.into_iter().zip(&mut ends) {
         let partition = bucket.partition(TOPIC, partition).expect("name");
         let id: &PartitionId = partition.id();
-        let log = read_partition(&store, &id.prefix()).await;
+        let log = read_partition(store, &id.prefix()).await;
         *end = log.last().map_or(0, |(offset, _)| offset + 1);
         // Records are decoded: this is what `kfs verify` does without `--headers`.
         let found = partition.verify(VerifyOptions::default()).all().await.expect("verified");

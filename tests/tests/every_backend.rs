@@ -1,5 +1,6 @@
 //! Logs on every kind of store: every vector read back, writers and followers in different processes' places.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,6 +8,7 @@ use kfs_core::format::{BatchCheck, CrcCheck, NewRecord, PartitionId, Segment};
 use kfs_core::object_store::PutPayload;
 use kfs_core::store::Store;
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Reader, ReaderOptions, Writer, WriterOptions};
+use kfs_tests::load::Load;
 use kfs_tests::{TestBucket, each_bucket, vectors};
 
 fn bucket(of: &TestBucket, prefix: &str) -> Bucket {
@@ -186,5 +188,17 @@ async fn an_empty_newest_segment_on_a_server_is_corrupt_and_not_a_server_that_is
         let mut records = partition.reader().records(0);
         assert_eq!(records.next().await.expect("read").expect("a record").offset(), 0);
         assert_eq!(records.next().await.expect_err("no batch").kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_append_read_and_follow_at_the_same_time_agree_on_one_log() {
+    for (seed, server) in (1..).zip(each_bucket()) {
+        let server = Arc::new(server);
+        let (opening, store) = (server.clone(), server.store("load"));
+        let mut load = Load::begin(move || opening.store("load"), seed).await;
+        load.until(server.name, |now| now.acked >= 100 && now.followed >= 100 && now.read >= 100).await;
+        let told = load.end(&store).await;
+        println!("{}: {told:?}", server.name);
     }
 }

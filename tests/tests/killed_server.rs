@@ -3,6 +3,7 @@
 //!
 //! `KFS_KILL_ROUNDS` (default 20) and `KFS_KILL_SEED` change the run; a failure prints the seed.
 
+use kfs_core::store::Store;
 use kfs_tests::load::Load;
 use kfs_tests::{Prng, S3Server};
 
@@ -18,7 +19,9 @@ async fn nothing_acked_is_lost_and_everyone_goes_on_when_the_server_is_killed() 
     println!("KFS_KILL_SEED={seed}");
     let mut prng = Prng::new(seed);
     let (url, options) = (server.url("killed"), server.store_options());
-    let mut load = Load::begin(&url, &options, seed).await;
+    let open = move || Store::open(&url, &options).expect("store");
+    let store = open();
+    let mut load = Load::begin(open, seed).await;
     for round in 0..rounds {
         // Never by time: by what was appended, acked or read since everyone went on.
         let (from, more) = (load.progress(), 1 + prng.below(40));
@@ -41,7 +44,7 @@ async fn nothing_acked_is_lost_and_everyone_goes_on_when_the_server_is_killed() 
         })
         .await;
     }
-    let told = load.end(&url, &options).await;
+    let told = load.end(&store).await;
     println!("{rounds} kills: {told:?}");
     assert!(told.acked >= rounds && told.retried >= rounds, "{told:?}");
 }

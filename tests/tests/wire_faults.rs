@@ -61,7 +61,9 @@ async fn nothing_acked_is_lost_and_everyone_goes_on_whatever_happens_on_the_wire
     let through = server.store_options().config("AWS_ENDPOINT_URL", proxy.endpoint());
     let url = server.url("wire");
     let mut prng = Prng::new(20_260_103);
-    let mut load = Load::begin(&url, &through, prng.next_u64()).await;
+    let beneath = Store::open(&url, &server.store_options()).expect("store");
+    let open = move || Store::open(&url, &through).expect("store");
+    let mut load = Load::begin(open, prng.next_u64()).await;
     for weather in WEATHER.map(Some).into_iter().chain([None]) {
         // Never by time: when so much was acked, when that had its effect, when everyone went on.
         let (from, more) = (load.progress(), 1 + prng.below(30));
@@ -89,7 +91,7 @@ async fn nothing_acked_is_lost_and_everyone_goes_on_whatever_happens_on_the_wire
         })
         .await;
     }
-    println!("{:?}", load.end(&url, &server.store_options()).await);
+    println!("{:?}", load.end(&beneath).await);
 }
 
 fn impatient() -> RetryPolicy {
