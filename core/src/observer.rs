@@ -234,12 +234,12 @@ impl Observer {
 
 /// Retries, of readers and writers.
 impl Observer {
-    /// A try failed. Gives whether the failures last, which is told once: `told` says that it was.
+    /// A try failed, and the next one follows after `pause`. Gives whether the failures last, which is told once: `told` says that it was.
     pub(crate) fn retry(
         &self,
         partition: Option<&PartitionId>,
         (doing, began): (&'static str, Duration),
-        failures: u32,
+        (failures, pause): (u32, Duration),
         error: &Error,
         told: bool,
     ) -> bool {
@@ -249,15 +249,17 @@ impl Observer {
         if warns {
             tell!(
                 name: "retry", target: "kfs::store", tracing::Level::WARN, partition = partition_named, doing, failures,
-                ?lasting, request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
+                ?lasting, ?pause, retry_after = error.retry_after().map(tracing::field::debug),
+                request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
             );
         } else {
             tell!(
                 name: "retry", target: "kfs::store", tracing::Level::DEBUG, partition = partition_named, doing, failures,
-                ?lasting, request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
+                ?lasting, ?pause, retry_after = error.retry_after().map(tracing::field::debug),
+                request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
             );
         }
-        self.record(&BucketEvent::Retry { partition, doing, failures, error });
+        self.record(&BucketEvent::Retry { partition, doing, failures, pause, error });
         told || warns
     }
 

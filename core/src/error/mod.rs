@@ -4,6 +4,7 @@ pub(crate) mod causes;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::text::{counted, into_printable, offset_range, printable};
 
@@ -103,6 +104,7 @@ struct ErrorDetails {
     contended: bool,
     from_store: bool,
     request_id: Option<String>,
+    retry_after: Option<Duration>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -126,6 +128,7 @@ impl Error {
             contended: false,
             from_store: false,
             request_id: None,
+            retry_after: None,
             source: None,
         }))
     }
@@ -209,6 +212,12 @@ impl Error {
         causes::chain(Some(self)).find_map(|cause| cause.downcast_ref::<Error>()?.0.request_id.as_deref())
     }
 
+    /// How long the store asked to wait before the next try, in the header `Retry-After` of an answer with the status 408,
+    /// 429 or 503: of this error or of its cause. At most 5 minutes. The library waits that long before it tries again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        causes::chain(Some(self)).find_map(|cause| cause.downcast_ref::<Error>()?.0.retry_after)
+    }
+
     /// Whether the same call may succeed later without a change by the caller.
     pub fn is_retriable(&self) -> bool {
         self.0.kind.is_retriable()
@@ -235,6 +244,12 @@ impl Error {
     #[must_use]
     pub(crate) fn with_request_id(self, id: impl Into<String>) -> Self {
         self.edit(|e| e.request_id = Some(into_printable(id.into())))
+    }
+
+    /// Adds how long the store asked to wait before the next try.
+    #[must_use]
+    pub(crate) fn with_retry_after(self, pause: Duration) -> Self {
+        self.edit(|e| e.retry_after = Some(pause))
     }
 
     /// The same error with another message.
@@ -375,6 +390,9 @@ impl fmt::Display for Error {
         }
         if let Some(id) = &e.request_id {
             write!(f, " (request id {id})")?;
+        }
+        if let Some(pause) = e.retry_after {
+            write!(f, " (the store asks for a pause of {pause:?})")?;
         }
         match e.stored {
             Some(Stored::Not) => write!(f, "; not stored")?,

@@ -12,7 +12,7 @@ use crate::format::PartitionId;
 use crate::observer::Observer;
 use crate::runtime::Runtime;
 use crate::setters::setters;
-use crate::store::SyncFailure;
+use crate::store::{SyncFailure, may_pass, pause_after};
 
 /// A request that has had no answer for less than this is no trouble.
 const UNANSWERED: Duration = Duration::from_secs(1);
@@ -23,7 +23,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// log asks until the store answers, or until no caller wants the answer any more.
 ///
 /// Each pause is twice as long as the one before it, up to the longest. Half of a pause is always waited, and a random part of
-/// the other half, so that many processes do not ask in step.
+/// the other half, so that many processes do not ask in step. Where the store asked for a pause itself (`Retry-After`, of
+/// which up to 5 minutes count), that is waited first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
@@ -70,12 +71,7 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a read that failed so is sent again.
-pub(crate) fn may_pass(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) && SyncFailure::of(error).is_none()
-}
-
-/// The same for what a commit sends: a person may restore the permission, and what is
+/// Whether what a commit sends is sent again after this failure, as a read is: a person may restore the permission, and what is
 /// buffered exists nowhere else.
 pub(crate) fn may_pass_for_a_commit(error: &Error) -> bool {
     may_pass(error) || (error.kind() == ErrorKind::PermissionDenied && SyncFailure::of(error).is_none())
@@ -187,15 +183,6 @@ impl Retries {
     }
 }
 
-/// Half of it to all of it.
-pub(crate) fn spread(pause: Duration, runtime: &Runtime) -> Duration {
-    let mut random = [0_u8; 1];
-    // A failing generator only costs the spread.
-    let _ = runtime.entropy().fill(&mut random);
-    let [random] = random;
-    pause / 2 + (pause / 2).mul_f64(f64::from(random) / 255.0)
-}
-
 /// One thing that is asked of the store until it is done. Dropping it gives it up.
 #[derive(Debug)]
 pub(crate) struct Retry<'a> {
@@ -239,11 +226,12 @@ impl<'a> Retry<'a> {
     pub(crate) async fn after(&mut self, error: Error) {
         let (partition, failures) = (self.retries.partition.as_ref(), self.pauses.saturating_add(1));
         let what = (self.doing, self.began);
-        self.told = self.retries.observer.retry(partition, what, failures, &error, self.told);
-        self.note(error);
         let full = self.retries.policy.pause(self.pauses);
+        let pause = pause_after(&error, full, &**self.runtime.entropy());
+        self.told = self.retries.observer.retry(partition, what, (failures, pause), &error, self.told);
+        self.note(error);
         self.pauses += 1;
-        self.runtime.clock().sleep(spread(full, self.runtime)).await;
+        self.runtime.clock().sleep(pause).await;
     }
 
     /// The store answered: what failed before is forgotten.

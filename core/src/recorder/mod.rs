@@ -81,7 +81,9 @@ pub enum BucketEvent<'a> {
         doing: &'static str,
         /// How many tries have failed.
         failures: u32,
-        /// Why the last one did.
+        /// How long the pause is before the next try.
+        pause: Duration,
+        /// Why the last one did. [`Error::retry_after`] says how much of the pause the store asked for.
         error: &'a Error,
     },
     /// The breaker of the store changed its state. Requests that it refuses are not sent, and are no

@@ -103,7 +103,7 @@ impl Recorder for PrometheusRecorder {
                 self.store.ended(kind, outcome, requests);
                 self.store.transferred(kind, bytes_out, bytes_in, duration);
             }
-            BucketEvent::Retry { partition: _, doing: _, failures: _, error } => {
+            BucketEvent::Retry { partition: _, doing: _, failures: _, pause: _, error } => {
                 self.store.retries.get_or_create(&ErrorLabel(error.kind())).inc();
             }
             BucketEvent::Breaker { state, failures: _, error: _ } => self.store.breaker.changed(state),

@@ -74,6 +74,12 @@ impl Meter {
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt(Arc<AttemptState>);
 
+#[cfg(feature = "_http")]
+tokio::task_local! {
+    /// The request whose work is being polled.
+    static CURRENT: Attempt;
+}
+
 #[derive(Debug)]
 struct AttemptState {
     meter: Arc<Meter>,
@@ -90,10 +96,14 @@ struct AttemptState {
     pass: Mutex<Option<Pass>>,
 }
 
+/// An answer as our connector saw it.
 #[derive(Clone, Debug)]
-struct Answered {
-    status: u16,
-    request_id: Option<String>,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    /// What the store calls the request.
+    pub(crate) request_id: Option<String>,
+    /// How long the store asks to wait before the next try.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -156,25 +166,46 @@ impl Attempt {
         *lock(&self.0.sent) = Some(sent);
     }
 
-    /// The store answered. `request_id` is what it calls the request.
+    /// Our connector sends a try of a request that its caller counts.
     #[cfg(feature = "_http")]
-    pub(crate) fn answered(&self, status: u16, request_id: Option<String>) {
-        if let Some(request_id) = &request_id {
+    pub(crate) fn sends_counted(&self) {
+        *lock(&self.0.answer) = None;
+    }
+
+    /// The store answered.
+    #[cfg(feature = "_http")]
+    pub(crate) fn answered(&self, answer: Answered) {
+        if let Some(request_id) = &answer.request_id {
             self.0.scope.note("request_id", request_id);
         }
-        *lock(&self.0.answer) = Some(Answered { status, request_id });
+        *lock(&self.0.answer) = Some(answer);
     }
 
     /// Does the work of the request within its span.
     pub(crate) async fn within<F: Future>(&self, work: F) -> F::Output {
-        self.0.scope.around(work).await
+        let work = self.0.scope.around(work);
+        #[cfg(feature = "_http")]
+        return CURRENT.scope(self.clone(), work).await;
+        #[cfg(not(feature = "_http"))]
+        work.await
     }
 
-    /// An error of this request, with what the store called the request when it answered.
+    /// The request whose work is being polled. object_store lets no attempt travel with some requests; they are sent within
+    /// that work.
+    #[cfg(feature = "_http")]
+    pub(crate) fn current() -> Option<Attempt> {
+        CURRENT.try_with(Attempt::clone).ok()
+    }
+
+    /// An error of this request, with what the store called the request when it answered, and how long it asked to wait.
     pub(crate) fn named(&self, error: Error) -> Error {
-        let request_id = lock(&self.0.answer).as_ref().and_then(|answer| answer.request_id.clone());
-        match request_id {
+        let Some(Answered { request_id, retry_after, .. }) = lock(&self.0.answer).clone() else { return error };
+        let error = match request_id {
             Some(request_id) => error.with_request_id(request_id),
+            None => error,
+        };
+        match retry_after {
+            Some(pause) => error.with_retry_after(pause),
             None => error,
         }
     }

@@ -59,6 +59,7 @@ mod reads;
 mod replica;
 mod secrets;
 mod streams;
+mod tries;
 mod types;
 mod version;
 mod writes;
@@ -104,6 +105,7 @@ pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
 pub use self::pool::StorePool;
 pub use self::streams::{GetStream, MAX_STREAM_BYTES, PART_BYTES};
+pub(crate) use self::tries::{may_pass, pause_after, spread};
 pub use self::types::{Created, Fetched, Identity, ListPage, ObjectInfo, ReadRange, Replaced, RequestCounts};
 pub use self::version::Version;
 

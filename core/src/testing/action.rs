@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::{CopyMode, CopyOptions, GetOptions, GetRange, PutMode, PutOptions, PutPayload};
@@ -141,6 +142,8 @@ impl fmt::Debug for Change {
 pub enum Failure {
     /// A generic error: the connection broke, the server answered 5xx, time ran out.
     Unavailable,
+    /// 503 with this pause in the header `Retry-After`.
+    SlowDown(Duration),
     /// The client waited in vain.
     TimedOut,
     /// What the local store answers when an fsync fails after a create.
@@ -169,6 +172,11 @@ impl Failure {
         let source: Box<dyn std::error::Error + Send + Sync> = format!("injected: {self:?}").into();
         match self {
             Failure::Unavailable => object_store::Error::Generic { store: "FaultStore", source },
+            Failure::SlowDown(pause) => {
+                let error = crate::Error::new(crate::ErrorKind::Unavailable, "injected: slow down");
+                crate::store::StoreFailure::new(crate::store::Effect::Unknown, error.with_retry_after(pause))
+                    .into_object_store(key)
+            }
             Failure::TimedOut => {
                 let source = std::io::Error::new(std::io::ErrorKind::TimedOut, source);
                 object_store::Error::Generic { store: "FaultStore", source: Box::new(source) }

@@ -12,10 +12,9 @@ use super::span::BlockSpan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BATCH_HEADER_LEN, HEADER_LEN, IndexEntry, MAX_SEGMENT_LEN, SparseIndex};
 use crate::log::cache::{BatchStart, Block, BlockCheck, SegmentBlocks};
-use crate::log::retry::may_pass;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
-use crate::store::{Fetched, ReadRange, Version};
+use crate::store::{Fetched, ReadRange, Version, may_pass};
 
 /// The most bytes that one ranged GET asks for beyond a single batch.
 const MAX_RANGE: u64 = 64 << 20;

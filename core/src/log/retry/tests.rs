@@ -1,14 +1,15 @@
 //! How long a log pauses between two tries.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
 
 use super::RetryPolicy;
 use crate::error::ErrorKind;
-use crate::log::fixtures::Fixture;
+use crate::log::fixtures::{Fixture, spawn};
 use crate::log::{Bucket, BucketOptions};
+use crate::recorder::{BucketEvent, Recorder};
 use crate::testing::{Action, Failure, FaultStore, Op};
 
 const fn ms(millis: u64) -> Duration {
@@ -86,4 +87,36 @@ fn a_policy_that_makes_no_sense_is_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(why), "{error}");
     }
+}
+
+/// Remembers the pauses of the retries that it is told of, and what the store asked for.
+#[derive(Debug, Default)]
+struct Pauses(Mutex<Vec<(Duration, Option<Duration>)>>);
+
+impl Recorder for Pauses {
+    fn record(&self, event: &BucketEvent<'_>) {
+        if let BucketEvent::Retry { pause, error, .. } = event {
+            self.0.lock().unwrap().push((*pause, error.retry_after()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_the_store_asks_for_is_waited_and_told() {
+    let store = FaultStore::new(Arc::new(InMemory::new()));
+    store.on(Op::List, "", Action::Fail(Failure::SlowDown(ms(30_000))));
+    let told = Arc::new(Pauses::default());
+    let process = Fixture::with(Arc::new(store), BucketOptions::default().recorder(told.clone()));
+    let bucket = process.bucket.clone();
+    let listing = spawn(async move { bucket.topics().await });
+    process.clock.slept(1).await;
+    let [pause] = process.clock.sleepers()[..] else { panic!("more than one task sleeps") };
+    assert!(pause >= ms(30_025) && pause <= ms(30_050), "{pause:?}");
+    assert_eq!(*told.0.lock().unwrap(), [(pause, Some(ms(30_000)))]);
+    let trouble = process.bucket.trouble().unwrap().error.unwrap();
+    assert!(trouble.to_string().contains("the store asks for a pause of 30s"), "{trouble}");
+    process.clock.advance(ms(30_000));
+    assert!(!listing.is_finished());
+    process.clock.advance_to_next();
+    assert!(listing.await.unwrap().unwrap().is_empty());
 }

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use crate::log::retry::spread;
 use crate::runtime::{Clock, Runtime};
+use crate::store::spread;
 
 /// Slots that are lost before the first pause: the second loss is answered by a look at the tail.
 const FREE_LOSSES: u32 = 2;
@@ -88,7 +88,7 @@ impl Pace {
 
     /// How long to wait after a loss.
     pub(super) fn pause(&self, runtime: &Runtime) -> Duration {
-        spread(self.pause, runtime)
+        spread(self.pause, &**runtime.entropy())
     }
 
     /// Whether the tail is looked for after a loss, instead of following the segment that won the slot: that

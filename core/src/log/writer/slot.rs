@@ -9,9 +9,8 @@ use super::seen::Seen;
 use super::winner::Winner;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, FOOTER_LEN, MAX_SEGMENT_LEN};
-use crate::log::retry::may_pass;
 use crate::mutant::mutant;
-use crate::store::{Created, Fetched, Identity, ReadRange, Store, SyncFailure, Version};
+use crate::store::{Created, Fetched, Identity, ReadRange, Store, SyncFailure, Version, may_pass};
 
 /// Conflicts in a row that kept nothing before the store is called unavailable.
 const MOST_EMPTY_CONFLICTS: u32 = 8;

@@ -10,11 +10,11 @@ use super::outcome::Stop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
 use crate::log::identity::random_id;
-use crate::log::retry::{Retry, may_pass};
+use crate::log::retry::Retry;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::runtime::Runtime;
-use crate::store::{Created, Identity, ReadRange, Store, StoreReader, Version};
+use crate::store::{Created, Identity, ReadRange, Store, StoreReader, Version, may_pass};
 
 impl Chain {
     /// Before the first segment: creates `log.json`, or reads and obeys the one that is there.

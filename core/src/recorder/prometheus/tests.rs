@@ -97,7 +97,8 @@ fn each_event_of_a_writer_moves_its_metrics_and_no_other() {
     let (recorder, id) = (PrometheusRecorder::new(), partition());
     let partition = &id;
     let (away, fenced) = (Error::new(ErrorKind::Unavailable, "away"), Error::new(ErrorKind::Fenced, "fenced"));
-    let retry = BucketEvent::Retry { partition: None, doing: "listing", failures: 7, error: &away };
+    let retry =
+        BucketEvent::Retry { partition: None, doing: "listing", failures: 7, pause: Duration::ZERO, error: &away };
     assert_moves(&recorder, &retry, &[("kfs_store_retries_total{error=\"unavailable\"}", 1.0)]);
     assert_moves(
         &recorder,

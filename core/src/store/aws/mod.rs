@@ -1,4 +1,4 @@
-//! S3, by object_store's client: one for reads that tries again, one for commits that does not.
+//! S3, by object_store's clients: one for reads, and one for commits, on which a long upload is no silence.
 
 mod credentials;
 mod endpoint;
@@ -16,9 +16,7 @@ use super::StoreOptions;
 use super::client::{Backend, Once, StoreClient};
 use super::config::{Settings, common, s3};
 use super::dialect::Dialect;
-use super::http::{
-    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
-};
+use super::http::{Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, no_retries, unusable};
 use super::list::Lister;
 use super::replica::Replica;
 use crate::error::Result;
@@ -39,12 +37,12 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
     let noted = Arc::new(Noted { inner, source: credentials::of_machine(settings), secrets: secrets.clone() });
-    let builder = builder.with_credentials(noted.clone());
+    let builder = builder.with_credentials(noted.clone()).with_retry(no_retries());
 
-    let reads = Arc::new(builder.clone().with_retry(retries_of_reads()).build().map_err(failed)?);
+    let reads = Arc::new(builder.clone().build().map_err(failed)?);
     // The client's silence counts from the beginning of an upload: none here.
     let silence = Key::Client(ClientConfigKey::ReadTimeout);
-    let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
+    let commits = builder.with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
     let replica = match of_replica(settings)? {
@@ -55,7 +53,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
                 .with_config(Key::Client(ClientConfigKey::Timeout), NEVER)
                 .with_credentials(noted)
                 // Instead of trying again, the bucket itself is asked.
-                .with_retry(retries_of_commits());
+                .with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
             Some(Replica::new(client, settings.time(&common::REPLICA_WAIT).unwrap_or_default(), options.max_in_flight))
         }

@@ -1,4 +1,4 @@
-//! Azure Blob storage, by object_store's client: one for reads that tries again, one for commits that does not.
+//! Azure Blob storage, by object_store's clients: one for reads, and one for commits, on which a long upload is no silence.
 
 mod credentials;
 mod deletes;
@@ -18,8 +18,8 @@ use super::client::{Backend, Once, StoreClient};
 use super::config::{Settings, azure, common};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, LastResort, NEVER, Secrets, Supplied, ca_file, check_endpoint, client_options, retries_of_commits,
-    retries_of_reads, unusable,
+    Connector, LastResort, NEVER, Secrets, Supplied, ca_file, check_endpoint, client_options, no_retries,
+    retries_for_credentials, unusable,
 };
 use super::list::Lister;
 use super::replica::Replica;
@@ -54,7 +54,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let failed = |error: object_store::Error| unusable(settings, &error);
     let builder = builder
         .with_http_connector(connector.clone())
-        .with_retry(retries_of_reads())
+        .with_retry(retries_for_credentials())
         .with_skip_signature(settings.flag(&azure::SKIP_SIGNATURE))
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
     let inner: AzureCredentialProvider = match &options.credentials {
@@ -70,7 +70,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         }
     };
     let credentials = Arc::new(NotedTokens { inner, secrets: secrets.clone() });
-    let builder = builder.with_credentials(credentials.clone());
+    let builder = builder.with_credentials(credentials.clone()).with_retry(no_retries());
 
     let delete_options = client_options(settings).with_config(ClientConfigKey::Timeout, DELETE_LIMIT);
     let deletes = Deletes {
@@ -85,7 +85,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let read_builder = builder.clone();
     // The client's silence counts from the beginning of an upload: none here.
     let silence = Key::Client(ClientConfigKey::ReadTimeout);
-    let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
+    let commits = builder.with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
     let replica = match settings.is_set(&azure::READ_ENDPOINT) {
@@ -94,7 +94,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
             check_endpoint(&elsewhere, &azure::ENDPOINT)?;
             let endpoint = elsewhere.required(&azure::ENDPOINT)?.trim_end_matches('/');
             // Instead of trying again, the container itself is asked.
-            let builder = read_builder.with_endpoint(endpoint.to_string()).with_retry(retries_of_commits());
+            let builder = read_builder.with_endpoint(endpoint.to_string()).with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
             Some(Replica::new(client, settings.time(&common::REPLICA_WAIT).unwrap_or_default(), options.max_in_flight))
         }

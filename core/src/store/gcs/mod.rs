@@ -1,4 +1,4 @@
-//! Google Cloud Storage, by object_store's client: one for reads that tries again, one for commits that does not.
+//! Google Cloud Storage, by object_store's clients: one for reads, and one for commits, on which a long upload is no silence.
 
 mod credentials;
 mod protocol;
@@ -15,7 +15,7 @@ use super::client::{Backend, Once, StoreClient};
 use super::config::{Settings, gcs};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, retries_of_commits, retries_of_reads, unusable,
+    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, no_retries, retries_for_credentials, unusable,
 };
 use super::list::Lister;
 use crate::error::Result;
@@ -37,15 +37,16 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         // The file of a service account could name another server.
         .with_base_url(settings.text(&gcs::ENDPOINT).unwrap_or(ENDPOINT).trim_end_matches('/'))
         .with_http_connector(connector)
-        .with_retry(retries_of_reads())
+        .with_retry(retries_for_credentials())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
     let inner = credentials::of(builder.clone(), settings, options, &secrets)?;
-    let builder = builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() }));
+    let builder =
+        builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() })).with_retry(no_retries());
 
     let reads = Arc::new(builder.clone().build().map_err(failed)?);
     // The client's silence counts from the beginning of an upload: none here.
     let silence = Key::Client(ClientConfigKey::ReadTimeout);
-    let commits = builder.with_retry(retries_of_commits()).with_config(silence, NEVER);
+    let commits = builder.with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
     let backend = Backend {

@@ -12,10 +12,10 @@ use reqwest::Method;
 
 use super::proxy::{self, Proxy};
 use super::secrets::Secrets;
-use super::{Protocol, answers};
+use super::{Protocol, answers, retry_after};
 use crate::error::Error;
 use crate::store::failure::{self, Effect, StoreFailure};
-use crate::store::meter::Attempt;
+use crate::store::meter::{Answered, Attempt};
 use crate::store::secrets::strip_by_pattern;
 
 /// How much of a refusal is read, in bytes.
@@ -42,6 +42,13 @@ impl HttpService for Guarded {
         if let Some(attempt) = &attempt {
             attempt.on_the_wire(u64::try_from(request.body().content_length()).unwrap_or(u64::MAX));
         }
+        // Whose request this is: where no attempt travels with it, the caller counts it.
+        let asked = attempt.clone().or_else(|| Attempt::current().filter(|_| travels_alone(&request)));
+        if attempt.is_none()
+            && let Some(asked) = &asked
+        {
+            asked.sends_counted();
+        }
         let sent = self.protocol.secrets_of(&request);
         let method = request.method().clone();
         let lists = self.protocol.is_listing(&request);
@@ -53,8 +60,12 @@ impl HttpService for Guarded {
             None => error,
         })?;
         let status = answered.status();
-        if let Some(attempt) = &attempt {
-            attempt.answered(status.as_u16(), self.request_id(&answered, &sent));
+        if let Some(asked) = &asked {
+            asked.answered(Answered {
+                status: status.as_u16(),
+                request_id: self.request_id(&answered, &sent),
+                retry_after: retry_after::of(status, answered.headers()),
+            });
         }
         // object_store lets no attempt travel with a DELETE.
         let is_ours = attempt.is_some() || method == Method::DELETE;
@@ -143,6 +154,19 @@ impl Guarded {
         let body = body.get(..body.len().min(REFUSAL_LIMIT)).unwrap_or_default();
         strip_by_pattern(&self.secrets.strip(&String::from_utf8_lossy(body), sent))
     }
+}
+
+/// Whether this is one of the requests with which object_store lets no attempt travel: a delete, a copy, a part of an upload
+/// or its end. Requests for credentials are none of them.
+fn travels_alone(request: &HttpRequest) -> bool {
+    const COPIES: [&str; 3] = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy-source"];
+    const OF_UPLOADS: [&str; 4] = ["uploadId=", "partNumber=", "comp=block", "comp=blocklist"];
+    request.method() == Method::DELETE
+        || COPIES.iter().any(|header| request.headers().contains_key(*header))
+        || request
+            .uri()
+            .query()
+            .is_some_and(|query| query.split('&').any(|part| OF_UPLOADS.iter().any(|name| part.starts_with(name))))
 }
 
 /// An error of ours that passes through object_store.

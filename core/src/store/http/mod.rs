@@ -12,6 +12,7 @@ mod last_resort;
 mod listing;
 mod options;
 mod proxy;
+mod retry_after;
 #[cfg(test)]
 pub(super) mod scripted;
 mod secrets;
@@ -20,6 +21,7 @@ mod supplied;
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
+#[cfg(any(feature = "azure", feature = "gcp"))]
 use std::time::Duration;
 
 use object_store::RetryConfig;
@@ -74,21 +76,19 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
     fn page_shape(&self) -> &'static PageShape;
 }
 
-/// How often, and how long, a client tries a read again by itself. The log goes on from there, and is
-/// to see a failure soon.
-const READ_RETRIES: usize = 2;
-const READ_RETRY_TIME: Duration = Duration::from_secs(2);
 /// As good as no time-out. object_store's own, 30 s, covers the whole body: too short for a large
 /// segment. The log sets one for each PUT, by its size.
 pub(super) const NEVER: &str = "365days";
 
-pub(super) fn retries_of_reads() -> RetryConfig {
-    RetryConfig { max_retries: READ_RETRIES, retry_timeout: READ_RETRY_TIME, ..RetryConfig::default() }
+/// How object_store tries a request for credentials again.
+#[cfg(any(feature = "azure", feature = "gcp"))]
+pub(super) fn retries_for_credentials() -> RetryConfig {
+    RetryConfig { max_retries: 2, retry_timeout: Duration::from_secs(2), ..RetryConfig::default() }
 }
 
-/// None. A PUT that is tried again finds its own object and is told of a conflict; so the log tries
-/// again itself.
-pub(super) fn retries_of_commits() -> RetryConfig {
+/// object_store tries no request to the store again. It does not heed `Retry-After`, and a conditional PUT that is tried
+/// again finds its own object. The log asks again by itself, and so do the calls of [`Store`](super::Store).
+pub(super) fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 

@@ -195,3 +195,20 @@ async fn a_listing_that_is_cut_again_and_again_makes_progress() {
         assert!(listings <= 40 + 2, "{listings} listings of 40 keys, each cut after {keys}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_close_and_a_callers_deadline_end_a_pause_that_the_store_asked_for() {
+    let world = World::new();
+    let process = world.process_that_sends_once(1);
+    process.faults.always(Op::Put, ".kfs", Action::Fail(Failure::SlowDown(Duration::from_secs(300))));
+    let writer = process.writer(options()).await;
+    let append = writer.append_batches(batch(&["a"])).await.unwrap();
+    let (clock, began) = (process.bucket.runtime().clock().clone(), process.bucket.runtime().clock().elapsed());
+    let late = process.bucket.runtime().timeout(Duration::from_secs(2), append.durable()).await;
+    assert!(late.is_none(), "{late:?}");
+    let error = writer.close(Some(Duration::from_secs(3))).await.unwrap_err();
+    assert_eq!((clock.elapsed() - began).as_secs(), 5);
+    assert_eq!((error.kind(), error.retry_after()), (ErrorKind::Closed, Some(Duration::from_secs(300))));
+    assert!(error.to_string().contains("the store asks for a pause of 300s"), "{error}");
+    assert_eq!(process.segment_puts(), 1, "nothing is sent while the store asks for a pause");
+}
