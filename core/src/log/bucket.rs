@@ -86,14 +86,16 @@ impl Bucket {
     /// A bucket that shares budgets with others. The options were checked.
     pub(super) fn sharing(store: Store, options: BucketOptions, runtime: Runtime, shares: &BucketShares) -> Self {
         let observer = observe(&store, &runtime, &options);
-        let store = store.observed(observer.clone());
+        let calls = store.observed(observer.clone()).waiting_on(&runtime);
+        let reads = calls.clone().without_retries();
         let budget = shares.budget.clone();
         let (blocks, indexes) = shares.caches(&observer);
         let catalogs = CatalogBudget::new(options.cache_bytes / 4);
         Bucket(Arc::new(BucketInner {
-            commits: store.for_commits(),
-            cold: store.for_cold_reads(),
-            store,
+            commits: reads.for_commits(),
+            cold: reads.for_cold_reads(),
+            reads,
+            calls,
             runtime,
             budget,
             blocks,
@@ -164,9 +166,10 @@ impl Bucket {
         Ok(Partition::new(state))
     }
 
-    /// The store.
+    /// The store, for calls of your own. These are tried again as the store's settings say; what a log asks of it is tried
+    /// again as [`BucketOptions::retry`] says.
     pub fn store(&self) -> &Store {
-        &self.0.store
+        &self.0.calls
     }
 
     /// The runtime that the bucket's work runs on.
@@ -181,7 +184,7 @@ impl Bucket {
 
     /// The requests that were sent to the store so far.
     pub fn requests(&self) -> RequestCounts {
-        self.0.store.requests()
+        self.0.calls.requests()
     }
 
     /// The request to the store that is in trouble: of all requests now, the one that has failed for
@@ -286,7 +289,7 @@ impl Bucket {
 
 impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Bucket").field(&self.0.store).finish()
+        f.debug_tuple("Bucket").field(&self.0.calls).finish()
     }
 }
 

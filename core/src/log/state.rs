@@ -73,8 +73,11 @@ pub(super) struct PartitionsInUse {
 
 /// What the handles of a bucket and of its partitions share.
 pub(crate) struct BucketInner {
-    pub(crate) store: Store,
-    /// The same store, with the limit on concurrent requests that applies to commits.
+    /// For calls of the caller's, which are tried again as its settings say.
+    pub(crate) calls: Store,
+    /// The same store for what logs read. Each request is sent once, because a log asks again by itself.
+    pub(crate) reads: Store,
+    /// The same as `reads`, with the limit on concurrent requests that applies to commits.
     pub(crate) commits: Store,
     /// Its reads, with the limit for data far from the end of a log.
     pub(crate) cold: StoreReader,
@@ -101,14 +104,14 @@ impl Drop for BucketInner {
         if self.fork.is_forked() {
             // To drop the clients would wake tasks of the parent's runtime, and wait for locks that its threads may have
             // held. So they live on.
-            std::mem::forget((self.store.clone(), self.commits.clone(), self.runtime.clone()));
+            std::mem::forget((self.calls.clone(), self.reads.clone(), self.commits.clone(), self.runtime.clone()));
         }
     }
 }
 
 impl BucketInner {
     pub(super) async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
-        patiently(&self.retries, &self.runtime, "listing", || self.store.list_dirs(prefix)).await
+        patiently(&self.retries, &self.runtime, "listing", || self.reads.list_dirs(prefix)).await
     }
 
     /// Refuses to open a writer once the bucket is closed.
@@ -192,7 +195,7 @@ impl PartitionState {
 
     /// The store for reads: this handle can change nothing.
     pub(crate) fn store(&self) -> &StoreReader {
-        &self.bucket.store
+        &self.bucket.reads
     }
 
     /// The store for data of the segment with this base. What is far from the log's end has a bound of its own, so that a
@@ -203,7 +206,7 @@ impl PartitionState {
 
     /// The store for repairs and for what no ack waits for.
     pub(crate) fn writes(&self) -> &Store {
-        &self.bucket.store
+        &self.bucket.reads
     }
 
     /// Moves on when the partition turns out to hold another log than before.
@@ -322,7 +325,7 @@ impl Drop for Reservation {
 impl PartitionState {
     /// Allows a writer, after a check of the bucket where it needs one. Asks until the store answers.
     pub(crate) async fn allow_writing(&self) -> Result<()> {
-        let check = || self.bucket.store.allow_writing(self.runtime());
+        let check = || self.bucket.reads.allow_writing(self.runtime());
         patiently(&self.retries, self.runtime(), "checking the bucket", check).await
     }
 

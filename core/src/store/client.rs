@@ -18,7 +18,7 @@ use super::replica::Replica;
 ///
 /// What belongs to a prefix, such as the count of requests, is in [`StoreInner`](super::StoreInner).
 pub(super) struct StoreClient {
-    /// For GETs, listings and deletes. It may retry by itself.
+    /// For GETs, listings and deletes. One that a caller brings may retry by itself.
     pub(super) reads: Arc<dyn ObjectStore>,
     /// For whatever writes.
     pub(super) commits: Arc<dyn ObjectStore>,

@@ -19,6 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
 use crate::recorder::RequestOutcome;
 
+/// What a listing does, for those who watch it.
+const LISTING: &str = "listing";
+
 /// How a store lists.
 #[derive(Clone)]
 pub(super) enum Lister {
@@ -40,6 +43,10 @@ impl StoreReader {
     /// # Errors
     /// `Unsupported` when the store does not list in ascending order; what a request answers.
     pub async fn list_page(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
+        self.again(LISTING, prefix, || self.list_page_once(prefix, after, max)).await
+    }
+
+    async fn list_page_once(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
         let max = max.max(1);
         let prefix = format!("{}{prefix}", self.inner.prefix);
         let after = after.map(|after| format!("{}{after}", self.inner.prefix));
@@ -203,6 +210,10 @@ impl StoreReader {
     /// `NotFound` when the bucket, or its directory, does not exist; `Unsupported` when the prefix leads through a
     /// symbolic link; what a request answers.
     pub async fn list_dirs(&self, prefix: &str) -> Result<Vec<String>> {
+        self.again(LISTING, prefix, || self.list_dirs_once(prefix)).await
+    }
+
+    async fn list_dirs_once(&self, prefix: &str) -> Result<Vec<String>> {
         let prefix = format!("{}{}", self.inner.prefix, prefix.trim_end_matches('/'));
         let prefix = prefix.trim_end_matches('/');
         let _permit = self.permit().await?;

@@ -1,6 +1,6 @@
 //! Counts requests where they are sent.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ struct AttemptState {
     sent: Mutex<Option<SentTry>>,
     /// What the breaker let through, until it was told how that ended. `None` for what is not gated.
     pass: Mutex<Option<Pass>>,
+    /// The tries that failed before it, where they are counted here.
+    failures: AtomicU32,
 }
 
 /// An answer as our connector saw it.
@@ -133,6 +135,7 @@ impl Attempt {
             answer: Mutex::default(),
             sent: Mutex::default(),
             pass: Mutex::new(pass),
+            failures: AtomicU32::new(0),
         }))
     }
 
@@ -160,6 +163,26 @@ impl Attempt {
     #[cfg(feature = "_http")]
     pub(crate) fn on_the_wire(&self, body: u64) {
         self.0.end(RequestOutcome::Failed(ErrorKind::Unavailable));
+        self.sends(body);
+    }
+
+    /// The try under way failed. Gives how many bytes of a body it sent.
+    #[cfg(feature = "_http")]
+    pub(crate) fn fails(&self, kind: ErrorKind) -> u64 {
+        let bytes_out = lock(&self.0.sent).map_or(0, |sent| sent.bytes_out);
+        self.0.end(RequestOutcome::Failed(kind));
+        self.0.failures.fetch_add(1, Ordering::Relaxed);
+        bytes_out
+    }
+
+    /// How many of its tries [failed](Self::fails).
+    pub(crate) fn failures(&self) -> u32 {
+        self.0.failures.load(Ordering::Relaxed)
+    }
+
+    /// A try begins, with this many bytes of a body.
+    #[cfg(feature = "_http")]
+    pub(crate) fn sends(&self, body: u64) {
         *lock(&self.0.answer) = None;
         self.0.meter.count(self.0.kind, 1, body);
         let sent = SentTry { began: self.0.observer.now(), requests: 1, bytes_out: body, bytes_in: 0 };

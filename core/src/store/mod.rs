@@ -25,6 +25,9 @@
 //! # Ok::<(), kfs_core::Error>(()) }).unwrap();
 //! ```
 //!
+//! A call of a store on the network is tried again after a failure that may pass: docs/backends.md, "Retries and time
+//! limits".
+//!
 //! A store's futures are awaited only on tasks of the [`Runtime`](crate::runtime::Runtime), because
 //! the clients of cloud stores need tokio.
 
@@ -84,6 +87,7 @@ use self::meter::{Attempt, Meter};
 use self::preflight::WriteGate;
 #[cfg(any(test, feature = "testing"))]
 use self::replica::Replica;
+use self::tries::Tries;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::observer::Observer;
@@ -139,6 +143,8 @@ pub struct StoreReader {
     lane: Lane,
     /// Takes what becomes of the requests of this handle.
     observer: Observer,
+    /// How often the calls of this handle are tried. `None`: once, without a time limit.
+    tries: Option<Arc<Tries>>,
 }
 
 impl std::ops::Deref for Store {
@@ -252,7 +258,12 @@ impl Store {
         inner.storage_class = settings.text(&config::common::STORAGE_CLASS).map(str::to_string);
         #[cfg(feature = "_http")]
         inner.check_before_writes(&settings, options);
-        Ok(Self::of(inner))
+        let mut store = Self::of(inner);
+        store.reader.tries = match config.backend() {
+            StoreBackend::Filesystem | StoreBackend::Memory => None,
+            _ => Some(Arc::new(Tries::of(&settings)?)),
+        };
+        Ok(store)
     }
 
     /// What reaches the place that the settings name.
@@ -334,7 +345,14 @@ impl Store {
     }
 
     fn of(inner: StoreInner) -> Self {
-        Store { reader: StoreReader { inner: Arc::new(inner), lane: Lane::Reads, observer: Observer::default() } }
+        Store {
+            reader: StoreReader {
+                inner: Arc::new(inner),
+                lane: Lane::Reads,
+                observer: Observer::default(),
+                tries: None,
+            },
+        }
     }
 
     /// A copy of this store, which may lag, for reads of data.
@@ -481,7 +499,7 @@ impl StoreReader {
     }
 
     fn with_lane(&self, lane: Lane) -> StoreReader {
-        StoreReader { inner: self.inner.clone(), lane, observer: self.observer.clone() }
+        StoreReader { inner: self.inner.clone(), lane, observer: self.observer.clone(), tries: self.tries.clone() }
     }
 
     /// What the store's breaker says now. `None` where every request is sent: for directories, memory and stores that a

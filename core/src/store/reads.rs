@@ -20,6 +20,9 @@ use crate::mutant::mutant;
 use crate::recorder::RequestKind;
 use crate::text::counted;
 
+/// What a read does, for those who watch it.
+const READING: &str = "reading an object";
+
 /// How often the end of an object is looked for that is replaced meanwhile.
 const END_LOOKS: usize = 4;
 
@@ -50,7 +53,7 @@ impl StoreReader {
     /// or a key that can't be one; `Corrupt` for an object of more bytes than [`ReadRange::AtMost`]
     /// allows; `Unavailable` for a body that ended early, too.
     pub async fn get(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
-        self.read(ReadOf::Truth, key, range, if_match).await
+        self.again(READING, key, || self.read(ReadOf::Truth, key, range.clone(), if_match)).await
     }
 
     /// Reads a part of an object that a copy of the store may answer, though it lags. Only for what stays right then: the
@@ -62,7 +65,7 @@ impl StoreReader {
     /// # Errors
     /// What [`get`](Self::get) answers.
     pub async fn get_data(&self, key: &str, range: ReadRange, if_match: Option<&Version>) -> Result<Fetched> {
-        self.read(ReadOf::Data, key, range, if_match).await
+        self.again(READING, key, || self.read(ReadOf::Data, key, range.clone(), if_match)).await
     }
 
     /// The one place that says where which read goes.
@@ -86,7 +89,7 @@ impl StoreReader {
     /// read takes no other version than the one that the HEAD saw.
     async fn read_end(&self, key: &str, bytes: u64, if_match: Option<&Version>) -> Result<Fetched> {
         for _ in 0..END_LOOKS {
-            let mut there = self.head(key).await?;
+            let mut there = self.head_once(key).await?;
             check_version(key, &there.info, if_match)?;
             let size = there.info.size;
             if size == 0 {
@@ -165,19 +168,24 @@ impl StoreReader {
         Ok(fetched)
     }
 
-    /// What a store says of an object now, without its bytes: one HEAD, a read of truth.
+    /// What a store says of an object now, without its bytes: one HEAD for each try, a read of truth.
     ///
     /// Dropping the future gives the read up.
     ///
     /// # Errors
     /// `NotFound`, and what [`get`](Self::get) answers.
     pub async fn head(&self, key: &str) -> Result<Fetched> {
+        self.again("looking at an object", key, || self.head_once(key)).await
+    }
+
+    /// The same as one request, which is part of another call.
+    pub(super) async fn head_once(&self, key: &str) -> Result<Fetched> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         self.head_at(self.itself(), key, &path).await
     }
 
-    /// Whether there is an object: one HEAD, a read of truth. In a bucket that does not exist there is none, because most
+    /// Whether there is an object: one HEAD for each try, a read of truth. In a bucket that does not exist there is none, because most
     /// stores answer both alike.
     ///
     /// Dropping the future gives the read up.
@@ -192,7 +200,7 @@ impl StoreReader {
         }
     }
 
-    /// The size of an object in bytes: one HEAD, a read of truth.
+    /// The size of an object in bytes: one HEAD for each try, a read of truth.
     ///
     /// Dropping the future gives the read up.
     ///

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use object_store::{Attribute, Attributes, CopyOptions, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult};
 
 use super::dialect::Dialect;
-use super::failure::{self, PutCondition, PutFailure};
+use super::failure::{self, PutCondition, PutFailure, StoreFailure};
 use super::meter::Attempt;
 use super::types::{Created, Identity, Replaced};
 use super::version::Version;
@@ -20,19 +20,25 @@ const S3_COPY_LIMIT: u64 = 5 << 30;
 
 impl Store {
     /// Creates an object, unless its name is taken. The outcome says what is known; see
-    /// [`Created`]. Never in parts, whatever its size. Sent once where the store is one that
-    /// [`Store::open`] made; after one HEAD where [`StoreOptions::single_writer`](super::StoreOptions::single_writer) makes
-    /// up for a store without create-if-absent. There is no time-out here: the caller sets one.
+    /// [`Created`]. Never in parts, whatever its size. Where the store is one that [`Store::open`] made it is sent once,
+    /// because a second try could not tell the first one's object from another's, and takes at most the setting
+    /// `operation_timeout`. It comes after one HEAD where
+    /// [`StoreOptions::single_writer`](super::StoreOptions::single_writer) makes up for a store without create-if-absent.
     ///
     /// On a directory the bytes and the name are durable when this answers [`Created::Yes`], and a
     /// `kfsid` makes it idempotent within this process. There, dropping the future ends the wait
     /// only; the work goes on. Elsewhere dropping it gives the request up, which may still be applied.
     pub async fn create(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
+        let created = self.once("creating an object", key, || self.create_once(key, payload, identity)).await;
+        created.unwrap_or_else(Created::Unknown)
+    }
+
+    async fn create_once(&self, key: &str, payload: PutPayload, identity: &Identity) -> Created {
         if !self.inner.creates_plainly.load(Ordering::Relaxed) {
             return self.put_new(key, payload, identity, PutMode::Create).await;
         }
         // Nothing keeps another writer from the name between the two: the caller promised that there is none.
-        match self.head(key).await {
+        match self.head_once(key).await {
             Ok(_) => Created::Exists,
             Err(absent) if absent.kind() == ErrorKind::NotFound => {
                 self.put_new(key, payload, identity, PutMode::Overwrite).await
@@ -90,14 +96,19 @@ impl Store {
     }
 
     /// Replaces an object by another one, if it is that version still. The outcome says what is known; see [`Replaced`]
-    /// for what the caller does then. Sent once where the store is one that [`Store::open`] made; a condition that does
-    /// not hold costs one HEAD more, which tells an object that is gone from one that changed. There is no time-out here:
-    /// the caller sets one.
+    /// for what the caller does then. Where the store is one that [`Store::open`] made it is sent once, so that its outcome
+    /// is known, and takes at most the setting `operation_timeout`. A condition that does not hold costs one HEAD more,
+    /// which tells an object that is gone from one that changed.
     ///
     /// On a directory it is atomic between processes, the bytes and the name are durable when this answers
     /// [`Replaced::Yes`], and readers that have the old file open or mapped go on with it. There, dropping the future ends
     /// the wait only; the work goes on. Elsewhere dropping it gives the request up, which may still be applied.
     pub async fn replace_if(&self, key: &str, payload: PutPayload, identity: &Identity, version: &Version) -> Replaced {
+        let replace = || self.replace_once(key, payload, identity, version);
+        self.once("replacing an object", key, replace).await.unwrap_or_else(Replaced::Unknown)
+    }
+
+    async fn replace_once(&self, key: &str, payload: PutPayload, identity: &Identity, version: &Version) -> Replaced {
         let path = match self.path(key) {
             Ok(path) => path,
             Err(error) => return Replaced::Refused(error),
@@ -134,7 +145,7 @@ impl Store {
         attempt.fail(&mapped);
         let Backend { dialect, single_attempt, .. } = self.inner.client.backend;
         match PutFailure::of(&error, attempt.status(), PutCondition::SameVersion, dialect, single_attempt) {
-            PutFailure::Condition => match self.head(key).await {
+            PutFailure::Condition => match self.head_once(key).await {
                 Err(gone) if gone.kind() == ErrorKind::NotFound => Replaced::NotFound,
                 _ => Replaced::Changed,
             },
@@ -146,19 +157,19 @@ impl Store {
     }
 
     /// Writes an object: creates it, or replaces what is there. Never in parts, whatever its size; see
-    /// [`put_stream`](Self::put_stream) for large objects. Sent once where the store is one that [`Store::open`] made. There
-    /// is no time-out here: the caller sets one.
+    /// [`put_stream`](Self::put_stream) for large objects.
     ///
     /// Dropping the future gives the request up, which may still be applied. On a directory it ends the wait only.
     ///
     /// # Errors
-    /// Whatever failed; the object may be the old or the new one. On a directory a failed fsync is told
+    /// Whatever failed; the object may be the old or the new one, and a try that was not answered may be applied yet. On a directory a failed fsync is told
     /// by [`SyncFailure::of`](super::SyncFailure::of), here and by `delete` and `settle`.
     pub async fn put(&self, key: &str, payload: PutPayload) -> Result<Version> {
-        self.put_as(key, payload, &Identity::none()).await
+        let identity = Identity::none();
+        self.again("writing an object", key, || self.put_as(key, payload.clone(), &identity)).await
     }
 
-    /// The same with an identity. A directory does not keep it.
+    /// The same as one request, with an identity. A directory does not keep it.
     pub(super) async fn put_as(&self, key: &str, payload: PutPayload, identity: &Identity) -> Result<Version> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
@@ -198,8 +209,8 @@ impl Store {
     }
 
     /// Copies an object to another key, and replaces what is there. The store itself copies, so no byte passes through
-    /// this process. The identity goes with it where the store keeps one. Sent once, as [`put`](Self::put) is; a copy that
-    /// fails costs one HEAD more, which tells why.
+    /// this process. The identity goes with it where the store keeps one. A try that fails costs one HEAD more, which tells
+    /// why.
     ///
     /// S3 copies at most 5 GiB in one request. Copy a larger object by [`get_stream`](super::StoreReader::get_stream) and
     /// [`put_stream`](Self::put_stream).
@@ -208,9 +219,14 @@ impl Store {
     ///
     /// # Errors
     /// `NotFound` when there is no object at `from`; `InvalidInput` when both keys are the same; `Unsupported` for an
-    /// object that is too large for S3; `Unavailable` also when Azure has not finished the copy yet. After any other than
-    /// the first three the object at `to` may be the old or the new one.
+    /// object that is too large for S3; `Unavailable` also when Azure has not finished the copy yet, which is not tried
+    /// again. After any other than the first three the object at `to` may be the old or the new one.
     pub async fn copy(&self, from: &str, to: &str) -> Result<()> {
+        self.again("copying an object", to, || self.copy_once(from, to)).await?
+    }
+
+    /// One try. The outer error is one that may pass.
+    async fn copy_once(&self, from: &str, to: &str) -> Result<Result<()>> {
         let (source, target) = (self.path(from)?, self.path(to)?);
         if source == target {
             return Err(Error::new(ErrorKind::InvalidInput, "an object can't be copied to its own key").with_key(to));
@@ -221,19 +237,21 @@ impl Store {
         let attempt = self.uncounted(RequestKind::Put, to)?;
         attempt.count(1, 0);
         let copied = attempt.within(self.inner.client.commits.copy_opts(&source, &target, CopyOptions::new())).await;
-        let Err(error) = copied else { return attempt.ends(Ok(())) };
+        let Err(error) = copied else { return Ok(attempt.ends(Ok(()))) };
         let failed = self.not_put(&error, to, &attempt);
         let failed = attempt.ends::<()>(Err(failed));
         drop(permit);
         // Stores word a missing source in many ways, and some fail on a large one as if they were away.
-        match self.head(from).await {
+        match self.head_once(from).await {
             Err(missing) if missing.kind() == ErrorKind::NotFound => Err(missing),
             Ok(there) if self.inner.client.backend.dialect == Dialect::S3 && there.info.size > S3_COPY_LIMIT => {
                 let message = format!("S3 copies at most {S3_COPY_LIMIT} bytes, the object has {}", there.info.size);
                 let error = Error::new(ErrorKind::Unsupported, message).with_key(from);
                 Err(error.with_hint("read it by get_stream and write it by put_stream").of_the_store())
             }
-            _ => failed,
+            // The store goes on with a copy that it has not finished, and refuses a second one meanwhile.
+            _ if StoreFailure::find(&error).is_some() => Ok(failed),
+            _ => failed.map(Ok),
         }
     }
 
@@ -244,6 +262,10 @@ impl Store {
     /// # Errors
     /// Whatever failed; the object may be gone or not.
     pub async fn delete(&self, key: &str) -> Result<()> {
+        self.again("deleting an object", key, || self.delete_once(key)).await
+    }
+
+    async fn delete_once(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         let _permit = self.permit().await?;
         // object_store lets no attempt travel with a DELETE.
@@ -251,7 +273,8 @@ impl Store {
         attempt.count(1, 0);
         attempt.ends(match attempt.within(self.inner.client.reads.delete(&path)).await {
             Ok(()) => Ok(()),
-            Err(error) => match attempt.named(self.mapped(&error, key)) {
+            // Also after a try that was applied and not answered.
+            Err(error) => match self.failed(&error, key, &attempt) {
                 absent if absent.kind() == ErrorKind::NotFound => Ok(()),
                 failed => Err(failed),
             },

@@ -1,4 +1,4 @@
-//! The settings of the HTTP client and of the breaker, the same for each store in a cloud.
+//! The settings of the client and of the breaker, the same for each store in a cloud.
 
 use super::row::Row;
 use super::value::Kind;
@@ -26,6 +26,19 @@ pub(crate) static CONNECT_TIMEOUT: Row =
     Row::new("connect_timeout", Kind::Time, "How long a connection may take to be made.").default("30s");
 pub(crate) static READ_TIMEOUT: Row =
     Row::new("read_timeout", Kind::Time, "How long a read may go on without a byte.").default("30s");
+pub(crate) static RETRIES: Row = Row::new(
+    "retries",
+    Kind::Count,
+    "How many times a call of the storage interface is tried again after a failure that may pass: at most 20. A log asks \
+     again by itself.",
+)
+.default("3");
+pub(crate) static OPERATION_TIMEOUT: Row = Row::new(
+    "operation_timeout",
+    Kind::Time,
+    "How long a call of the storage interface may take, with all its tries. Each request of a stream is a call.",
+)
+.default("5min");
 pub(crate) static POOL_IDLE_TIMEOUT: Row =
     Row::new("pool_idle_timeout", Kind::Time, "How long an idle connection is kept.").default("90s");
 pub(crate) static POOL_MAX_IDLE_PER_HOST: Row = Row::new(
@@ -76,13 +89,15 @@ pub(crate) static BREAKER_PAUSE: Row = Row::new(
 )
 .default("1s");
 
-pub(super) static ROWS: [&Row; 21] = [
+pub(super) static ROWS: [&Row; 23] = [
     &ALLOW_HTTP,
     &CA_FILE,
     &NO_SYSTEM_CERTIFICATES,
     &ALLOW_INVALID_CERTIFICATES,
     &CONNECT_TIMEOUT,
     &READ_TIMEOUT,
+    &RETRIES,
+    &OPERATION_TIMEOUT,
     &POOL_IDLE_TIMEOUT,
     &POOL_MAX_IDLE_PER_HOST,
     &PROXY_URL,

@@ -1,10 +1,15 @@
 //! A server that answers by a script, for the tests of the stores on HTTP.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+
+use crate::runtime::{BoxFuture, Clock, Runtime, SystemEntropy};
+use crate::store::Store;
+use crate::testing::LocalSpawn;
 
 #[derive(Debug)]
 pub(in crate::store) struct Request {
@@ -18,6 +23,38 @@ pub(in crate::store) type Reply = Option<(u16, Vec<(&'static str, String)>, Stri
 
 pub(in crate::store) fn reply(status: u16, body: &str) -> Reply {
     Some((status, Vec::new(), body.to_string()))
+}
+
+/// A clock whose pauses end at once, and which keeps them. What lasts longer than a pause never ends.
+#[derive(Debug, Default)]
+pub(in crate::store) struct NoPauses(pub(in crate::store) Mutex<Vec<Duration>>);
+
+impl Clock for NoPauses {
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<()> {
+        if duration > Duration::from_secs(200) {
+            return Box::pin(std::future::pending());
+        }
+        self.0.lock().unwrap().push(duration);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// The store, whose calls wait by this clock.
+pub(in crate::store) fn waiting_by(clock: &Arc<NoPauses>, store: Store) -> Store {
+    store.waiting_on(&Runtime::new(clock.clone(), Arc::new(SystemEntropy), Arc::new(LocalSpawn)))
+}
+
+/// The store, whose calls do not wait before they are tried again.
+pub(in crate::store) fn impatient(store: Store) -> Store {
+    waiting_by(&Arc::default(), store)
 }
 
 /// Runs `work` beside a server that answers `script`, and gives what it was asked.

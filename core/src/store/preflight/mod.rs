@@ -129,6 +129,7 @@ impl Store {
             gate: None,
             creates_plainly: AtomicBool::new(false),
         };
-        Store { reader: StoreReader { inner: Arc::new(checked), lane: Lane::Reads, observer: self.observer.clone() } }
+        let observer = self.observer.clone();
+        Store { reader: StoreReader { inner: Arc::new(checked), lane: Lane::Reads, observer, tries: None } }
     }
 }

@@ -11,6 +11,7 @@ use object_store::{MultipartUpload, PutMultipartOptions, PutPayload};
 use tokio::runtime::Handle;
 
 use super::super::dialect::Dialect;
+use super::super::tries::tried;
 use super::super::types::Identity;
 use super::super::version::Version;
 use super::super::writes::version_put;
@@ -26,10 +27,11 @@ impl Store {
     /// is not visible before all of them are there: until then readers find the old object or none. It takes at most 256
     /// MiB of memory, besides the piece that the stream gave last.
     ///
-    /// On a directory a staging file is written, which is fsynced and renamed as for [`put`](Self::put). Each request is
-    /// sent once where the store is one that [`Store::open`] made, except for a part whose connection breaks: that is sent up
-    /// to three times. There is no time-out here: the caller sets one. No more
-    /// than half of the store's concurrent requests are taken by streams.
+    /// On a directory a staging file is written, which is fsynced and renamed as for [`put`](Self::put). Each request of the
+    /// upload is a call of its own: its beginning and its parts are tried again as other calls are, and each may take the
+    /// setting `operation_timeout`. The request that makes the parts an object is sent once, because a second one could not
+    /// tell what became of the first. The stream as a whole has no time limit: the caller sets one. No more than half of the
+    /// store's concurrent requests are taken by streams.
     ///
     /// When it fails, and when the future is dropped, the upload is aborted: a task removes its parts. A process that ends
     /// in the middle leaves them on S3 and GCS, where they cost money and no listing shows them: give the bucket a lifecycle
@@ -80,7 +82,9 @@ impl Store {
                     if upload.is_none() {
                         // An upload that nobody waits for any more is dropped when it has begun, which aborts it.
                         let (store, key) = (self.clone(), key.to_string());
-                        *upload = Some(to_its_end(async move { store.begin_upload(&key).await }).await?);
+                        let begun =
+                            async move { store.again("beginning an upload", &key, || store.begin_upload(&key)).await };
+                        *upload = Some(to_its_end(begun).await?);
                     }
                     if let Some(upload) = upload {
                         upload.send(std::mem::take(&mut part)).await?;
@@ -204,7 +208,9 @@ impl Upload {
             // object_store lets no attempt travel with a part.
             let attempt = store.uncounted(RequestKind::Put, &key)?;
             attempt.count(1, u64::try_from(size).unwrap_or(u64::MAX));
-            attempt.ends(attempt.within(sending).await.map_err(|error| store.not_put(&error, &key, &attempt)))
+            let sent = store.once("writing a part of an object", &key, || attempt.within(sending)).await;
+            let sent = sent.and_then(|sent| sent.map_err(|error| store.not_put(&error, &key, &attempt)));
+            attempt.ends(sent.map_err(|error| tried(error, attempt.failures().saturating_add(1))))
         }));
         Ok(())
     }
@@ -216,8 +222,9 @@ impl Upload {
         let _place = self.store.permit().await?;
         let attempt = self.store.uncounted(RequestKind::Put, &self.key)?;
         attempt.count(1, 0);
-        let completed = attempt.within(at_store.complete()).await;
-        let answer = attempt.ends(completed.map_err(|error| self.store.not_put(&error, &self.key, &attempt)))?;
+        let completed = self.store.once("ending an upload", &self.key, || attempt.within(at_store.complete())).await;
+        let failed = |error| self.store.not_put(&error, &self.key, &attempt);
+        let answer = attempt.ends(completed.and_then(|completed| completed.map_err(failed)))?;
         self.at_store = None;
         Ok(version_put(&answer, self.bytes))
     }

@@ -3,3 +3,4 @@ mod each;
 mod faulty;
 mod replica;
 mod streams;
+mod tries;

@@ -1,11 +1,14 @@
 //! Copies, and uploads in parts.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::stream;
 
 use super::{no_secret, object, with};
 use crate::ErrorKind;
-use crate::store::http::scripted::{Request, reply};
+use crate::store::http::scripted::{NoPauses, Request, reply, waiting_by};
 use crate::store::{PART_BYTES, Store};
 
 const COPIED: &str = "<CopyObjectResult><ETag>\"abc\"</ETag></CopyObjectResult>";
@@ -29,7 +32,7 @@ async fn a_copy_that_fails_after_a_200_has_failed() {
     let (error, requests) =
         with(|request: &Request| if request.line.starts_with("HEAD") { object("") } else { reply(200, FAILED) }, copy)
             .await;
-    assert_eq!((error.kind(), error.key(), requests.len()), (ErrorKind::Unavailable, Some("t/c"), 2), "{error}");
+    assert_eq!((error.kind(), error.key(), requests.len()), (ErrorKind::Unavailable, Some("t/c"), 8), "{error}");
     no_secret(&error);
 }
 
@@ -129,10 +132,41 @@ async fn a_part_whose_connection_breaks_is_sent_again_and_counted() {
     let ((version, counts), requests) = with(script, put).await;
     version.unwrap();
     assert_eq!((requests.len(), counts.put, counts.bytes_out), (7, 7, 4 * PART_BYTES as u64 + 3));
-    // A third time is the last.
+    // The fourth time is the last.
     let script = |request: &Request| if request.line.contains("partNumber=2") { None } else { upload(request, "none") };
     let put = async |store: Store| store.put_stream("t/a", large()).await.unwrap_err();
     let (error, requests) = with(script, put).await;
     assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some("t/a")), "{error}");
-    assert_eq!(requests.iter().filter(|request| request.line.contains("partNumber=2")).count(), 3);
+    assert_eq!(requests.iter().filter(|request| request.line.contains("partNumber=2")).count(), 4);
+    assert!(error.message().ends_with("(tried 4 times)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_part_that_the_store_refuses_for_now_is_sent_again_after_the_pause_that_it_asks_for() {
+    let clock = Arc::new(NoPauses::default());
+    for status in [429, 500, 503] {
+        clock.0.lock().unwrap().clear();
+        let mut refused = 0;
+        let script = |request: &Request| match request.line.contains("partNumber=2") && refused < 3 {
+            true => {
+                refused += 1;
+                Some((status, vec![("Retry-After", "9".to_string())], String::new()))
+            }
+            false => upload(request, "none"),
+        };
+        let put = async |store: Store| {
+            let store = waiting_by(&clock, store);
+            (store.put_stream("t/a", large()).await, store.requests())
+        };
+        let ((version, counts), requests) = with(script, put).await;
+        version.unwrap();
+        assert_eq!((requests.len(), counts.put, counts.bytes_out), (8, 8, 5 * PART_BYTES as u64 + 3), "{status}");
+        let pauses = clock.0.lock().unwrap().clone();
+        let asked = Duration::from_secs(if status == 500 { 0 } else { 9 });
+        let own = [100, 200, 400].map(Duration::from_millis);
+        assert_eq!(pauses.len(), 3, "{status}: {pauses:?}");
+        for (pause, own) in pauses.iter().zip(own) {
+            assert!(*pause >= asked + own / 2 && *pause <= asked + own, "{status}: {pauses:?}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use object_store::PutPayload;
 use tokio::net::TcpListener;
 
-use crate::store::http::scripted::{Reply, Request, reply, served};
+use crate::store::http::scripted::{Reply, Request, impatient, reply, served};
 use crate::store::{Created, Identity, ReadRange, Store, StoreOptions, Version};
 use crate::{Error, ErrorKind};
 
@@ -16,6 +16,7 @@ mod hostile;
 mod large;
 mod replace;
 mod request_id;
+mod tries;
 mod values;
 
 const SECRET: &str = "hunter2hunter2";
@@ -40,8 +41,9 @@ fn options(endpoint: &str) -> StoreOptions {
 
 /// Runs `work` with a store on a server that answers `script`, and gives what it was asked.
 async fn with<T>(script: impl FnMut(&Request) -> Reply, work: impl AsyncFnOnce(Store) -> T) -> (T, Vec<Request>) {
-    served(script, async |endpoint: &str| work(Store::open("s3://logs/some/prefix", &options(endpoint)).unwrap()).await)
-        .await
+    let work =
+        async |endpoint: &str| work(impatient(Store::open("s3://logs/some/prefix", &options(endpoint)).unwrap())).await;
+    served(script, work).await
 }
 
 fn no_secret(error: &Error) {

@@ -60,7 +60,7 @@ async fn the_last_try_of_a_read_is_the_one_that_is_named() {
     };
     let (error, requests) =
         with(script, async |store| store.get("ns/t/0/a", ReadRange::Whole, None).await.unwrap_err()).await;
-    assert_eq!((error.request_id(), requests.len()), (Some("TRY3"), 3), "{error}");
+    assert_eq!((error.request_id(), requests.len()), (Some("TRY4"), 4), "{error}");
 }
 
 #[tokio::test]

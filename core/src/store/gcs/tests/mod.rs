@@ -2,7 +2,7 @@
 
 use object_store::PutPayload;
 
-use crate::store::http::scripted::{Reply, Request, reply, served};
+use crate::store::http::scripted::{Reply, Request, impatient, reply, served};
 use crate::store::{Created, Identity, ReadRange, Replaced, Store, StoreOptions, Version};
 use crate::{Error, ErrorKind};
 
@@ -18,8 +18,9 @@ fn options(endpoint: &str) -> StoreOptions {
 
 /// Runs `work` with a store on a server that answers `script`, and gives what it was asked.
 async fn with<T>(script: impl FnMut(&Request) -> Reply, work: impl AsyncFnOnce(Store) -> T) -> (T, Vec<Request>) {
-    served(script, async |endpoint: &str| work(Store::open("gs://logs/some/prefix", &options(endpoint)).unwrap()).await)
-        .await
+    let work =
+        async |endpoint: &str| work(impatient(Store::open("gs://logs/some/prefix", &options(endpoint)).unwrap())).await;
+    served(script, work).await
 }
 
 fn no_secret(error: &Error) {
