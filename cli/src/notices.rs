@@ -36,15 +36,16 @@ struct Seen {
     lasting: Duration,
     /// `None` while there is no answer at all.
     cause: Option<String>,
-    /// What the store called the request that failed last. It differs from try to try.
-    request_id: Option<String>,
+    /// What the store and libkfs call the try, which differs from try to try.
+    ids: Vec<String>,
 }
 
 impl From<Trouble> for Seen {
     fn from(trouble: Trouble) -> Self {
-        let request_id = trouble.error.as_ref().and_then(|error| error.request_id().map(str::to_string));
+        let ids = trouble.error.as_ref().map(|error| [error.request_id(), error.client_request_id()]);
+        let ids = ids.into_iter().flatten().flatten().map(str::to_string).collect();
         let cause = trouble.error.map(|error| format!("{error:#}"));
-        Seen { doing: trouble.doing, lasting: trouble.lasting, cause, request_id }
+        Seen { doing: trouble.doing, lasting: trouble.lasting, cause, ids }
     }
 }
 
@@ -52,7 +53,7 @@ impl Seen {
     /// The cause as it is the same for each try.
     fn lasting_cause(&self) -> Option<String> {
         let cause = self.cause.clone()?;
-        Some(self.request_id.as_ref().map_or(cause.clone(), |id| cause.replace(id.as_str(), "")))
+        Some(self.ids.iter().fold(cause, |cause, id| cause.replace(id.as_str(), "")))
     }
 }
 
@@ -126,7 +127,7 @@ mod tests {
             doing: "listing",
             lasting: Duration::from_secs(seconds),
             cause: cause.map(str::to_string),
-            request_id: None,
+            ids: Vec::new(),
         })
     }
 
@@ -155,12 +156,12 @@ mod tests {
         let told: Vec<_> = (2..30)
             .filter_map(|second| {
                 let id = format!("ID{second}");
-                let cause = Some(format!("denied (request id {id})"));
-                let seen = Seen { cause, request_id: Some(id), ..at(second, None).unwrap() };
+                let cause = Some(format!("denied (request id {id}) (client request id U{second})"));
+                let seen = Seen { cause, ids: vec![id, format!("U{second}")], ..at(second, None).unwrap() };
                 notices.next(Some(seen), Duration::from_secs(100 + second))
             })
             .collect();
-        assert_eq!(told, ["listing fails, and is tried again: denied (request id ID2)"]);
+        assert_eq!(told, ["listing fails, and is tried again: denied (request id ID2) (client request id U2)"]);
     }
 
     #[test]

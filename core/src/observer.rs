@@ -144,13 +144,15 @@ impl Observer {
         tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), requests, %lacking, "checked a bucket");
     }
 
-    /// The span of a request: what is told while it runs is told within it. `request_id` is noted when the store gives it.
+    /// The span of a request: what is told while it runs is told within it. `client_request_id` is noted when a try is sent,
+    /// and `request_id` when the store gives it.
     pub(crate) fn request(&self, kind: RequestKind, key: &str) -> Scope {
         #[cfg(feature = "tracing")]
         return Scope::new(|| {
             tracing::debug_span!(
                 target: "kfs::store", "request", request = kind.name(), partition = self.partition_of(key),
-                key = %self.named(key), request_id = tracing::field::Empty
+                key = %self.named(key), client_request_id = tracing::field::Empty,
+                request_id = tracing::field::Empty
             )
         });
         #[cfg(not(feature = "tracing"))]
@@ -160,7 +162,7 @@ impl Observer {
     pub(crate) fn request_ended(
         &self,
         (kind, key): (RequestKind, &str),
-        (outcome, status, request_id): (RequestOutcome, Option<u16>, Option<&str>),
+        (outcome, status, (request_id, client_request_id)): (RequestOutcome, Option<u16>, (Option<&str>, Option<&str>)),
         requests: u64,
         (bytes_out, bytes_in): (u64, u64),
         began: Duration,
@@ -168,7 +170,7 @@ impl Observer {
         let duration = self.since(began);
         tell!(
             target: "kfs::store", tracing::Level::TRACE, request = kind.name(), partition = self.partition_of(key),
-            key = %self.named(key), outcome = outcome.name(), status, request_id, bytes_out,
+            key = %self.named(key), outcome = outcome.name(), status, request_id, client_request_id, bytes_out,
             bytes_in, ?duration, "a request ended"
         );
         self.record(&BucketEvent::Request { kind, outcome, requests, bytes_out, bytes_in, duration });
@@ -250,13 +252,15 @@ impl Observer {
             tell!(
                 name: "retry", target: "kfs::store", tracing::Level::WARN, partition = partition_named, doing, failures,
                 ?lasting, ?pause, retry_after = error.retry_after().map(tracing::field::debug),
-                request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
+                request_id = error.request_id(),
+                client_request_id = error.client_request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
             );
         } else {
             tell!(
                 name: "retry", target: "kfs::store", tracing::Level::DEBUG, partition = partition_named, doing, failures,
                 ?lasting, ?pause, retry_after = error.retry_after().map(tracing::field::debug),
-                request_id = error.request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
+                request_id = error.request_id(),
+                client_request_id = error.client_request_id(), error = %format_args!("{error:#}"), "failed, and is tried again"
             );
         }
         self.record(&BucketEvent::Retry { partition, doing, failures, pause, error });

@@ -104,6 +104,7 @@ struct ErrorDetails {
     contended: bool,
     from_store: bool,
     request_id: Option<String>,
+    client_request_id: Option<String>,
     retry_after: Option<Duration>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
@@ -128,6 +129,7 @@ impl Error {
             contended: false,
             from_store: false,
             request_id: None,
+            client_request_id: None,
             retry_after: None,
             source: None,
         }))
@@ -212,6 +214,13 @@ impl Error {
         causes::chain(Some(self)).find_map(|cause| cause.downcast_ref::<Error>()?.0.request_id.as_deref())
     }
 
+    /// What libkfs called the try that failed, a UUID of its own that it sent with the request: of this error or of its cause.
+    /// Logs of a proxy or of the store hold it, also where no answer came back. `None` where nothing was sent, and on Azure
+    /// with an account key, whose signature leaves no room for it.
+    pub fn client_request_id(&self) -> Option<&str> {
+        causes::chain(Some(self)).find_map(|cause| cause.downcast_ref::<Error>()?.0.client_request_id.as_deref())
+    }
+
     /// How long the store asked to wait before the next try, in the header `Retry-After` of an answer with the status 408,
     /// 429 or 503: of this error or of its cause. At most 5 minutes. The library waits that long before it tries again.
     pub fn retry_after(&self) -> Option<Duration> {
@@ -244,6 +253,12 @@ impl Error {
     #[must_use]
     pub(crate) fn with_request_id(self, id: impl Into<String>) -> Self {
         self.edit(|e| e.request_id = Some(into_printable(id.into())))
+    }
+
+    /// Adds what we called the request.
+    #[must_use]
+    pub(crate) fn with_client_request_id(self, id: impl Into<String>) -> Self {
+        self.edit(|e| e.client_request_id = Some(into_printable(id.into())))
     }
 
     /// Adds how long the store asked to wait before the next try.
@@ -390,6 +405,9 @@ impl fmt::Display for Error {
         }
         if let Some(id) = &e.request_id {
             write!(f, " (request id {id})")?;
+        }
+        if let Some(id) = &e.client_request_id {
+            write!(f, " (client request id {id})")?;
         }
         if let Some(pause) = e.retry_after {
             write!(f, " (the store asks for a pause of {pause:?})")?;

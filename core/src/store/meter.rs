@@ -90,6 +90,8 @@ struct AttemptState {
     scope: Scope,
     /// The last answer that our connector saw.
     answer: Mutex<Option<Answered>>,
+    /// What we call the try that was sent last, where its signature allowed to tell the store so.
+    client_request_id: Mutex<Option<String>>,
     /// The try under way.
     sent: Mutex<Option<SentTry>>,
     /// What the breaker let through, until it was told how that ended. `None` for what is not gated.
@@ -133,6 +135,7 @@ impl Attempt {
             made: observer.now(),
             scope: observer.request(kind, key),
             answer: Mutex::default(),
+            client_request_id: Mutex::default(),
             sent: Mutex::default(),
             pass: Mutex::new(pass),
             failures: AtomicU32::new(0),
@@ -195,6 +198,13 @@ impl Attempt {
         *lock(&self.0.answer) = None;
     }
 
+    /// Our connector gave the try this id.
+    #[cfg(feature = "_http")]
+    pub(crate) fn sent_as(&self, id: String) {
+        self.0.scope.note("client_request_id", &id);
+        *lock(&self.0.client_request_id) = Some(id);
+    }
+
     /// The store answered.
     #[cfg(feature = "_http")]
     pub(crate) fn answered(&self, answer: Answered) {
@@ -205,12 +215,11 @@ impl Attempt {
     }
 
     /// Does the work of the request within its span.
-    pub(crate) async fn within<F: Future>(&self, work: F) -> F::Output {
+    pub(crate) fn within<F: Future>(&self, work: F) -> impl Future<Output = F::Output> {
         let work = self.0.scope.around(work);
         #[cfg(feature = "_http")]
-        return CURRENT.scope(self.clone(), work).await;
-        #[cfg(not(feature = "_http"))]
-        work.await
+        let work = CURRENT.scope(self.clone(), work);
+        work
     }
 
     /// The request whose work is being polled. object_store lets no attempt travel with some requests; they are sent within
@@ -220,8 +229,12 @@ impl Attempt {
         CURRENT.try_with(Attempt::clone).ok()
     }
 
-    /// An error of this request, with what the store called the request when it answered, and how long it asked to wait.
+    /// An error of this request, with what we and the store call the request, and how long the store asked to wait.
     pub(crate) fn named(&self, error: Error) -> Error {
+        let error = match lock(&self.0.client_request_id).clone() {
+            Some(id) => error.with_client_request_id(id),
+            None => error,
+        };
         let Some(Answered { request_id, retry_after, .. }) = lock(&self.0.answer).clone() else { return error };
         let error = match request_id {
             Some(request_id) => error.with_request_id(request_id),
@@ -280,9 +293,9 @@ impl AttemptState {
     fn end(&self, outcome: RequestOutcome) {
         let Some(SentTry { began, requests, bytes_out, bytes_in }) = lock(&self.sent).take() else { return };
         let answer = lock(&self.answer).clone();
-        let request_id = answer.as_ref().and_then(|answer| answer.request_id.as_deref());
-        let (request, ended) =
-            ((self.kind, &*self.key), (outcome, answer.as_ref().map(|answer| answer.status), request_id));
+        let client_request_id = lock(&self.client_request_id).clone();
+        let ids = (answer.as_ref().and_then(|answer| answer.request_id.as_deref()), client_request_id.as_deref());
+        let (request, ended) = ((self.kind, &*self.key), (outcome, answer.as_ref().map(|answer| answer.status), ids));
         let _entered = self.scope.enter();
         self.observer.request_ended(request, ended, requests, (bytes_out, bytes_in), began);
     }

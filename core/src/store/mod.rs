@@ -302,7 +302,8 @@ impl Store {
 
     /// A store over any implementation of the trait. Its requirements are in docs/backends.md, "Bring your own store", and
     /// the feature `testing` has the function `conformance`, which checks them. The implementation may retry by itself, so a failed create
-    /// counts as [`Created::Unknown`] more often than on a store that [`Store::open`] made. The implementation must
+    /// counts as [`Created::Unknown`] more often than on a store that [`Store::open`] made, and each call of the store is tried
+    /// once: [`with_retries`](Self::with_retries) changes that. The implementation must
     /// keep user metadata, and must list keys in ascending order.
     pub fn from_object_store(store: Arc<dyn ObjectStore>) -> Self {
         Self::from_object_store_with(store, &StoreOptions::default())

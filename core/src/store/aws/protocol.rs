@@ -39,6 +39,10 @@ impl Protocol for S3Protocol {
         "x-amz-request-id"
     }
 
+    fn client_request_id_header(&self, _request: &HttpRequest) -> Option<&'static str> {
+        Some("x-request-id")
+    }
+
     fn secrets_of(&self, request: &HttpRequest) -> Vec<String> {
         let header = |name: &'static str| Some((name, request.headers().get(name)?.to_str().ok()?));
         let values = SECRET_HEADERS.into_iter().filter_map(header);

@@ -35,6 +35,14 @@ impl Protocol for AzureProtocol {
         "x-ms-request-id"
     }
 
+    /// The signature of an account key covers every header whose name begins with `x-ms-`
+    /// (<https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>).
+    fn client_request_id_header(&self, request: &HttpRequest) -> Option<&'static str> {
+        let is_by_key =
+            request.headers().get("authorization").is_some_and(|value| value.as_bytes().starts_with(b"SharedKey"));
+        (!is_by_key).then_some("x-ms-client-request-id")
+    }
+
     fn secrets_of(&self, request: &HttpRequest) -> Vec<String> {
         let header = |name: &'static str| Some((name, request.headers().get(name)?.to_str().ok()?));
         let headers = SECRET_HEADERS.into_iter().filter_map(header).map(|(name, value)| match name {

@@ -30,6 +30,10 @@ impl Protocol for GcsProtocol {
         "x-guploader-uploadid"
     }
 
+    fn client_request_id_header(&self, _request: &HttpRequest) -> Option<&'static str> {
+        Some("x-request-id")
+    }
+
     fn secrets_of(&self, request: &HttpRequest) -> Vec<String> {
         let value = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         value.map(|value| value.strip_prefix("Bearer ").unwrap_or(value).to_string()).into_iter().collect()

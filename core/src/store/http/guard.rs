@@ -9,11 +9,13 @@ use object_store::client::{
     HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 
 use super::proxy::{self, Proxy};
 use super::secrets::Secrets;
 use super::{Protocol, answers, retry_after};
 use crate::error::Error;
+use crate::runtime::{Entropy, SystemEntropy};
 use crate::store::failure::{self, Effect, StoreFailure};
 use crate::store::meter::{Answered, Attempt};
 use crate::store::secrets::strip_by_pattern;
@@ -24,7 +26,7 @@ const REFUSAL_LIMIT: usize = 64 * 1024;
 /// which XML may make six times as many.
 const LISTING_LIMIT: usize = 16 << 20;
 
-/// Counts the tries of our requests, keeps their status and request id, and cuts and cleans what a server says of a failure
+/// Counts the tries of our requests, gives them ids, keeps what their answers say of them, and cuts and cleans what a server says of a failure
 /// before anybody else sees it.
 #[derive(Debug)]
 pub(super) struct Guarded {
@@ -36,7 +38,7 @@ pub(super) struct Guarded {
 
 #[async_trait]
 impl HttpService for Guarded {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         // Requests for credentials carry none.
         let attempt = request.extensions().get::<Attempt>().cloned();
         if let Some(attempt) = &attempt {
@@ -48,6 +50,11 @@ impl HttpService for Guarded {
             && let Some(asked) = &asked
         {
             asked.sends_counted();
+        }
+        if let Some(asked) = &asked
+            && let Some(id) = self.give_id(&mut request)
+        {
+            asked.sent_as(id);
         }
         let sent = self.protocol.secrets_of(&request);
         let method = request.method().clone();
@@ -137,6 +144,14 @@ impl Guarded {
         Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(body).into()))
     }
 
+    /// Gives a request an id of our own, where its signature allows that.
+    fn give_id(&self, request: &mut HttpRequest) -> Option<String> {
+        let header = self.protocol.client_request_id_header(request)?;
+        let id = random_id()?;
+        request.headers_mut().insert(header, HeaderValue::from_str(&id).ok()?);
+        Some(id)
+    }
+
     /// What the store calls the request, without secrets.
     fn request_id(&self, answered: &HttpResponse, sent: &[String]) -> Option<String> {
         let id = answered.headers().get(self.protocol.request_id_header())?.to_str().ok()?;
@@ -156,11 +171,29 @@ impl Guarded {
     }
 }
 
+/// A random UUID (<https://www.rfc-editor.org/rfc/rfc9562#section-5.4>). `None` where the system has no random numbers: the
+/// request then goes without an id.
+fn random_id() -> Option<String> {
+    let mut random = [0; 16];
+    SystemEntropy.fill(&mut random).ok()?;
+    let number = u128::from_be_bytes(random) & !(0xf << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{number:032x}");
+    let mut id = String::with_capacity(36);
+    for (at, digit) in hex.chars().enumerate() {
+        if matches!(at, 8 | 12 | 16 | 20) {
+            id.push('-');
+        }
+        id.push(digit);
+    }
+    Some(id)
+}
+
 /// Whether this is one of the requests with which object_store lets no attempt travel: a delete, a copy, a part of an upload
 /// or its end. Requests for credentials are none of them.
 fn travels_alone(request: &HttpRequest) -> bool {
     const COPIES: [&str; 3] = ["x-amz-copy-source", "x-ms-copy-source", "x-goog-copy-source"];
-    const OF_UPLOADS: [&str; 4] = ["uploadId=", "partNumber=", "comp=block", "comp=blocklist"];
+    // The last one is also the beginning of comp=blocklist.
+    const OF_UPLOADS: [&str; 3] = ["uploadId=", "partNumber=", "comp=block"];
     request.method() == Method::DELETE
         || COPIES.iter().any(|header| request.headers().contains_key(*header))
         || request

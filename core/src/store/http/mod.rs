@@ -60,6 +60,10 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
     /// Azure, `x-guploader-uploadid` on GCS.
     fn request_id_header(&self) -> &'static str;
 
+    /// The header in which a request may still be given an id of ours when it is signed already: `x-request-id` on S3 and
+    /// GCS, `x-ms-client-request-id` on Azure. `None` where the signature covers such a header.
+    fn client_request_id_header(&self, request: &HttpRequest) -> Option<&'static str>;
+
     /// What a request tells a server that no message may repeat.
     fn secrets_of(&self, request: &HttpRequest) -> Vec<String>;
 

@@ -80,6 +80,39 @@ async fn a_request_id_that_is_none_is_not_shown_and_a_secret_in_it_is_removed() 
     }
 }
 
+/// Every kind of request that is tried again, and those of `all`.
+async fn all_and_copy(store: &Store) -> Vec<(&'static str, Result<()>)> {
+    let mut all = all(store).await;
+    all.push(("copy", store.copy("ns/t/0/a", "ns/t/0/b").await));
+    all
+}
+
+#[tokio::test]
+async fn each_try_carries_an_id_of_its_own_which_the_error_names() {
+    let (failed, requests) = with(|_| reply(503, ""), async |store| all_and_copy(&store).await).await;
+    let mut sent: Vec<&str> = requests.iter().map(|request| &request.headers["x-request-id"][..]).collect();
+    for (what, failed) in failed {
+        let error = failed.unwrap_err();
+        let id = error.client_request_id().unwrap();
+        assert!(sent.contains(&id), "{what}: {error}");
+        assert!(error.to_string().contains(&format!("(client request id {id})")), "{what}: {error}");
+        assert_eq!(error.request_id(), None, "{what}: {error}");
+    }
+    let (tries, is_uuid) = (sent.len(), |id: &str| id.len() == 36 && id.as_bytes()[14] == b'4');
+    assert!(sent.iter().all(|id| is_uuid(id)), "{sent:?}");
+    sent.sort_unstable();
+    sent.dedup();
+    assert_eq!(sent.len(), tries, "no two tries have the same id");
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_has_our_id_alone() {
+    let (error, requests) =
+        with(|_| None, async |store| store.get("ns/t/0/a", ReadRange::Whole, None).await.unwrap_err()).await;
+    let last = &requests.last().unwrap().headers["x-request-id"];
+    assert_eq!((error.client_request_id(), error.request_id()), (Some(&**last), None), "{error}");
+}
+
 #[cfg(feature = "tracing")]
 #[tokio::test]
 async fn each_request_has_a_span_with_its_partition_and_what_the_store_calls_it() {
@@ -111,8 +144,14 @@ async fn each_request_has_a_span_with_its_partition_and_what_the_store_calls_it(
     {
         assert!(line.contains(&format!(" request_id=\"{id}\"")), "{line}");
         assert!(line.contains(&format!(" request=\"{kind}\" partition=t/0 key={key} outcome=")), "{line}");
-        let span = format!(" in request request=\"{kind}\" partition=t/0 key={key} request_id=\"{id}\"");
-        assert!(line.ends_with(&span), "{line}");
+        let (event, span) = line.split_once(" in request ").unwrap();
+        assert!(
+            span.starts_with(&format!("request=\"{kind}\" partition=t/0 key={key} client_request_id=\"")),
+            "{line}"
+        );
+        assert!(span.ends_with(&format!(" request_id=\"{id}\"")), "{line}");
+        let ours = |text: &str| text.split_once("client_request_id=\"").unwrap().1[..36].to_string();
+        assert_eq!(ours(event), ours(span), "{line}");
     }
     let count = |what: &str| told.iter().filter(|line| line.starts_with(what)).count();
     assert_eq!((count("NEW"), count("CLOSED"), count("ENTERED")), (3, 3, count("LEFT")));

@@ -88,7 +88,8 @@ async fn a_creates_outcome_is_told_by_the_code_and_nothing_is_sent_twice() {
     ] {
         let (created, requests) = create(|_| refusal(status, code)).await;
         let Created::Refused(error) = created else { panic!("{code} {created:?}") };
-        assert_eq!((error.kind(), requests.len(), error.request_id()), (kind, 1, Some("1a2b-3c")), "{error}");
+        let sent = if kind == ErrorKind::Unavailable { 4 } else { 1 };
+        assert_eq!((error.kind(), requests.len(), error.request_id()), (kind, sent, Some("1a2b-3c")), "{error}");
         assert!(!format!("{error:?}").contains("AWS_"), "{error:?}");
     }
     for (status, code) in [(500, "InternalError"), (503, "ServerBusy"), (409, "SomethingNew")] {
@@ -142,7 +143,7 @@ async fn a_read_is_tried_again_and_the_end_of_a_blob_is_read_by_its_place() {
         with(script, async |store| (store.get("t/0/a", ReadRange::Suffix(3), None).await.unwrap(), store.requests()))
             .await;
     assert_eq!((&fetched.bytes[..], fetched.range, fetched.info.size), (&b"789"[..], 7..10, 10));
-    assert_eq!((fetched.identity, counts.get, requests.len()), (Identity::of("00ff.7"), 3, 3));
+    assert_eq!((fetched.identity, counts.get, requests.len()), (Identity::of("00ff.7"), 4, 4));
     let last = requests.last().unwrap();
     let range = last.headers.get("x-ms-range").or(last.headers.get("range"));
     assert_eq!((range.map(String::as_str), &last.headers["if-match"][..]), (Some("bytes=7-9"), "\"0x8D\""));
@@ -160,7 +161,7 @@ async fn the_end_of_an_empty_blob_is_empty_and_of_one_that_is_replaced_meanwhile
     };
     let (error, requests) =
         with(script, async |store| store.get("a", ReadRange::Suffix(3), None).await.unwrap_err()).await;
-    assert_eq!((error.kind(), requests.len()), (ErrorKind::Unavailable, 8), "{error}");
+    assert_eq!((error.kind(), requests.len()), (ErrorKind::Unavailable, 4 * 8), "{error}");
     let version = Version::new(Some("0x8D"), 10, None);
     let (error, requests) =
         with(script, async |store| store.get("a", ReadRange::Suffix(3), Some(&version)).await.unwrap_err()).await;
@@ -239,7 +240,8 @@ async fn one_blob_is_deleted_by_one_request_and_none_is_no_error() {
             assert_eq!(kind, ErrorKind::NotFound, "{code}");
             continue;
         };
-        assert_eq!((error.kind(), requests.len(), error.request_id()), (kind, 1, Some("1a2b-3c")), "{error}");
+        let sent = if kind == ErrorKind::Unavailable { 4 } else { 1 };
+        assert_eq!((error.kind(), requests.len(), error.request_id()), (kind, sent, Some("1a2b-3c")), "{error}");
         assert!(error.message().contains(code), "{error}");
     }
 }
@@ -276,6 +278,32 @@ async fn what_a_server_echoes_of_our_credentials_is_removed() {
                 let sent = sent.rsplit([':', ' ']).next().unwrap();
                 assert!(!shown.contains(sent), "{shown}");
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_carries_an_id_of_ours_unless_an_account_key_signs_it() {
+    let sas = format!("?sv=2023-11-03&sr=c&sp=racwdl&sig={SIGNATURE}%3D");
+    for (name, value, carries) in [
+        ("AZURE_STORAGE_KEY", KEY, false),
+        ("AZURE_STORAGE_SAS_TOKEN", &sas, true),
+        ("AZURE_STORAGE_TOKEN", "hunter2hunter2", true),
+    ] {
+        let work = async |endpoint: &str| {
+            let options = StoreOptions::default().environment(false);
+            let options = options.config("AZURE_ENDPOINT", format!("{endpoint}/acc")).config("AZURE_ALLOW_HTTP", "1");
+            let options = options.config("AZURE_STORAGE_ACCOUNT", "acc").config(name, value);
+            let store = Store::open("az://logs", &options).unwrap();
+            let read = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+            [read, store.put("a", PutPayload::new()).await.unwrap_err(), store.delete("a").await.unwrap_err()]
+        };
+        let (errors, requests) = served(|_| refusal(403, "AuthorizationFailure"), work).await;
+        assert_eq!(requests.len(), 3);
+        for (error, request) in errors.iter().zip(&requests) {
+            let sent = request.headers.get("x-ms-client-request-id").map(String::as_str);
+            assert_eq!((sent.is_some(), error.client_request_id()), (carries, sent), "{name}: {error}");
+            assert_eq!(error.request_id(), Some("1a2b-3c"), "{name}: {error}");
         }
     }
 }

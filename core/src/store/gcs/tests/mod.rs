@@ -127,6 +127,7 @@ async fn a_read_is_tried_again_and_no_message_holds_the_token() {
     })
     .await;
     assert_eq!(requests.len(), 3);
+    assert_eq!(error.client_request_id(), Some(&*requests[2].headers["x-request-id"]), "{error}");
     no_secret(&error);
 }
 
