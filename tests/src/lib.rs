@@ -18,6 +18,7 @@ pub mod known_wrong;
 pub mod load;
 mod process;
 pub mod s3;
+pub mod secrets;
 pub mod tls;
 pub mod toxiproxy;
 mod uploads;

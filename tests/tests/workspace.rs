@@ -19,7 +19,7 @@ fn linked_by_core(features: &[&str]) -> BTreeSet<String> {
     cargo(&arguments).lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
-const NETWORK: [&str; 15] = [
+const NETWORK: [&str; 17] = [
     "aws-lc-rs",
     "aws-lc-sys",
     "h2",
@@ -27,25 +27,27 @@ const NETWORK: [&str; 15] = [
     "hyper",
     "hyper-rustls",
     "hyper-util",
+    "mio",
     "native-tls",
     "openssl",
     "openssl-sys",
     "reqwest",
     "ring",
     "rustls",
+    "socket2",
     "tokio-rustls",
     "ureq",
 ];
 
 #[test]
-fn the_core_links_no_http_and_no_tls_by_default() {
+fn the_core_links_no_http_no_tls_and_no_sockets_by_default() {
     let linked = linked_by_core(&[]);
     assert!(linked.contains("object_store"), "the tree was not read: {linked:?}");
     let found: Vec<_> = NETWORK.iter().filter(|name| linked.contains(**name)).collect();
     assert!(found.is_empty(), "kfs-core links {found:?} by default");
     // The list above is worth nothing if the feature's crates are called otherwise.
     let with_aws = linked_by_core(&["--features", "aws"]);
-    for name in ["hyper", "reqwest", "rustls"] {
+    for name in ["hyper", "mio", "reqwest", "rustls", "socket2"] {
         assert!(with_aws.contains(name), "the feature aws links no {name}; is this test's list out of date?");
     }
 }

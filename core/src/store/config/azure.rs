@@ -57,18 +57,21 @@ pub(crate) static TENANT_ID: Row =
 pub(crate) static CLIENT_SECRET: Row = Row::new("client_secret", Kind::Secret, "The secret of a service principal.")
     .environment(&["AZURE_CLIENT_SECRET", "AZURE_STORAGE_CLIENT_SECRET"]);
 pub(crate) static FEDERATED_TOKEN_FILE: Row =
-    Row::new("federated_token_file", Kind::Text, "The file of a workload identity's token, as AKS gives it.")
+    Row::new("federated_token_file", Kind::Path, "The file of a workload identity's token, as AKS gives it.")
         .environment(&["AZURE_FEDERATED_TOKEN_FILE"]);
 pub(crate) static USE_WORKLOAD_IDENTITY: Row =
     Row::new("use_workload_identity", Kind::Flag, "Whether the credentials are those of a workload identity.")
         .aliases(&["azure_use_workload_identity"])
         .default("false");
-pub(crate) static AUTHORITY_HOST: Row =
-    Row::new("authority_host", Kind::Text, "Who gives tokens for a service principal or a workload identity (https:).")
-        .environment(&["AZURE_AUTHORITY_HOST", "AZURE_STORAGE_AUTHORITY_HOST"])
-        .default("https://login.microsoftonline.com");
+pub(crate) static AUTHORITY_HOST: Row = Row::new(
+    "authority_host",
+    Kind::Address,
+    "Who gives tokens for a service principal or a workload identity (https:).",
+)
+.environment(&["AZURE_AUTHORITY_HOST", "AZURE_STORAGE_AUTHORITY_HOST"])
+.default("https://login.microsoftonline.com");
 pub(crate) static MSI_ENDPOINT: Row =
-    Row::new("msi_endpoint", Kind::Text, "The address that gives tokens for a managed identity. Without one a machine's metadata is asked as the last resort.")
+    Row::new("msi_endpoint", Kind::Address, "The address that gives tokens for a managed identity. Without one a machine's metadata is asked as the last resort.")
         .aliases(&["identity_endpoint"])
         .environment(&["AZURE_MSI_ENDPOINT", "AZURE_IDENTITY_ENDPOINT"]);
 pub(crate) static MSI_OBJECT_ID: Row =

@@ -86,9 +86,10 @@ fn given(backend: StoreBackend, entries: &[Entry]) -> Result<Vec<Given>> {
             }
         };
         let named = table.find(name).ok_or_else(|| at(unknown_setting(name, table)))?;
-        if named.row.kind.is_secret() && text == HIDDEN {
+        if named.row.kind.may_be_hidden() && text.contains(HIDDEN) {
+            let is = if text == HIDDEN { "is" } else { "holds" };
             return Err(at(invalid(&format!(
-                "{name} is {HIDDEN}, which stands for a secret that was not written out"
+                "{name} {is} {HIDDEN}, which stands for a secret that was not written out"
             ))
             .with_hint("give the secret itself, in the environment for one")));
         }

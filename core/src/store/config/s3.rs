@@ -100,18 +100,18 @@ pub(crate) static ROLE_SESSION_NAME: Row =
         .environment(&["AWS_ROLE_SESSION_NAME"])
         .default("WebIdentitySession");
 pub(crate) static STS_ENDPOINT: Row =
-    Row::new("sts_endpoint", Kind::Text, "The address of STS. Without one the region says where it is.")
+    Row::new("sts_endpoint", Kind::Address, "The address of STS. Without one the region says where it is.")
         .aliases(&["endpoint_url_sts"])
         .environment(&["AWS_ENDPOINT_URL_STS"]);
 pub(crate) static CONTAINER_RELATIVE_URI: Row = Row::new(
     "container_credentials_relative_uri",
-    Kind::Text,
+    Kind::Address,
     "The path at 169.254.170.2 where a container's credentials are, as ECS gives it.",
 )
 .environment(&["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"]);
 pub(crate) static CONTAINER_FULL_URI: Row = Row::new(
     "container_credentials_full_uri",
-    Kind::Text,
+    Kind::Address,
     "The address of a container's credentials, as EKS gives it.",
 )
 .environment(&["AWS_CONTAINER_CREDENTIALS_FULL_URI"]);
@@ -120,7 +120,7 @@ pub(crate) static CONTAINER_TOKEN_FILE: Row =
         .environment(&["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]);
 pub(crate) static METADATA_ENDPOINT: Row = Row::new(
     "metadata_endpoint",
-    Kind::Text,
+    Kind::Address,
     "The address of a cloud machine's metadata. Without one 169.254.169.254 is asked as the last resort.",
 )
 .environment(&["AWS_METADATA_ENDPOINT", "AWS_EC2_METADATA_SERVICE_ENDPOINT"]);

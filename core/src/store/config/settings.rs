@@ -63,7 +63,7 @@ impl Given {
     /// would be another server; but KafScale's documents have `endpoint: ""` for none.
     fn says_nothing(&self) -> bool {
         let is_text = match self.row.kind {
-            Kind::Text | Kind::Header | Kind::HostPart | Kind::Path | Kind::Pem => true,
+            Kind::Text | Kind::Header | Kind::HostPart | Kind::Path | Kind::Address | Kind::Pem => true,
             Kind::Url => self.origin == Origin::Document,
             _ => false,
         };
@@ -134,8 +134,9 @@ impl Settings {
                 row.name.hash(&mut hasher);
                 match value {
                     Value::Secret(secret) => secret.reveal().hash(&mut hasher),
-                    // It may hold a password that is not shown.
-                    Value::Url(url) => url.hash(&mut hasher),
+                    // What is shown of these may leave something out.
+                    Value::Text(text) | Value::Url(text) | Value::Address(text) => text.hash(&mut hasher),
+                    Value::Path(path) => path.hash(&mut hasher),
                     value => value.to_string().hash(&mut hasher),
                 }
             }
@@ -187,7 +188,7 @@ impl Settings {
     /// What was set, a secret included, or the default.
     pub(crate) fn text(&self, row: &Row) -> Option<&str> {
         match self.set(row).map(|set| &set.value) {
-            Some(Value::Text(text) | Value::Url(text)) => Some(text),
+            Some(Value::Text(text) | Value::Url(text) | Value::Address(text)) => Some(text),
             Some(Value::Secret(secret)) => Some(secret.reveal()),
             Some(Value::Choice(choice)) => Some(choice),
             Some(Value::Path(path)) => path.to_str(),

@@ -3,8 +3,8 @@
 //! It repeats no value, because a secret may have been set in the wrong place. Only a path is shown, where the value is
 //! short and begins like one.
 
-/// The longest path that is shown, in characters.
-const LONGEST_PATH: usize = 255;
+use super::value::is_path;
+
 /// A word of a value that is shorter is no secret.
 const WORD: usize = 4;
 
@@ -19,8 +19,7 @@ const EXPECTED: [(&str, &str); 4] = [
 
 /// The file that a setting names, in parentheses after a blank. Nothing, where the value may be something else.
 pub(in crate::store) fn path(value: &str) -> String {
-    let is_path = ["/", "./", "../", "~/"].iter().any(|begin| value.starts_with(begin));
-    if is_path && value.chars().count() <= LONGEST_PATH { format!(" ({value})") } else { String::new() }
+    if is_path(value) { format!(" ({value})") } else { String::new() }
 }
 
 /// Why a client can't use its settings, by what it said of it, without these values.

@@ -209,6 +209,30 @@ fn several_documents_in_one_text_are_searched_for_the_section() {
     assert_eq!(config.url().unwrap(), "memory:///a");
 }
 
+#[test]
+fn a_secret_in_an_address_or_in_the_place_of_a_path_is_not_shown_and_still_counts() {
+    for (backend, name, value, expected) in [
+        ("s3", "container_credentials_full_uri", "http://169.254.170.23/v1/hunter2", "http://169.254.170.23/***"),
+        ("s3", "container_credentials_relative_uri", "/v2/credentials/hunter2", "***"),
+        ("s3", "sts_endpoint", "https://sts.example:8443/", "https://sts.example:8443"),
+        ("s3", "metadata_endpoint", "hunter2", "***"),
+        ("azure", "msi_endpoint", "http://u:hunter2@host?x=hunter2", "http://host"),
+        ("s3", "credentials_file", "hunter2/+x", "***"),
+        ("s3", "credentials_file", "/etc/credentials", "/etc/credentials"),
+    ] {
+        let document = format!("backend: {backend}\n{name}: {value}\n");
+        let config = StoreConfig::from_document(&document).unwrap();
+        assert_eq!(self::value(&config, name).0.as_deref(), Some(expected));
+        let settings = config.settings(false).unwrap();
+        let row = settings.table().rows().find(|row| row.name == name).unwrap();
+        assert_eq!(settings.text(row), Some(value));
+        if expected.contains("***") {
+            let written = StoreConfig::from_document(&format!("backend: {backend}\n{name}: '{expected}'\n"));
+            assert!(written.unwrap_err().message().contains("not written out"));
+        }
+    }
+}
+
 /// `docs/settings.md`, made from the tables.
 fn documented() -> String {
     let mut page = String::from(

@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::secret::Secret;
+use super::secret::{HIDDEN, Secret};
+
+/// The longest path that is shown, in characters.
+const LONGEST_PATH: usize = 255;
 
 /// What a setting takes.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub(crate) enum Kind {
     Path,
     /// A URL with `http:` or `https:`. What could be a secret in it is not shown.
     Url,
+    /// The address of a server that gives credentials. Its path may be a secret, which is not shown.
+    Address,
     /// Certificates in PEM form.
     Pem,
     /// One of these: how each may be written, in lower case, and what is meant.
@@ -47,6 +52,7 @@ pub(crate) enum Value {
     Time(Duration),
     Path(PathBuf),
     Url(String),
+    Address(String),
     Choice(&'static str),
 }
 
@@ -63,6 +69,11 @@ impl Kind {
         matches!(self, Kind::Secret | Kind::Base64 | Kind::SecretDocument)
     }
 
+    /// Whether an output may have `***` in the place of such a value, or of a part of it.
+    pub(crate) fn may_be_hidden(self) -> bool {
+        self.is_secret() || matches!(self, Kind::Path | Kind::Address)
+    }
+
     /// Reads a value.
     pub(crate) fn read(self, text: &str) -> Result<Value, BadValue> {
         if !matches!(self, Kind::Pem | Kind::SecretDocument) && text.contains(char::is_control) {
@@ -75,6 +86,7 @@ impl Kind {
                 return Err(expected("letters, digits, dots, hyphens and underscores"));
             }
             Kind::Text | Kind::Header | Kind::HostPart | Kind::Pem => Value::Text(text.to_string()),
+            Kind::Address => Value::Address(text.to_string()),
             Kind::Base64 if !is_base64(text) => return Err(expected("text in base64")),
             Kind::Secret | Kind::Base64 | Kind::SecretDocument => Value::Secret(Secret::new(text)),
             Kind::Flag => Value::Flag(boolean(text).ok_or_else(|| expected("true or false"))?),
@@ -109,7 +121,12 @@ impl fmt::Display for Value {
             Value::Flag(flag) => flag.fmt(f),
             Value::Count(count) => count.fmt(f),
             Value::Time(time) => write!(f, "{}", humantime::format_duration(*time)),
-            Value::Path(path) => write!(f, "{}", path.display()),
+            // What is no path may be a secret in the wrong place.
+            Value::Path(path) => match path.to_str().is_none_or(is_path) {
+                true => write!(f, "{}", path.display()),
+                false => f.write_str(HIDDEN),
+            },
+            Value::Address(address) => f.write_str(&origin(address)),
             Value::Url(url) => f.write_str(&without_secrets(url)),
             Value::Choice(choice) => f.write_str(choice),
         }
@@ -148,9 +165,24 @@ fn is_base64(text: &str) -> bool {
     text.len().is_multiple_of(4) && padding <= 2 && unpadded.bytes().all(is_digit)
 }
 
+/// Whether a text begins as a path does, and is no longer than one may be.
+pub(crate) fn is_path(text: &str) -> bool {
+    let begins = ["/", "./", "../", "~/"].iter().any(|begin| text.starts_with(begin));
+    begins && text.chars().count() <= LONGEST_PATH
+}
+
+/// An address without what stands after the host's name and the port.
+fn origin(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(url) if url.has_host() && matches!(url.path(), "" | "/") => url.origin().ascii_serialization(),
+        Ok(url) if url.has_host() => format!("{}/{HIDDEN}", url.origin().ascii_serialization()),
+        _ => HIDDEN.to_string(),
+    }
+}
+
 /// A URL without its user, password, query and fragment.
 fn without_secrets(text: &str) -> String {
-    let Ok(mut url) = url::Url::parse(text) else { return super::secret::HIDDEN.to_string() };
+    let Ok(mut url) = url::Url::parse(text) else { return HIDDEN.to_string() };
     // Both fail only for URLs that can have no user and no password.
     let _ = (url.set_username(""), url.set_password(None));
     url.set_query(None);
