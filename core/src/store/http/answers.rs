@@ -32,6 +32,17 @@ pub(super) fn is_a_page(protocol: &dyn Protocol, status: StatusCode, headers: &H
     believed && is_html && !headers.keys().any(|name| name.as_str().starts_with(protocol.header_prefix()))
 }
 
+/// Whether the body of an answer is the XML by which S3 and Google say that a request failed. A server that takes long may
+/// have sent its status before that, and white space while it went on.
+pub(super) fn is_an_error(body: &str) -> bool {
+    let body = body.trim_start();
+    let root = match body.strip_prefix("<?xml") {
+        Some(declared) => declared.split_once("?>").map_or("", |(_, root)| root.trim_start()),
+        None => body,
+    };
+    root.strip_prefix("<Error").is_some_and(|rest| rest.starts_with(['>', ' ', '/']))
+}
+
 /// Whether Azure accepted a copy and has not finished it. object_store does not look
 /// (<https://learn.microsoft.com/rest/api/storageservices/copy-blob#response>).
 pub(super) fn is_unfinished_copy(headers: &HeaderMap) -> bool {

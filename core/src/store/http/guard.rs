@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use object_store::client::{
     HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
-use reqwest::Method;
 use reqwest::header::HeaderValue;
+use reqwest::{Method, StatusCode};
 
 use super::proxy::{self, Proxy};
 use super::secrets::Secrets;
@@ -135,13 +135,18 @@ impl Guarded {
         Err(failed(Effect::Unknown, answers::foreign(&*self.protocol, &what, &parts.headers, &self.said(&bytes, sent))))
     }
 
-    /// The answer to a copy, or to the end of an upload. S3 may say in its body that it failed.
+    /// The answer to a copy, or to the end of an upload. The server may have begun its answer before it was done, and may
+    /// say only in the body that it failed. Then this is an answer with 500, because object_store knows two codes of S3 in
+    /// such a body, and takes any other for a success.
     async fn cleaned(&self, answered: HttpResponse, sent: &[String]) -> Result<HttpResponse, HttpError> {
-        let (parts, body) = answered.into_parts();
+        let (mut parts, body) = answered.into_parts();
         let bytes = beginning(body).await?;
         let said = String::from_utf8_lossy(&bytes);
-        let body = if said.contains("<Error") { self.secrets.strip(&said, sent).into() } else { bytes };
-        Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(body).into()))
+        if !answers::is_an_error(&said) {
+            return Ok(HttpResponse::from_parts(parts, bytes::Bytes::from(bytes).into()));
+        }
+        parts.status = StatusCode::INTERNAL_SERVER_ERROR;
+        Ok(HttpResponse::from_parts(parts, self.secrets.strip(&said, sent).into()))
     }
 
     /// Gives a request an id of our own, where its signature allows that.
