@@ -25,7 +25,7 @@ ZIG := $(CURDIR)/.servers/zig
 ZIG_STAMP := $(ZIG)/.$(ZIG_VERSION)-$(CARGO_ZIGBUILD_VERSION)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test examples check portable oldest aarch64 advisories cargo-deny doc semver package dist bench torture nightly
+.PHONY: help demo test examples check features portable oldest aarch64 advisories cargo-deny doc semver package dist bench torture nightly
 .PHONY: mutants known-wrong fuzz miri servers zig clean
 
 help: ## Shows this list
@@ -56,7 +56,7 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) clippy -p kfs-core --locked -- -D warnings
 	$(CARGO) clippy -p kfs-sim --features mutants --all-targets --locked -- -D warnings
-	@$(MAKE) --no-print-directory portable oldest
+	@$(MAKE) --no-print-directory features portable oldest
 	@if command -v cargo-deny >/dev/null; then \
 	  $(CARGO) deny --locked --log-level error check bans licenses sources; \
 	elif [ -n "$$CI" ]; then \
@@ -64,6 +64,20 @@ check: doc ## Checks format, lints, docs, licences and sources of dependencies
 	else \
 	  echo "SKIPPED: licences and sources of dependencies: cargo-deny is not installed (make cargo-deny)"; \
 	fi
+
+# What `cargo hack` would do for these sets: only the crate itself is checked again each time.
+FEATURE_SETS := aws azure gcp prometheus testing aws,azure aws,gcp azure,gcp
+FACES := -p kfs-ffi -p kfs-python -p kfs-cli
+
+features: ## Lints the library with each feature alone and with each two clouds, and the faces with each cloud alone
+	@set -e; for features in $(FEATURE_SETS); do \
+	  echo "=== kfs-core, features $$features"; \
+	  $(CARGO) clippy --quiet --locked -p kfs-core --features "$$features" -- -D warnings; \
+	done; \
+	for features in "" aws azure gcp; do \
+	  echo "=== the faces, features '$$features'"; \
+	  $(CARGO) clippy --quiet --locked $(FACES) --no-default-features --features "$$features" -- -D warnings; \
+	done
 
 # Both need parts that are downloaded once: CI always runs them, and elsewhere what is missing is said loudly.
 skip = { [ -z "$$CI" ] || { echo "$(1), and in CI nothing is skipped" >&2; exit 1; }; echo "SKIPPED: $(1)"; }

@@ -112,6 +112,7 @@ impl Settings {
 
     /// The same settings where each of the pairs' first setting, if it is set, takes the place of the second one. Errors
     /// name it as it was set.
+    #[cfg(any(feature = "aws", feature = "azure"))]
     pub(crate) fn moved(&self, pairs: &[(&Row, &'static Row)]) -> Self {
         let mut moved = self.clone();
         for (from, to) in pairs {
