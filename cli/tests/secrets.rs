@@ -3,16 +3,16 @@
 mod common;
 
 use common::{Ended, finish, kfs};
-use kfs_tests::secrets::{SecretCase, SecretWorld, leaks};
+use kfs_tests::secrets::{SecretCase, SecretWorld, leaks, on_each};
 
 /// What a command prints on a bucket that is configured so.
-fn run(case: &SecretCase, world: &SecretWorld, arguments: &[&str]) -> Ended {
+fn run(number: usize, case: &SecretCase, world: &SecretWorld, arguments: &[&str]) -> Ended {
     let mut command = kfs();
     // Files in the home directory and proxies of the machine are nobody's here.
     command.env("HOME", world.directory()).env_remove("http_proxy").env_remove("HTTP_PROXY");
     command.envs(case.environment.iter().map(|(name, value)| (name, value)));
     if let Some(document) = &case.document {
-        let file = world.directory().join("storage.yaml");
+        let file = world.directory().join(format!("storage-{number}.yaml"));
         std::fs::write(&file, document).expect("write a document");
         command.arg("--config").arg(file);
     }
@@ -29,15 +29,16 @@ fn no_secret_of_any_configuration_appears_in_what_the_command_prints() {
     let (mut found, mut all, mut ended_well) = (Vec::new(), String::new(), 0);
     // The command has no settings by name and no callback.
     let cases = world.cases().into_iter().filter(|case| case.settings.is_empty() && case.supplied.is_none());
-    for case in cases {
-        for arguments in [
-            &["config", "show", "--all"][..],
-            &["config", "show", "--json"],
-            &["-vvv", "append", "--no-preflight", "--lines", "t/0"],
-            &["-vvv", "cat", "t/0"],
-            &["check", "--json"],
-        ] {
-            let ended = run(&case, &world, arguments);
+    let commands = [
+        &["config", "show", "--all"][..],
+        &["config", "show", "--json"],
+        &["-vvv", "append", "--no-preflight", "--lines", "t/0"],
+        &["-vvv", "cat", "t/0"],
+        &["check", "--json"],
+    ];
+    let run_all = |number, case: &_| commands.map(|arguments| run(number, case, &world, arguments));
+    for (case, ended) in on_each(&cases.collect::<Vec<_>>(), run_all) {
+        for (arguments, ended) in commands.iter().zip(ended) {
             ended_well += usize::from(ended.code == Some(0));
             let text = format!("{}{}", ended.stderr, String::from_utf8_lossy(&ended.stdout));
             found.extend(leaks(&text).into_iter().map(|leak| format!("{}, {arguments:?}: {leak}", case.name)));

@@ -136,7 +136,7 @@ fn no_credential_is_in_what_vvv_shows() {
         assert!(!lines(&shown, "TRACE", "kfs::store").is_empty(), "requests are shown: {shown}");
         let named = |line: &&str| line.contains("request_id=\"4442587FB7D0A2F9\"");
         assert!(lines(&shown, "TRACE", "kfs::store").iter().all(named), "{shown}");
-        assert!(shown.contains("(request id 4442587FB7D0A2F9)\n"), "{shown}");
+        assert!(shown.contains("(request id 4442587FB7D0A2F9) (client request id "), "{shown}");
         // What the server repeated is there without the secrets.
         let shown = shown.replace("Signature=[removed]", "").replace("Credential=[removed]", "");
         for secret in ["hunter2", key, token, "Signature=", "Credential="] {

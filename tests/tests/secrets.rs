@@ -12,7 +12,7 @@ use kfs_core::format::NewRecord;
 use kfs_core::recorder::{BucketEvent, PrometheusRecorder, Recorder};
 use kfs_core::store::{CredentialSource, Credentials, Secret, StoreConfig, StoreOptions};
 use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Result};
-use kfs_tests::secrets::{SecretCase, SecretWorld, leaks, planted};
+use kfs_tests::secrets::{SecretCase, SecretWorld, leaks, on_each, planted};
 use serde_json::Value;
 
 /// Names the file with a case, for the child.
@@ -20,8 +20,8 @@ const CASE: &str = "KFS_SECRETS_CASE";
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// All that a process with this configuration prints.
-fn output_of(case: &SecretCase, world: &SecretWorld) -> String {
-    let file = world.directory().join("case.json");
+fn output_of(number: usize, case: &SecretCase, world: &SecretWorld) -> String {
+    let file = world.directory().join(format!("case-{number}.json"));
     std::fs::write(&file, case.to_json().to_string()).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "one_configuration_in_a_process_of_its_own", "--ignored", "--nocapture"]);
@@ -42,8 +42,7 @@ fn no_secret_of_any_configuration_appears_in_any_output() {
     let world = SecretWorld::start();
     let mut found = Vec::new();
     let mut all = String::new();
-    for case in world.cases() {
-        let text = output_of(&case, &world);
+    for (case, text) in on_each(&world.cases(), |number, case| output_of(number, case, &world)) {
         found.extend(leaks(&text).into_iter().map(|leak| format!("{}: {leak}", case.name)));
         all.push_str(&text);
     }
