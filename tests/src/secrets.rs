@@ -387,6 +387,24 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Does the same with each case, with several at a time, for most of them wait. Each has a number of its own.
+pub fn on_each<'a, T: Send>(
+    cases: &'a [SecretCase],
+    act: impl Fn(usize, &'a SecretCase) -> T + Sync,
+) -> Vec<(&'a SecretCase, T)> {
+    let act = &act;
+    let numbered: Vec<_> = cases.iter().enumerate().collect();
+    let mut done = Vec::new();
+    for some in numbered.chunks(AT_ONCE) {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                some.iter().map(|&(number, case)| (case, scope.spawn(move || act(number, case)))).collect();
+            done.extend(threads.into_iter().map(|(case, thread)| (case, thread.join().expect("a case panicked"))));
+        });
+    }
+    done
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,22 +423,4 @@ mod tests {
         }
         assert!(leaks("nothing of the kind").is_empty());
     }
-}
-
-/// Does the same with each case, with several at a time, for most of them wait. Each has a number of its own.
-pub fn on_each<'a, T: Send>(
-    cases: &'a [SecretCase],
-    act: impl Fn(usize, &'a SecretCase) -> T + Sync,
-) -> Vec<(&'a SecretCase, T)> {
-    let act = &act;
-    let numbered: Vec<_> = cases.iter().enumerate().collect();
-    let mut done = Vec::new();
-    for some in numbered.chunks(AT_ONCE) {
-        std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                some.iter().map(|&(number, case)| (case, scope.spawn(move || act(number, case)))).collect();
-            done.extend(threads.into_iter().map(|(case, thread)| (case, thread.join().expect("a case panicked"))));
-        });
-    }
-    done
 }
