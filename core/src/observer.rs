@@ -360,6 +360,15 @@ impl Observer {
         self.record(&BucketEvent::FlushFailed { partition: id, records, tries, duration, error });
     }
 
+    /// A create that had no answer for `waited` is sent a second time.
+    pub(crate) fn hedged(&self, id: &PartitionId, key: &str, waited: Duration) {
+        tell!(
+            target: "kfs::writer", tracing::Level::DEBUG, partition = %self.named(id), key = %self.named(key), ?waited,
+            "a create is slow, and is sent a second time"
+        );
+        self.record(&BucketEvent::Hedge { partition: id, waited });
+    }
+
     pub(crate) fn slot_lost(&self, id: &PartitionId, offset: i64, error: &Error) {
         tell!(
             target: "kfs::writer", tracing::Level::DEBUG, partition = %self.named(id), offset, by = error.winner(),

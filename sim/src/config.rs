@@ -22,6 +22,10 @@ pub struct Config {
     pub faults: Faults,
     /// The store's client sends each request once.
     pub sent_once: bool,
+    /// Creates that have no answer for a millisecond are sent a second time.
+    pub hedges: bool,
+    /// Stores have a breaker, which opens after three failures in a row.
+    pub breaker: bool,
     /// The store loses metadata: then one process at a time writes, and nothing is merged.
     pub lossy: bool,
     /// How long maintenance leaves in place what it replaced. Where it merges, no put lands later.
@@ -108,6 +112,9 @@ impl Config {
             steps: 4 + prng.below(24),
             faults,
             sent_once,
+            // Of the seed itself, so that the draws of other settings stay as they were. Only what is sent once is hedged.
+            hedges: sent_once && !seed.is_multiple_of(3),
+            breaker: seed % 4 == 3,
             lossy,
             grace,
             retains: prng.below(2) > 0 || drowsy,

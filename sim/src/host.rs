@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kfs_core::format::{ObjectName, PartitionId};
+use kfs_core::recorder::{BucketEvent, Recorder};
 use kfs_core::runtime::{Clock, Runtime};
-use kfs_core::store::Store;
+use kfs_core::store::{BreakerOptions, HedgeOptions, Store, StoreOptions};
 use kfs_core::testing::{Op, Prng, SeededEntropy};
 use kfs_core::{Bucket, BucketOptions};
 
@@ -39,6 +40,18 @@ pub(crate) struct Host {
     suspensions: AtomicU64,
     /// The pause that begins with the next segment.
     nap: Mutex<Option<(Duration, bool)>>,
+}
+
+/// Counts the creates that are sent a second time.
+#[derive(Debug)]
+struct HedgeCount(Arc<AtomicU64>);
+
+impl Recorder for HedgeCount {
+    fn record(&self, event: &BucketEvent<'_>) {
+        if matches!(event, BucketEvent::Hedge { .. }) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// At which request it dies.
@@ -77,14 +90,25 @@ impl Host {
         let entropy = Arc::new(SeededEntropy::new(entropy));
         let runtime = Runtime::new(clock.clone(), entropy, life.spawner());
         let faults = SeededStore::new(world.store.clone(), world.runtime(), prng.next_u64(), faults);
+        let mut of_store = StoreOptions::default().clock(clock.clone());
+        if config.hedges {
+            let each =
+                HedgeOptions::default().least_wait(Duration::from_millis(1)).least_samples(0).most_of_hundred(100);
+            of_store = of_store.hedge(each);
+        }
+        if config.breaker {
+            of_store = of_store.breaker(BreakerOptions::default().failures(3));
+        }
         let store = if config.sent_once {
-            Store::from_object_store_sent_once(faults.clone())
+            Store::from_object_store_sent_once_with(faults.clone(), &of_store)
         } else {
-            Store::from_object_store(faults.clone())
+            Store::from_object_store_with(faults.clone(), &of_store)
         };
         let buffer = pick(prng, &[300, 2_000, 32 << 20, 32 << 20]);
         let cache = pick(prng, &[0, 20_000, 100_000, 32 << 20]);
+        let hedges = Arc::new(HedgeCount(world.hedges.clone()));
         let options = BucketOptions::default().runtime(runtime.clone()).buffer_bytes(buffer).cache_bytes(cache);
+        let options = options.recorder(hedges);
         let bucket = Bucket::from_store(store, options).expect("a runtime is given");
         let stale_after = Duration::from_secs(pick(prng, &[1, 5, 60, 60, 300]));
         let at = if prng.one_in(2) { prng.below(120) } else { u64::MAX };

@@ -73,11 +73,12 @@ fn many(arguments: &Arguments) -> bool {
     let [appends, acked, not, perhaps] = totals.appends;
     println!(
         "{} seeds from {}: {appends} appends, {acked} acked, {not} not stored, {perhaps} perhaps; {} segments, {} \
-         requests, {} ghosts; {} seeds failed",
+         requests, {} creates sent twice, {} ghosts; {} seeds failed",
         totals.seeds,
         arguments.from,
         totals.segments,
         totals.requests,
+        totals.hedges,
         totals.ghosts,
         totals.failed.len()
     );

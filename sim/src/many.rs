@@ -14,6 +14,8 @@ pub struct Totals {
     pub appends: [u64; 4],
     /// Requests that were sent.
     pub requests: u64,
+    /// Creates of segments and indexes that were sent a second time.
+    pub hedges: u64,
     /// Segments that were ever in a log.
     pub segments: u64,
     /// Segments that landed where the log had long passed.
@@ -29,6 +31,7 @@ impl Totals {
             *total += number as u64;
         }
         self.requests += report.requests;
+        self.hedges += report.hedges;
         self.segments += report.segments as u64;
         self.ghosts += report.ghosts as u64;
         if report.violation.is_some() {

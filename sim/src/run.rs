@@ -39,6 +39,8 @@ pub struct Report {
     pub trace: String,
     /// Requests that were sent.
     pub requests: u64,
+    /// Creates of segments and indexes that were sent a second time.
+    pub hedges: u64,
     /// Appends begun, acked, failed as not stored, failed as perhaps stored.
     pub appends: [usize; 4],
     /// Segments that landed where the log had long passed.
@@ -103,6 +105,7 @@ fn report(world: &World) -> Report {
         lines,
         trace: world.trace.text(),
         requests: world.requests(),
+        hedges: world.hedges.load(Ordering::Relaxed),
         appends: oracle.counts(),
         ghosts: oracle.ghosts(),
         segments: oracle.slots().count(),

@@ -34,6 +34,8 @@ pub(crate) struct World {
     violation: Mutex<Option<String>>,
     stop: Notify,
     requests: AtomicU64,
+    /// Creates that were sent a second time.
+    pub(crate) hedges: Arc<AtomicU64>,
 }
 
 impl World {
@@ -50,6 +52,7 @@ impl World {
             violation: Mutex::default(),
             stop: Notify::new(),
             requests: AtomicU64::new(0),
+            hedges: Arc::default(),
         });
         let watched = Arc::downgrade(&world);
         world.store.watch(move |change, key| {

@@ -139,6 +139,14 @@ pub enum BucketEvent<'a> {
         /// Why. Its kind is `Fenced` if another writer owns the partition.
         error: &'a Error,
     },
+    /// The create of a segment or an index had no answer for longer than usual, and was sent a second time.
+    #[non_exhaustive]
+    Hedge {
+        /// The partition.
+        partition: &'a PartitionId,
+        /// How long the first one had no answer.
+        waited: Duration,
+    },
     /// A slot was lost: another writer's segment is in it, or the log went elsewhere.
     #[non_exhaustive]
     SlotLost {

@@ -122,6 +122,9 @@ impl Recorder for PrometheusRecorder {
                 self.flushes.failed_records.inc_by(records);
                 self.flushes.segment_puts.inc_by(u64::from(tries));
             }
+            BucketEvent::Hedge { partition: _, waited: _ } => {
+                self.flushes.hedges.inc();
+            }
             BucketEvent::SlotLost { partition: _, offset: _, error: _ } => {
                 self.writers.slots_lost.inc();
             }
@@ -316,6 +319,7 @@ struct FlushMetrics {
     records: Counter,
     bytes: Counter,
     segment_puts: Counter,
+    hedges: Counter,
     failures: Family<ErrorLabel, Counter>,
     failed_records: Counter,
 }
@@ -333,6 +337,7 @@ impl FlushMetrics {
             records: counted(registry, "flushed_records", "Records that are durable", Counter::default()),
             bytes: measured(registry, "flushed", "Bytes of segments that are durable", Unit::Bytes, Counter::default()),
             segment_puts: counted(registry, "flush_puts", "PUTs of segments that were sent", Counter::default()),
+            hedges: counted(registry, "hedged_creates", "Slow creates that were sent twice", Counter::default()),
             failures: counted(registry, "flush_failures", "Flushes that failed and ended a writer", by_error()),
             failed_records: counted(registry, "flush_failed_records", "Records of failed flushes", Counter::default()),
         }

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
 use super::dialect::Dialect;
+use super::hedge::Hedges;
 use super::list::Lister;
 use super::options::StoreOptions;
 use super::paging::PageSize;
@@ -36,6 +37,8 @@ pub(super) struct StoreClient {
     pub(super) cold_places: Semaphore,
     /// Leaves the place alone while it is away. `None` where every request is sent.
     pub(super) breaker: Option<Arc<Breaker>>,
+    /// What is known of how long creates take, where slow ones are sent a second time.
+    pub(super) hedges: Option<Hedges>,
     pub(super) page_size: PageSize,
     pub(super) redact: Option<Redact>,
     /// The store does not serve the last bytes of an object by their number alone.
@@ -76,6 +79,7 @@ impl StoreClient {
         options: &StoreOptions,
     ) -> Self {
         let most = options.max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        let may_hedge = backend.single_attempt && !matches!(lister, Lister::Directory(_));
         StoreClient {
             reads,
             commits,
@@ -88,6 +92,9 @@ impl StoreClient {
             // A segment and its index are sent together.
             commit_places: Semaphore::new(most.max(2)),
             cold_places: Semaphore::new(options.cold_places(most)),
+            // In a directory a second create would write the same file. A client that tries again by itself is hedged
+            // already.
+            hedges: options.hedge.filter(|_| may_hedge).map(Hedges::new),
             breaker: options.breaker.and_then(|breaker| Breaker::new(&options.clock, breaker)),
             page_size: PageSize::default(),
             redact: None,

@@ -47,6 +47,7 @@ mod dialect;
 mod failure;
 #[cfg(feature = "gcp")]
 mod gcs;
+mod hedge;
 mod hint;
 #[cfg(feature = "_http")]
 mod http;
@@ -72,7 +73,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use object_store::ObjectStore;
 use object_store::list::PaginatedListStore;
@@ -91,6 +92,7 @@ use self::tries::Tries;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::observer::Observer;
+use crate::recorder::BreakerState;
 
 /// The names of an object's user metadata (docs/format.md, "Metadata of segments").
 const KFSID: &str = "kfsid";
@@ -104,6 +106,8 @@ pub use self::credentials::{CredentialSource, Credentials};
 pub use self::failure::SyncFailure;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use self::failure::{Effect, StoreFailure};
+pub use self::hedge::HedgeOptions;
+pub(crate) use self::hedge::Hedges;
 pub use self::local::{DiskHook, DiskOp, DiskVerdict, LocalStore};
 pub use self::options::StoreOptions;
 pub(crate) use self::places::Sent;
@@ -246,6 +250,9 @@ impl Store {
         if options.breaker.is_none() {
             options.breaker = BreakerOptions::of(&settings)?;
         }
+        if options.hedge.is_none() && settings.flag(&config::client::HEDGE_CREATES) {
+            options.hedge = Some(HedgeOptions::default());
+        }
         let options = &options;
         config::check_address(&config, &settings)?;
         let (url, prefix) = (config.url_with(&settings)?, config::prefix_of(&settings)?);
@@ -320,9 +327,15 @@ impl Store {
     /// So an answer such as 403 proves that nothing was created.
     #[cfg(any(test, feature = "testing"))]
     pub fn from_object_store_sent_once(store: Arc<dyn ObjectStore>) -> Self {
+        Self::from_object_store_sent_once_with(store, &StoreOptions::default())
+    }
+
+    /// The same with options, as [`from_object_store_with`](Self::from_object_store_with).
+    #[cfg(any(test, feature = "testing"))]
+    pub fn from_object_store_sent_once_with(store: Arc<dyn ObjectStore>, options: &StoreOptions) -> Self {
         let url = format!("custom:{store}");
         let backend = Backend { single_attempt: true, ..Backend::default() };
-        Self::custom(url, store, Lister::Stream, backend, &StoreOptions::default())
+        Self::custom(url, store, Lister::Stream, backend, options)
     }
 
     /// A store over an implementation that lists in pages, as object_store's cloud clients do. Its
@@ -394,6 +407,22 @@ impl Store {
         self.inner.fork.check()?;
         let places = self.inner.client.commit_places.acquire_many(requests).await.map_err(|_| closed())?;
         Ok(HeldPlaces { store: self.with_lane(Lane::Held), _places: places })
+    }
+
+    /// A place among the commits' concurrent requests, if one is free now. None while the breaker is not closed.
+    pub(crate) fn try_hold(&self) -> Option<HeldPlaces<'_>> {
+        if self.breaker().is_some_and(|breaker| breaker.state != BreakerState::Closed) {
+            return None;
+        }
+        let place = self.inner.client.commit_places.try_acquire().ok()?;
+        Some(HeldPlaces { store: self.with_lane(Lane::Held), _places: place })
+    }
+
+    /// What is known of how long creates take, where slow ones are sent a second time. `None` where an identical create
+    /// could do harm, because the store does not create if absent.
+    pub(crate) fn hedges(&self) -> Option<&Hedges> {
+        let plainly = self.inner.creates_plainly.load(Ordering::Relaxed);
+        self.inner.client.hedges.as_ref().filter(|_| !plainly)
     }
 
     fn with_lane(&self, lane: Lane) -> Store {

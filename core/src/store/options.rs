@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use super::breaker::BreakerOptions;
 use super::credentials::CredentialSource;
+use super::hedge::HedgeOptions;
 use super::local::DiskHook;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, Entropy, SystemClock, SystemEntropy};
@@ -44,6 +45,11 @@ pub struct StoreOptions {
     /// When the store is left alone because it is away. Default `None`: what the settings `breaker_failures` and
     /// `breaker_pause` of a cloud store say, and never for other stores. See `docs/design.md`, "The breaker".
     pub breaker: Option<BreakerOptions>,
+    /// When a create of a segment or an index that is slow is sent a second time, beside the first. Default `None`: never,
+    /// unless the setting `hedge_creates` of a cloud store says so. It has no effect on a directory and on a
+    /// store of the program's own, which may try again by itself, and none where [`single_writer`](Self::single_writer)
+    /// makes up for a store without create-if-absent.
+    pub hedge: Option<HedgeOptions>,
     /// Asked before each call that changes a directory's disk, for tests that make an fsync fail or record what a power
     /// cut may undo. Default `None`.
     pub disk_hook: Option<Arc<dyn DiskHook>>,
@@ -78,6 +84,7 @@ impl Default for StoreOptions {
             entropy: Arc::new(SystemEntropy),
             clock: Arc::new(SystemClock),
             breaker: None,
+            hedge: None,
             disk_hook: None,
             environment: true,
             preflight: true,
@@ -99,6 +106,7 @@ impl StoreOptions {
         entropy: Arc<dyn Entropy>,
         clock: Arc<dyn Clock>,
         breaker: some BreakerOptions,
+        hedge: some HedgeOptions,
         disk_hook: some Arc<dyn DiskHook>,
         environment: bool,
         preflight: bool,
@@ -162,6 +170,7 @@ impl fmt::Debug for StoreOptions {
             .field("environment", &self.environment)
             .field("preflight", &self.preflight)
             .field("breaker", &self.breaker)
+            .field("hedge", &self.hedge)
             .field("single_writer", &self.single_writer)
             .field("config", &names)
             .finish_non_exhaustive()

@@ -8,6 +8,7 @@ use super::breaker::BreakerOptions;
 use super::client::StoreClient;
 use super::config::{Fingerprint, Settings, StoreBackend, StoreConfig, common};
 use super::credentials::CredentialSource;
+use super::hedge::HedgeOptions;
 use super::{Store, StoreOptions};
 use crate::error::Result;
 use crate::fork::ForkGuard;
@@ -33,6 +34,7 @@ struct ClientKey {
     max_in_flight: usize,
     cold_places: usize,
     breaker: Option<BreakerOptions>,
+    hedge: Option<HedgeOptions>,
     environment: bool,
     supplied: Supplier,
 }
@@ -106,6 +108,7 @@ impl StorePool {
             max_in_flight: options.max_in_flight,
             cold_places: options.cold_places(options.max_in_flight),
             breaker: options.breaker,
+            hedge: options.hedge,
             environment: options.environment,
             supplied: Supplier(options.credentials.clone()),
         };

@@ -11,6 +11,7 @@ mod commit;
 mod delivery;
 mod env;
 mod handle;
+mod hedge;
 mod look;
 mod open;
 mod options;

@@ -4,6 +4,7 @@ use object_store::PutPayload;
 
 use super::chain::{Chain, Committed, Previous};
 use super::env::{Env, is_hopeless, not_created};
+use super::hedge;
 use super::outcome::{SlotEnd, Stop, if_there};
 use super::seen::Seen;
 use super::winner::Winner;
@@ -106,7 +107,7 @@ impl Flight {
             sent = env.now();
             let was_unsure = self.may_have_landed;
             chain.tries += 1;
-            let created = self.put(env, places.store()).await?;
+            let created = self.put(env, places.store(), chain.seen).await?;
             drop(places);
             match &created {
                 // The slot was free, and is ours.
@@ -189,13 +190,16 @@ impl Flight {
     }
 
     /// Sends segment and index together; the answer is the segment's.
-    async fn put(&mut self, env: &Env<'_>, store: &Store) -> Result<Created, Stop> {
+    async fn put(&mut self, env: &Env<'_>, store: &Store, seen: Seen) -> Result<Created, Stop> {
         env.state.bucket.fork.check_process()?;
         self.first_try.get_or_insert_with(|| env.now());
         let was_unsure = self.begin_try();
         let payload: PutPayload = self.built.chunks.iter().cloned().collect();
-        let segment = env.bounded(self.built.size, store.create(&self.key, payload, &self.identity));
-        let index = self.put_index(env, store);
+        // Invariant 2 holds for a create that is sent a second time, too.
+        let may_send = || !env.is_stale(seen);
+        let segment = hedge::create(env, store, (&self.key, payload, &self.identity), may_send);
+        let segment = env.bounded(self.built.size, segment);
+        let index = self.put_index(env, store, may_send);
         let (segment, index) = futures_util::future::join(segment, index).await;
         match index? {
             Ok(Created::Yes(_)) => self.index_done = true,
@@ -220,13 +224,20 @@ impl Flight {
         std::mem::replace(&mut self.may_have_landed, !mutant!(SayNotStored))
     }
 
-    async fn put_index(&self, env: &Env<'_>, store: &Store) -> Result<Result<Created>, Stop> {
+    async fn put_index(
+        &self,
+        env: &Env<'_>,
+        store: &Store,
+        may_send: impl Fn() -> bool,
+    ) -> Result<Result<Created>, Stop> {
         if self.index_done {
             return Ok(Ok(Created::Exists));
         }
         let key = env.id().index_key(self.slot);
         let payload = PutPayload::from_bytes(self.built.index.clone());
-        env.bounded(self.built.index.len() as u64, store.create(&key, payload, &Identity::default())).await
+        let identity = Identity::default();
+        let create = hedge::create(env, store, (&key, payload, &identity), may_send);
+        env.bounded(self.built.index.len() as u64, create).await
     }
 
     /// Once the slot is ours, so that a loser leaves none beside the winner's segment. Best effort: readers

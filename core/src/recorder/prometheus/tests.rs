@@ -76,6 +76,13 @@ fn each_request_moves_the_metrics_of_its_operation() {
 }
 
 #[test]
+fn each_hedged_create_is_counted() {
+    let (recorder, id) = (PrometheusRecorder::new(), partition());
+    let event = BucketEvent::Hedge { partition: &id, waited: Duration::from_millis(50) };
+    assert_moves(&recorder, &event, &[("kfs_hedged_creates_total", 1.0)]);
+}
+
+#[test]
 fn each_change_of_the_breaker_moves_its_gauge_and_counter() {
     let recorder = PrometheusRecorder::new();
     let error = Error::new(ErrorKind::Unavailable, "away");

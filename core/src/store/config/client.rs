@@ -1,4 +1,4 @@
-//! The settings of the client and of the breaker, the same for each store in a cloud.
+//! The settings of the client and of how it treats a store that is slow or away, the same for each store in a cloud.
 
 use super::row::Row;
 use super::value::Kind;
@@ -89,7 +89,15 @@ pub(crate) static BREAKER_PAUSE: Row = Row::new(
 )
 .default("1s");
 
-pub(super) static ROWS: [&Row; 23] = [
+pub(crate) static HEDGE_CREATES: Row = Row::new(
+    "hedge_creates",
+    Kind::Flag,
+    "Whether the create of a segment or an index is sent a second time when it has no answer for longer than 99 of the last \
+     100 of about its size took, and at least 50 ms. At most a tenth are.",
+)
+.default("false");
+
+pub(super) static ROWS: [&Row; 24] = [
     &ALLOW_HTTP,
     &CA_FILE,
     &NO_SYSTEM_CERTIFICATES,
@@ -113,4 +121,5 @@ pub(super) static ROWS: [&Row; 23] = [
     &HTTP2_MAX_FRAME_SIZE,
     &BREAKER_FAILURES,
     &BREAKER_PAUSE,
+    &HEDGE_CREATES,
 ];

@@ -11,6 +11,7 @@ mod closing;
 mod commit;
 mod copies;
 mod fsync;
+mod hedge;
 mod kafscale;
 mod limits;
 mod many;
