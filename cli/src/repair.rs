@@ -2,7 +2,7 @@
 
 use kfs_core::format::{Namespace, ObjectName, PartitionId};
 use kfs_core::text::{counted, offset_range};
-use kfs_core::{Bucket, BucketOptions, ErrorKind, Partition, SetAside};
+use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Partition, SetAside, Severity, VerifyOptions};
 
 use crate::args::RepairArgs;
 use crate::context::Context;
@@ -104,6 +104,9 @@ impl Job<'_> {
     async fn set_aside(&mut self, base: i64) -> Outcome {
         let (context, partition) = (self.context, self.partition);
         let plan = context.within_moving(self.bucket, partition.plan_set_aside(base)).await??;
+        if !plan.was_begun {
+            self.refuse_if_sound(&plan, base).await?;
+        }
         for line in describe(&plan) {
             self.out.line(&line)?;
         }
@@ -117,6 +120,20 @@ impl Job<'_> {
         self.out.flush()?;
         context.within_moving(self.bucket, partition.set_aside(&plan)).await??;
         self.out.line(&format!("done: {} is kept as {}", plan.key, plan.kept_as))
+    }
+
+    /// Nothing that the bucket itself holds in good order is set aside, whatever a reader said of a copy of it.
+    async fn refuse_if_sound(&self, plan: &SetAside, base: i64) -> Outcome {
+        let (context, partition) = (self.context, self.partition);
+        let mut verify = partition.verify(VerifyOptions::default().offsets(base..=base));
+        let found = context.within_moving(self.bucket, verify.all()).await??;
+        if found.iter().any(|finding| finding.severity != Severity::Info) {
+            return Ok(());
+        }
+        let error = Error::new(ErrorKind::InvalidInput, "the segment is sound, and nothing of it is set aside")
+            .with_key(plan.key.clone())
+            .with_hint("if a reader called it corrupt, it read a replica: leave read_bucket and read_endpoint out");
+        Err(Failure::Error(error))
     }
 
     fn only_said(&mut self) -> Outcome {

@@ -77,3 +77,18 @@ fn the_command_that_repair_names_works_when_it_is_pasted() {
         on(&url, "append --lines t/0", b"d\n").ok();
     }
 }
+
+#[test]
+fn a_segment_that_is_sound_is_not_set_aside() {
+    let bucket = Bucket::new();
+    for line in ["a\n", "b\n", "c\n"] {
+        on(&bucket.url(), "append --lines t/0", line.as_bytes()).ok();
+    }
+    for base in [1, 2] {
+        let key = format!("default/t/0/segment-{base:020}.kfs");
+        let message = on(&bucket.url(), &format!("repair --set-aside {key} --yes"), b"").failed(2);
+        assert!(message.contains("the segment is sound") && message.contains(&key), "{message}");
+        assert!(message.contains("replica"), "{message}");
+    }
+    assert_eq!(on(&bucket.url(), "cat t/0", b"").ok(), "a\nb\nc\n");
+}

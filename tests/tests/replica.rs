@@ -9,9 +9,9 @@ use kfs_core::object_store::memory::InMemory;
 use kfs_core::object_store::{ObjectStore, ObjectStoreExt};
 use kfs_core::recorder::{BucketEvent, Recorder, ReplicaOutcome};
 use kfs_core::store::{Store, StoreConfig, StoreOptions};
-use kfs_core::{Bucket, BucketOptions, ErrorKind, OnConflict, Writer, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Writer, WriterOptions};
 use kfs_tests::s3::BUCKET;
-use kfs_tests::{FaultStore, Op, S3Server};
+use kfs_tests::{Action, FaultStore, KeyMatcher, Op, S3Server};
 
 /// A process over the store, and a copy that lags.
 fn bucket(primary: &Arc<InMemory>, replica: &Arc<FaultStore>) -> Bucket {
@@ -97,6 +97,44 @@ async fn readers_and_writers_stay_right_beside_a_copy_that_lags_and_no_read_of_t
     for one in &asked {
         let (op, key) = (one.request.op, &one.request.key);
         assert!(op == Op::Get && (key.ends_with(".kfs") || key.ends_with(".index")), "{one:?}");
+    }
+}
+
+/// Broken bytes of a replica are no reason to say that the log is broken: the store itself is asked.
+#[tokio::test]
+async fn a_replica_whose_bytes_are_broken_is_asked_no_more_and_the_store_gives_what_is_right() {
+    for broken_at in [40, 100] {
+        let primary = Arc::new(InMemory::new());
+        let first = bucket(&primary, &FaultStore::new(Arc::new(InMemory::new())));
+        let writer = first.partition("t", 0).expect("name").writer().await.expect("writer");
+        let mut expected = Vec::new();
+        for n in 0..6 {
+            expected.push(format!("value {n}"));
+            append(&writer, &expected[n]).await;
+        }
+        // It has the versions of the store, and other bytes.
+        let replica = FaultStore::new(primary.clone());
+        let change = Action::change(move |bytes| {
+            let mut bytes = bytes.to_vec();
+            if let Some(byte) = bytes.get_mut(broken_at) {
+                *byte ^= 1;
+            }
+            bytes.into()
+        });
+        replica.always(Op::Get, KeyMatcher::matching(|key| key.ends_with(".kfs")), change);
+
+        for on_corrupt in [OnCorrupt::Stop, OnCorrupt::Skip] {
+            let second = bucket(&primary, &replica);
+            let partition = second.partition("t", 0).expect("name");
+            let reader = partition.reader_with(ReaderOptions::default().on_corrupt(on_corrupt));
+            let mut records = reader.records(0);
+            let mut found = Vec::new();
+            while let Some(record) = records.next().await.expect("right bytes") {
+                found.push(String::from_utf8(record.value().expect("a value").to_vec()).expect("text"));
+            }
+            assert_eq!(found, expected, "{on_corrupt:?}, byte {broken_at}");
+        }
+        assert!(replica.count_of(Op::Get, KeyMatcher::matching(|key| key.ends_with(".kfs"))) > 0, "it was asked");
     }
 }
 

@@ -11,13 +11,15 @@ use super::StoreReader;
 use super::reads::ReadFrom;
 use super::types::{Fetched, ReadRange};
 use super::version::Version;
-use crate::error::ErrorKind;
+use crate::error::{Error, ErrorKind};
 use crate::recorder::ReplicaOutcome;
 
 /// After this many failures in a row the replica is not asked for a while.
 const FAILURES: u32 = 3;
 /// How long it is not asked then. After that one read asks it again.
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
+/// How long it is not asked after it gave broken bytes. Those of one version do not mend by themselves.
+const DISTRUST: Duration = Duration::from_secs(3600);
 /// How long a read waits for it, unless the settings say otherwise.
 #[cfg(any(test, feature = "testing"))]
 pub(super) const WAIT: Duration = Duration::from_secs(5);
@@ -84,6 +86,23 @@ impl Replica {
 }
 
 impl StoreReader {
+    /// Whether reads of data may be answered by a replica.
+    pub(crate) fn has_replica(&self) -> bool {
+        self.inner.client.replica.is_some()
+    }
+
+    /// Bytes of data were broken. Where a replica may have given them, it is not asked for an hour, so that the store itself
+    /// is. `false` where there is no replica.
+    pub(crate) fn distrust_replica(&self, broken: &Error) -> bool {
+        let Some(replica) = &self.inner.client.replica else { return false };
+        let until = self.observer.clock().elapsed().saturating_add(DISTRUST);
+        let begins = replica.lock().paused_until.replace(until).is_none_or(|before| before < until);
+        if begins {
+            self.observer.replica_paused(DISTRUST, ReplicaOutcome::Failed, Some(broken));
+        }
+        true
+    }
+
     /// What the replica has, if it has what is asked for and says so in time. `None` if the store itself is to be asked.
     pub(super) async fn read_from_replica(
         &self,

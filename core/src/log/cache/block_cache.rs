@@ -203,6 +203,13 @@ impl BlockCache {
         self.observer.blocks_evicted(evicted.len());
     }
 
+    /// Lets go of all blocks of a segment.
+    pub(crate) fn forget(&self, of: &SegmentBlocks<'_>) {
+        for number in 0..of.version.size().min(MAX_SEGMENT_LEN).div_ceil(of.block.max(1)) {
+            self.cache.remove(&of.key(self.bucket, number));
+        }
+    }
+
     /// The wanted blocks, to be read from position `from` on: those that are held, and what a GET brings,
     /// this one's or another's under way. A GET asks for a run of missing blocks, up to number `until`;
     /// `get` is given the range and gives all of it.

@@ -180,4 +180,9 @@ impl Spot {
     pub(super) fn goes_on(&self, offset: i64) -> bool {
         self.ended == offset && offset > 0
     }
+
+    /// The bytes that it ended in were broken, so its place in them is worth nothing.
+    pub(super) fn forget_place(&mut self) {
+        self.last = None;
+    }
 }

@@ -126,7 +126,7 @@ impl ReaderCore {
             Served::Doubt => Ok(Some(FetchStep::Need(Need::Confirm(span)))),
             Served::Fault(_) if !job.gather.is_empty() => Ok(Some(FetchStep::Done)),
             Served::Fault(fault) => match (lenient, fault.resume) {
-                (true, Some(resume)) => {
+                (true, Some(resume)) if !self.may_be_the_replicas(job, &span) => {
                     job.skipped.push(self.fault_error(&span, &fault, Some(resume.offset), next));
                     span.note(resume);
                     job.gather.skip_to(resume.offset);
@@ -136,6 +136,11 @@ impl ReaderCore {
                 _ => Ok(Some(FetchStep::Need(Need::Resume { span, fault, next }))),
             },
         }
+    }
+
+    /// Whether broken bytes may be those of a replica: then the segment is read again before anything is said of it.
+    pub(super) fn may_be_the_replicas(&self, job: &FetchJob, span: &BlockSpan) -> bool {
+        job.read_again != Some(span.base()) && self.state.store().has_replica()
     }
 
     fn segment_ended(

@@ -51,6 +51,8 @@ pub(super) struct FetchJob {
     pub(super) beyond_stored: bool,
     /// What comes next is corrupt, and nothing tells where the log can be read again.
     pub(super) stuck: bool,
+    /// The segment that was read again from the store itself, because a replica may have given broken bytes.
+    pub(super) read_again: Option<i64>,
     /// There is a batch, and it did not fit.
     pub(super) refused: bool,
     progress: Progress,
@@ -104,6 +106,7 @@ impl FetchJob {
             began: Duration::ZERO,
             beyond_stored: false,
             stuck: false,
+            read_again: None,
             refused: false,
             progress: Progress::new(offset),
         }

@@ -63,6 +63,16 @@ impl BlockSource {
         }
     }
 
+    /// Bytes of a segment are broken. Where a replica may have given them, the store itself is asked from now on, and what
+    /// is held of the segment is let go. `false` where the store gave them itself.
+    pub(super) fn asks_the_store_itself(&self, base: i64, version: &Version, broken: &Error) -> bool {
+        let distrusted = self.state.store().distrust_replica(broken);
+        if distrusted {
+            self.state.bucket.blocks.forget(&self.of(base, version));
+        }
+        distrusted
+    }
+
     fn of<'a>(&'a self, base: i64, version: &'a Version) -> SegmentBlocks<'a> {
         SegmentBlocks { id: &self.state.id, base, version, block: self.block }
     }

@@ -70,6 +70,7 @@ impl ReaderCore {
                     Ok(())
                 }
                 Err(error) if has_changed(&error) => self.changed(job, span.base(), error).await,
+                Err(error) if self.reads_again(job, &span, &error) => Ok(()),
                 Err(error) => {
                     let next = self.state.with_catalog(|catalog| catalog.around(span.base()).1);
                     let error = with_next(error, span.base(), next);
@@ -86,8 +87,27 @@ impl ReaderCore {
             Need::Tail { end } => self.look_beyond(job, end).await,
             Need::End => self.find_end().await,
             Need::LogJson => self.read_log_json(job).await,
-            Need::Resume { span, fault, next } => self.resume(job, span, &fault, next).await,
+            Need::Resume { span, fault, next } => {
+                let broken = self.fault_error(&span, &fault, None, next);
+                if self.reads_again(job, &span, &broken) { Ok(()) } else { self.resume(job, span, &fault, next).await }
+            }
         }
+    }
+
+    /// Broken bytes may be those of a replica. Whether the segment is to be read again, from the store itself: once for
+    /// each fetch.
+    fn reads_again(&self, job: &mut FetchJob, span: &BlockSpan, broken: &Error) -> bool {
+        let (base, version) = (span.base(), span.version());
+        let again = broken.kind() == ErrorKind::Corrupt
+            && self.may_be_the_replicas(job, span)
+            && self.source.asks_the_store_itself(base, version, broken);
+        if again {
+            job.read_again = Some(base);
+            // What was read ahead may have come from it, too.
+            job.ahead.clear();
+            self.spot().forget_place();
+        }
+        again
     }
 
     /// Reads what is wanted, and at the same time the small segments that the fetch goes on into.
