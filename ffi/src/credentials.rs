@@ -38,8 +38,9 @@ pub struct kfs_credential_source(ForkSafe<Arc<dyn CredentialSource>>);
 /// Makes a source of credentials from a callback.
 ///
 /// user_data: given to the callback, never touched. release: called with it once, when neither the source nor
-/// a bucket that was opened with it can call the callback any more; no call runs then, and none follows. In a
-/// forked child it is not called. source: gets the handle; free it with kfs_credential_source_free.
+/// a bucket that was opened with it can call the callback any more; no call runs then, and none follows. After the last
+/// handle was freed, a request under way may go on, and call the callback, for up to 30 s: free nothing of user_data
+/// before release is called. In a forked child it is not called. source: gets the handle; free it with kfs_credential_source_free.
 /// When this gives an error, neither callback is or will be called.
 ///
 /// In Go, user_data is a cgo.Handle that a C function of the preamble casts, as in (void *)handle. The callback and
