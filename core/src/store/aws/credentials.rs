@@ -24,7 +24,8 @@ use crate::store::config::{Secret, Settings, s3, shown};
 use crate::store::credentials::CredentialKind;
 use crate::store::failure::{Effect, StoreFailure, between, text};
 use crate::store::http::{
-    Connector, LastResort, Secrets, Supplied, bad_character, credentials_url, read_file, short, unusable,
+    CREDENTIALS_FILE_LIMIT, Connector, LastResort, Secrets, Supplied, bad_character, credentials_url, read_file, short,
+    unusable,
 };
 
 /// What to do where there are none.
@@ -38,8 +39,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Credentials are renewed this long before they run out, as object_store does.
 const EARLIER_MS: i64 = 300_000;
-/// The longest token, in bytes.
-const TOKEN_LIMIT: u64 = 64 * 1024;
 /// Where the agents of ECS and EKS give credentials to containers.
 const CONTAINER_V4: [[u8; 4]; 2] = [[169, 254, 170, 2], [169, 254, 170, 23]];
 const CONTAINER_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23];
@@ -284,7 +283,7 @@ fn web_identity_form(role: &str, session: &str, token: &str) -> String {
 async fn token(file: &str) -> Result<String> {
     let path = file.to_string();
     let read = move || {
-        let bytes = read_file(path.as_ref(), TOKEN_LIMIT)?;
+        let bytes = read_file(path.as_ref(), CREDENTIALS_FILE_LIMIT)?;
         String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
     };
     let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));

@@ -1,6 +1,7 @@
 //! Which credentials are used. They are chosen before anything is sent, so that no address is asked that nobody named.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::config::{Origin, Row, Settings, azure};
 use crate::store::credentials::CredentialKind;
 use crate::store::failure::{Effect, StoreFailure};
-use crate::store::http::{Secrets, bad_character, credentials_url};
+use crate::store::http::{Secrets, bad_character, check_credentials_file, credentials_url};
 
 /// What to do instead of giving a connection string.
 const PARTS: &str = "set AZURE_STORAGE_ACCOUNT to the AccountName in it, AZURE_STORAGE_KEY to the AccountKey, and \
@@ -83,6 +84,12 @@ pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bo
         credentials_url(&settings.name(&azure::AUTHORITY_HOST), url, |_| false)?;
         // AKS gives it with a slash at its end, which object_store adds too.
         builder = builder.with_authority_host(url.trim_end_matches('/'));
+    }
+    // A file that is not there yet may come before the first request.
+    if let ("workload_identity", Some(file)) = (way, settings.text(&azure::FEDERATED_TOKEN_FILE))
+        && Path::new(file).exists()
+    {
+        check_credentials_file(&settings.name(&azure::FEDERATED_TOKEN_FILE), file)?;
     }
     Ok((builder.with_credential_type(way), false))
 }

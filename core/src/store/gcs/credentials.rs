@@ -10,10 +10,10 @@ use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorage
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::StoreOptions;
-use crate::store::config::{Settings, gcs};
+use crate::store::config::{Settings, gcs, shown};
 use crate::store::credentials::CredentialKind;
-use crate::store::failure::{Effect, StoreFailure};
-use crate::store::http::{LastResort, Secrets, Supplied, bad_character, unusable};
+use crate::store::failure::{self, Effect, StoreFailure};
+use crate::store::http::{LastResort, Secrets, Supplied, bad_character, check_credentials_file, unusable};
 
 /// Where `gcloud auth application-default login` puts its file.
 const OF_GCLOUD: &str = if cfg!(windows) {
@@ -64,12 +64,25 @@ pub(super) fn of(
     if let Some(key) = settings.text(&gcs::SERVICE_ACCOUNT_KEY) {
         return built(builder.with_service_account_key(key));
     }
+    let of_file = |name: &str, file: &str, builder: Builder| {
+        check_credentials_file(name, file)?;
+        let client = builder.build().map_err(|error| {
+            let others = settings.texts().filter(|text| *text != file);
+            let fault = shown::fault(&failure::text(&error), others);
+            let message = format!("{name}{} can't be used: {fault}", shown::path(file));
+            Error::new(ErrorKind::InvalidInput, message)
+        })?;
+        Ok(client.credentials().clone())
+    };
     if let Some(file) = settings.text(&gcs::SERVICE_ACCOUNT_PATH) {
-        return built(builder.with_service_account_path(file));
+        return of_file(&settings.name(&gcs::SERVICE_ACCOUNT_PATH), file, builder.with_service_account_path(file));
     }
-    let of_gcloud = || surroundings.then(of_gcloud).flatten();
-    if let Some(file) = settings.text(&gcs::APPLICATION_CREDENTIALS).map(str::to_string).or_else(of_gcloud) {
-        return built(builder.with_application_credentials(file));
+    if let Some(file) = settings.text(&gcs::APPLICATION_CREDENTIALS) {
+        let name = settings.name(&gcs::APPLICATION_CREDENTIALS);
+        return of_file(&name, file, builder.with_application_credentials(file));
+    }
+    if let Some(file) = surroundings.then(of_gcloud).flatten() {
+        return of_file("gcloud's file of credentials", &file, builder.with_application_credentials(&file));
     }
     if !surroundings || settings.flag(&gcs::METADATA_DISABLED) {
         return Err(Error::new(ErrorKind::PermissionDenied, "no Google credentials are set").with_hint(HINT));

@@ -41,6 +41,8 @@ pub(super) use self::supplied::Supplied;
 use super::config::{Settings, client as rows, shown};
 use super::failure;
 use crate::error::Result;
+#[cfg(any(feature = "azure", feature = "gcp"))]
+use crate::error::{Error, ErrorKind};
 
 /// What one kind of store says in its requests and answers.
 pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
@@ -125,6 +127,20 @@ pub(super) fn read_file(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
         return Err(Error::other(format!("it is too large: at most {limit} bytes are read")));
     }
     Ok(bytes)
+}
+
+/// The largest file of a token or of a cloud's credentials, in bytes.
+pub(super) const CREDENTIALS_FILE_LIMIT: u64 = 64 * 1024;
+
+/// Refuses a file of credentials that object_store opens itself, which would read a device or wait for a pipe without end.
+/// A message names the file `as_named`, by its setting for one.
+#[cfg(any(feature = "azure", feature = "gcp"))]
+pub(super) fn check_credentials_file(as_named: &str, file: &str) -> Result<()> {
+    let unread = |error| {
+        let message = format!("{as_named}{} can't be read: {error}", shown::path(file));
+        Error::new(ErrorKind::InvalidInput, message)
+    };
+    read_file(file.as_ref(), CREDENTIALS_FILE_LIMIT).map(drop).map_err(unread)
 }
 
 /// Why a value can't stand in a header.

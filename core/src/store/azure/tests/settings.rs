@@ -79,6 +79,33 @@ fn settings_that_cant_be_right_are_named_and_not_repeated() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_federated_token_file_that_may_never_end_or_begin_is_refused_by_its_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let [pipe, large, good] = ["pipe", "large", "good"].map(|name| dir.path().join(name));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    std::fs::write(&large, vec![b'x'; 64 * 1024 + 1]).unwrap();
+    std::fs::write(&good, "header.payload.signature").unwrap();
+    let open = |setting: &str, file: &std::path::Path| {
+        let options = base().config("AZURE_CLIENT_ID", "c").config("AZURE_TENANT_ID", "t");
+        Store::open("az://logs", &options.config(setting, file.display().to_string()))
+    };
+    for (file, why) in [
+        (std::path::Path::new("/dev/zero"), "it is not a regular file"),
+        (&*pipe, "it is not a regular file"),
+        (dir.path(), "it is not a regular file"),
+        (&*large, "it is too large: at most 65536 bytes are read"),
+    ] {
+        for setting in ["AZURE_FEDERATED_TOKEN_FILE", "federated_token_file"] {
+            let error = open(setting, file).unwrap_err();
+            let expected = format!("{setting} ({}) can't be read: {why}", file.display());
+            assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, &*expected));
+        }
+    }
+    open("AZURE_FEDERATED_TOKEN_FILE", &good).unwrap();
+}
+
 #[test]
 fn the_account_is_the_urls_or_that_of_the_settings() {
     let of = |url: &str, options: StoreOptions| Store::open(url, &options.config("AZURE_STORAGE_KEY", KEY));

@@ -157,3 +157,30 @@ fn credentials_may_be_given_in_each_way_but_never_by_silence() {
         no_secret(&error);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn the_errors_of_a_file_of_credentials_name_the_setting_and_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let [pipe, large, empty, missing] =
+        ["pipe", "large", "service-account", "missing"].map(|name| dir.path().join(name));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    std::fs::write(&large, vec![b' '; 64 * 1024 + 1]).unwrap();
+    std::fs::write(&empty, "").unwrap();
+    for setting in ["GOOGLE_SERVICE_ACCOUNT", "GOOGLE_APPLICATION_CREDENTIALS", "service_account_path"] {
+        for (file, why) in [
+            (std::path::Path::new("/dev/zero"), "it is not a regular file"),
+            (&*pipe, "it is not a regular file"),
+            (dir.path(), "it is not a regular file"),
+            (&*large, "it is too large: at most 65536 bytes are read"),
+            (&*empty, "EOF while parsing"),
+            (&*missing, "No such file"),
+        ] {
+            let options = StoreOptions::default().environment(false).config(setting, file.display().to_string());
+            let error = Store::open("gs://logs", &options).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            let begin = format!("{setting} ({}) can't be ", file.display());
+            assert!(error.message().starts_with(&begin) && error.message().contains(why), "{error}");
+        }
+    }
+}
