@@ -28,8 +28,10 @@ const NOT_FOLLOWED: [&str; 4] = ["role_arn", "credential_process", "sso_session"
 #[derive(Clone)]
 pub(super) struct Profile {
     name: String,
-    /// Somebody named the profile or a file of it.
+    /// Somebody named the profile.
     is_named: bool,
+    /// Somebody named the profile or a file of it, so that a file that can't be read is an error.
+    needs_files: bool,
     credentials: Option<PathBuf>,
     config: Option<PathBuf>,
 }
@@ -37,14 +39,16 @@ pub(super) struct Profile {
 impl Profile {
     /// The profile that the settings name. The files in the home directory count with `surroundings`.
     pub(super) fn of(settings: &Settings, surroundings: bool) -> Self {
-        let rows = [&s3::PROFILE, &s3::CREDENTIALS_FILE, &s3::CONFIG_FILE];
-        let is_named = rows.iter().any(|row| settings.origin(row) != Origin::Default);
-        let home = if surroundings || is_named { std::env::home_dir() } else { None };
+        let is_given = |row| settings.origin(row) != Origin::Default;
+        let is_named = is_given(&s3::PROFILE);
+        let needs_files = is_named || is_given(&s3::CREDENTIALS_FILE) || is_given(&s3::CONFIG_FILE);
+        let home = if surroundings || needs_files { std::env::home_dir() } else { None };
         let in_home = |name| home.as_ref().map(|home| home.join(".aws").join(name));
         let file = |row, name| settings.path(row).map(Path::to_path_buf).or_else(|| in_home(name));
         Profile {
             name: settings.text(&s3::PROFILE).unwrap_or_default().to_string(),
             is_named,
+            needs_files,
             credentials: file(&s3::CREDENTIALS_FILE, "credentials"),
             config: file(&s3::CONFIG_FILE, "config"),
         }
@@ -91,7 +95,7 @@ impl Profile {
             Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             // A file that nobody named may be somebody else's.
-            Err(_) if !self.is_named => Ok(None),
+            Err(_) if !self.needs_files => Ok(None),
             Err(error) => {
                 Err(Error::new(ErrorKind::InvalidInput, format!("the file of profiles can't be read: {error}")))
             }
@@ -204,7 +208,7 @@ mod tests {
         .unwrap();
         let keys = |name: &str, is_named| {
             let (credentials, config) = (Some(credentials.clone()), Some(config.clone()));
-            Profile { name: name.into(), is_named, credentials, config }.keys()
+            Profile { name: name.into(), is_named, needs_files: is_named, credentials, config }.keys()
         };
         let one = keys("one", true).unwrap().unwrap();
         assert_eq!((one.key_id.as_str(), one.secret_key.as_str(), one.token.as_deref()), ("id", "key", Some("t")));

@@ -233,6 +233,23 @@ async fn a_profile_gives_keys_and_keys_that_are_set_count_more() {
     assert!(used(0, "of-profile") && used(1, "of-caller"), "{requests:?}");
 }
 
+#[test]
+fn only_a_profile_that_is_named_and_has_no_keys_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, none] = ["config", "none"].map(|name| dir.path().join(name).display().to_string());
+    std::fs::write(&file, "[default]\nregion = eu-west-1\n").unwrap();
+    let with_files = || base().config("AWS_CONFIG_FILE", &file).config("AWS_SHARED_CREDENTIALS_FILE", &none);
+    let identity =
+        |options: StoreOptions| options.config("AWS_WEB_IDENTITY_TOKEN_FILE", "/x").config("AWS_ROLE_ARN", "r");
+    Store::open("s3://logs", &identity(with_files())).unwrap();
+    let message = |options| Store::open("s3://logs", &options).unwrap_err().message().to_string();
+    assert_eq!(message(with_files()), "no S3 credentials are set");
+    let named = identity(with_files()).config("AWS_PROFILE", "default");
+    assert_eq!(message(named), "the profile default has no keys");
+    let unreadable = identity(with_files()).config("AWS_CONFIG_FILE", dir.path().display().to_string());
+    assert!(message(unreadable).contains("it is not a regular file"));
+}
+
 /// Gives what the test says, and counts how often it is asked.
 #[derive(Debug)]
 struct Source {
