@@ -95,7 +95,9 @@ pub(super) fn parse(text: &str) -> Result<NamedStore> {
         _ => return Err(Error::new(ErrorKind::Unsupported, "there is no store for such URLs").with_hint(FORMS)),
     };
     for (name, value) in url.query_pairs() {
-        given.push(parameter(backend, &name, &value)?);
+        let setting = parameter(backend, &name, &value)?;
+        refuse_twice(&given, &setting)?;
+        given.push(setting);
     }
     let shown = text.split_once('?').map_or(text, |(before, _)| before).to_string();
     Ok(NamedStore { backend, given, url: shown })
@@ -122,6 +124,19 @@ fn parameter(backend: StoreBackend, name: &str, value: &str) -> Result<Given> {
         rank: named.rank,
         is_opposite: named.is_opposite,
     })
+}
+
+/// Refuses a setting that the URL has already said: whether the first or the last one is meant, nobody can know.
+fn refuse_twice(given: &[Given], setting: &Given) -> Result<()> {
+    let Some(other) = given.iter().find(|other| other.row.name == setting.row.name) else { return Ok(()) };
+    let (name, row) = (&setting.name, setting.row.name);
+    let message = match other.name.as_str() {
+        IN_URL if other.text.reveal() == setting.text.reveal() => return Ok(()),
+        IN_URL => format!("the URL names one {row}, and {name} names another one"),
+        same if same == name => format!("{name} is given twice"),
+        other => format!("{name} and {other} are the same setting"),
+    };
+    Err(Error::new(ErrorKind::InvalidInput, message).with_hint("give it once"))
 }
 
 /// A part of the URL that stands before the question mark.

@@ -157,3 +157,24 @@ fn a_secret_in_a_url_is_refused_and_not_repeated() {
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
     }
 }
+
+#[test]
+fn a_setting_that_a_url_gives_twice_is_refused_and_named_as_it_was_written() {
+    for (url, expected) in [
+        ("s3://logs?region=a&region=b", "region is given twice"),
+        ("s3://logs?region=a&region=a", "region is given twice"),
+        ("s3://logs?region=a&AWS_REGION=b", "AWS_REGION and region are the same setting"),
+        (
+            "s3://logs?path_style=true&virtual_hosted_style=true",
+            "virtual_hosted_style and path_style are the same setting",
+        ),
+        (
+            "azure://acc.blob.core.windows.net/logs-1?account_name=other",
+            "the URL names one account_name, and account_name names another one",
+        ),
+    ] {
+        let error = StoreConfig::from_url(url).unwrap_err();
+        assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, expected), "{url}");
+    }
+    StoreConfig::from_url("azure://acc.blob.core.windows.net/logs-1?account_name=acc").unwrap();
+}
