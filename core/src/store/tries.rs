@@ -66,18 +66,18 @@ impl Tries {
         Tries { retries, limit, clock: Arc::new(SystemClock), entropy: Arc::new(SystemEntropy) }
     }
 
-    /// What the settings of a store on the network say.
+    /// What the settings of a store on the network say. All their times have the same bounds.
     pub(super) fn of(settings: &Settings) -> Result<Self> {
         let retries = settings.count(&rows::RETRIES).and_then(|count| u32::try_from(count).ok());
         let Some(retries) = retries.filter(|retries| *retries <= MOST_RETRIES) else {
             return Err(settings.bad(&rows::RETRIES, &format!("is too large: at most {MOST_RETRIES} is allowed")));
         };
-        let limit = settings.time(&rows::OPERATION_TIMEOUT).unwrap_or_default();
-        if limit.is_zero() || limit > LONGEST_OPERATION {
-            let what = "is not usable: more than 0 and at most 24 hours are allowed";
-            return Err(settings.bad(&rows::OPERATION_TIMEOUT, what));
+        let is_usable = |time: Duration| !time.is_zero() && time <= LONGEST_OPERATION;
+        let mut rows = settings.table().rows();
+        if let Some(row) = rows.find(|row| settings.time(row).is_some_and(|time| !is_usable(time))) {
+            return Err(settings.bad(row, "is not usable: more than 0 and at most 24 hours are allowed"));
         }
-        Ok(Tries::new(retries, limit))
+        Ok(Tries::new(retries, settings.time(&rows::OPERATION_TIMEOUT).unwrap_or_default()))
     }
 
     /// The pause before the try that follows this failure. `None` when none follows.

@@ -158,6 +158,13 @@ fn numbers_of_tries_and_times_that_make_no_sense_are_refused() {
         ("AWS_RETRIES", "-1", "AWS_RETRIES can't be used"),
         ("AWS_OPERATION_TIMEOUT", "0s", "AWS_OPERATION_TIMEOUT is not usable"),
         ("AWS_OPERATION_TIMEOUT", "25h", "AWS_OPERATION_TIMEOUT is not usable"),
+        ("AWS_READ_TIMEOUT", "0s", "AWS_READ_TIMEOUT is not usable: more than 0 and at most 24 hours are allowed"),
+        ("AWS_CONNECT_TIMEOUT", "0s", "AWS_CONNECT_TIMEOUT is not usable"),
+        ("connect_timeout", "25h", "connect_timeout is not usable"),
+        ("AWS_POOL_IDLE_TIMEOUT", "0s", "AWS_POOL_IDLE_TIMEOUT is not usable"),
+        ("AWS_HTTP2_KEEP_ALIVE_INTERVAL", "0s", "AWS_HTTP2_KEEP_ALIVE_INTERVAL is not usable"),
+        ("replica_wait", "0s", "replica_wait is not usable"),
+        ("replica_wait", "99999999h", "replica_wait is not usable"),
     ] {
         let error = Store::open("s3://logs", &options("http://127.0.0.1:1").config(name, value)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
