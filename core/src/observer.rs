@@ -236,7 +236,8 @@ impl Observer {
 
 /// Retries, of readers and writers.
 impl Observer {
-    /// A try failed, and the next one follows after `pause`. Gives whether the failures last, which is told once: `told` says that it was.
+    /// A try failed, and the next one follows after `pause`. Gives whether the failures last. That is told once: `told`
+    /// says that it was.
     pub(crate) fn retry(
         &self,
         partition: Option<&PartitionId>,

@@ -28,8 +28,8 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::TimedOut) && SyncFailure::of(error).is_none()
 }
 
-/// The pause after a failure: what the store asked for, and then half of `full` to all of it. So many clients that the
-/// store sent away at the same time do not come back at the same time.
+/// The pause after a failure: what the store asked for, and then half of `full` to all of it. So the clients
+/// that the store sent away at the same time do not come back at the same time.
 pub(crate) fn pause_after(error: &Error, full: Duration, entropy: &dyn Entropy) -> Duration {
     error.retry_after().unwrap_or_default().saturating_add(spread(full, entropy))
 }

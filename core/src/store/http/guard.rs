@@ -26,8 +26,8 @@ const REFUSAL_LIMIT: usize = 64 * 1024;
 /// which XML may make six times as many.
 const LISTING_LIMIT: usize = 16 << 20;
 
-/// Counts the tries of our requests, gives them ids, keeps what their answers say of them, and cuts and cleans what a server says of a failure
-/// before anybody else sees it.
+/// Counts the tries of our requests, gives them ids, and keeps what their answers say of them. What a server says of a
+/// failure is cut and cleaned here, before anybody else sees it.
 #[derive(Debug)]
 pub(super) struct Guarded {
     pub(super) client: HttpClient,
