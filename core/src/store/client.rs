@@ -9,6 +9,8 @@ use tokio::sync::Semaphore;
 use super::breaker::Breaker;
 use super::dialect::Dialect;
 use super::hedge::Hedges;
+#[cfg(feature = "_http")]
+use super::http::Secrets;
 use super::list::Lister;
 use super::options::StoreOptions;
 use super::paging::PageSize;
@@ -43,6 +45,21 @@ pub(super) struct StoreClient {
     pub(super) redact: Option<Redact>,
     /// The store does not serve the last bytes of an object by their number alone.
     pub(super) lacks_suffix_ranges: AtomicBool,
+}
+
+/// What reaches a bucket in a cloud: object_store's clients, made twice with the same settings. One is for reads. The other
+/// is for commits and for checks of the bucket, and does not take a long upload for silence.
+#[cfg(feature = "_http")]
+pub(super) struct CloudClients {
+    pub(super) dialect: Dialect,
+    pub(super) lacks_suffix_ranges: bool,
+    pub(super) reads: Arc<dyn ObjectStore>,
+    pub(super) commits: Arc<dyn ObjectStore>,
+    /// Reads and deletes as part of a check.
+    pub(super) reads_once: Arc<dyn ObjectStore>,
+    /// For all listings, and for those of a check.
+    pub(super) listers: [Lister; 2],
+    pub(super) replica: Option<Replica>,
 }
 
 /// Clients that send each request once.
@@ -102,24 +119,23 @@ impl StoreClient {
         }
     }
 
-    /// The same client, with a copy of the place for reads of data.
-    #[cfg(any(feature = "aws", feature = "azure"))]
-    pub(super) fn with_replica(mut self, replica: Option<Replica>) -> Self {
-        self.replica = replica;
-        self
-    }
-
-    /// The same client, which removes its secrets from what a server says.
+    /// The client of a bucket in a cloud, which removes its secrets from what a server says.
     #[cfg(feature = "_http")]
-    pub(super) fn redacting(mut self, redact: impl Fn(&str) -> String + Send + Sync + 'static) -> Self {
-        self.redact = Some(Arc::new(redact));
-        self
-    }
-
-    /// The same client, with one that sends each request once.
-    #[cfg(feature = "_http")]
-    pub(super) fn checked_by(mut self, once: Once) -> Self {
-        self.once = Some(once);
-        self
+    pub(super) fn of_cloud(clients: CloudClients, secrets: Arc<Secrets>, options: &StoreOptions) -> Self {
+        let CloudClients { dialect, lacks_suffix_ranges, reads, commits, reads_once, listers, replica } = clients;
+        let backend = Backend {
+            dialect,
+            single_attempt: true,
+            counted_on_the_wire: true,
+            quoted_e_tags: true,
+            lacks_suffix_ranges,
+        };
+        let [lister, lister_once] = listers;
+        StoreClient {
+            replica,
+            once: Some(Once { reads: reads_once, lister: lister_once }),
+            redact: Some(Arc::new(move |text| secrets.strip_from_name(text))),
+            ..StoreClient::new(reads, commits, lister, backend, options)
+        }
     }
 }

@@ -8,6 +8,10 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use super::StoreReader;
+#[cfg(any(feature = "aws", feature = "azure"))]
+use super::config::{Settings, common};
+#[cfg(any(feature = "aws", feature = "azure"))]
+use super::options::StoreOptions;
 use super::reads::ReadFrom;
 use super::types::{Fetched, ReadRange};
 use super::version::Version;
@@ -48,6 +52,13 @@ impl Replica {
     pub(super) fn new(client: Arc<dyn ObjectStore>, wait: Duration, most: usize) -> Self {
         let places = Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS));
         Replica { client, wait, places, state: Mutex::default() }
+    }
+
+    /// One that the settings of a bucket name.
+    #[cfg(any(feature = "aws", feature = "azure"))]
+    pub(super) fn of(client: Arc<dyn ObjectStore>, settings: &Settings, options: &StoreOptions) -> Self {
+        let wait = settings.time(&common::REPLICA_WAIT).unwrap_or_default();
+        Replica::new(client, wait, options.max_in_flight)
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplicaState> {

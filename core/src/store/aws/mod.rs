@@ -13,10 +13,10 @@ use object_store::client::ClientConfigKey;
 use self::credentials::Noted;
 use self::protocol::S3Protocol;
 use super::StoreOptions;
-use super::client::{Backend, Once, StoreClient};
-use super::config::{Settings, common, s3};
+use super::client::{CloudClients, StoreClient};
+use super::config::{Settings, s3};
 use super::dialect::Dialect;
-use super::http::{Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, no_retries, unusable};
+use super::http::{Connector, NEVER, check_endpoint, client_options, no_retries, unusable};
 use super::list::Lister;
 use super::replica::Replica;
 use crate::error::Result;
@@ -24,10 +24,8 @@ use crate::error::Result;
 /// The client of a bucket.
 pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<StoreClient> {
     check_endpoint(settings, &s3::ENDPOINT)?;
-    let secrets = Arc::new(Secrets::default());
-    settings.secrets().for_each(|secret| secrets.add(secret));
-    let roots = ca_file(settings)?;
-    let connector = Connector { protocol: Arc::new(S3Protocol), secrets: secrets.clone(), roots, proxies: true };
+    let connector = Connector::of(settings, S3Protocol)?;
+    let secrets = connector.secrets.clone();
     let failed = |error: object_store::Error| unusable(settings, &error);
     let builder = builder(settings)?
         .with_http_connector(connector.clone())
@@ -55,21 +53,21 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
                 // Instead of trying again, the bucket itself is asked.
                 .with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
-            Some(Replica::new(client, settings.time(&common::REPLICA_WAIT).unwrap_or_default(), options.max_in_flight))
+            Some(Replica::of(client, settings, options))
         }
         None => None,
     };
 
-    let backend = Backend {
+    let clients = CloudClients {
         dialect: Dialect::S3,
-        single_attempt: true,
-        counted_on_the_wire: true,
-        quoted_e_tags: true,
-        ..Backend::default()
+        lacks_suffix_ranges: false,
+        reads: reads.clone(),
+        commits: commits.clone(),
+        reads_once: commits.clone(),
+        listers: [Lister::Pages(reads), Lister::Pages(commits)],
+        replica,
     };
-    let once = Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) };
-    let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options);
-    Ok(client.with_replica(replica).redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
+    Ok(StoreClient::of_cloud(clients, secrets, options))
 }
 
 /// The settings of the replica, if there is one: what is not set of it is as for the bucket.

@@ -66,16 +66,9 @@ impl Protocol for S3Protocol {
     }
 
     fn page_shape(&self) -> &'static PageShape {
-        &PAGE_SHAPE
+        &PageShape::OF_S3
     }
 }
-
-const PAGE_SHAPE: PageShape = PageShape {
-    root: "ListBucketResult",
-    list: None,
-    object: ["Contents", "Key"],
-    folder: ["CommonPrefixes", "Prefix"],
-};
 
 /// The key id and the signature of `AWS4-HMAC-SHA256 Credential=<key id>/<date>/..., SignedHeaders=..., Signature=<hex>`;
 /// of another scheme all that comes after its name. The other words are no secrets, and stand in other messages too.

@@ -152,10 +152,8 @@ pub(super) fn refuse_connection_string(settings: &Settings) -> Result<()> {
     }
 }
 
-/// Remembers the secrets that are set, so that no message repeats them.
-pub(super) fn remember(secrets: &Secrets, settings: &Settings) {
-    settings.secrets().for_each(|value| secrets.add(value));
-    // What is signed with it is in all that the server sees.
+/// Remembers the signature within the SAS token, so that no message repeats it: the server sees it apart from the rest.
+pub(super) fn remember_signature(secrets: &Secrets, settings: &Settings) {
     let sas = settings.text(&azure::SAS_TOKEN).unwrap_or_default();
     for signature in sas.trim_start_matches('?').split('&').filter_map(|pair| pair.trim().strip_prefix("sig=")) {
         secrets.add(&percent_decoded(signature));

@@ -14,12 +14,12 @@ use self::credentials::NotedTokens;
 use self::deletes::{Deletes, Reads};
 use self::protocol::AzureProtocol;
 use super::StoreOptions;
-use super::client::{Backend, Once, StoreClient};
-use super::config::{Settings, azure, common};
+use super::client::{CloudClients, StoreClient};
+use super::config::{Settings, azure};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, LastResort, NEVER, Secrets, Supplied, ca_file, check_endpoint, client_options, no_retries,
-    retries_for_credentials, unusable,
+    Connector, LastResort, NEVER, Supplied, check_endpoint, client_options, no_retries, retries_for_credentials,
+    unusable,
 };
 use super::list::Lister;
 use super::replica::Replica;
@@ -47,10 +47,9 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     if let Some(key) = settings.text(&azure::ENCRYPTION_KEY) {
         builder = builder.with_encryption_key(key);
     }
-    let secrets = Arc::new(Secrets::default());
-    credentials::remember(&secrets, settings);
-    let roots = ca_file(settings)?;
-    let connector = Connector { protocol: Arc::new(AzureProtocol), secrets: secrets.clone(), roots, proxies: true };
+    let connector = Connector::of(settings, AzureProtocol)?;
+    let secrets = connector.secrets.clone();
+    credentials::remember_signature(&secrets, settings);
     let failed = |error: object_store::Error| unusable(settings, &error);
     let builder = builder
         .with_http_connector(connector.clone())
@@ -96,22 +95,21 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
             // Instead of trying again, the container itself is asked.
             let builder = read_builder.with_endpoint(endpoint.to_string()).with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
-            Some(Replica::new(client, settings.time(&common::REPLICA_WAIT).unwrap_or_default(), options.max_in_flight))
+            Some(Replica::of(client, settings, options))
         }
         false => None,
     };
 
-    let backend = Backend {
+    let clients = CloudClients {
         dialect: Dialect::Azure,
-        single_attempt: true,
-        counted_on_the_wire: true,
-        quoted_e_tags: true,
         lacks_suffix_ranges: true,
+        reads,
+        commits: commits.clone(),
+        reads_once: Arc::new(Reads { inner: commits.clone(), deletes }),
+        listers: [Lister::Pages(pages), Lister::Pages(commits)],
+        replica,
     };
-    let reads_once = Arc::new(Reads { inner: commits.clone(), deletes });
-    let once = Once { reads: reads_once, lister: Lister::Pages(commits.clone()) };
-    let client = StoreClient::new(reads, commits, Lister::Pages(pages), backend, options);
-    Ok(client.with_replica(replica).redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
+    Ok(StoreClient::of_cloud(clients, secrets, options))
 }
 
 /// object_store would take the emulator's address from a variable of its own, over plain HTTP, with a known key.

@@ -11,12 +11,10 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey as Key};
 use self::credentials::NotedBearer;
 use self::protocol::GcsProtocol;
 use super::StoreOptions;
-use super::client::{Backend, Once, StoreClient};
+use super::client::{CloudClients, StoreClient};
 use super::config::{Settings, gcs};
 use super::dialect::Dialect;
-use super::http::{
-    Connector, NEVER, Secrets, ca_file, check_endpoint, client_options, no_retries, retries_for_credentials, unusable,
-};
+use super::http::{Connector, NEVER, check_endpoint, client_options, no_retries, retries_for_credentials, unusable};
 use super::list::Lister;
 use crate::error::Result;
 
@@ -26,10 +24,8 @@ const ENDPOINT: &str = "https://storage.googleapis.com";
 /// The client of a bucket.
 pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<StoreClient> {
     check_endpoint(settings, &gcs::ENDPOINT)?;
-    let secrets = Arc::new(Secrets::default());
-    settings.secrets().for_each(|secret| secrets.add(secret));
-    let roots = ca_file(settings)?;
-    let connector = Connector { protocol: Arc::new(GcsProtocol), secrets: secrets.clone(), roots, proxies: true };
+    let connector = Connector::of(settings, GcsProtocol)?;
+    let secrets = connector.secrets.clone();
     let failed = |error: object_store::Error| unusable(settings, &error);
     let builder = GoogleCloudStorageBuilder::new()
         .with_client_options(client_options(settings))
@@ -49,16 +45,16 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let commits = builder.with_config(silence, NEVER);
     let commits = Arc::new(commits.build().map_err(failed)?);
 
-    let backend = Backend {
+    let clients = CloudClients {
         dialect: Dialect::Gcs,
-        single_attempt: true,
-        counted_on_the_wire: true,
-        quoted_e_tags: true,
-        ..Backend::default()
+        lacks_suffix_ranges: false,
+        reads: reads.clone(),
+        commits: commits.clone(),
+        reads_once: commits.clone(),
+        listers: [Lister::Pages(reads), Lister::Pages(commits)],
+        replica: None,
     };
-    let once = Once { reads: commits.clone(), lister: Lister::Pages(commits.clone()) };
-    let client = StoreClient::new(reads.clone(), commits, Lister::Pages(reads), backend, options);
-    Ok(client.redacting(move |text| secrets.strip_from_name(text)).checked_by(once))
+    Ok(StoreClient::of_cloud(clients, secrets, options))
 }
 
 #[cfg(test)]

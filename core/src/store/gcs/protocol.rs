@@ -52,14 +52,6 @@ impl Protocol for GcsProtocol {
     }
 
     fn page_shape(&self) -> &'static PageShape {
-        &PAGE_SHAPE
+        &PageShape::OF_S3
     }
 }
-
-/// <https://cloud.google.com/storage/docs/xml-api/get-bucket-list>
-const PAGE_SHAPE: PageShape = PageShape {
-    root: "ListBucketResult",
-    list: None,
-    object: ["Contents", "Key"],
-    folder: ["CommonPrefixes", "Prefix"],
-};

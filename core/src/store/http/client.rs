@@ -6,12 +6,13 @@ use std::time::Duration;
 use object_store::client::{ClientConfigKey, ClientOptions, HttpClient, HttpConnector};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::Protocol;
 use super::guard::Guarded;
 use super::proxy::Proxy;
 use super::secrets::Secrets;
+use super::{Protocol, ca_file};
+use crate::error::Result;
 use crate::runtime::{Entropy, SystemEntropy};
-use crate::store::config::boolean;
+use crate::store::config::{Settings, boolean};
 
 /// Makes HTTP clients for object_store and for our own requests for credentials.
 #[derive(Clone, Debug)]
@@ -38,6 +39,16 @@ impl HttpConnector for Connector {
 }
 
 impl Connector {
+    /// A connector for a cloud's bucket: it knows the secrets that the settings hold, and their file of certificates.
+    ///
+    /// # Errors
+    /// When the file of certificates can't be used.
+    pub(in crate::store) fn of(settings: &Settings, protocol: impl Protocol) -> Result<Self> {
+        let secrets = Arc::new(Secrets::default());
+        settings.secrets().for_each(|secret| secrets.add(secret));
+        Ok(Connector { protocol: Arc::new(protocol), secrets, roots: ca_file(settings)?, proxies: true })
+    }
+
     /// The client that object_store's own connector would make, but for redirects: those would carry
     /// credentials to whatever address a server names.
     fn client(&self, options: &ClientOptions) -> object_store::Result<reqwest::Client> {

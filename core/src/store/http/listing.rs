@@ -19,6 +19,17 @@ pub(in crate::store) struct PageShape {
 }
 
 impl PageShape {
+    /// The second version of S3's listing, which Google Cloud Storage's XML API gives too:
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>,
+    /// <https://cloud.google.com/storage/docs/xml-api/get-bucket-list>.
+    #[cfg(any(test, feature = "aws", feature = "gcp"))]
+    pub(in crate::store) const OF_S3: PageShape = PageShape {
+        root: "ListBucketResult",
+        list: None,
+        object: ["Contents", "Key"],
+        folder: ["CommonPrefixes", "Prefix"],
+    };
+
     /// The element of the key in an entry with this name.
     fn key_of(&self, entry: &[u8]) -> Option<&'static [u8]> {
         let [_, key] = [self.object, self.folder].into_iter().find(|[name, _]| name.as_bytes() == entry)?;
@@ -234,12 +245,6 @@ fn end_of_tag(bytes: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const S3: PageShape = PageShape {
-        root: "ListBucketResult",
-        list: None,
-        object: ["Contents", "Key"],
-        folder: ["CommonPrefixes", "Prefix"],
-    };
     const AZURE: PageShape = PageShape {
         root: "EnumerationResults",
         list: Some("Blobs"),
@@ -248,7 +253,7 @@ mod tests {
     };
 
     fn sift(document: &[u8]) -> Result<Vec<u8>, ListingFault> {
-        super::sift(document, &S3)
+        super::sift(document, &PageShape::OF_S3)
     }
 
     fn page(keys: &[&[u8]], prefixes: &[&[u8]], more: &str) -> Vec<u8> {
