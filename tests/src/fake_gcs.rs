@@ -26,8 +26,9 @@ const KEPT: [&str; 6] = [
     "x-goog-storage-class",
 ];
 
+/// The objects of its bucket, and the uploads in parts that are under way.
 #[derive(Default)]
-struct Objects {
+pub struct GcsObjects {
     live: BTreeMap<Vec<u8>, Object>,
     /// Generations that were replaced, where the bucket keeps them.
     replaced: HashMap<(Vec<u8>, u64), Object>,
@@ -48,58 +49,22 @@ struct Object {
 }
 
 /// The running server, with one bucket, until the process ends.
-#[derive(Clone)]
-pub struct FakeGcs(FakeServer<Objects>);
-
-impl std::fmt::Debug for FakeGcs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FakeGcs").field("endpoint", &self.endpoint()).finish_non_exhaustive()
-    }
-}
+pub type FakeGcs = FakeServer<GcsObjects>;
 
 impl FakeGcs {
-    /// Starts a server with an empty bucket.
-    ///
-    /// # Panics
-    /// When no port can be bound.
-    pub fn start() -> Self {
-        FakeGcs(FakeServer::start())
-    }
-
-    /// Where it listens.
-    pub fn endpoint(&self) -> &str {
-        self.0.endpoint()
-    }
-
-    /// Lets this answer each request. It is given a function that serves the request truly, so that a fault can come
-    /// before the server acts or after it; `None` cuts the connection.
-    pub fn script(&self, script: impl FnMut(&Request, &mut dyn FnMut() -> Answer) -> Option<Answer> + Send + 'static) {
-        self.0.state().script = Some(Box::new(script));
-    }
-
-    /// Answers truly again.
-    pub fn serve_truly(&self) {
-        self.0.state().script = None;
-    }
-
     /// Keeps the generations that are replaced from now on, as a bucket with Object Versioning does.
     pub fn keep_generations(&self) {
-        self.0.state().service.versioned = true;
+        self.state().service.versioned = true;
     }
 
     /// Puts an object under any key.
     pub fn put(&self, key: impl AsRef<[u8]>, body: &[u8]) {
-        self.0.state().service.put(key.as_ref(), body.to_vec(), Vec::new());
+        self.state().service.put(key.as_ref(), body.to_vec(), Vec::new());
     }
 
     /// All keys.
     pub fn keys(&self) -> Vec<Vec<u8>> {
-        self.0.state().service.live.keys().cloned().collect()
-    }
-
-    /// What it was asked since the last call.
-    pub fn requests(&self) -> Vec<Request> {
-        std::mem::take(&mut self.0.state().requests)
+        self.state().service.live.keys().cloned().collect()
     }
 
     /// The bucket's URL with this prefix, as in `gs://kfs-test/a/b`.
@@ -139,7 +104,7 @@ impl FakeGcs {
     }
 }
 
-impl Service for Objects {
+impl Service for GcsObjects {
     fn serve(&mut self, request: &Request) -> Answer {
         self.answered += 1;
         let upload = request.query.get("uploadId");
@@ -176,7 +141,7 @@ impl Service for Objects {
     }
 }
 
-impl Objects {
+impl GcsObjects {
     fn number(&mut self) -> u64 {
         self.last_number += 1;
         1_700_000_000_000_000 + self.last_number

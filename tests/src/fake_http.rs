@@ -1,6 +1,7 @@
 //! What the fakes of object stores share: HTTP in this process, answers that a test can change, and the listing.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,7 +97,8 @@ impl Answer {
 }
 
 /// What a fake store does with a request. Requests are served one after another, so each is atomic.
-pub(crate) trait Service: Default + Send + 'static {
+pub trait Service: Default + Send + 'static {
+    /// Answers a request, once it has done what it asks.
     fn serve(&mut self, request: &Request) -> Answer;
 }
 
@@ -110,9 +112,15 @@ pub(crate) struct State<S> {
 }
 
 /// A running server, until the process ends.
-pub(crate) struct FakeServer<S> {
+pub struct FakeServer<S> {
     endpoint: Arc<str>,
     state: Arc<Mutex<State<S>>>,
+}
+
+impl<S> fmt::Debug for FakeServer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeServer").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
 }
 
 impl<S> Clone for FakeServer<S> {
@@ -122,10 +130,12 @@ impl<S> Clone for FakeServer<S> {
 }
 
 impl<S: Service> FakeServer<S> {
+    /// Starts a server with an empty bucket.
+    ///
     /// # Panics
     /// When no port can be bound.
     #[allow(clippy::disallowed_methods, reason = "a server of the test's own")]
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("ask for the port"));
         let server = FakeServer { endpoint: endpoint.into(), state: Arc::default() };
@@ -139,8 +149,25 @@ impl<S: Service> FakeServer<S> {
         server
     }
 
-    pub(crate) fn endpoint(&self) -> &str {
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// Lets this answer each request. It is given a function that serves the request truly, so that a fault can come
+    /// before the server acts or after it; `None` cuts the connection.
+    pub fn script(&self, script: impl FnMut(&Request, &mut dyn FnMut() -> Answer) -> Option<Answer> + Send + 'static) {
+        self.state().script = Some(Box::new(script));
+    }
+
+    /// Answers truly again.
+    pub fn serve_truly(&self) {
+        self.state().script = None;
+    }
+
+    /// What it was asked since the last call.
+    pub fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.state().requests)
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State<S>> {

@@ -7,8 +7,9 @@ use kfs_core::store::StoreOptions;
 use crate::fake_http::{self, Answer, FakeServer, Listed, Request, Service};
 use crate::uploads::{self, Upload, Uploads};
 
+/// The objects of its bucket, and the uploads in parts that are under way.
 #[derive(Default)]
-struct Objects {
+pub struct S3Objects {
     objects: BTreeMap<Vec<u8>, Object>,
     uploads: Uploads,
     written: u64,
@@ -23,24 +24,9 @@ struct Object {
 }
 
 /// The running server. It serves one bucket, by any name, until the process ends.
-#[derive(Clone)]
-pub struct FakeS3(FakeServer<Objects>);
-
-impl std::fmt::Debug for FakeS3 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FakeS3").field("endpoint", &self.endpoint()).finish_non_exhaustive()
-    }
-}
+pub type FakeS3 = FakeServer<S3Objects>;
 
 impl FakeS3 {
-    /// Starts a server with an empty bucket.
-    ///
-    /// # Panics
-    /// When no port can be bound.
-    pub fn start() -> Self {
-        FakeS3(FakeServer::start())
-    }
-
     /// Starts a server that refuses each request but those with this access key, and without a session.
     ///
     /// # Panics
@@ -58,45 +44,24 @@ impl FakeS3 {
         fake
     }
 
-    /// Where it listens.
-    pub fn endpoint(&self) -> &str {
-        self.0.endpoint()
-    }
-
-    /// Lets this answer each request. It is given a function that serves the request truly; `None` cuts the
-    /// connection.
-    pub fn script(&self, script: impl FnMut(&Request, &mut dyn FnMut() -> Answer) -> Option<Answer> + Send + 'static) {
-        self.0.state().script = Some(Box::new(script));
-    }
-
-    /// Answers truly again.
-    pub fn serve_truly(&self) {
-        self.0.state().script = None;
-    }
-
     /// Reads requests from now on as if they did not have this header, named in lower case.
     pub fn ignore_header(&self, name: &'static str) {
-        self.0.state().service.ignored.push(name);
+        self.state().service.ignored.push(name);
     }
 
     /// Puts an object under any key.
     pub fn put(&self, key: impl AsRef<[u8]>, body: &[u8]) {
-        self.0.state().service.put(key.as_ref(), body, Vec::new());
+        self.state().service.put(key.as_ref(), body, Vec::new());
     }
 
     /// All keys.
     pub fn keys(&self) -> Vec<Vec<u8>> {
-        self.0.state().service.objects.keys().cloned().collect()
+        self.state().service.objects.keys().cloned().collect()
     }
 
     /// How many uploads in parts were begun and have not ended.
     pub fn uploads(&self) -> usize {
-        self.0.state().service.uploads.len()
-    }
-
-    /// What it was asked since the last call.
-    pub fn requests(&self) -> Vec<Request> {
-        std::mem::take(&mut self.0.state().requests)
+        self.state().service.uploads.len()
     }
 
     /// The environment that makes a client use this server: for a child process.
@@ -118,7 +83,7 @@ impl FakeS3 {
     }
 }
 
-impl Objects {
+impl S3Objects {
     fn put(&mut self, key: &[u8], body: &[u8], metadata: Vec<(String, String)>) -> String {
         self.written += 1;
         let e_tag = format!("\"v{}\"", self.written);
@@ -140,7 +105,7 @@ impl Objects {
     }
 }
 
-impl Objects {
+impl S3Objects {
     /// Whether the conditions of a write hold.
     fn conditions_hold(&self, request: &Request) -> bool {
         let object = self.objects.get(&request.key);
@@ -175,7 +140,7 @@ impl Objects {
     }
 }
 
-impl Service for Objects {
+impl Service for S3Objects {
     fn serve(&mut self, request: &Request) -> Answer {
         let upload = request.query.get("uploadId").cloned();
         let answer = match (request.method.as_str(), upload) {
