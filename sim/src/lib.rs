@@ -24,6 +24,7 @@ mod kafscale;
 mod maintain;
 mod many;
 mod markers;
+mod mirror;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod object;
@@ -39,5 +40,5 @@ mod world;
 
 pub use config::Config;
 pub use many::{Totals, run_many};
-pub use run::{Report, run};
+pub use run::{Report, run, run_on};
 pub use seeded::Faults;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kfs_core::format::{Batch, BatchBuilder, BatchOptions, Namespace, NewRecord, PartitionId, SegmentBuilder, Topic};
 use kfs_core::runtime::{Clock, Spawn};
+use kfs_core::store::Store;
 use kfs_core::testing::Prng;
 use kfs_core::{OnConflict, WriterOptions};
 use tokio::sync::oneshot;
@@ -74,6 +75,17 @@ impl fmt::Display for Report {
 
 /// Runs the simulation of a seed; with `keep_trace` the report has the trace.
 pub fn run(seed: u64, keep_trace: bool) -> Report {
+    run_beside(seed, keep_trace, None)
+}
+
+/// Runs the simulation of a seed with a real, empty store beside its own. Each request that acts on the one is sent to the
+/// other, too, and an answer of the real store that is not the expected one is a violation. So all that the oracle holds
+/// of the simulation's store holds of the real one.
+pub fn run_on(seed: u64, store: Store) -> Report {
+    run_beside(seed, false, Some(store))
+}
+
+fn run_beside(seed: u64, keep_trace: bool, real: Option<Store>) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -81,7 +93,7 @@ pub fn run(seed: u64, keep_trace: bool) -> Report {
         .expect("a runtime of one thread");
     let report = runtime.block_on(async {
         let id = PartitionId::new(Namespace::default(), Topic::new("t").expect("a good name"), 0).expect("a good name");
-        let world = World::new(Config::draw(seed), id, keep_trace);
+        let world = World::new(Config::draw(seed), id, keep_trace, real);
         world.note(format_args!("{:?}", world.config));
         tokio::select! {
             biased;

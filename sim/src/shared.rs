@@ -16,6 +16,7 @@ use object_store::{
 };
 
 use crate::markers::Markers;
+use crate::mirror::Mirror;
 use crate::object::{Object, quoted};
 
 /// What happened to an object.
@@ -43,6 +44,7 @@ pub(crate) struct SharedStore {
     objects: Mutex<(u64, BTreeMap<String, Object>)>,
     watcher: OnceLock<Watcher>,
     markers: Markers,
+    mirror: OnceLock<Mirror>,
 }
 
 impl SharedStore {
@@ -54,12 +56,18 @@ impl SharedStore {
             objects: Mutex::default(),
             watcher: OnceLock::new(),
             markers: Markers::default(),
+            mirror: OnceLock::new(),
         })
     }
 
     /// Calls back after each change, before anything else can happen. Once only.
     pub(crate) fn watch(&self, watcher: impl Fn(Change, &str) + Send + Sync + 'static) {
         let _ = self.watcher.set(Box::new(watcher));
+    }
+
+    /// From now on each request that acts on this store is sent to a real one, too. Once only, while both are empty.
+    pub(crate) fn mirror(&self, mirror: Mirror) {
+        let _ = self.mirror.set(mirror);
     }
 
     fn lock(&self) -> MutexGuard<'_, (u64, BTreeMap<String, Object>)> {
@@ -89,12 +97,7 @@ impl SharedStore {
 
     /// The same, and nobody is told: the object is no part of the log.
     pub(crate) fn leave(&self, key: &str, bytes: impl Into<Bytes>) {
-        let mut objects = self.lock();
-        objects.0 += 1;
-        let e_tag = objects.0;
-        let object =
-            Object { bytes: bytes.into(), attributes: Attributes::new(), e_tag, modified_ms: self.clock.wall_ms() };
-        objects.1.insert(key.to_owned(), object);
+        let _ = self.keep_on_both(key, bytes.into(), Attributes::new(), &PutMode::Overwrite);
     }
 
     fn tell(&self, change: Change, key: &str) {
@@ -107,14 +110,32 @@ impl SharedStore {
         if key.starts_with(STUCK) {
             return Err(Error::PermissionDenied { path: key.to_owned(), source: "nobody may write here".into() });
         }
+        let writer = writer_named(&attributes);
+        let kept = self.keep_on_both(key, bytes, attributes, mode);
+        match (&kept, writer) {
+            (Ok((change, _)), _) => self.tell(*change, key),
+            (Err(Error::AlreadyExists { .. }), Some(writer)) => self.tell(Change::Lost(writer), key),
+            (Err(_), _) => {}
+        }
+        kept.map(|(_, e_tag)| e_tag)
+    }
+
+    fn keep_on_both(&self, key: &str, bytes: Bytes, attributes: Attributes, mode: &PutMode) -> Result<(Change, u64)> {
+        let sent = self.mirror.get().map(|mirror| (mirror, bytes.clone(), attributes.clone(), self.peek(key)));
+        let kept = self.keep(key, bytes, attributes, mode);
+        if let Some((mirror, bytes, attributes, there)) = sent {
+            let e_tag = kept.as_ref().ok().map(|(_, e_tag)| *e_tag);
+            mirror.put((key, bytes, &attributes), mode, there.as_ref(), e_tag);
+        }
+        kept
+    }
+
+    /// Keeps an object here, if the condition holds.
+    fn keep(&self, key: &str, bytes: Bytes, attributes: Attributes, mode: &PutMode) -> Result<(Change, u64)> {
         let mut objects = self.lock();
         let current = objects.1.get(key).map(|object| object.e_tag);
         match (mode, current) {
             (PutMode::Create, Some(_)) => {
-                drop(objects);
-                if let Some(writer) = writer_named(&attributes) {
-                    self.tell(Change::Lost(writer), key);
-                }
                 return Err(Error::AlreadyExists { path: key.to_owned(), source: "it exists".into() });
             }
             (PutMode::Update(version), current) if version.e_tag != current.map(quoted) => {
@@ -126,13 +147,14 @@ impl SharedStore {
         let e_tag = objects.0;
         let object = Object { bytes, attributes, e_tag, modified_ms: self.clock.wall_ms() };
         objects.1.insert(key.to_owned(), object);
-        drop(objects);
-        self.tell(if current.is_some() { Change::Replaced } else { Change::Created }, key);
-        Ok(e_tag)
+        Ok((if current.is_some() { Change::Replaced } else { Change::Created }, e_tag))
     }
 
     fn remove(&self, key: &str) {
         let removed = self.lock().1.remove(key).is_some();
+        if let Some(mirror) = self.mirror.get() {
+            mirror.delete(key);
+        }
         if removed {
             self.tell(Change::Deleted, key);
         }
@@ -141,13 +163,17 @@ impl SharedStore {
     /// The objects that a listing finds now. Cheap to clone: most listings of the simulation take a few of thousands.
     fn found(&self, prefix: Option<&Path>, after: Option<&Path>) -> Vec<(String, Object)> {
         let prefix = prefix.filter(|p| !p.is_root()).map(|p| format!("{p}/")).unwrap_or_default();
+        let after = after.map(Path::as_ref);
         let objects = self.lock();
-        let from = after.map_or(prefix.as_str(), |after| after.as_ref().max(&prefix));
+        let from = after.unwrap_or_default().max(&prefix);
         let found = objects.1.range(from.to_owned()..).take_while(|(key, _)| key.starts_with(&prefix));
+        let found = found.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
+        let found: Vec<_> = found.map(|(key, object)| (key.clone(), object.clone())).collect();
+        drop(objects);
+        if let Some(mirror) = self.mirror.get() {
+            mirror.list(&prefix, after, &found);
+        }
         found
-            .filter(|(key, _)| after.is_none_or(|after| key.as_str() > after.as_ref()))
-            .map(|(key, object)| (key.clone(), object.clone()))
-            .collect()
     }
 
     /// A listing that describes an object only when it is asked for.
@@ -192,6 +218,9 @@ impl ObjectStore for SharedStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let object = self.peek(location.as_ref());
+        if let Some(mirror) = self.mirror.get() {
+            mirror.get(location.as_ref(), &options, object.as_ref());
+        }
         let object = if location.as_ref().ends_with("/claim.json") { self.markers.instead_of(object) } else { object };
         let Some(object) = object else {
             return Err(Error::NotFound { path: location.to_string(), source: "it is not there".into() });

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use kfs_core::format::PartitionId;
 use kfs_core::runtime::{Clock, Runtime};
+use kfs_core::store::Store;
 use kfs_core::testing::SeededEntropy;
 use tokio::sync::Notify;
 
 use crate::clock::WorldClock;
 use crate::config::Config;
+use crate::mirror::Mirror;
 use crate::oracle::Oracle;
 use crate::process::WorldSpawn;
 use crate::shared::{Change, SharedStore};
@@ -39,8 +41,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// To be called inside the runtime.
-    pub(crate) fn new(config: Config, id: PartitionId, keep_trace: bool) -> Arc<Self> {
+    /// To be called inside the runtime. What acts on the store acts on the `real` one, too.
+    pub(crate) fn new(config: Config, id: PartitionId, keep_trace: bool, real: Option<Store>) -> Arc<Self> {
         let clock = WorldClock::new();
         let store = SharedStore::new(Arc::new(clock));
         let world = Arc::new(World {
@@ -60,6 +62,14 @@ impl World {
                 world.changed(change, key);
             }
         });
+        if let Some(real) = real {
+            let failing = Arc::downgrade(&world);
+            world.store.mirror(Mirror::new(real, move |difference| {
+                if let Some(world) = failing.upgrade() {
+                    world.fail(difference);
+                }
+            }));
+        }
         world
     }
 
