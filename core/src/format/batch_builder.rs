@@ -317,6 +317,30 @@ impl BatchBuilder {
         seal(header, vec![0; BATCH_HEADER_LEN])
     }
 
+    /// Batches without a record that take `count` offsets together, as few of them as can be.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when `count` is negative, or takes more than 65,536 batches: some 2^47 offsets.
+    pub fn empty_batches(count: i64) -> Result<Vec<Batch>> {
+        const MOST: i64 = 1 << 16;
+        const LARGEST: i64 = 1 << 31;
+        if !(0..=MOST * LARGEST).contains(&count) {
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                format!("{count} offsets can't be covered by empty batches"),
+            ));
+        }
+        let mut batches = Vec::new();
+        let mut left = count;
+        while left > 0 {
+            let taken = left.min(LARGEST);
+            let delta = i32::try_from(taken.saturating_sub(1)).unwrap_or(i32::MAX);
+            batches.push(Self::empty_batch(0, delta, &BatchOptions::default())?);
+            left = left.saturating_sub(taken);
+        }
+        Ok(batches)
+    }
+
     fn header(&self, base_offset: i64, attributes: Attributes, last_offset_delta: i32) -> BatchHeader {
         BatchHeader {
             base_offset,

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{
-    Batch, BatchBuilder, BatchOptions, BuiltSegment, CrcCheck, FOOTER_LEN, HEADER_LEN, MAX_OFFSET, Segment,
-    SegmentBuilder, SegmentFooter, SegmentHeader, SparseIndex, TimeIndex, batch_headers,
+    Batch, BatchBuilder, BuiltSegment, CrcCheck, FOOTER_LEN, HEADER_LEN, MAX_OFFSET, Segment, SegmentBuilder,
+    SegmentFooter, SegmentHeader, SparseIndex, TimeIndex, batch_headers,
 };
 
 /// What is added where a segment's end can't be told. A segment is smaller than 2^31 bytes, and no codec packs
@@ -84,10 +84,7 @@ pub(super) fn covering(
     interval: i32,
 ) -> Result<BuiltSegment> {
     let mut builder = SegmentBuilder::new(base, created_ms, interval)?;
-    while builder.next_offset() < next {
-        let left = next.saturating_sub(builder.next_offset()).saturating_sub(1);
-        let delta = i32::try_from(left).unwrap_or(i32::MAX);
-        let batch = BatchBuilder::empty_batch(0, delta, &BatchOptions::default())?;
+    for batch in BatchBuilder::empty_batches(next.saturating_sub(base))? {
         builder.push(&batch, (leader_epoch >= 0).then_some(leader_epoch))?;
     }
     builder.finish()
@@ -102,6 +99,7 @@ pub(super) fn is_cover(bytes: &Bytes) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::BatchOptions;
 
     fn segment() -> Bytes {
         let mut builder = SegmentBuilder::new(20, 0, 1).unwrap();

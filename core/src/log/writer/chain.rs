@@ -4,6 +4,8 @@ use super::claims::Claims;
 use super::options::{OnConflict, WriterOptions};
 use super::pace::Pace;
 use super::seen::Seen;
+use crate::log::catalog::SegmentRef;
+use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::Version;
 
@@ -62,6 +64,16 @@ pub(super) struct Committed {
     pub(super) size: u64,
     pub(super) version: Version,
     pub(super) previous: Option<i64>,
+}
+
+impl Committed {
+    /// Tells the readers of this process.
+    pub(super) fn publish(&self, state: &PartitionState) {
+        let segment = SegmentRef { base: self.base, size: self.size, version: self.version.clone() };
+        state.with_catalog(|catalog| catalog.committed(self.previous, segment, self.end));
+        let log_start = self.previous.is_none().then_some(self.base);
+        state.watermarks.learn(log_start, self.end, state.now_ms());
+    }
 }
 
 impl Chain {

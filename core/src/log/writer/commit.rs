@@ -10,7 +10,7 @@ use super::options::{OnConflict, WriterOptions};
 use super::outcome::{SlotEnd, Stop, if_there};
 use super::slot::Flight;
 use crate::error::{Error, Result};
-use crate::format::{Batch, BuiltSegment, Limits, SegmentBuilder};
+use crate::format::{Batch, BatchBuilder, BuiltSegment, Limits, SegmentBuilder};
 use crate::log::locate::newest_from;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
@@ -70,6 +70,27 @@ impl Chain {
                 SlotEnd::Gone(error) => self.give_way(&env, error, true).await?,
             }
         }
+    }
+
+    /// Commits empty batches that take all offsets up to the log's greatest log start mark.
+    ///
+    /// # Errors
+    /// Fenced when another writer won the slot: then the log goes on elsewhere.
+    pub(super) async fn cover_up_to(
+        &mut self,
+        state: &Arc<PartitionState>,
+        options: &WriterOptions,
+        mark: i64,
+    ) -> Result<()> {
+        let batches = BatchBuilder::empty_batches(mark.saturating_sub(self.next))?;
+        // Whoever wins the slot decides where the log goes on, so the batches are good for this slot only.
+        let options = options.clone().on_conflict(OnConflict::Fence);
+        let committed = self.commit(state, &options, &Control::default(), &batches, false).await;
+        let committed = committed.map_err(Stop::into_error)?;
+        committed.publish(state);
+        // The mark was read already: this process serves nothing below it.
+        state.watermarks.learn(Some(mark), committed.end, state.now_ms());
+        Ok(())
     }
 
     /// Another writer won the slot, or the log went elsewhere (`gone`): finds where it goes on, at a pace at
@@ -193,7 +214,7 @@ impl Chain {
     /// The tail has moved in a way that no slot of ours could have caused: find it as an opening does.
     async fn reopen(&mut self, env: &Env<'_>) -> Result<(), Stop> {
         let look = || find(env.state, env.store(), env.options);
-        let found = env.patiently("finding the end of the log", look).await?;
+        let found = env.patiently("finding the end of the log", look).await?.not_below_a_mark(env.state)?;
         (self.start, self.next) = (found.start, found.next);
         self.saw(found.seen);
         (self.previous, self.log_json, self.log) = (found.previous, found.log_json, found.log);

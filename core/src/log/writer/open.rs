@@ -23,6 +23,12 @@ use crate::store::{Fetched, ReadRange, StoreReader, Version};
 /// The most segments that begin inside one another and are followed back; more of them are no accident.
 const MOST_GHOSTS: usize = 16;
 
+/// The most offsets that a writer covers with empty batches to reach the greatest log start mark. A mark that is further
+/// away is no mark of this log.
+const MOST_COVERED: i64 = 1 << 40;
+/// How often a writer that opens below the mark finds the end of the log again, because another one was faster.
+const MOST_OPENINGS: u32 = 4;
+
 /// Where the log ends, checked.
 pub(super) struct CheckedTail {
     pub(super) start: ChainStart,
@@ -32,11 +38,44 @@ pub(super) struct CheckedTail {
     /// The version of `log.json`, if there is one.
     pub(super) log: Option<Version>,
     pub(super) seen: Seen,
+    /// The greatest log start mark, if it lies above the next slot.
+    mark_above: Option<i64>,
+}
+
+impl CheckedTail {
+    /// Where the log goes on for a writer that is open already.
+    ///
+    /// # Errors
+    /// Corrupt when the greatest log start mark lies above that: nothing that is appended below it could be read.
+    pub(super) fn not_below_a_mark(self, state: &PartitionState) -> Result<Self> {
+        match self.mark_above {
+            Some(mark) => Err(mark_too_high(state, mark, self.next)),
+            None => Ok(self),
+        }
+    }
 }
 
 /// The chain of a writer that is opened now.
+///
+/// A log can end below its greatest log start mark: its last segments were lost, or set aside. Nothing that is appended there
+/// could be read, so the writer first commits empty batches up to the mark. If another writer is faster, it looks again.
 pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Chain> {
-    let found = find(state, state.store(), options).await?;
+    let mut openings = 0_u32;
+    loop {
+        let found = find(state, state.store(), options).await?;
+        let mark = found.mark_above;
+        let mut chain = chain_after(state, found)?;
+        let Some(mark) = mark else { return Ok(chain) };
+        openings = openings.saturating_add(1);
+        match chain.cover_up_to(state, options, mark).await {
+            Ok(()) => return Ok(chain),
+            Err(error) if error.kind() == ErrorKind::Fenced && openings < MOST_OPENINGS => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn chain_after(state: &PartitionState, found: CheckedTail) -> Result<Chain> {
     let claims = Claims::opened_after(found.previous.as_ref().and_then(|previous| previous.version.modified_ms()));
     Ok(Chain {
         writer_id: random_id(state.runtime())?,
@@ -81,11 +120,13 @@ pub(super) async fn find(
             futures_util::future::join(adopted, refuse_overlap(state, store, newest.base, tail.log_start_mark)).await;
         match adopted.and_then(|adopted| fault.map(|()| adopted)) {
             Ok(Adopted { next, version, leader_epoch, .. }) => {
-                refuse_mark_above(state, tail.log_start_mark, next)?;
-                // What was learned is worth keeping for readers in this process.
-                let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
+                let mark_above = mark_above(state, tail.log_start_mark, next)?;
                 state.with_catalog(|catalog| catalog.set_end(newest.base, next));
-                state.watermarks.learn(log_start, next, state.now_ms());
+                // What was learned is worth keeping for readers in this process.
+                if mark_above.is_none() {
+                    let log_start = tail.log_start_mark.max(tail.first.map(|s| s.base));
+                    state.watermarks.learn(log_start, next, state.now_ms());
+                }
                 let previous = Previous { base: newest.base, version, leader_epoch };
                 return Ok(CheckedTail {
                     start: ChainStart::Fixed,
@@ -94,6 +135,7 @@ pub(super) async fn find(
                     log_json: None,
                     log: tail.log_json,
                     seen,
+                    mark_above,
                 });
             }
             // It vanished between the listing and the read: the partition is being deleted or retained.
@@ -117,7 +159,9 @@ async fn find_empty(
 ) -> Result<CheckedTail> {
     let identity = if tail.log_json.is_some() { read(state, store).await? } else { None };
     let mark = tail.log_start_mark;
-    refuse_mark_above(state, mark, MAX_OFFSET - 1)?;
+    if let Some(mark) = mark.filter(|mark| *mark >= MAX_OFFSET) {
+        return Err(mark_too_high(state, mark, MAX_OFFSET - 1));
+    }
     let (start, next, log_json) = match identity {
         Some((identity, version)) => {
             obey(&state.id, options.start_offset, identity.start_offset)?;
@@ -130,17 +174,29 @@ async fn find_empty(
             (ChainStart::Open { asked, mark }, asked.or(mark).unwrap_or(0).max(mark.unwrap_or(0)), None)
         }
     };
-    Ok(CheckedTail { start, next, previous: None, log: log_json.clone(), log_json, seen })
+    Ok(CheckedTail { start, next, previous: None, log: log_json.clone(), log_json, seen, mark_above: None })
+}
+
+/// The greatest log start mark, if it lies above the offset at which the log goes on.
+///
+/// # Errors
+/// Corrupt when it lies so far above that it can't be a mark of this log.
+fn mark_above(state: &PartitionState, mark: Option<i64>, next: i64) -> Result<Option<i64>> {
+    match mark.filter(|mark| *mark > next) {
+        Some(mark) if mark.saturating_sub(next) > MOST_COVERED || mark >= MAX_OFFSET => {
+            Err(mark_too_high(state, mark, next))
+        }
+        above => Ok(above),
+    }
 }
 
 /// The error for a log start mark above the offset at which the log goes on: nothing that is appended below the mark
-/// could be read. libkfs writes no such mark.
-fn refuse_mark_above(state: &PartitionState, mark: Option<i64>, next: i64) -> Result<()> {
-    let Some(mark) = mark.filter(|mark| *mark > next) else { return Ok(()) };
+/// could be read.
+fn mark_too_high(state: &PartitionState, mark: i64, next: i64) -> Error {
     let message = format!("the log start mark is {mark}, and the log goes on at {next} at most");
-    Err(Error::new(ErrorKind::Corrupt, message)
+    Error::new(ErrorKind::Corrupt, message)
         .with_key(state.id.log_start_key(mark))
-        .with_hint("readers serve nothing below the mark; remove that object if it was not set on purpose"))
+        .with_hint("readers serve nothing below the mark; remove that object if it was not set on purpose")
 }
 
 /// The error for a newest segment that begins inside one before it. The offsets from there on may have been acked in

@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::{Phase, WriterCore, WriterState};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::Batch;
-use crate::log::catalog::SegmentRef;
 use crate::log::writer::accumulator::{Drained, Group};
 use crate::log::writer::chain::{Chain, Committed};
 use crate::mutant::mutant;
@@ -163,7 +162,7 @@ impl WriterCore {
             Ok(committed) => {
                 let shift = committed.base.saturating_sub(first);
                 // The catalog and the watermarks are told before the waiters, so that a waiter that reads finds its records.
-                self.publish(&committed);
+                committed.publish(&self.state);
                 let mut inner = self.lock();
                 inner.shift = shift;
                 inner.owned = Some(chain.seen);
@@ -201,13 +200,6 @@ impl WriterCore {
             Ok(committed) => observer.flushed(id, committed.base, committed.end, committed.size, flush),
             Err(error) => observer.flush_failed(id, error, flush),
         }
-    }
-
-    fn publish(&self, committed: &Committed) {
-        let segment = SegmentRef { base: committed.base, size: committed.size, version: committed.version.clone() };
-        self.state.with_catalog(|catalog| catalog.committed(committed.previous, segment, committed.end));
-        let log_start = committed.previous.is_none().then_some(committed.base);
-        self.state.watermarks.learn(log_start, committed.end, self.state.now_ms());
     }
 
     /// Ends the writer at once, without waiting for what is on its way, and tells its callbacks on this thread. Waits

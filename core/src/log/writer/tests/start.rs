@@ -187,17 +187,64 @@ async fn a_ghost_that_reaches_beyond_the_newest_segment_keeps_no_writer_from_ope
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_writer_opens_where_nothing_that_it_appends_could_be_read() {
+async fn a_writer_that_opens_below_the_greatest_mark_first_covers_the_offsets_up_to_it() {
+    for policy in [OnConflict::Takeover, OnConflict::Fence, OnConflict::Rebase] {
+        let world = World::new();
+        put_records(&world, 5, 3).await;
+        world.put(&format!("{PREFIX}log-start-{:020}", 9), "").await;
+        let process = world.process(1);
+        // The answers are lost: the segment may be there all the same.
+        process.faults.on(Op::Put, segment_key(8), Action::ActThenFail(Failure::Unavailable));
+        let writer = process.writer(options().on_conflict(policy)).await;
+        let watermarks = process.partition().watermarks().unwrap();
+        assert_eq!((watermarks.log_start, watermarks.high_watermark), (9, 9), "{policy:?}");
+        assert_eq!(append(&writer, "a").await.unwrap(), (9, 9), "{policy:?}");
+        let cover = world.bytes(&segment_key(8)).await.unwrap();
+        let segment = Segment::parse(&cover, CrcCheck::Verify).unwrap();
+        assert_eq!((segment.next_offset(), segment.header().message_count), (9, 0), "{policy:?}");
+        assert_eq!(world.bytes(&index_key(8)).await.unwrap(), segment.index(segment_interval()).encode(), "{policy:?}");
+        // A mark at the end of the log needs no cover.
+        world.put(&format!("{PREFIX}log-start-{:020}", 10), "").await;
+        writer.close(None).await.unwrap();
+        let writer = world.process(2).writer(options()).await;
+        assert_eq!(append(&writer, "b").await.unwrap(), (10, 10), "{policy:?}");
+    }
+}
+
+/// The interval of the options that these tests open writers with.
+fn segment_interval() -> i32 {
+    options().index_interval
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_writers_that_open_below_the_greatest_mark_the_later_goes_on_after_the_earlier() {
     let world = World::new();
-    let above = format!("{PREFIX}log-start-{:020}", 9);
     put_records(&world, 5, 3).await;
+    world.put(&format!("{PREFIX}log-start-{:020}", 20), "").await;
+    let (one, two) = (world.process(1), world.process(2));
+    // The second finds the log as the first does, and is held before its cover is put.
+    let gate = Gate::new();
+    two.faults.on(Op::Put, segment_key(8), Action::Hold(gate.clone()));
+    let partition = two.partition();
+    let second = tokio::spawn(async move { partition.writer_with(options().on_conflict(OnConflict::Rebase)).await });
+    gate.arrived(1).await;
+    let first = one.writer(options().on_conflict(OnConflict::Rebase)).await;
+    assert_eq!(append(&first, "a").await.unwrap(), (20, 20));
+    gate.open();
+    let second = second.await.unwrap().unwrap();
+    assert_eq!(append(&second, "b").await.unwrap(), (21, 21), "it covers nothing twice");
+    let records: Vec<_> = world.records().await.into_iter().filter(|(offset, _)| *offset >= 8).collect();
+    assert_eq!(records, [(20, "a".into()), (21, "b".into())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_writer_opens_far_below_the_greatest_mark() {
+    let world = World::new();
+    put_records(&world, 5, 3).await;
+    let above = format!("{PREFIX}log-start-{:020}", 9 + (1_i64 << 40));
     world.put(&above, "").await;
     let error = world.process(1).partition().writer_with(options()).await.unwrap_err();
     assert_eq!((error.kind(), error.key()), (ErrorKind::Corrupt, Some(&*above)), "{error}");
-    world.delete(&above).await;
-    world.put(&format!("{PREFIX}log-start-{:020}", 8), "").await;
-    let writer = world.process(2).writer(options()).await;
-    assert_eq!(append(&writer, "a").await.unwrap(), (8, 8), "the log goes on at the mark");
     // An empty log goes on at the mark, where a log can begin there.
     let world = World::new();
     let beyond = format!("{PREFIX}log-start-{:020}", i64::MAX);
