@@ -1,4 +1,5 @@
-//! The commit protocol of libkfs as a model that is checked exhaustively.
+//! The commit protocol of libkfs as a model that is checked exhaustively. [`Maintenance`] is a second model: maintenance, taken
+//! apart into its requests.
 //!
 //! The model follows `core/src/log/writer` request by request, in its words: an [`Action`] is called what
 //! the code calls the step (`put`, `inspect`, `look_before`, `finish_index`, `follow`, `reopen` ...), a
@@ -90,6 +91,7 @@ mod action;
 mod commit;
 mod config;
 mod flight;
+mod maintainers;
 mod maintenance;
 mod model;
 mod mutation;
@@ -103,6 +105,9 @@ mod yielding;
 
 pub use action::{Action, Request};
 pub use config::{APPENDS, Budget, Config, OFFSETS, Policy, WRITERS, WriterConfig};
+pub use maintainers::{
+    Chances, Flaw, Maintenance, MaintenanceAction, MaintenanceRule, MaintenanceRun, MaintenanceState, maintenance_runs,
+};
 pub use model::Commit;
 pub use mutation::Mutation;
 pub use reached::{Event, Reached};

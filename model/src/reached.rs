@@ -113,6 +113,12 @@ events! {
     ReplacedDeleted => "a replaced segment deleted",
     /// The partition was deleted.
     PartitionDeleted => "the partition deleted",
+    /// A merge found another segment than it had read.
+    MergeRefused => "a merge that came too late",
+    /// A writer made the partition again.
+    MadeAgain => "the partition made again",
+    /// A copy was put in the place of a partition that was deleted.
+    Copied => "the partition copied back",
 }
 
 /// How often each event was reached, over all transitions of a run.
