@@ -30,6 +30,9 @@ const READ_TOGETHER: usize = 16;
 /// out*, so that a store that does not answer for one partition holds up the others no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A read that lasts this long makes room for another one, so that 16 reads that hang hold up no other partition.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// A fetch of many partitions under way.
 pub(super) struct Gathering<'a> {
     bucket: &'a Arc<BucketInner>,
@@ -80,10 +83,44 @@ struct ReadUnderWay {
     is_tight: bool,
     /// The high watermark that was known when it began.
     known: i64,
+    /// When it makes room for another one.
+    slow_at: Duration,
+    /// It has made room: it takes no place.
+    is_slow: bool,
     running: Running<Fetch>,
 }
 
+/// What a fetch waits for while it reads.
+enum Awaited {
+    /// The read at this place has ended.
+    Read(usize, Result<Fetch>),
+    /// A read has lasted so long that it makes room for another one.
+    Slow,
+    /// All reads have had their time.
+    Late,
+}
+
 impl Round {
+    /// The reads that take a place.
+    fn placed(&self) -> impl Iterator<Item = &ReadUnderWay> {
+        self.under_way.iter().filter(|read| !read.is_slow)
+    }
+
+    /// How many bytes the reads under way keep free for themselves. Once one of them is slow none does: it might hang, and
+    /// hold up all others.
+    fn reserved(&self) -> usize {
+        match self.under_way.iter().any(|read| read.is_slow) {
+            true => 0,
+            false => self.under_way.iter().map(|read| read.limit).sum(),
+        }
+    }
+
+    /// When the next read makes room for another one, if one waits for that.
+    fn next_slow(&mut self) -> Option<Duration> {
+        self.wanted.peek()?;
+        self.placed().map(|read| read.slow_at).min()
+    }
+
     fn had_no_room(&mut self, index: usize, is_tight: bool) {
         self.is_full |= is_tight;
         self.left.push(index);
@@ -210,16 +247,24 @@ impl<'a> Gathering<'a> {
         let mut round =
             Round { wanted: wanted.into_iter().peekable(), under_way: Vec::new(), left: Vec::new(), is_full: false };
         loop {
-            while round.under_way.len() < READ_TOGETHER && self.begin_next(&mut round) {}
+            while round.placed().count() < READ_TOGETHER && self.begin_next(&mut round) {}
             if round.under_way.is_empty() {
                 break;
             }
-            let Some((at, read)) = self.next_read(&mut round.under_way).await else {
-                self.give_up(&round.under_way);
-                break;
+            let (at, read) = match self.awaited(&mut round).await {
+                Awaited::Read(at, read) => (at, read),
+                Awaited::Slow => continue,
+                Awaited::Late => {
+                    self.give_up(&round.under_way);
+                    break;
+                }
             };
             let ReadUnderWay { index, is_tight, known, .. } = round.under_way.swap_remove(at);
-            if self.take(index, read, known) {
+            if self.bytes > 0 && read.as_ref().is_ok_and(|fetch| fetch.bytes() > self.free()) {
+                // A slow read has no room of its own, so others may have taken it. The next fetch finds it in the cache.
+                self.pass_over(index, known);
+                round.had_no_room(index, true);
+            } else if self.take(index, read, known) {
                 round.had_no_room(index, is_tight);
             }
         }
@@ -234,10 +279,10 @@ impl<'a> Gathering<'a> {
             return false;
         };
         let known = high_watermark(&partition.reader.0);
-        let reserved = round.under_way.iter().map(|read| read.limit).sum::<usize>();
+        let reserved = round.reserved();
         let limit = part.room.min(self.request.max_bytes.saturating_sub(self.bytes).saturating_sub(reserved));
         let is_tight = limit < part.room;
-        let whole = self.bytes == 0 && round.under_way.is_empty();
+        let whole = self.bytes == 0 && round.placed().next().is_none();
         if !whole && (round.is_full || limit < BATCH_HEADER_LEN) {
             if !round.is_full && is_tight && reserved > 0 {
                 // What is being read may leave room.
@@ -251,7 +296,9 @@ impl<'a> Gathering<'a> {
         round.wanted.next();
         match begin(&partition.reader, part.next, limit, whole) {
             Begun::Reading(running) => {
-                round.under_way.push(ReadUnderWay { index, limit, is_tight, known, running });
+                let slow_at = self.bucket.runtime.clock().elapsed().saturating_add(SLOW);
+                let read = ReadUnderWay { index, limit, is_tight, known, slow_at, is_slow: false, running };
+                round.under_way.push(read);
             }
             Begun::Done(read) => {
                 if self.take(index, read, known) {
@@ -262,14 +309,16 @@ impl<'a> Gathering<'a> {
         true
     }
 
-    /// The next read that ends, by its place among these. `None` when they have had their time.
-    async fn next_read(&mut self, under_way: &mut [ReadUnderWay]) -> Option<(usize, Result<Fetch>)> {
+    /// Waits until a read ends, makes room for another one, or has had its time.
+    async fn awaited(&mut self, round: &mut Round) -> Awaited {
         if self.is_due() {
             self.due_at = self.due_at.min(self.bucket.runtime.clock().elapsed());
         }
-        self.delay_until(self.due_at.saturating_add(PATIENCE));
-        poll_fn(|context| {
-            for (at, read) in under_way.iter_mut().enumerate() {
+        let late_at = self.due_at.saturating_add(PATIENCE);
+        let slow_at = round.next_slow().filter(|slow_at| *slow_at < late_at);
+        self.delay_until(slow_at.unwrap_or(late_at));
+        let ended = poll_fn(|context| {
+            for (at, read) in round.under_way.iter_mut().enumerate() {
                 if let Poll::Ready(read) = read.running.poll_unpin(context) {
                     return Poll::Ready(Some((at, read)));
                 }
@@ -278,8 +327,26 @@ impl<'a> Gathering<'a> {
                 Some(Poll::Ready(())) => Poll::Ready(None),
                 _ => Poll::Pending,
             }
-        })
-        .await
+        });
+        if let Some((at, read)) = ended.await {
+            return Awaited::Read(at, read);
+        }
+        // A runtime that was shut down ends the wait before its time, and no read is slow then.
+        let now = self.bucket.runtime.clock().elapsed();
+        match slow_at.filter(|slow_at| *slow_at <= now && now < late_at) {
+            Some(_) => {
+                round.under_way.iter_mut().for_each(|read| read.is_slow |= read.slow_at <= now);
+                Awaited::Slow
+            }
+            None => Awaited::Late,
+        }
+    }
+
+    /// There is no room for a partition.
+    fn pass_over(&mut self, index: usize, known: i64) {
+        if let Some(part) = self.parts.get_mut(index) {
+            part.passed_over(known);
+        }
     }
 
     /// The reads under way have had their time.

@@ -29,7 +29,7 @@ impl Bucket {
     /// so an answer comes at most 5 s after `max_wait`. The next fetch finds what they read in the cache.
     ///
     /// The answer holds at most `max_bytes` of batches, or one batch if the first is larger. 16 partitions are
-    /// read at the same time at most.
+    /// read at the same time at most; a read that lasts 1 s makes room for another one.
     ///
     /// Dropping the future ends the wait and leaves no task and no entry. Reads that it began go on for up to 30 s, and
     /// what they bring is cached.

@@ -80,6 +80,35 @@ async fn a_partition_that_the_store_does_not_answer_for_holds_up_the_others_for_
 }
 
 #[tokio::test(start_paused = true)]
+async fn sixteen_partitions_whose_reads_hang_hold_up_no_other_of_the_same_fetch() {
+    let store = memory();
+    let elsewhere = process(store.clone());
+    for number in 0..40 {
+        append(&writer(&partition(&elsewhere, number)).await, 2).await;
+    }
+    // The first read may take all room, or a fortieth of it.
+    for max_bytes in [1 << 20, 40 << 20] {
+        let faults = FaultStore::new(store.clone());
+        let bucket = process(faults.clone());
+        let partitions: Vec<_> = (0..40).map(|number| partition(&bucket, number)).collect();
+        let hanging: Vec<_> = partitions[..32].iter().map(|partition| partition.id().segment_key(0)).collect();
+        faults.always(Op::Get, KeyMatcher::matching(move |key| hanging.iter().any(|hangs| hangs == key)), Action::Hang);
+        let request = request(partitions.iter().map(|partition| (partition, 0)));
+        let request = request.max_wait(Duration::from_millis(500)).max_bytes(max_bytes);
+        let began = bucket.runtime().clock().elapsed();
+        let response = fetched(&bucket, &request).await.unwrap();
+        assert!(bucket.runtime().clock().elapsed() - began <= Duration::from_millis(5500));
+        for (number, fetched) in response.partitions.iter().enumerate() {
+            match fetched {
+                Ok(fetch) if number >= 32 => assert_eq!(fetch.next_offset, 2, "{number}"),
+                Ok(fetch) => assert!(fetch.is_empty(), "{number}"),
+                Err(error) => assert!(number < 32 && error.kind() == ErrorKind::TimedOut, "{number} {error}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_wait_in_vain_says_that_the_store_was_away() {
     let f = Fixture::new();
     f.put_segment(0, &[batch(5, 5)], 1).await;
