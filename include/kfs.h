@@ -362,6 +362,18 @@ const char *kfs_error_key(const kfs_error *error);
 // For KFS_FENCED the name of the writer that won, where the store told; else NULL.
 const char *kfs_error_winner(const kfs_error *error);
 
+// What the store calls the request that failed, for its operator, or NULL.
+const char *kfs_error_request_id(const kfs_error *error);
+
+// What libkfs called the request that failed, a UUID that it sent with it: logs of a proxy or of the store hold it,
+// also where no answer came back. NULL where nothing was sent, and on Azure with an account key, whose signature
+// leaves no room for it.
+const char *kfs_error_client_request_id(const kfs_error *error);
+
+// How long the store asked to wait before the next try (Retry-After), in milliseconds. libkfs itself waits 5
+// minutes at most. False, and nothing is written, when it did not ask.
+bool kfs_error_retry_after_ms(const kfs_error *error, uint64_t *pause_ms);
+
 // The byte position in the object of kfs_error_key. False, and nothing is written, when there is
 // none.
 bool kfs_error_position(const kfs_error *error, uint64_t *position);

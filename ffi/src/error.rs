@@ -61,6 +61,8 @@ pub struct kfs_error {
     pub(crate) hint: Option<CString>,
     pub(crate) key: Option<CString>,
     pub(crate) winner: Option<CString>,
+    pub(crate) request_id: Option<CString>,
+    pub(crate) client_request_id: Option<CString>,
 }
 
 impl kfs_error {
@@ -70,6 +72,8 @@ impl kfs_error {
             hint: error.hint().map(c_string),
             key: error.key().map(c_string),
             winner: error.winner().map(c_string),
+            request_id: error.request_id().map(c_string),
+            client_request_id: error.client_request_id().map(c_string),
             error,
         }
     }

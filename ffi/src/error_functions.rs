@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char};
 use std::ptr;
+use std::time::Duration;
 
 use kfs_core::{ErrorKind, Stored};
 
@@ -94,6 +95,31 @@ pub unsafe extern "C" fn kfs_error_key(error: *const kfs_error) -> *const c_char
 pub unsafe extern "C" fn kfs_error_winner(error: *const kfs_error) -> *const c_char {
     // SAFETY: the header's rules on handles.
     unsafe { of(error, ptr::null(), |e| pointer(e.winner.as_ref())) }
+}
+
+/// What the store calls the request that failed, for its operator, or NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_request_id(error: *const kfs_error) -> *const c_char {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, ptr::null(), |e| pointer(e.request_id.as_ref())) }
+}
+
+/// What libkfs called the request that failed, a UUID that it sent with it: logs of a proxy or of the store hold it,
+/// also where no answer came back. NULL where nothing was sent, and on Azure with an account key, whose signature
+/// leaves no room for it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_client_request_id(error: *const kfs_error) -> *const c_char {
+    // SAFETY: the header's rules on handles.
+    unsafe { of(error, ptr::null(), |e| pointer(e.client_request_id.as_ref())) }
+}
+
+/// How long the store asked to wait before the next try (Retry-After), in milliseconds. libkfs itself waits 5
+/// minutes at most. False, and nothing is written, when it did not ask.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kfs_error_retry_after_ms(error: *const kfs_error, pause_ms: *mut u64) -> bool {
+    let ms = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    // SAFETY: the header's rules on handles and outputs.
+    unsafe { put([pause_ms], of(error, None, |e| e.error.retry_after().map(|pause| [ms(pause)]))) }
 }
 
 /// The byte position in the object of kfs_error_key. False, and nothing is written, when there is

@@ -29,7 +29,9 @@ fn built(directory: &TempDir) -> std::path::PathBuf {
 fn a_callback_supplies_and_renews_the_credentials_of_a_bucket() {
     let directory = TempDir::new().unwrap();
     let fake = FakeS3::start_for_key(ID);
-    run(&directory, Command::new(built(&directory)), [fake.endpoint(), "logs", ID, SECRET]);
+    let mut command = Command::new(built(&directory));
+    command.env("KFS_TEST_FAKE", "1");
+    run(&directory, command, [fake.endpoint(), "logs", ID, SECRET]);
 }
 
 #[test]

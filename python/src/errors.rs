@@ -31,6 +31,9 @@ fn make(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     exception.setattr("log_range", error.log_range())?;
     exception.setattr("next_readable_offset", error.next_readable_offset())?;
     exception.setattr("winner", error.winner())?;
+    exception.setattr("request_id", error.request_id())?;
+    exception.setattr("client_request_id", error.client_request_id())?;
+    exception.setattr("retry_after", error.retry_after().map(|pause| pause.as_secs_f64()))?;
     exception.setattr("stored", stored)?;
     exception.setattr("retriable", error.is_retriable())?;
     if let Some(raised) = Raised::find(error) {

@@ -100,7 +100,7 @@ class CredentialsOfACallable(unittest.TestCase):
             ({SECRET: ID}, kfs.InvalidInputError, "can't be read"),
             ({"access_key_id": ID, "secret_access_key": SECRET.encode()}, kfs.InvalidInputError, "can't be read"),
             (kfs.Credentials(ID, SECRET, expires_at=datetime(2026, 1, 1)), kfs.InvalidInputError, "can't be read"),
-            (kfs.Credentials(bearer_token=SECRET), kfs.InvalidInputError, "an access key"),
+            (kfs.Credentials(bearer_token=SECRET), kfs.InvalidInputError, "S3 takes an access key, and the caller's"),
             (kfs.Credentials("nobody-knows-this", SECRET), kfs.PermissionDeniedError, ""),
         ]:
             with self.subTest(said=said), self.assertRaises(kind) as caught:
@@ -109,6 +109,15 @@ class CredentialsOfACallable(unittest.TestCase):
             shown = "".join(traceback.format_exception(error)) + repr(error) + str(error.__dict__)
             self.assertIn(said, shown)
             self.assertNotIn(SECRET, shown)
+
+    def test_a_busy_store_says_when_to_come_back_and_what_it_calls_the_request(self):
+        with self.assertRaises(kfs.TimedOutError) as caught:
+            opened(Vault(kfs.Credentials(ID, SECRET))).partition("later", 0).reader().fetch(0, timeout=0.3)
+        error = caught.exception
+        self.assertEqual((error.retry_after, error.request_id), (7.0, "fake-request"))
+        self.assertRegex(error.client_request_id, "^[0-9a-f-]{36}$")
+        plain = kfs.NotFoundError("x")
+        self.assertEqual((plain.retry_after, plain.request_id, plain.client_request_id), (None, None, None))
 
     def test_the_callable_is_let_go_with_the_bucket(self):
         vault = Vault(kfs.Credentials(ID, SECRET))

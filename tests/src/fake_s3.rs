@@ -27,7 +27,8 @@ struct Object {
 pub type FakeS3 = FakeServer<S3Objects>;
 
 impl FakeS3 {
-    /// Starts a server that refuses each request but those with this access key, and without a session.
+    /// Starts a server that refuses each request but those with this access key, and without a session. Of keys and
+    /// prefixes with `later` in them it says to come back in 7 seconds, and calls such requests `fake-request`.
     ///
     /// # Panics
     /// When no port can be bound.
@@ -36,7 +37,12 @@ impl FakeS3 {
         let known = format!("Credential={id}/");
         fake.script(move |request, serve| {
             let is_known = request.header("authorization").is_some_and(|sent| sent.contains(&known));
+            let listed = request.query.get("prefix").is_some_and(|prefix| prefix.contains("later"));
             match is_known && request.header("x-amz-security-token").is_none() {
+                true if listed || request.key().contains("later") => {
+                    let busy = Answer::error(503, "SlowDown").with("Retry-After", "7");
+                    Some(busy.with("x-amz-request-id", "fake-request"))
+                }
                 true => Some(serve()),
                 false => Some(Answer::error(403, "InvalidAccessKeyId")),
             }

@@ -109,6 +109,22 @@ static void refused(kfs_error *error, int32_t code, const char *said, const char
   kfs_error_free(error);
 }
 
+/* A store that sends its callers away says for how long, and what it calls the request. */
+static void a_busy_store_is_told(const kfs_bucket *bucket) {
+  kfs_reader *reader = NULL;
+  kfs_fetch *fetch = NULL;
+  well(kfs_reader_open(bucket, "later", 0, NULL, &reader), "open a reader");
+  kfs_error *error = kfs_reader_fetch(reader, 0, 1, false, 300, NULL, &fetch);
+  printf("%s\n", kfs_error_message(error));
+  CHECK(kfs_error_code(error) == KFS_TIMED_OUT);
+  uint64_t pause_ms = 0;
+  CHECK(kfs_error_retry_after_ms(error, &pause_ms) && pause_ms == 7000);
+  CHECK(strcmp(kfs_error_request_id(error), "fake-request") == 0);
+  CHECK(strlen(kfs_error_client_request_id(error)) == 36);
+  kfs_error_free(error);
+  kfs_reader_free(reader);
+}
+
 static void config_errors_name_the_setting(void) {
   kfs_config *config = NULL;
   kfs_error *error = kfs_config_from_document("storage:\n  backend: s3\n  bucket: b\n  regoin: x\n", &config);
@@ -158,12 +174,15 @@ int main(int argc, char **argv) {
   atomic_store(&vault.answer, NOTHING);
   refused(look(bucket, 3), KFS_PERMISSION_DENIED, "the credential callback gave no credentials", vault.secret);
   atomic_store(&vault.answer, OTHER_KIND);
-  refused(look(bucket, 4), KFS_INVALID_INPUT, "an access key", vault.secret);
+  refused(look(bucket, 4), KFS_INVALID_INPUT, "S3 takes an access key, and the caller's source of credentials gave a bearer token",
+          vault.secret);
   atomic_store(&vault.answer, NOT_UTF8);
   refused(look(bucket, 5), KFS_INVALID_INPUT, "secret is not UTF-8", vault.secret);
   /* It is tried again. */
   atomic_store(&vault.answer, AWAY_ONCE);
   fails(look(bucket, 6), KFS_NOT_FOUND, "a partition that nobody made");
+
+  if (getenv("KFS_TEST_FAKE")) a_busy_store_is_told(bucket);
 
   well(kfs_writer_append_batches(writer, batch, batch_length, TIMEOUT_MS, NULL, &offsets), "append again");
   well(kfs_writer_close(writer, TIMEOUT_MS, NULL), "close the writer");

@@ -282,6 +282,9 @@ static void be_refused(void) {
   kfs_error_free(NULL);
   CHECK(kfs_error_code(NULL) == KFS_OK && kfs_error_message(NULL)[0] == 0 && kfs_error_clone(NULL) == NULL);
   CHECK(strcmp(kfs_error_name(NULL), "ok") == 0 && kfs_error_key(NULL) == NULL && kfs_error_winner(NULL) == NULL);
+  CHECK(kfs_error_request_id(NULL) == NULL && kfs_error_client_request_id(NULL) == NULL);
+  uint64_t pause_ms = 7;
+  CHECK(!kfs_error_retry_after_ms(NULL, &pause_ms) && pause_ms == 7);
   int64_t offset = 7;
   CHECK(!kfs_error_log_range(NULL, &offset, &offset) && !kfs_error_offsets(NULL, &offset, NULL) && offset == 7);
 }

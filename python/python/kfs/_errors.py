@@ -25,6 +25,12 @@ class KfsError(Exception):
     next_readable_offset: Optional[int] = None
     #: For FencedError: the name of the writer that won, where the store told.
     winner: Optional[str] = None
+    #: What the store calls the request that failed, for its operator.
+    request_id: Optional[str] = None
+    #: What kfs called the request, a UUID that it sent with it. None where nothing was sent, and on Azure with an account key.
+    client_request_id: Optional[str] = None
+    #: How long the store asked to wait before the next try (Retry-After), in seconds. kfs itself waits 300 at most.
+    retry_after: Optional[float] = None
     #: For a failed append "not" (it may be appended again) or "perhaps" (look at the log first).
     stored: Optional[str] = None
     #: Whether the same call may succeed later.
