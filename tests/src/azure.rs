@@ -71,6 +71,10 @@ impl AzureServer {
         format!("{}://{}/{ACCOUNT}", self.scheme, self.process.address())
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address()
+    }
+
     /// The name of the container that is this test's own.
     pub fn container(&self) -> &str {
         &self.container

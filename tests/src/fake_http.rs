@@ -15,6 +15,8 @@ const MODIFIED_LISTED: &str = "2025-11-21T07:00:00.000Z";
 pub struct Request {
     /// GET, HEAD, POST, PUT or DELETE.
     pub method: String,
+    /// The path and the query, as they were sent.
+    pub target: String,
     /// The bucket, decoded.
     pub bucket: String,
     /// The key without the bucket's name, decoded; empty for a listing.
@@ -222,13 +224,14 @@ fn read(stream: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     let mut words = line.split(' ');
-    let (method, target) = (words.next()?.to_string(), words.next()?);
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (method, target) = (words.next()?.to_string(), words.next()?.to_string());
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let path = path.trim_start_matches('/');
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
     let text = |part: &str| String::from_utf8_lossy(&decoded(&part.replace('+', "%20"))).into_owned();
     let query = query.split('&').filter_map(|pair| pair.split_once('=')).map(|(n, v)| (text(n), text(v))).collect();
-    Some(Request { method, bucket: text(bucket), key: decoded(key), query, headers, body })
+    let (bucket, key) = (text(bucket), decoded(key));
+    Some(Request { method, target, bucket, key, query, headers, body })
 }
 
 /// Undoes the encoding with percent signs.

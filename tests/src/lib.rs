@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 pub use kfs_core::testing::*;
 
 pub mod azure;
+pub mod azure_injector;
 mod backends;
 mod connect_proxy;
 pub mod contest;
@@ -24,6 +25,7 @@ pub mod toxiproxy;
 mod uploads;
 
 pub use azure::AzureServer;
+pub use azure_injector::AzureInjector;
 pub use backends::{TestBucket, each_bucket};
 pub use connect_proxy::ConnectProxy;
 pub use fake_gcs::FakeGcs;

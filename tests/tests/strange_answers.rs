@@ -1,5 +1,6 @@
-//! Answers that no real server here gives, from fakes of S3 and of Google Cloud Storage: refusals before and after the
-//! server acted, and successes whose bodies hold an error.
+//! Answers that no real server here gives, from fakes of S3 and of Google Cloud Storage and from a server in front of
+//! azurite: refusals before and after the server acted, successes whose bodies hold an error, answers without an ETag, and
+//! listings that are cut.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use kfs_core::store::{PART_BYTES, Store, StoreOptions};
 use kfs_core::{Bucket, BucketOptions, ErrorKind, RetryPolicy};
 use kfs_tests::contest::read_partition;
 use kfs_tests::fake_http::{Answer, Request};
-use kfs_tests::{FakeGcs, FakeS3};
+use kfs_tests::{AzureInjector, FakeGcs, FakeS3};
 
 type Script = Box<dyn FnMut(&Request, &mut dyn FnMut() -> Answer) -> Option<Answer> + Send>;
 
@@ -18,17 +19,21 @@ type Script = Box<dyn FnMut(&Request, &mut dyn FnMut() -> Answer) -> Option<Answ
 enum Fake {
     S3(FakeS3),
     Gcs(FakeGcs),
+    Azure(AzureInjector),
 }
 
 impl Fake {
-    fn each() -> [Fake; 2] {
-        [Fake::S3(FakeS3::start()), Fake::Gcs(FakeGcs::start())]
+    /// One of each kind. Azurite is left out where it is not installed.
+    fn each() -> Vec<Fake> {
+        let fakes = [Fake::S3(FakeS3::start()), Fake::Gcs(FakeGcs::start())];
+        fakes.into_iter().chain(AzureInjector::start().map(Fake::Azure)).collect()
     }
 
     fn script(&self, script: Script) {
         match self {
             Fake::S3(server) => server.script(script),
             Fake::Gcs(server) => server.script(script),
+            Fake::Azure(server) => server.script(script),
         }
     }
 
@@ -36,6 +41,7 @@ impl Fake {
         match self {
             Fake::S3(server) => server.serve_truly(),
             Fake::Gcs(server) => server.serve_truly(),
+            Fake::Azure(server) => server.serve_truly(),
         }
     }
 
@@ -43,25 +49,37 @@ impl Fake {
         match self {
             Fake::S3(server) => server.store_options(),
             Fake::Gcs(server) => server.store_options(),
+            Fake::Azure(server) => server.store_options(),
         }
     }
 
-    fn url(&self) -> &'static str {
+    fn url(&self) -> String {
         match self {
-            Fake::S3(_) => "s3://kfs-test/p",
-            Fake::Gcs(_) => "gs://kfs-test/p",
+            Fake::S3(_) => "s3://kfs-test/p".into(),
+            Fake::Gcs(_) => "gs://kfs-test/p".into(),
+            Fake::Azure(server) => server.url("p"),
         }
     }
 
     fn store(&self) -> Store {
-        Store::open(self.url(), &self.options()).expect("store")
+        Store::open(&self.url(), &self.options()).expect("store")
+    }
+
+    /// How many requests it got since the last call.
+    fn asked(&self) -> usize {
+        match self {
+            Fake::S3(server) => server.requests().len(),
+            Fake::Gcs(server) => server.requests().len(),
+            Fake::Azure(server) => server.requests().len(),
+        }
     }
 }
 
 /// What a server refuses for a while.
-fn refusals() -> [(&'static str, Answer); 5] {
+fn refusals() -> [(&'static str, Answer); 6] {
     [
         ("503", Answer::error(503, "SlowDown")),
+        ("503 of Azure", Answer::error(503, "ServerBusy")),
         ("429 with Retry-After", Answer::error(429, "TooManyRequests").with("Retry-After", "0")),
         ("500", Answer::error(500, "InternalError")),
         // It keeps nothing, or the object is there: the code does not say.
@@ -77,7 +95,7 @@ async fn an_append_that_is_refused_before_or_after_the_server_acted_is_acked_onc
             for (partition, (name, refusal)) in (0..).zip(refusals()) {
                 let retry = RetryPolicy::default().first_pause(Duration::from_millis(5));
                 let options = BucketOptions::default().store(fake.options()).retry(retry);
-                let bucket = Bucket::open_with(fake.url(), options).expect("bucket");
+                let bucket = Bucket::open_with(&fake.url(), options).expect("bucket");
                 let partition = bucket.partition(topic, partition).expect("name");
                 let writer = partition.writer().await.expect("writer");
                 // Each kind of object that an append puts, the first time ever and later.
@@ -115,6 +133,7 @@ async fn an_append_that_is_refused_before_or_after_the_server_acted_is_acked_onc
 async fn a_success_whose_body_holds_an_error_is_a_failure() {
     // object_store itself knows the first two, of S3.
     for code in ["InternalError", "SlowDown", "AccessDenied"] {
+        // Azure tells of a copy in a header.
         for fake in [Fake::S3(FakeS3::start()), Fake::Gcs(FakeGcs::start())] {
             let store = fake.store();
             store.put("a", "body".into()).await.expect("put");
@@ -137,5 +156,124 @@ async fn a_success_whose_body_holds_an_error_is_a_failure() {
                 assert!(!store.exists(key).await.expect("asked"), "{key}");
             }
         }
+    }
+}
+
+/// A pause that the store asks for is waited by the log, and by the storage interface.
+#[tokio::test]
+async fn a_pause_that_each_store_asks_for_is_told_and_waited() {
+    for fake in Fake::each() {
+        let store = fake.store();
+        store.put("a", "body".into()).await.expect("put");
+        for status in [429, 503] {
+            let mut refused = false;
+            fake.script(Box::new(move |_, serve| match std::mem::replace(&mut refused, true) {
+                false => Some(Answer::error(status, "ServerBusy").with("Retry-After", "1")),
+                true => Some(serve()),
+            }));
+            assert!(store.exists("a").await.expect("asked again"), "{}", fake.url());
+            fake.script(Box::new(move |_, _| Some(Answer::error(status, "ServerBusy").with("Retry-After", "3600"))));
+            let error = store.exists("a").await.expect_err("it asks for an hour");
+            assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)), "{} {error:?}", fake.url());
+        }
+        fake.serve_truly();
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_each_store_is_not_tried_again() {
+    for fake in Fake::each() {
+        let store = fake.store();
+        store.put("a", "body".into()).await.expect("put");
+        for (status, code, kind) in
+            [(403, "AccessDenied", ErrorKind::PermissionDenied), (400, "InvalidArgument", ErrorKind::InvalidInput)]
+        {
+            fake.script(Box::new(move |_, _| Some(Answer::error(status, code))));
+            fake.asked();
+            let body = || "body".into();
+            let errors = [
+                store.get("a", kfs_core::store::ReadRange::Whole, None).await.expect_err("refused"),
+                store.head("a").await.expect_err("refused"),
+                store.put("a", body()).await.expect_err("refused"),
+                store.delete("a").await.expect_err("refused"),
+                store.list_page("", None, 10).await.expect_err("refused"),
+            ];
+            for error in &errors {
+                assert_eq!((error.kind(), error.retry_after()), (kind, None), "{} {error:?}", fake.url());
+            }
+            // A put or a delete may look at what is there.
+            assert_eq!(fake.asked(), errors.len(), "{} {status}", fake.url());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_put_without_an_e_tag_is_no_success_and_a_read_without_one_is_refused_or_told_by_its_time() {
+    for fake in Fake::each() {
+        let store = fake.store();
+        fake.script(Box::new(|request, serve| {
+            let mut answer = serve();
+            if request.method == "PUT" {
+                answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("etag"));
+            }
+            Some(answer)
+        }));
+        let error = store.put("a", "body".into()).await.expect_err("no ETag");
+        assert!(format!("{error:?}").contains("ETag"), "{} {error:?}", fake.url());
+        fake.script(Box::new(|request, serve| {
+            let mut answer = serve();
+            if request.method == "GET" && !request.query.contains_key("prefix") {
+                answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("etag"));
+            }
+            Some(answer)
+        }));
+        let read = match store.get("a", kfs_core::store::ReadRange::Whole, None).await {
+            Ok(read) => read,
+            // object_store's clients for some stores need one.
+            Err(error) => {
+                assert!(format!("{error:?}").contains("ETag"), "{} {error:?}", fake.url());
+                continue;
+            }
+        };
+        // A version without one is told by its size and time.
+        let version = &read.info.version;
+        assert_eq!((version.e_tag(), &read.bytes[..]), (None, &b"body"[..]), "{}", fake.url());
+        let again = store.get("a", kfs_core::store::ReadRange::Whole, Some(version)).await;
+        assert_eq!(again.expect("the same").bytes, read.bytes, "{}", fake.url());
+        fake.serve_truly();
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_is_cut_is_asked_for_again_and_never_taken_for_whole() {
+    for fake in Fake::each() {
+        let store = fake.store();
+        for number in 0..5 {
+            store.put(&format!("k{number}"), "body".into()).await.expect("put");
+        }
+        let is_list = |request: &Request| {
+            request.query.contains_key("list-type") || request.query.get("comp").is_some_and(|comp| comp == "list")
+        };
+        for cuts in [2, 100] {
+            let mut left = cuts;
+            fake.script(Box::new(move |request, serve| {
+                let mut answer = serve();
+                if is_list(request) && left > 0 {
+                    left -= 1;
+                    // A whole answer of HTTP, whose XML ends within an entry.
+                    answer.body.truncate(answer.body.len() * 2 / 3);
+                }
+                Some(answer)
+            }));
+            let listed = store.list_page("k", None, 10).await;
+            match cuts {
+                2 => assert_eq!(listed.expect("asked again").objects.len(), 5, "{}", fake.url()),
+                _ => {
+                    let error = listed.expect_err("always cut");
+                    assert_eq!(error.kind(), ErrorKind::Unavailable, "{} {error:?}", fake.url());
+                }
+            }
+        }
+        fake.serve_truly();
     }
 }
