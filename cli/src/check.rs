@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kfs_core::store::preflight::{Preflight, PreflightOptions, PreflightStep};
+use kfs_core::{Error, ErrorKind};
 use serde_json::json;
 
 use crate::args::CheckArgs;
@@ -28,7 +29,18 @@ pub(crate) async fn run(context: &Context, args: CheckArgs) -> Outcome {
         false => print_table(&mut out, &report)?,
     }
     out.flush()?;
-    report.failure().map_or(Ok(()), |error| Err(error.into()))
+    report.failure().map_or(Ok(()), |error| Err(with_limits(error).into()))
+}
+
+/// The error of a check. Its time limits are fixed, so the general advice to wait longer is no help.
+fn with_limits(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable | ErrorKind::TimedOut if error.hint().is_none() => error.with_hint(format!(
+            "try again, or look at the store's own log: a check waits {CONNECT} for a connection and {REQUEST:?} for an \
+             answer, and --timeout only shortens that"
+        )),
+        _ => error,
+    }
 }
 
 fn print_table(out: &mut Out, report: &Preflight) -> Outcome {

@@ -231,3 +231,52 @@ fn azure_passes_with_a_warning_and_its_failures_are_told() {
     let missing = finish(check("az://no-such-container/p", &server.environment(), ""), b"");
     told(missing, 3, "does not exist", "make the container");
 }
+
+#[test]
+fn what_a_check_could_not_delete_is_named_by_its_whole_key_also_by_append() {
+    let server = FakeS3::start();
+    server.script(|request, serve| match request.method.as_str() {
+        "DELETE" => Some(Answer::error(403, "AccessDenied")),
+        _ => Some(serve()),
+    });
+    let mut append = kfs();
+    append.args(["append", "--lines", "t/0", "--bucket", "s3://logs/p"]).envs(server.environment());
+    for ended in [on_fake(&server), finish(append, b"one\n")] {
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("p/kfs-preflight-") && ended.stderr.contains("could"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_replica_is_checked_and_one_that_is_away_is_told_without_v() {
+    let server = FakeS3::start();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let settings = with(server.environment(), "KAFSCALE_S3_READ_ENDPOINT", &format!("http://{nobody}"));
+    let ended = finish(check("s3://logs/p", &settings, ""), b"");
+    let printed = String::from_utf8(ended.stdout.clone()).unwrap();
+    let rows = printed.lines().filter(|line| line.starts_with("replica ") && line.contains("warning"));
+    assert_eq!((rows.count(), ended.code), (2, Some(0)), "{printed}{}", ended.stderr);
+
+    let run = |arguments: &str, input: &'static [u8]| {
+        let mut command = kfs();
+        command.args(arguments.split_whitespace()).args(["--bucket", "s3://logs/p"]);
+        command.envs(settings.iter().map(|(name, value)| (*name, value)));
+        finish(command, input)
+    };
+    for _ in 0..3 {
+        assert_eq!(run("append --lines t/0", b"one\n").code, Some(0));
+    }
+    let ended = run("cat t/0", b"");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let told = ended.stderr.lines().filter(|line| line.contains("the replica has no answer"));
+    assert_eq!(told.count(), 1, "{}", ended.stderr);
+}
+
+#[test]
+fn a_server_that_has_no_time_for_a_check_is_told_without_advice_that_does_not_help() {
+    let server = FakeS3::start();
+    server.script(|_, _| Some(Answer::error(503, "SlowDown")));
+    let said = on_fake(&server).failed(5);
+    assert!(said.contains("try again") && said.contains("--timeout only shortens that"), "{said}");
+    assert_eq!(server.requests().len(), 1);
+}

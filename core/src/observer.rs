@@ -144,6 +144,15 @@ impl Observer {
         tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), requests, %lacking, "checked a bucket");
     }
 
+    /// A check could not delete what it made.
+    pub(crate) fn check_left(&self, url: &str, keys: &str) {
+        let keys = printable(keys);
+        tell!(
+            name: "left", target: "kfs::store", tracing::Level::WARN, url = %self.named(url), %keys,
+            "the check of the bucket could not delete what it made; it can be removed at any time"
+        );
+    }
+
     /// The span of a request: what is told while it runs is told within it. `client_request_id` is noted when a try is sent,
     /// and `request_id` when the store gives it.
     pub(crate) fn request(&self, kind: RequestKind, key: &str) -> Scope {
@@ -220,10 +229,20 @@ impl Observer {
         self.record(&BucketEvent::ReplicaRead { outcome });
     }
 
+    /// A replica failed, and no warning has said so for a while.
+    pub(crate) fn replica_fails(&self, outcome: ReplicaOutcome, error: Option<&Error>) {
+        tell!(
+            name: "replica", target: "kfs::store", tracing::Level::WARN, replica = outcome.name(),
+            error = error.map(|error| tracing_display(format!("{error:#}"))),
+            "the replica has no answer, and the bucket itself is asked: check read_bucket, read_region and read_endpoint, \
+             with `kfs check` for one"
+        );
+    }
+
     /// A replica has failed several times in a row.
     pub(crate) fn replica_paused(&self, pause: Duration, outcome: ReplicaOutcome, error: Option<&Error>) {
         tell!(
-            target: "kfs::store", tracing::Level::WARN, replica = outcome.name(), ?pause,
+            target: "kfs::store", tracing::Level::INFO, replica = outcome.name(), ?pause,
             error = error.map(|error| tracing_display(format!("{error:#}"))),
             "the replica keeps failing, and is not asked for a while"
         );

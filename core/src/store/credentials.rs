@@ -38,7 +38,27 @@ pub(super) enum CredentialKind {
     AccountKey(Secret),
 }
 
+/// Why a store can't use credentials.
+#[cfg(feature = "_http")]
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Unfit {
+    /// They are for another kind of store.
+    OtherKind,
+    /// What is wrong with the value.
+    Value(&'static str),
+}
+
 impl CredentialKind {
+    /// What they are, for messages.
+    #[cfg(feature = "_http")]
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            CredentialKind::AccessKey { .. } => "an access key",
+            CredentialKind::Bearer(_) => "a bearer token",
+            CredentialKind::AccountKey(_) => "an account key",
+        }
+    }
+
     pub(super) fn secrets(&self) -> impl Iterator<Item = &Secret> {
         let all = match self {
             CredentialKind::AccessKey { id, secret, session_token } => [Some(id), Some(secret), session_token.as_ref()],

@@ -8,36 +8,36 @@ use super::dialect::Dialect;
 use crate::error::{ErrorKind, causes};
 
 /// What hints call the settings of one kind of store.
-struct Names {
+struct Names<'a> {
     /// The store's server, with its article.
-    a_server: &'static str,
-    endpoint: &'static str,
-    allow_http: &'static str,
+    a_server: &'a str,
+    endpoint: &'a str,
+    allow_http: &'a str,
     /// The settings that say where the bucket is.
-    place: &'static str,
+    place: &'a str,
 }
 
-const S3: Names = Names {
+const S3: Names<'static> = Names {
     a_server: "an S3 server",
     endpoint: "AWS_ENDPOINT_URL",
     allow_http: "AWS_ALLOW_HTTP",
     place: "AWS_ENDPOINT_URL, AWS_REGION",
 };
-const AZURE: Names = Names {
+const AZURE: Names<'static> = Names {
     a_server: "an Azure Blob server",
     endpoint: "AZURE_ENDPOINT",
     allow_http: "AZURE_ALLOW_HTTP",
     place: "the account's name, AZURE_ENDPOINT",
 };
 
-const GCS: Names = Names {
+const GCS: Names<'static> = Names {
     a_server: "a server of Google Cloud Storage",
     endpoint: "GOOGLE_BASE_URL",
     allow_http: "GOOGLE_ALLOW_HTTP",
     place: "GOOGLE_BASE_URL",
 };
 
-fn names(dialect: Dialect) -> &'static Names {
+fn names(dialect: Dialect) -> &'static Names<'static> {
     match dialect {
         Dialect::Azure => &AZURE,
         Dialect::Gcs => &GCS,
@@ -53,7 +53,9 @@ const NO_E_TAG: &str = "a log needs a store that answers a PUT with an ETag: use
                         removes that header";
 pub(super) const CONFLICT: &str = "if no other writer is at work, the store answers conditional PUTs wrongly: use another store, or a \
                         newer version of this one";
-const PROXY: &str = "is the proxy running, and is its address right? no_proxy names the hosts to reach without it";
+const PROXY: &str = "is the proxy running, and is its address right? no_proxy, or proxy_excludes beside \
+                     proxy_url, names the hosts to reach without it";
+const HTTP2: &str = "the server may speak HTTP/1.1 only: set http2_only to false, or leave it out";
 const OPEN_FILES: &str = "this process has too many open files: raise the limit (ulimit -n)";
 
 /// By the `<Code>` of an answer in XML.
@@ -160,6 +162,16 @@ pub(super) fn of(
     causes::chain(Some(error)).find_map(|cause| by_system(cause, names(dialect)))
 }
 
+/// What to do about a request for credentials that failed, by what the system said. `server` is the setting that says who
+/// is asked.
+#[cfg(feature = "_http")]
+pub(super) fn of_credentials(error: &(dyn StdError + 'static), server: &str) -> Option<String> {
+    let names = Names { a_server: "", endpoint: server, allow_http: "", place: server };
+    // The advice for a store without TLS is none for a server of credentials.
+    let is_plain = |cause: &(dyn StdError + 'static)| cause.to_string().contains("InvalidContentType");
+    causes::chain(Some(error)).filter(|cause| !is_plain(*cause)).find_map(|cause| by_system(cause, &names))
+}
+
 /// What to do about a store that refused a request with this kind of error.
 pub(super) fn of_kind(kind: ErrorKind, dialect: Dialect) -> Option<String> {
     let Names { a_server, endpoint, .. } = names(dialect);
@@ -184,7 +196,7 @@ pub(super) fn of_redirect(dialect: Dialect) -> String {
 }
 
 /// By what the system says of a connection that could not be made.
-fn by_system(cause: &(dyn StdError + 'static), names: &Names) -> Option<String> {
+fn by_system(cause: &(dyn StdError + 'static), names: &Names<'_>) -> Option<String> {
     let Names { endpoint, allow_http, place, .. } = names;
     if let Some(io) = cause.downcast_ref::<std::io::Error>() {
         match Errno::from_io_error(io) {
@@ -198,6 +210,9 @@ fn by_system(cause: &(dyn StdError + 'static), names: &Names) -> Option<String> 
     let text = cause.to_string();
     if text.starts_with("the proxy that ") {
         return Some(PROXY.into());
+    }
+    if text.starts_with("http2 error") || text.contains("NoApplicationProtocol") {
+        return Some(HTTP2.into());
     }
     if text.contains("InvalidContentType") {
         return Some(format!(

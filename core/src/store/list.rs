@@ -46,6 +46,16 @@ impl StoreReader {
         self.again(LISTING, prefix, || self.list_page_once(prefix, after, max)).await
     }
 
+    /// A key, or the beginning of keys, as callers of this store name it: without the prefix of the store's URL.
+    fn relative<'a>(&self, full: &'a str) -> &'a str {
+        match full.strip_prefix(&self.inner.prefix) {
+            Some(relative) => relative,
+            // The prefix itself without its last slash.
+            None if self.inner.prefix.strip_suffix('/') == Some(full) => "",
+            None => full,
+        }
+    }
+
     async fn list_page_once(&self, prefix: &str, after: Option<&str>, max: usize) -> Result<ListPage> {
         let max = max.max(1);
         let prefix = format!("{}{prefix}", self.inner.prefix);
@@ -74,7 +84,8 @@ impl StoreReader {
     async fn list_stream(&self, page: &mut PageBuilder<'_>) -> Result<bool> {
         // The trait lists whole path segments; the rest of the prefix is filtered here.
         let directory = page.prefix.rfind('/').and_then(|at| page.prefix.get(..at)).unwrap_or_default();
-        let directory = Path::parse(directory).map_err(|error| self.mapped(&error.into(), page.prefix))?;
+        let directory =
+            Path::parse(directory).map_err(|error| self.mapped(&error.into(), self.relative(page.prefix)))?;
         let directory = Some(&directory).filter(|directory| !directory.is_root());
         let offset = page.after.and_then(|after| Path::parse(after).ok().filter(|path| path.as_ref() == after));
         let stream = match &offset {
@@ -90,7 +101,7 @@ impl StoreReader {
     async fn list_directory(&self, local: &LocalStore, page: &mut PageBuilder<'_>) -> Result<bool> {
         let attempt = self.listing(page.prefix)?;
         let listed = attempt.within(local.page(page.prefix, page.after, page.max)).await;
-        let (found, complete) = listed.map_err(|error| self.mapped(&error, page.prefix))?;
+        let (found, complete) = listed.map_err(|error| self.mapped(&error, self.relative(page.prefix)))?;
         let requests = found.len().div_ceil(KEYS_A_REQUEST).max(1);
         attempt.count(u64::try_from(requests).unwrap_or(u64::MAX), 0);
         let taken: Result<()> = found.iter().try_for_each(|meta| page.take(meta).map(drop));
@@ -188,7 +199,7 @@ impl StoreReader {
                 Ok(answer)
             }
             Err(error) => {
-                let mapped = self.failed(&error, prefix, &attempt);
+                let mapped = self.failed(&error, self.relative(prefix), &attempt);
                 attempt.fail(&mapped);
                 if unusable_key(&error).is_some() {
                     asked.arrived();
@@ -222,7 +233,12 @@ impl StoreReader {
             Lister::Directory(local) => {
                 let attempt = self.listing(&keys_under(prefix))?;
                 attempt.count(1, 0);
-                attempt.ends(attempt.within(local.dirs(prefix)).await.map_err(|error| self.mapped(&error, prefix)))?
+                attempt.ends(
+                    attempt
+                        .within(local.dirs(prefix))
+                        .await
+                        .map_err(|error| self.mapped(&error, self.relative(prefix))),
+                )?
             }
             Lister::Pages(pages) => self.dirs_by_pages(pages.as_ref(), prefix).await?,
         };
@@ -232,12 +248,14 @@ impl StoreReader {
     }
 
     async fn dirs_by_delimiter(&self, prefix: &str) -> Result<Vec<String>> {
-        let directory = Path::parse(prefix).map_err(|error| self.mapped(&error.into(), prefix))?;
+        let directory = Path::parse(prefix).map_err(|error| self.mapped(&error.into(), self.relative(prefix)))?;
         let attempt = self.listing(&keys_under(prefix))?;
         attempt.count(1, 0);
         let listed = self.inner.client.reads.list_with_delimiter(Some(&directory).filter(|path| !path.is_root()));
         let answer = attempt.within(listed).await;
-        let answer = answer.map_err(|error| self.mapped(&error, prefix)).or_else(|error| attempt.ends(Err(error)))?;
+        let answer = answer
+            .map_err(|error| self.mapped(&error, self.relative(prefix)))
+            .or_else(|error| attempt.ends(Err(error)))?;
         let keys = answer.objects.len() + answer.common_prefixes.len();
         let more = keys.div_ceil(KEYS_A_REQUEST).saturating_sub(1);
         attempt.count(u64::try_from(more).unwrap_or(u64::MAX), 0);
@@ -296,7 +314,7 @@ async fn take_from(
         let Some(next) = stream.next().await.filter(|next| next.is_ok() || !mutant!(TakeCutListingForWhole)) else {
             return Ok(true);
         };
-        let meta = next.map_err(|error| page.store.mapped(&error, page.prefix))?;
+        let meta = next.map_err(|error| page.store.mapped(&error, page.store.relative(page.prefix)))?;
         if begun > 0 && begun.is_multiple_of(KEYS_A_REQUEST) {
             attempt.count(1, 0);
         }
@@ -354,10 +372,10 @@ impl PageBuilder<'_> {
                 // object_store shows as `a`.
                 return Ok(Taken::Skipped);
             }
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                self.store.redact(&format!("the store lists out of order: {full} came after {last}")),
-            )
+            return Err(Error::new(ErrorKind::Unsupported, {
+                let [full, last] = [full, last].map(|key| self.store.relative(key));
+                self.store.redact(&format!("the store lists out of order: {full} came after {last}"))
+            })
             .with_hint("the log needs listings in ascending order of keys")
             .of_the_store());
         }
@@ -371,8 +389,7 @@ impl PageBuilder<'_> {
         if self.is_full() {
             return Ok(Taken::Full);
         }
-        let key = full.strip_prefix(&self.store.inner.prefix).unwrap_or(full).to_string();
-        self.objects.push(info(key, meta));
+        self.objects.push(info(self.store.relative(full).to_string(), meta));
         Ok(Taken::Yes)
     }
 }

@@ -374,7 +374,8 @@ impl Store {
     #[must_use]
     pub fn with_replica(mut self, replica: Arc<dyn ObjectStore>) -> Self {
         if let Some(client) = Arc::get_mut(&mut self.reader.inner).and_then(|inner| Arc::get_mut(&mut inner.client)) {
-            client.replica = Some(Replica::new(replica, replica::WAIT, StoreOptions::default().max_in_flight));
+            client.replica =
+                Some(Replica::new(replica, Lister::Stream, replica::WAIT, StoreOptions::default().max_in_flight));
         }
         self
     }

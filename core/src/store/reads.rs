@@ -384,10 +384,17 @@ pub(super) fn check_size(key: &str, size: u64, most: u64) -> Result<()> {
 }
 
 fn check_version(key: &str, info: &ObjectInfo, if_match: Option<&Version>) -> Result<()> {
-    match if_match {
-        Some(version) if !version.same_as(&info.version) => Err(failure::changed(key)),
-        _ => Ok(()),
+    let Some(version) = if_match.filter(|version| !version.same_as(&info.version)) else { return Ok(()) };
+    // One version has one size. That the object was replaced would be the wrong conclusion.
+    if version.e_tag().is_some() && version.e_tag() == info.version.e_tag() && version.size() != info.version.size() {
+        let [told, found] = [version, &info.version].map(|version| counted(version.size(), "byte"));
+        let message = format!(
+            "the store contradicts itself: a listing or an earlier answer said that this version of the object has {told}, \
+             and a read found {found}"
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message).with_key(key).of_the_store());
     }
+    Err(failure::changed(key))
 }
 
 fn may_be_out_of_range(error: &object_store::Error, status: Option<u16>) -> bool {

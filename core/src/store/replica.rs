@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use object_store::ObjectStore;
+#[cfg(any(feature = "aws", feature = "azure"))]
+use object_store::list::PaginatedListStore;
 use tokio::sync::Semaphore;
 
 use super::StoreReader;
 #[cfg(any(feature = "aws", feature = "azure"))]
 use super::config::{Settings, common};
+use super::list::Lister;
 #[cfg(any(feature = "aws", feature = "azure"))]
 use super::options::StoreOptions;
 use super::reads::ReadFrom;
@@ -24,13 +27,22 @@ const FAILURES: u32 = 3;
 pub(super) const PAUSE: Duration = Duration::from_secs(30);
 /// How long it is not asked after it gave broken bytes. Those of one version do not mend by themselves.
 const DISTRUST: Duration = Duration::from_secs(3600);
+/// What is said of settings that name no second place.
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub(super) const ITSELF: &str = "names the bucket itself, which is no replica";
+#[cfg(any(feature = "aws", feature = "azure"))]
+pub(super) const NO_REPLICA: &str = "leave the settings of the replica out, or name another bucket, region or server";
+/// A warning says no more often than this that it is of no use.
+const WARN_EVERY: Duration = Duration::from_secs(3600);
 /// How long a read waits for it, unless the settings say otherwise.
 #[cfg(any(test, feature = "testing"))]
 pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// A copy of a place, which may lag behind it or be away. It answers reads of data, and nothing else.
 pub(super) struct Replica {
-    client: Arc<dyn ObjectStore>,
+    pub(super) client: Arc<dyn ObjectStore>,
+    /// For checks of it.
+    pub(super) lister: Lister,
     /// How long a read waits for it.
     wait: Duration,
     /// Its own places: a replica that hangs takes none of the bucket's.
@@ -45,20 +57,25 @@ struct ReplicaState {
     failures: u32,
     /// It is not asked before this time.
     paused_until: Option<Duration>,
+    /// When a warning last said that it is of no use.
+    warned: Option<Duration>,
 }
 
 impl Replica {
     #[cfg(any(test, feature = "testing", feature = "aws", feature = "azure"))]
-    pub(super) fn new(client: Arc<dyn ObjectStore>, wait: Duration, most: usize) -> Self {
+    pub(super) fn new(client: Arc<dyn ObjectStore>, lister: Lister, wait: Duration, most: usize) -> Self {
         let places = Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS));
-        Replica { client, wait, places, state: Mutex::default() }
+        Replica { client, lister, wait, places, state: Mutex::default() }
     }
 
     /// One that the settings of a bucket name.
     #[cfg(any(feature = "aws", feature = "azure"))]
-    pub(super) fn of(client: Arc<dyn ObjectStore>, settings: &Settings, options: &StoreOptions) -> Self {
+    pub(super) fn of<C>(client: Arc<C>, settings: &Settings, options: &StoreOptions) -> Self
+    where
+        C: ObjectStore + PaginatedListStore,
+    {
         let wait = settings.time(&common::REPLICA_WAIT).unwrap_or_default();
-        Replica::new(client, wait, options.max_in_flight)
+        Replica::new(client.clone(), Lister::Pages(client), wait, options.max_in_flight)
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplicaState> {
@@ -80,7 +97,19 @@ impl Replica {
 
     /// It answered. Tells whether that ends a pause.
     fn answered(&self) -> bool {
-        std::mem::take(&mut *self.lock()).paused_until.is_some()
+        let mut state = self.lock();
+        state.failures = 0;
+        state.paused_until.take().is_some()
+    }
+
+    /// Whether a failure is to be told as a warning: once an hour.
+    fn warns(&self, now: Duration) -> bool {
+        let mut state = self.lock();
+        let is_due = state.warned.is_none_or(|warned| now.saturating_sub(warned) >= WARN_EVERY);
+        if is_due {
+            state.warned = Some(now);
+        }
+        is_due
     }
 
     /// It failed. Tells whether a pause begins with that.
@@ -106,9 +135,13 @@ impl StoreReader {
     /// is. `false` where there is no replica.
     pub(crate) fn distrust_replica(&self, broken: &Error) -> bool {
         let Some(replica) = &self.inner.client.replica else { return false };
-        let until = self.observer.clock().elapsed().saturating_add(DISTRUST);
+        let now = self.observer.clock().elapsed();
+        let until = now.saturating_add(DISTRUST);
         let begins = replica.lock().paused_until.replace(until).is_none_or(|before| before < until);
         if begins {
+            if replica.warns(now) {
+                self.observer.replica_fails(ReplicaOutcome::Failed, Some(broken));
+            }
             self.observer.replica_paused(DISTRUST, ReplicaOutcome::Failed, Some(broken));
         }
         true
@@ -157,6 +190,9 @@ impl StoreReader {
             }
             // One whose versions are all others is of no use either.
             _ => {
+                if replica.warns(clock.elapsed()) {
+                    self.observer.replica_fails(outcome, error);
+                }
                 if replica.failed(clock.elapsed()) {
                     self.observer.replica_paused(PAUSE, outcome, error);
                 }

@@ -11,7 +11,7 @@ use futures_util::future::{Either, select};
 
 use super::config::{Settings, client as rows};
 use super::{Store, StoreReader, SyncFailure};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, LONGEST_STORE_PAUSE, Result};
 use crate::observer::Observer;
 use crate::runtime::{Clock, Entropy, Runtime, SystemClock, SystemEntropy};
 
@@ -29,9 +29,11 @@ pub(crate) fn may_pass(error: &Error) -> bool {
 }
 
 /// The pause after a failure: what the store asked for, and then half of `full` to all of it. So the clients
-/// that the store sent away at the same time do not come back at the same time.
+/// that the store sent away at the same time do not come back at the same time. Together they are at most
+/// [`LONGEST_STORE_PAUSE`], unless `full` alone is longer.
 pub(crate) fn pause_after(error: &Error, full: Duration, entropy: &dyn Entropy) -> Duration {
-    error.retry_after().unwrap_or_default().saturating_add(spread(full, entropy))
+    let asked = error.retry_after().unwrap_or_default().min(LONGEST_STORE_PAUSE.saturating_sub(full));
+    asked.saturating_add(spread(full, entropy))
 }
 
 /// Half of it to all of it.
@@ -89,7 +91,8 @@ impl Tries {
         let full = FIRST_PAUSE.saturating_mul(times).min(LONGEST_PAUSE);
         let pause = pause_after(error, full, &*self.entropy);
         // A pause that ends with the call would be waited in vain.
-        Some(pause).filter(|pause| *pause < self.limit.saturating_sub(spent))
+        let asked = error.retry_after().unwrap_or_default().min(LONGEST_STORE_PAUSE);
+        Some(pause).filter(|pause| asked.max(*pause) < self.limit.saturating_sub(spent))
     }
 
     pub(super) async fn sleep(&self, pause: Duration) {

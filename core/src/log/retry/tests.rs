@@ -102,6 +102,27 @@ impl Recorder for Pauses {
 }
 
 #[tokio::test]
+async fn a_pause_of_more_than_five_minutes_is_told_as_it_was_asked_for_and_cut() {
+    for asked in [Duration::from_secs(301), Duration::from_secs(3600), Duration::MAX] {
+        let store = FaultStore::new(Arc::new(InMemory::new()));
+        store.on(Op::List, "", Action::Fail(Failure::SlowDown(asked)));
+        let told = Arc::new(Pauses::default());
+        let process = Fixture::with(Arc::new(store), BucketOptions::default().recorder(told.clone()));
+        let bucket = process.bucket.clone();
+        let listing = spawn(async move { bucket.topics().await });
+        process.clock.slept(1).await;
+        let [pause] = process.clock.sleepers()[..] else { panic!("more than one task sleeps") };
+        assert!(pause > ms(299_900) && pause <= ms(300_000), "{pause:?}");
+        assert_eq!(*told.0.lock().unwrap(), [(pause, Some(asked))]);
+        let trouble = process.bucket.trouble().unwrap().error.unwrap().to_string();
+        let said = format!("the store asks for a pause of {asked:?}, and is asked again after 300s");
+        assert!(trouble.contains(&said), "{trouble}");
+        process.clock.advance_to_next();
+        assert!(listing.await.unwrap().unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
 async fn a_pause_that_the_store_asks_for_is_waited_and_told() {
     let store = FaultStore::new(Arc::new(InMemory::new()));
     store.on(Op::List, "", Action::Fail(Failure::SlowDown(ms(30_000))));

@@ -5,6 +5,7 @@ use object_store::memory::InMemory;
 use super::*;
 use crate::format::NewRecord;
 
+#[cfg(feature = "aws")]
 const SECRET: &str = "hunter2hunter2hunter2";
 
 fn memory() -> Store {

@@ -21,11 +21,20 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
 use crate::store::StoreOptions;
 use crate::store::config::{Secret, Settings, s3, shown};
-use crate::store::credentials::CredentialKind;
+use crate::store::credentials::{CredentialKind, Unfit};
 use crate::store::failure::{Effect, StoreFailure, between, text};
+use crate::store::hint;
 use crate::store::http::{
-    CREDENTIALS_FILE_LIMIT, Connector, LastResort, Secrets, Supplied, bad_character, credentials_url, read_file, short,
-    unusable,
+    AcceptedCredentials, CREDENTIALS_FILE_LIMIT, Connector, FromSettings, LastResort, Secrets, Supplied, bad_character,
+    credentials_url, read_file, short, unusable,
+};
+
+/// What the caller's source must give.
+const ACCEPTED: AcceptedCredentials = AcceptedCredentials {
+    store: "S3",
+    takes: "an access key",
+    how: "give an access key: Credentials::access_key in Rust, kfs_credentials_access_key in C, \
+          kfs.Credentials(access_key_id=..., secret_access_key=...) in Python",
 };
 
 /// What to do where there are none.
@@ -60,12 +69,7 @@ pub(super) fn of(
 ) -> Result<Option<AwsCredentialProvider>> {
     let surroundings = options.environment;
     if let Some(source) = &options.credentials {
-        return Ok(Some(Arc::new(Supplied::new(
-            source.clone(),
-            of_caller,
-            "an access key",
-            connector.secrets.clone(),
-        ))));
+        return Ok(Some(Arc::new(Supplied::new(source.clone(), of_caller, ACCEPTED, connector.secrets.clone()))));
     }
     let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
     if settings.flag(&s3::SKIP_SIGNATURE) {
@@ -86,17 +90,22 @@ pub(super) fn of(
         let endpoint = value(&s3::STS_ENDPOINT).unwrap_or_else(|| format!("https://sts.{region}.amazonaws.com"));
         let session = value(&s3::ROLE_SESSION_NAME).unwrap_or_default();
         let url = credentials_url(&settings.name(&s3::STS_ENDPOINT), &endpoint, |_| false)?;
-        CredentialServer::WebIdentity { url, file, role, session }
+        let file = TokenFile { setting: settings.name_and_origin(&s3::WEB_IDENTITY_TOKEN_FILE), path: file };
+        let setting = settings.name_and_origin(&s3::STS_ENDPOINT);
+        CredentialServer::WebIdentity { setting, url, file, role, session }
     } else if let Some(path) = value(&s3::CONTAINER_RELATIVE_URI) {
         let name = settings.name(&s3::CONTAINER_RELATIVE_URI);
         if !path.starts_with('/') {
             return Err(Error::new(ErrorKind::InvalidInput, format!("{name} does not begin with /")));
         }
         let url = credentials_url(&name, &format!("http://169.254.170.2{path}"), is_container)?;
-        CredentialServer::Container { url, file: None }
+        let setting = settings.name_and_origin(&s3::CONTAINER_RELATIVE_URI);
+        CredentialServer::Container { setting, url, file: None }
     } else if let Some(url) = value(&s3::CONTAINER_FULL_URI) {
         let url = credentials_url(&settings.name(&s3::CONTAINER_FULL_URI), &url, is_container)?;
-        CredentialServer::Container { url, file: value(&s3::CONTAINER_TOKEN_FILE) }
+        let setting = settings.name_and_origin(&s3::CONTAINER_TOKEN_FILE);
+        let file = value(&s3::CONTAINER_TOKEN_FILE).map(|path| TokenFile { setting, path });
+        CredentialServer::Container { setting: settings.name_and_origin(&s3::CONTAINER_FULL_URI), url, file }
     } else {
         return of_metadata(builder, settings, surroundings).map(Some);
     };
@@ -109,10 +118,10 @@ pub(super) fn of(
 }
 
 /// The caller's credentials as S3 takes them.
-fn of_caller(given: &CredentialKind) -> Option<AwsCredential> {
-    let CredentialKind::AccessKey { id, secret, session_token } = given else { return None };
+fn of_caller(given: &CredentialKind) -> Result<AwsCredential, Unfit> {
+    let CredentialKind::AccessKey { id, secret, session_token } = given else { return Err(Unfit::OtherKind) };
     let text = |secret: &Secret| secret.reveal().to_string();
-    Some(AwsCredential { key_id: text(id), secret_key: text(secret), token: session_token.as_ref().map(text) })
+    Ok(AwsCredential { key_id: text(id), secret_key: text(secret), token: session_token.as_ref().map(text) })
 }
 
 /// The keys that are set. Once one of them is set, even to nothing, no other way is taken.
@@ -140,7 +149,9 @@ fn of_metadata(builder: &AmazonS3Builder, settings: &Settings, surroundings: boo
     if let Some(url) = settings.text(&s3::METADATA_ENDPOINT) {
         let is_machine = |address| is_one_of(address, &MACHINE_V4, MACHINE_V6);
         credentials_url(&settings.name(&s3::METADATA_ENDPOINT), url, is_machine)?;
-        return built();
+        let server = settings.name_and_origin(&s3::METADATA_ENDPOINT);
+        let hint = format!("check {server}");
+        return Ok(Arc::new(FromSettings { inner: built()?, settings: server.clone(), server, hint, file: None }));
     }
     let by_role = settings.flag(&s3::USE_IAM_ROLE);
     if settings.flag(&s3::METADATA_DISABLED) || !(surroundings || by_role) {
@@ -163,15 +174,35 @@ fn is_one_of(address: IpAddr, v4: &[[u8; 4]], v6: [u16; 8]) -> bool {
 
 enum CredentialServer {
     /// An agent's answer to a GET, with a token where a file holds one.
-    Container { url: Url, file: Option<String> },
+    Container { setting: String, url: Url, file: Option<TokenFile> },
     /// STS gives credentials for a token that somebody else signed.
-    WebIdentity { url: Url, file: String, role: String, session: String },
+    WebIdentity { setting: String, url: Url, file: TokenFile, role: String, session: String },
+}
+
+/// A file with a token, and the setting that names it.
+#[derive(Clone)]
+struct TokenFile {
+    setting: String,
+    path: String,
+}
+
+impl fmt::Display for TokenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.setting, shown::path(&self.path))
+    }
 }
 
 impl CredentialServer {
     fn url(&self) -> &Url {
         match self {
             CredentialServer::Container { url, .. } | CredentialServer::WebIdentity { url, .. } => url,
+        }
+    }
+
+    /// The setting that names the server, for messages.
+    fn setting(&self) -> &str {
+        match self {
+            CredentialServer::Container { setting, .. } | CredentialServer::WebIdentity { setting, .. } => setting,
         }
     }
 }
@@ -219,7 +250,7 @@ impl CredentialProvider for Temporary {
 impl Temporary {
     async fn ask(&self) -> Result<(AwsCredential, i64)> {
         let (request, read): (_, fn(&str) -> Option<CredentialAnswer>) = match &self.source {
-            CredentialServer::Container { url, file } => {
+            CredentialServer::Container { url, file, .. } => {
                 let mut request = request("GET", url, HttpRequestBody::empty())?;
                 if let Some(file) = file {
                     let token = token(file).await?.parse().map_err(|_| unusable_token(file))?;
@@ -227,7 +258,7 @@ impl Temporary {
                 }
                 (request, |text| serde_json::from_str(text).ok())
             }
-            CredentialServer::WebIdentity { url, file, role, session } => {
+            CredentialServer::WebIdentity { url, file, role, session, .. } => {
                 let form = web_identity_form(role, session, &token(file).await?);
                 let mut request = request("POST", url, form.into())?;
                 let kind = "application/x-www-form-urlencoded".parse().map_err(|_| unusable_token(file))?;
@@ -235,12 +266,16 @@ impl Temporary {
                 (request, CredentialAnswer::of_xml)
             }
         };
-        let answer = self.client.execute(request).await.map_err(|error| not_answered(&error))?;
+        let answer = self.client.execute(request).await.map_err(|error| self.not_answered(&error))?;
         let status = answer.status().as_u16();
         let said = self.said(answer).await?;
         let answer = read(&said).filter(|_| status == 200);
         let Some((answer, ends)) = answer.and_then(|answer| answer.ends_ms().map(|ends| (answer, ends))) else {
             let error = refused(status, &said);
+            let error = match error.hint() {
+                Some(_) => error,
+                None => error.with_hint(format!("check {}", self.source.setting())),
+            };
             return Err(match &self.source {
                 CredentialServer::Container { file: None, .. } if matches!(status, 401 | 403) => {
                     error.with_hint(NO_TOKEN)
@@ -255,7 +290,18 @@ impl Temporary {
     }
 
     async fn said(&self, answer: HttpResponse) -> Result<String> {
-        short(answer).await.map_err(|error| not_answered(&error))
+        short(answer).await.map_err(|error| self.not_answered(&error))
+    }
+
+    fn not_answered(&self, error: &HttpError) -> Error {
+        let kind = match error.kind() {
+            HttpErrorKind::Timeout => ErrorKind::TimedOut,
+            _ => ErrorKind::Unavailable,
+        };
+        let (source, setting) = (&self.source, self.source.setting());
+        let message = format!("credentials could not be had from {source} ({setting}): {}", text(error));
+        let hint = hint::of_credentials(error, setting).unwrap_or_else(|| format!("check {setting}"));
+        Error::new(kind, message).with_hint(hint)
     }
 }
 
@@ -280,14 +326,14 @@ fn web_identity_form(role: &str, session: &str, token: &str) -> String {
 }
 
 /// A token as its file holds it, without the line end that editors and shells put there.
-async fn token(file: &str) -> Result<String> {
-    let path = file.to_string();
+async fn token(file: &TokenFile) -> Result<String> {
+    let path = file.path.clone();
     let read = move || {
         let bytes = read_file(path.as_ref(), CREDENTIALS_FILE_LIMIT)?;
         String::from_utf8(bytes).map_err(|_| std::io::Error::other("it is not UTF-8"))
     };
     let text = tokio::task::spawn_blocking(read).await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-    let unread = |error: std::io::Error| format!("the file of the token{} can't be read: {error}", shown::path(file));
+    let unread = |error: std::io::Error| format!("{file} can't be read: {error}");
     let text = text.map_err(|error| Error::new(ErrorKind::InvalidInput, unread(error)))?;
     let token = text.trim();
     if token.is_empty() || token.contains(|c: char| c.is_control() || c.is_whitespace()) {
@@ -296,17 +342,9 @@ async fn token(file: &str) -> Result<String> {
     Ok(token.to_string())
 }
 
-fn unusable_token(file: &str) -> Error {
-    let message = format!("the file of the token{} holds none: expected one line without spaces", shown::path(file));
+fn unusable_token(file: &TokenFile) -> Error {
+    let message = format!("{file} holds no token: expected one line without spaces");
     Error::new(ErrorKind::PermissionDenied, message)
-}
-
-fn not_answered(error: &HttpError) -> Error {
-    let kind = match error.kind() {
-        HttpErrorKind::Timeout => ErrorKind::TimedOut,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::new(kind, format!("credentials could not be had: {}", text(error)))
 }
 
 fn refused(status: u16, said: &str) -> Error {
@@ -378,7 +416,7 @@ fn check(credential: &AwsCredential, source: &str) -> Result<()> {
     let found = fields.into_iter().find_map(|(name, value)| Some((name, bad_character(value?)?)));
     found.map_or(Ok(()), |(name, what)| {
         let message = format!("the credentials from {source} can't be used: {name} {what}");
-        Err(Error::new(ErrorKind::PermissionDenied, message).with_hint("renew the credentials at that server"))
+        Err(Error::new(ErrorKind::PermissionDenied, message).with_hint("renew the credentials there"))
     })
 }
 

@@ -18,7 +18,7 @@ use super::config::{Settings, s3};
 use super::dialect::Dialect;
 use super::http::{Connector, NEVER, check_endpoint, client_options, no_retries, unusable};
 use super::list::Lister;
-use super::replica::Replica;
+use super::replica::{ITSELF, NO_REPLICA, Replica};
 use crate::error::Result;
 
 /// The client of a bucket.
@@ -80,7 +80,19 @@ fn of_replica(settings: &Settings) -> Result<Option<Settings>> {
         return Err(error.with_hint(format!("set {bucket} or {endpoint}, too")));
     }
     let pairs = [(&s3::READ_BUCKET, &s3::BUCKET), (&s3::READ_REGION, &s3::REGION), (&s3::READ_ENDPOINT, &s3::ENDPOINT)];
-    Ok(names_one.then(|| settings.moved(&pairs)))
+    if !names_one {
+        return Ok(None);
+    }
+    let moved = settings.moved(&pairs);
+    let place = |settings: &Settings| {
+        [&s3::BUCKET, &s3::REGION, &s3::ENDPOINT]
+            .map(|row| settings.text(row).map(|text| text.trim_end_matches('/').to_string()))
+    };
+    if place(&moved) == place(settings) {
+        let row = if settings.is_set(&s3::READ_BUCKET) { &s3::READ_BUCKET } else { &s3::READ_ENDPOINT };
+        return Err(settings.bad(row, ITSELF).with_hint(NO_REPLICA));
+    }
+    Ok(Some(moved))
 }
 
 /// object_store's builder with these settings, but for credentials.

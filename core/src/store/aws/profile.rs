@@ -3,7 +3,7 @@
 //! <https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html> describes the files.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{Clock, SystemClock};
-use crate::store::config::{Origin, Settings, s3};
+use crate::store::config::{Origin, Settings, s3, shown};
 use crate::store::failure::{Effect, StoreFailure};
 use crate::store::http::read_file;
 
@@ -32,8 +32,23 @@ pub(super) struct Profile {
     is_named: bool,
     /// Somebody named the profile or a file of it, so that a file that can't be read is an error.
     needs_files: bool,
-    credentials: Option<PathBuf>,
-    config: Option<PathBuf>,
+    config: ProfileFile,
+    credentials: ProfileFile,
+}
+
+/// One of the two files of profiles.
+#[derive(Clone)]
+struct ProfileFile {
+    /// The setting that names it, or which of the two it is.
+    called: String,
+    path: Option<PathBuf>,
+}
+
+impl fmt::Display for ProfileFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.as_ref().map(|path| shown::path(&path.display().to_string()));
+        write!(f, "{}{}", self.called, path.unwrap_or_default())
+    }
 }
 
 impl Profile {
@@ -44,13 +59,16 @@ impl Profile {
         let needs_files = is_named || is_given(&s3::CREDENTIALS_FILE) || is_given(&s3::CONFIG_FILE);
         let home = if surroundings || needs_files { std::env::home_dir() } else { None };
         let in_home = |name| home.as_ref().map(|home| home.join(".aws").join(name));
-        let file = |row, name| settings.path(row).map(Path::to_path_buf).or_else(|| in_home(name));
+        let file = |row, name: &'static str| match settings.path(row) {
+            Some(path) => ProfileFile { called: settings.name_and_origin(row), path: Some(path.to_path_buf()) },
+            None => ProfileFile { called: format!("the {name} file of profiles"), path: in_home(name) },
+        };
         Profile {
             name: settings.text(&s3::PROFILE).unwrap_or_default().to_string(),
             is_named,
             needs_files,
-            credentials: file(&s3::CREDENTIALS_FILE, "credentials"),
             config: file(&s3::CONFIG_FILE, "config"),
+            credentials: file(&s3::CREDENTIALS_FILE, "credentials"),
         }
     }
 
@@ -59,7 +77,7 @@ impl Profile {
     /// # Errors
     /// `PermissionDenied` for a named profile without keys, `Unsupported` for one that has its keys elsewhere.
     pub(super) fn keys(&self) -> Result<Option<AwsCredential>> {
-        let mut settings = Vec::new();
+        let (mut settings, mut lacking) = (Vec::new(), Vec::new());
         for (file, section) in [
             (
                 &self.config,
@@ -67,8 +85,16 @@ impl Profile {
             ),
             (&self.credentials, self.name.clone()),
         ] {
-            if let Some(text) = file.as_ref().map(|file| self.read(file)).transpose()?.flatten() {
-                settings.extend(section_of(&text, &section));
+            let Some(text) = self.read(file)? else {
+                lacking.push(format!("{file} is not there"));
+                continue;
+            };
+            match section_of(&text, &section) {
+                Some(of_section) => {
+                    lacking.push(format!("{file} has {} in [{section}]", keys_in(&of_section)));
+                    settings.extend(of_section);
+                }
+                None => lacking.push(format!("{file} has no section [{section}]")),
             }
         }
         // Of a setting in both files that of the credentials counts.
@@ -84,21 +110,27 @@ impl Profile {
         }
         match self.is_named {
             false => Ok(None),
-            true => Err(Error::new(ErrorKind::PermissionDenied, format!("the profile {} has no keys", self.name))
-                .with_hint("check AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE")),
+            true => {
+                let message = format!("the profile {} has no keys: {}", self.name, lacking.join(", "));
+                let hint = "check AWS_PROFILE, AWS_SHARED_CREDENTIALS_FILE and AWS_CONFIG_FILE";
+                Err(Error::new(ErrorKind::PermissionDenied, message).with_hint(hint))
+            }
         }
     }
 
     /// The text of a file, if it is there.
-    fn read(&self, file: &Path) -> Result<Option<String>> {
-        match read_file(file, FILE_LIMIT) {
-            Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+    fn read(&self, file: &ProfileFile) -> Result<Option<String>> {
+        let Some(path) = &file.path else { return Ok(None) };
+        let read = read_file(path, FILE_LIMIT).and_then(|bytes| match bytes.contains(&0) {
+            true => Err(std::io::Error::other("it is not text in UTF-8")),
+            false => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        });
+        match read {
+            Ok(text) => Ok(Some(text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             // A file that nobody named may be somebody else's.
             Err(_) if !self.needs_files => Ok(None),
-            Err(error) => {
-                Err(Error::new(ErrorKind::InvalidInput, format!("the file of profiles can't be read: {error}")))
-            }
+            Err(error) => Err(Error::new(ErrorKind::InvalidInput, format!("{file} can't be read: {error}"))),
         }
     }
 }
@@ -109,15 +141,26 @@ impl fmt::Debug for Profile {
     }
 }
 
-/// The settings of a section.
-fn section_of(text: &str, section: &str) -> Vec<(String, String)> {
-    let mut is_in = false;
+/// What a section has of the two keys, for messages.
+fn keys_in(settings: &[(String, String)]) -> &'static str {
+    let has = |name: &str| settings.iter().any(|(known, _)| known == name);
+    match (has("aws_access_key_id"), has("aws_secret_access_key")) {
+        (true, false) => "aws_access_key_id and no aws_secret_access_key",
+        (false, true) => "aws_secret_access_key and no aws_access_key_id",
+        _ => "no keys",
+    }
+}
+
+/// The settings of a section. `None` where there is no such section.
+fn section_of(text: &str, section: &str) -> Option<Vec<(String, String)>> {
+    let (mut is_in, mut is_there) = (false, false);
     let mut settings = Vec::new();
     for line in text.lines() {
         let is_nested = line.starts_with([' ', '\t']);
         let line = line.trim();
         if let Some(title) = line.strip_prefix('[').and_then(|line| line.split(']').next()) {
             is_in = title.split_whitespace().eq(section.split_whitespace());
+            is_there |= is_in;
         } else if let Some((name, value)) = line.split_once('=')
             && is_in
             && !is_nested
@@ -128,7 +171,7 @@ fn section_of(text: &str, section: &str) -> Vec<(String, String)> {
             settings.push((name.trim().to_ascii_lowercase(), value.trim().to_string()));
         }
     }
-    settings
+    is_there.then_some(settings)
 }
 
 /// Gives out the keys of a profile, and reads them again from time to time.
@@ -188,11 +231,11 @@ mod tests {
     fn a_section_has_its_own_settings_only() {
         let text = "a = 0\n[default]\nAWS_Access_Key_Id = one # mine\n; b = 1\n#c = 2\ns3 =\n  nested = 3\n\n\
                     [ profile  other ]\naws_access_key_id=two=\n[default]x\nd=4\n";
-        let of = |section| section_of(text, section);
+        let of = |section| section_of(text, section).unwrap_or_default();
         let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
         assert_eq!(of("default"), [pair("aws_access_key_id", "one"), pair("s3", ""), pair("d", "4")]);
         assert_eq!(of("profile other"), [pair("aws_access_key_id", "two=")]);
-        assert!(of("none").is_empty());
+        assert!(section_of(text, "none").is_none());
     }
 
     #[test]
@@ -207,7 +250,8 @@ mod tests {
         )
         .unwrap();
         let keys = |name: &str, is_named| {
-            let (credentials, config) = (Some(credentials.clone()), Some(config.clone()));
+            let [config, credentials] =
+                [&config, &credentials].map(|path| ProfileFile { called: "file".into(), path: Some(path.clone()) });
             Profile { name: name.into(), is_named, needs_files: is_named, credentials, config }.keys()
         };
         let one = keys("one", true).unwrap().unwrap();

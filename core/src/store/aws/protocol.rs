@@ -31,10 +31,6 @@ impl Protocol for S3Protocol {
         "AWS_ENDPOINT_URL"
     }
 
-    fn proxy_setting(&self) -> &'static str {
-        "AWS_PROXY_URL"
-    }
-
     fn request_id_header(&self) -> &'static str {
         "x-amz-request-id"
     }

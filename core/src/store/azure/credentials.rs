@@ -12,9 +12,20 @@ use object_store::client::CredentialProvider;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::config::{Origin, Row, Settings, azure};
-use crate::store::credentials::CredentialKind;
+use crate::store::credentials::{CredentialKind, Unfit};
 use crate::store::failure::{Effect, StoreFailure};
-use crate::store::http::{Secrets, bad_character, check_credentials_file, credentials_url};
+use crate::store::http::{
+    AcceptedCredentials, FromSettings, Secrets, bad_character, check_credentials_file, credentials_url,
+};
+
+/// What the caller's source must give.
+pub(super) const ACCEPTED: AcceptedCredentials = AcceptedCredentials {
+    store: "Azure",
+    takes: "a bearer token or an account key",
+    how: "give a bearer token or the account's key in base64: Credentials::bearer or account_key in Rust, \
+          kfs_credentials_bearer_token or kfs_credentials_account_key in C, kfs.Credentials(bearer_token=...) or \
+          (account_key=...) in Python",
+};
 
 /// What to do instead of giving a connection string.
 const PARTS: &str = "set AZURE_STORAGE_ACCOUNT to the AccountName in it, AZURE_STORAGE_KEY to the AccountKey, and \
@@ -49,14 +60,24 @@ static PASSED: [(&Row, Key); 11] = [
 static SECRETS: [&Row; 5] =
     [&azure::BEARER_TOKEN, &azure::ACCOUNT_KEY, &azure::CLIENT_SECRET, &azure::SAS_TOKEN, &azure::ENCRYPTION_KEY];
 
-/// The builder with one way to credentials, which has all that it needs, and whether that is the machine's metadata as the
-/// last resort. It is one only with `surroundings`.
+/// Where the chosen credentials come from.
+pub(super) enum Chosen {
+    /// They are not asked for: they are set, or there are none.
+    Set,
+    /// They are asked for as this way says.
+    Asked(&'static str),
+    /// From the machine's metadata, as the last resort.
+    LastResort,
+}
+
+/// The builder with one way to credentials, which has all that it needs. The machine's metadata count only with
+/// `surroundings`.
 ///
 /// # Errors
 /// `PermissionDenied` when there is none, `InvalidInput` for one that can't be right.
-pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bool) -> Result<(Builder, bool)> {
+pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bool) -> Result<(Builder, Chosen)> {
     if settings.flag(&azure::SKIP_SIGNATURE) {
-        return Ok((builder, false));
+        return Ok((builder, Chosen::Set));
     }
     let is_empty = |row: &&&Row| settings.is_set(row) && settings.text(row).is_some_and(str::is_empty);
     if let Some(empty) = SECRETS.iter().find(is_empty) {
@@ -72,7 +93,7 @@ pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bo
         if settings.flag(&azure::METADATA_DISABLED) || !surroundings {
             return Err(none(settings));
         }
-        return Ok((builder.with_credential_type("managed_identity"), true));
+        return Ok((builder.with_credential_type("managed_identity"), Chosen::LastResort));
     };
     let near = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
     if let (Some(url), "managed_identity") = (settings.text(&azure::MSI_ENDPOINT), way) {
@@ -89,9 +110,41 @@ pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bo
     if let ("workload_identity", Some(file)) = (way, settings.text(&azure::FEDERATED_TOKEN_FILE))
         && Path::new(file).exists()
     {
-        check_credentials_file(&settings.name(&azure::FEDERATED_TOKEN_FILE), file)?;
+        check_credentials_file(&settings.name_and_origin(&azure::FEDERATED_TOKEN_FILE), file)?;
     }
-    Ok((builder.with_credential_type(way), false))
+    let chosen = match way {
+        "bearer_token" | "access_key" | "sas_token" => Chosen::Set,
+        asked => Chosen::Asked(asked),
+    };
+    Ok((builder.with_credential_type(way), chosen))
+}
+
+/// Asks for credentials in this way. Its errors name the settings.
+pub(super) fn asked(inner: AzureCredentialProvider, way: &str, settings: &Settings) -> AzureCredentialProvider {
+    let named = |row| settings.name_and_origin(row);
+    let (used, server, hint) = match way {
+        "azure_cli" => {
+            let row = match settings.text(&azure::CREDENTIAL_TYPE) {
+                Some("azure_cli") => &azure::CREDENTIAL_TYPE,
+                _ => &azure::USE_AZURE_CLI,
+            };
+            (named(row), named(row), "does `az account get-access-token` work for this user?".to_string())
+        }
+        "managed_identity" => {
+            let server = named(&azure::MSI_ENDPOINT);
+            (server.clone(), server.clone(), format!("check {server}"))
+        }
+        _ => {
+            let rows = WAYS.iter().find(|(known, _)| *known == way).map_or(&[][..], |(_, rows)| *rows);
+            let used = rows.iter().map(|row| named(row)).collect::<Vec<_>>().join(", ");
+            let server = named(&azure::AUTHORITY_HOST);
+            let hint = format!("check {used}, and {server}");
+            (used, server, hint)
+        }
+    };
+    let file = settings.text(&azure::FEDERATED_TOKEN_FILE).filter(|_| way == "workload_identity");
+    let file = file.map(|file| (named(&azure::FEDERATED_TOKEN_FILE), file.to_string()));
+    Arc::new(FromSettings { inner, settings: used, server, hint, file })
 }
 
 /// The way to credentials that is named, or the first one that has all that it needs. `None`: nothing is set.
@@ -135,11 +188,13 @@ fn none(settings: &Settings) -> Error {
 }
 
 /// The caller's credentials as Azure takes them.
-pub(super) fn of_caller(given: &CredentialKind) -> Option<AzureCredential> {
+pub(super) fn of_caller(given: &CredentialKind) -> Result<AzureCredential, Unfit> {
     match given {
-        CredentialKind::Bearer(token) => Some(AzureCredential::BearerToken(token.reveal().to_string())),
-        CredentialKind::AccountKey(key) => AzureAccessKey::try_new(key.reveal()).ok().map(AzureCredential::AccessKey),
-        CredentialKind::AccessKey { .. } => None,
+        CredentialKind::Bearer(token) => Ok(AzureCredential::BearerToken(token.reveal().to_string())),
+        CredentialKind::AccountKey(key) => AzureAccessKey::try_new(key.reveal())
+            .map(AzureCredential::AccessKey)
+            .map_err(|_| Unfit::Value("is not text in base64")),
+        CredentialKind::AccessKey { .. } => Err(Unfit::OtherKind),
     }
 }
 

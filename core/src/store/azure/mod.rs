@@ -10,7 +10,7 @@ use object_store::azure::{AzureConfigKey as Key, AzureCredentialProvider, Micros
 use object_store::client::{ClientConfigKey, HttpConnector};
 use url::Url;
 
-use self::credentials::NotedTokens;
+use self::credentials::{Chosen, NotedTokens};
 use self::deletes::{Deletes, Reads};
 use self::protocol::AzureProtocol;
 use super::StoreOptions;
@@ -22,7 +22,7 @@ use super::http::{
     unusable,
 };
 use super::list::Lister;
-use super::replica::Replica;
+use super::replica::{ITSELF, NO_REPLICA, Replica};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a delete may take. It is sent once.
@@ -58,14 +58,17 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
     let inner: AzureCredentialProvider = match &options.credentials {
         Some(source) => {
-            let expected = "a bearer token, or an account key in base64";
-            Arc::new(Supplied::new(source.clone(), credentials::of_caller, expected, secrets.clone()))
+            Arc::new(Supplied::new(source.clone(), credentials::of_caller, credentials::ACCEPTED, secrets.clone()))
         }
         None => {
-            let (builder, is_last_resort) = credentials::chosen(builder.clone(), settings, options.environment)?;
+            let (builder, chosen) = credentials::chosen(builder.clone(), settings, options.environment)?;
             let inner = builder.build().map_err(failed)?.credentials().clone();
             let (tried, hint) = (credentials::TRIED, credentials::HINT);
-            if is_last_resort { Arc::new(LastResort { inner, store: "Azure", tried, hint }) } else { inner }
+            match chosen {
+                Chosen::Set => inner,
+                Chosen::Asked(way) => credentials::asked(inner, way, settings),
+                Chosen::LastResort => Arc::new(LastResort { inner, store: "Azure", tried, hint }),
+            }
         }
     };
     let credentials = Arc::new(NotedTokens { inner, secrets: secrets.clone() });
@@ -91,7 +94,11 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         true => {
             let elsewhere = settings.moved(&[(&azure::READ_ENDPOINT, &azure::ENDPOINT)]);
             check_endpoint(&elsewhere, &azure::ENDPOINT)?;
+            let own = endpoint.as_str();
             let endpoint = elsewhere.required(&azure::ENDPOINT)?.trim_end_matches('/');
+            if endpoint == own {
+                return Err(settings.bad(&azure::READ_ENDPOINT, ITSELF).with_hint(NO_REPLICA));
+            }
             // Instead of trying again, the container itself is asked.
             let builder = read_builder.with_endpoint(endpoint.to_string()).with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);

@@ -27,10 +27,6 @@ impl Protocol for AzureProtocol {
         "AZURE_ENDPOINT"
     }
 
-    fn proxy_setting(&self) -> &'static str {
-        "AZURE_PROXY_URL"
-    }
-
     fn request_id_header(&self) -> &'static str {
         "x-ms-request-id"
     }

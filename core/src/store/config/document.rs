@@ -17,19 +17,33 @@ const FORM: &str = "write storage: with backend: s3 (or azure, gcs, filesystem, 
 /// - the document itself, if it has `backend`;
 /// - what stands below `storage.azure` and the like, with `storageType: azure` beside it, as kafka-backup's operator has it;
 /// - what stands below `spec.s3` of a `KafscaleCluster`, which has no `backend`.
+///
+/// A file may hold several documents. One of them has the section, and the others are Kubernetes's, with a `kind`.
 pub(super) fn parse(text: &str) -> Result<(StoreBackend, Vec<Given>)> {
     let documents = tree::documents(text)?;
-    let mut last = Err(invalid("the document has no storage section").with_hint(FORM));
-    for document in &documents {
-        match section(document)? {
-            Some((backend, entries)) => return Ok((backend, given(backend, entries)?)),
-            None if document.entries().is_none() => {
-                last = Err(invalid("the document is no list of names and values").with_hint(FORM));
+    let (mut found, mut others) = (None, Vec::new());
+    for (number, document) in (1_usize..).zip(&documents) {
+        match (section(document)?, found) {
+            (Some(section), None) => found = Some((number, section)),
+            (Some(_), Some((first, _))) => {
+                let message = format!("the documents {first} and {number} of the file both have a storage section");
+                return Err(invalid(&message).with_hint("keep one of them"));
             }
-            None => {}
+            (None, _) => others.push((number, document)),
         }
     }
-    last
+    let Some((_, (backend, entries))) = found else {
+        let is_list = documents.iter().all(|document| document.entries().is_some());
+        let what = if is_list { "has no storage section" } else { "is no list of names and values" };
+        return Err(invalid(&format!("the document {what}")).with_hint(FORM));
+    };
+    // What is not read may hold settings that somebody relies on. Only Kubernetes's own documents are known to hold none.
+    let is_known = |document: &Node| matches!(document, Node::Null) || document.get("kind").is_some();
+    if let Some((number, _)) = others.into_iter().find(|(_, document)| !is_known(document)) {
+        let message = format!("document {number} of the file has no storage section, and would not be read");
+        return Err(invalid(&message).with_hint("one file describes one store: remove the other documents (after ---)"));
+    }
+    Ok((backend, given(backend, entries)?))
 }
 
 /// The section of a document, if it has one.

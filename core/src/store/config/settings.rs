@@ -178,6 +178,18 @@ impl Settings {
         self.set(row).map_or_else(|| self.table.name_of(row), |set| set.name.clone())
     }
 
+    /// A setting for a message: as it was written, and where.
+    #[cfg(feature = "_http")]
+    pub(crate) fn name_and_origin(&self, row: &Row) -> String {
+        let name = self.name(row);
+        match self.origin(row) {
+            Origin::Environment => format!("{name} of the environment"),
+            Origin::Document => format!("{name} of the document"),
+            Origin::Url => format!("{name} of the bucket's URL"),
+            Origin::Default | Origin::Explicit => name,
+        }
+    }
+
     /// The value that counts, which may be the default, and who set it. `None` where there is neither.
     pub(crate) fn value(&self, row: &Row) -> Option<(Value, Origin)> {
         match self.set(row) {

@@ -210,6 +210,25 @@ fn several_documents_in_one_text_are_searched_for_the_section() {
 }
 
 #[test]
+fn a_document_beside_that_of_the_store_is_refused_unless_it_is_of_kubernetes() {
+    let store = "storage:\n  backend: memory\n  prefix: a\n";
+    for (text, said) in [
+        (format!("{store}---\n{store}"), "the documents 1 and 2 of the file both have a storage section"),
+        (format!("kind: Service\n---\n{store}---\nbackend: s3\n"), "the documents 2 and 3 of the file both"),
+        (format!("{store}---\nprefix: b\n"), "document 2 of the file has no storage section"),
+        (format!("prefix: b\n---\n{store}"), "document 1 of the file has no storage section"),
+        (format!("{store}---\n- b\n"), "document 2 of the file has no storage section"),
+        (format!("{store}---\nstorage: b\n"), "storage has no settings below it"),
+    ] {
+        let error = StoreConfig::from_document(&text).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().starts_with(said), "{text}: {error}");
+    }
+    for text in [format!("---\n{store}---\n"), format!("{store}...\n"), format!("{store}---\nkind: Service\n")] {
+        assert_eq!(StoreConfig::from_document(&text).unwrap().prefix().unwrap(), "a/", "{text}");
+    }
+}
+
+#[test]
 fn a_secret_in_an_address_or_in_the_place_of_a_path_is_not_shown_and_still_counts() {
     for (backend, name, value, expected) in [
         ("s3", "container_credentials_full_uri", "http://169.254.170.23/v1/hunter2", "http://169.254.170.23/***"),

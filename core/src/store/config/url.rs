@@ -12,6 +12,7 @@ use super::s3;
 use super::secret::Secret;
 use super::settings::{Given, Origin};
 use super::unknown::unknown_setting;
+use super::value::Kind;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a URL says.
@@ -112,6 +113,11 @@ fn parameter(backend: StoreBackend, name: &str, value: &str) -> Result<Given> {
     };
     if named.row.kind.is_secret() {
         return refused("it is a secret, and URLs are shown", "give it in the environment or in a document");
+    }
+    let holds_user = |url: Url| !url.username().is_empty() || url.password().is_some();
+    if matches!(named.row.kind, Kind::Url | Kind::Address) && Url::parse(value).is_ok_and(holds_user) {
+        let what = "it holds a user or a password, and URLs are shown";
+        return refused(what, "give it in the environment or in a document");
     }
     if named.row.is_address && !(backend == StoreBackend::Azure && named.row.name == azure::ACCOUNT_NAME.name) {
         return refused("the URL itself says it", FORMS);

@@ -11,9 +11,19 @@ use object_store::gcp::{GcpCredential, GcpCredentialProvider, GoogleCloudStorage
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::StoreOptions;
 use crate::store::config::{Settings, gcs, shown};
-use crate::store::credentials::CredentialKind;
+use crate::store::credentials::{CredentialKind, Unfit};
 use crate::store::failure::{self, Effect, StoreFailure};
-use crate::store::http::{LastResort, Secrets, Supplied, bad_character, check_credentials_file, unusable};
+use crate::store::http::{
+    AcceptedCredentials, FromSettings, LastResort, Secrets, Supplied, bad_character, check_credentials_file, unusable,
+};
+
+/// What the caller's source must give.
+const ACCEPTED: AcceptedCredentials = AcceptedCredentials {
+    store: "Google Cloud Storage",
+    takes: "a bearer token",
+    how: "give a bearer token: Credentials::bearer in Rust, kfs_credentials_bearer_token in C, \
+          kfs.Credentials(bearer_token=...) in Python",
+};
 
 /// Where `gcloud auth application-default login` puts its file.
 const OF_GCLOUD: &str = if cfg!(windows) {
@@ -39,7 +49,7 @@ pub(super) fn of(
 ) -> Result<GcpCredentialProvider> {
     let surroundings = options.environment;
     if let Some(source) = &options.credentials {
-        return Ok(Arc::new(Supplied::new(source.clone(), of_caller, "a bearer token", secrets.clone())));
+        return Ok(Arc::new(Supplied::new(source.clone(), of_caller, ACCEPTED, secrets.clone())));
     }
     let fixed = |bearer: &str| -> GcpCredentialProvider {
         Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_string() }))
@@ -61,24 +71,36 @@ pub(super) fn of(
     if let Some(token) = settings.text(&gcs::BEARER_TOKEN) {
         return Ok(fixed(token));
     }
-    if let Some(key) = settings.text(&gcs::SERVICE_ACCOUNT_KEY) {
-        return built(builder.with_service_account_key(key));
-    }
+    // What `value` of a setting holds.
+    let used = |name: &str, shown: &str, value: &str, builder: Builder| -> Result<GcpCredentialProvider> {
+        let client = builder.build().map_err(|error| {
+            let others = settings.texts().filter(|text| *text != value);
+            let said = failure::text(&error);
+            // This quotes the value, and without quotation marks.
+            let said = if said.contains("unknown variant") { "its type is not known" } else { &said };
+            let fault = shown::fault(said, others);
+            Error::new(ErrorKind::InvalidInput, format!("{shown} can't be used: {fault}"))
+        })?;
+        let (inner, hint) = (client.credentials().clone(), format!("check {name}"));
+        Ok(Arc::new(FromSettings { inner, settings: shown.to_string(), server: name.to_string(), hint, file: None }))
+    };
     let of_file = |name: &str, file: &str, builder: Builder| {
         check_credentials_file(name, file)?;
-        let client = builder.build().map_err(|error| {
-            let others = settings.texts().filter(|text| *text != file);
-            let fault = shown::fault(&failure::text(&error), others);
-            let message = format!("{name}{} can't be used: {fault}", shown::path(file));
-            Error::new(ErrorKind::InvalidInput, message)
-        })?;
-        Ok(client.credentials().clone())
+        used(name, &format!("{name}{}", shown::path(file)), file, builder)
     };
+    if let Some(key) = settings.text(&gcs::SERVICE_ACCOUNT_KEY) {
+        let name = settings.name_and_origin(&gcs::SERVICE_ACCOUNT_KEY);
+        return used(&name, &name, key, builder.with_service_account_key(key));
+    }
     if let Some(file) = settings.text(&gcs::SERVICE_ACCOUNT_PATH) {
-        return of_file(&settings.name(&gcs::SERVICE_ACCOUNT_PATH), file, builder.with_service_account_path(file));
+        return of_file(
+            &settings.name_and_origin(&gcs::SERVICE_ACCOUNT_PATH),
+            file,
+            builder.with_service_account_path(file),
+        );
     }
     if let Some(file) = settings.text(&gcs::APPLICATION_CREDENTIALS) {
-        let name = settings.name(&gcs::APPLICATION_CREDENTIALS);
+        let name = settings.name_and_origin(&gcs::APPLICATION_CREDENTIALS);
         return of_file(&name, file, builder.with_application_credentials(file));
     }
     if let Some(file) = surroundings.then(of_gcloud).flatten() {
@@ -91,10 +113,10 @@ pub(super) fn of(
 }
 
 /// The caller's credentials as Google takes them.
-fn of_caller(given: &CredentialKind) -> Option<GcpCredential> {
+fn of_caller(given: &CredentialKind) -> Result<GcpCredential, Unfit> {
     match given {
-        CredentialKind::Bearer(token) => Some(GcpCredential { bearer: token.reveal().to_string() }),
-        _ => None,
+        CredentialKind::Bearer(token) => Ok(GcpCredential { bearer: token.reveal().to_string() }),
+        _ => Err(Unfit::OtherKind),
     }
 }
 

@@ -22,10 +22,6 @@ impl Protocol for GcsProtocol {
         "GOOGLE_BASE_URL"
     }
 
-    fn proxy_setting(&self) -> &'static str {
-        "GOOGLE_PROXY_URL"
-    }
-
     fn request_id_header(&self) -> &'static str {
         "x-guploader-uploadid"
     }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use object_store::client::{ClientConfigKey, ClientOptions, HttpClient, HttpConnector};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
+use super::Protocol;
+use super::certificates::{ca_file, check_proxy};
 use super::guard::Guarded;
 use super::proxy::Proxy;
 use super::secrets::Secrets;
-use super::{Protocol, ca_file};
 use crate::error::Result;
 use crate::runtime::{Entropy, SystemEntropy};
-use crate::store::config::{Settings, boolean};
+use crate::store::config::{Settings, boolean, client as rows};
 
 /// Makes HTTP clients for object_store and for our own requests for credentials.
 #[derive(Clone, Debug)]
@@ -21,7 +22,9 @@ pub(in crate::store) struct Connector {
     pub(in crate::store) secrets: Arc<Secrets>,
     /// The only certificates to trust; `None` for those of the system.
     pub(in crate::store) roots: Option<Vec<reqwest::Certificate>>,
-    /// Whether a proxy that the environment names is used.
+    /// The setting that names a proxy, for messages.
+    pub(in crate::store) proxy_setting: String,
+    /// Whether a proxy is used that the settings or the environment name.
     pub(in crate::store) proxies: bool,
 }
 
@@ -30,7 +33,7 @@ impl HttpConnector for Connector {
         let client = HttpClient::new(self.client(options)?);
         let proxy = match (options.get_config_value(&ClientConfigKey::ProxyUrl), self.proxies) {
             (_, false) => Proxy::None,
-            (Some(_), true) => Proxy::Set(self.protocol.proxy_setting()),
+            (Some(_), true) => Proxy::Set(self.proxy_setting.clone()),
             (None, true) => Proxy::OfEnvironment,
         };
         let (protocol, secrets) = (self.protocol.clone(), self.secrets.clone());
@@ -42,11 +45,14 @@ impl Connector {
     /// A connector for a cloud's bucket: it knows the secrets that the settings hold, and their file of certificates.
     ///
     /// # Errors
-    /// When the file of certificates can't be used.
+    /// `InvalidInput` for certificates or a proxy that can't be used, by their settings.
     pub(in crate::store) fn of(settings: &Settings, protocol: impl Protocol) -> Result<Self> {
         let secrets = Arc::new(Secrets::default());
         settings.secrets().for_each(|secret| secrets.add(secret));
-        Ok(Connector { protocol: Arc::new(protocol), secrets, roots: ca_file(settings)?, proxies: true })
+        let roots = ca_file(settings)?;
+        check_proxy(settings)?;
+        let proxy_setting = settings.name_and_origin(&rows::PROXY_URL);
+        Ok(Connector { protocol: Arc::new(protocol), secrets, roots, proxy_setting, proxies: true })
     }
 
     /// The client that object_store's own connector would make, but for redirects: those would carry

@@ -4,9 +4,11 @@
 //! What differs between stores is a [`Protocol`]. Credentials stay with each store.
 
 mod answers;
+mod certificates;
 mod client;
 #[cfg(any(feature = "aws", feature = "azure"))]
 mod credentials_url;
+mod from_settings;
 mod guard;
 mod last_resort;
 mod listing;
@@ -31,18 +33,16 @@ use reqwest::Method;
 pub(super) use self::client::Connector;
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub(super) use self::credentials_url::credentials_url;
+pub(super) use self::from_settings::FromSettings;
 #[cfg(any(feature = "aws", feature = "azure"))]
 pub(super) use self::guard::short;
 pub(super) use self::last_resort::LastResort;
 pub(super) use self::listing::PageShape;
 pub(super) use self::options::{check_endpoint, client_options, unusable};
 pub(super) use self::secrets::Secrets;
-pub(super) use self::supplied::Supplied;
-use super::config::{Settings, client as rows, shown};
-use super::failure;
-use crate::error::Result;
-#[cfg(any(feature = "azure", feature = "gcp"))]
-use crate::error::{Error, ErrorKind};
+pub(super) use self::supplied::{AcceptedCredentials, Supplied};
+use super::config::shown;
+use crate::error::{Error, ErrorKind, Result};
 
 /// What one kind of store says in its requests and answers.
 pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
@@ -54,9 +54,6 @@ pub(super) trait Protocol: fmt::Debug + Send + Sync + 'static {
 
     /// The setting for the server's address, for messages.
     fn endpoint_setting(&self) -> &'static str;
-
-    /// The setting that names a proxy, for messages.
-    fn proxy_setting(&self) -> &'static str;
 
     /// The header in which an answer says what the store calls the request: `x-amz-request-id` on S3, `x-ms-request-id` on
     /// Azure, `x-guploader-uploadid` on GCS.
@@ -98,23 +95,6 @@ pub(super) fn no_retries() -> RetryConfig {
     RetryConfig { max_retries: 0, ..RetryConfig::default() }
 }
 
-/// The largest file of certificates, in bytes.
-const CA_FILE_LIMIT: u64 = 16 << 20;
-
-/// The certificates of the PEM file that the settings name. Only these are trusted then.
-pub(super) fn ca_file(settings: &Settings) -> Result<Option<Vec<reqwest::Certificate>>> {
-    let Some(file) = settings.path(&rows::CA_FILE) else { return Ok(None) };
-    let shown = shown::path(&file.display().to_string());
-    let invalid = |what: String| settings.bad(&rows::CA_FILE, format!("{shown} {what}").trim_start());
-    let bytes = read_file(file, CA_FILE_LIMIT).map_err(|error| invalid(format!("can't be read: {error}")))?;
-    let certificates = reqwest::Certificate::from_pem_bundle(&bytes)
-        .map_err(|error| invalid(format!("can't be understood: {}", failure::text(&error))))?;
-    if certificates.is_empty() {
-        return Err(invalid("holds no certificate in PEM form".into()));
-    }
-    Ok(Some(certificates))
-}
-
 /// Reads a regular file of at most `limit` bytes. A device may never end, and a pipe may never begin.
 pub(super) fn read_file(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     use std::io::Error;
@@ -134,7 +114,6 @@ pub(super) const CREDENTIALS_FILE_LIMIT: u64 = 64 * 1024;
 
 /// Refuses a file of credentials that object_store opens itself, which would read a device or wait for a pipe without end.
 /// A message names the file `as_named`, by its setting for one.
-#[cfg(any(feature = "azure", feature = "gcp"))]
 pub(super) fn check_credentials_file(as_named: &str, file: &str) -> Result<()> {
     let unread = |error| {
         let message = format!("{as_named}{} can't be read: {error}", shown::path(file));

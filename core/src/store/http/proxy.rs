@@ -8,21 +8,21 @@ use object_store::client::{HttpError, HttpErrorKind};
 use crate::error::causes;
 
 /// Where a client learns of its proxy.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Proxy {
     None,
     /// From the setting with this name.
-    Set(&'static str),
+    Set(String),
     OfEnvironment,
 }
 
 impl Proxy {
     /// The name of what names the proxy for this URL.
-    pub(super) fn name(self, scheme: Option<&str>, host: Option<&str>) -> Option<&'static str> {
+    pub(super) fn name(&self, scheme: Option<&str>, host: Option<&str>) -> Option<String> {
         match self {
             Proxy::None => None,
-            Proxy::Set(name) => Some(name),
-            Proxy::OfEnvironment => of_environment(scheme?, host?, |name| std::env::var(name).ok()),
+            Proxy::Set(name) => Some(name.clone()),
+            Proxy::OfEnvironment => of_environment(scheme?, host?, |name| std::env::var(name).ok()).map(str::to_string),
         }
     }
 }
@@ -30,7 +30,7 @@ impl Proxy {
 /// A connection that failed where a proxy is set.
 #[derive(Debug)]
 struct ThroughProxy {
-    name: &'static str,
+    name: String,
     source: HttpError,
 }
 
@@ -60,7 +60,7 @@ fn is_of_tls(error: &HttpError) -> bool {
 }
 
 /// The error of a request that goes through the proxy that `name` names.
-pub(super) fn named(error: HttpError, name: &'static str) -> HttpError {
+pub(super) fn named(error: HttpError, name: String) -> HttpError {
     match error.kind() {
         HttpErrorKind::Connect => HttpError::new(HttpErrorKind::Connect, ThroughProxy { name, source: error }),
         _ => error,

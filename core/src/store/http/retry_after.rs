@@ -9,9 +9,6 @@ use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
 use crate::runtime::{Clock, SystemClock};
 
-/// The longest pause that a server can ask for. What asks for more is answered with a try after this time.
-const LONGEST: Duration = Duration::from_secs(300);
-
 /// The obsolete forms of a date, which a recipient must read too
 /// (<https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7>).
 const OBSOLETE_DATES: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
@@ -24,13 +21,13 @@ pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let text = text(headers, &RETRY_AFTER).filter(|_| asks)?;
     if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
         // A number that does not fit is a long time.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)).min(LONGEST));
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let until = unix_ms(text)?;
     // The server's own clock says best how long that is.
     let now = self::text(headers, &DATE).and_then(unix_ms).unwrap_or_else(|| SystemClock.wall_ms());
     let pause = u64::try_from(until.saturating_sub(now)).unwrap_or(0);
-    Some(Duration::from_millis(pause).min(LONGEST))
+    Some(Duration::from_millis(pause))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -75,10 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn no_pause_is_longer_than_five_minutes() {
+    fn a_pause_is_told_as_it_was_asked_for_however_long() {
         let now = (&DATE, "Sun, 06 Nov 1994 08:49:37 GMT");
-        for asked in ["301", "18446744073709551616", "Sat, 06 Nov 9999 08:49:37 GMT"] {
-            assert_eq!(pause(429, &[now, (&RETRY_AFTER, asked)]), Some(LONGEST), "{asked}");
+        for (asked, seconds) in
+            [("301", 301), ("18446744073709551616", u64::MAX), ("Mon, 07 Nov 1994 08:49:37 GMT", 24 * 3600)]
+        {
+            let found = pause(429, &[now, (&RETRY_AFTER, asked)]);
+            assert_eq!(found, Some(Duration::from_secs(seconds)), "{asked}");
         }
     }
 

@@ -9,11 +9,11 @@ use object_store::client::CredentialProvider;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::Secrets;
+use super::{Secrets, bad_character};
 use crate::error::{Error, ErrorKind, Result, causes};
 use crate::observer;
 use crate::runtime::{Clock, SystemClock};
-use crate::store::credentials::{CredentialKind, CredentialSource, Credentials};
+use crate::store::credentials::{CredentialKind, CredentialSource, Credentials, Unfit};
 use crate::store::failure::{Effect, StoreFailure};
 use crate::store::secrets::strip_by_pattern;
 
@@ -22,16 +22,30 @@ const EARLIER_MS: i64 = 300_000;
 /// How long those are used that do not say when they run out.
 const WITHOUT_END_MS: i64 = 60_000;
 
+/// What to do where the source does not say.
+const OF_SOURCE: &str = "the source of credentials that the program gave to this bucket says so: look there";
+
 /// Asks the caller's source, and holds what it gave.
 pub(in crate::store) struct Supplied<C> {
     source: Arc<dyn CredentialSource>,
-    /// The form that the store's client takes; `None` for credentials of another kind of store.
-    form: fn(&CredentialKind) -> Option<C>,
+    /// The form that the store's client takes.
+    form: fn(&CredentialKind) -> std::result::Result<C, Unfit>,
     /// What the store takes, for messages.
-    expected: &'static str,
+    takes: AcceptedCredentials,
     /// What the source gave, so that no message repeats it.
     secrets: Arc<Secrets>,
     state: Mutex<State<C>>,
+}
+
+/// What a store takes, for messages.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct AcceptedCredentials {
+    /// The store's name.
+    pub(in crate::store) store: &'static str,
+    /// The credentials that it takes.
+    pub(in crate::store) takes: &'static str,
+    /// How to give them from each language.
+    pub(in crate::store) how: &'static str,
 }
 
 struct State<C> {
@@ -69,11 +83,11 @@ impl<C> Held<C> {
 impl<C> Supplied<C> {
     pub(in crate::store) fn new(
         source: Arc<dyn CredentialSource>,
-        form: fn(&CredentialKind) -> Option<C>,
-        expected: &'static str,
+        form: fn(&CredentialKind) -> std::result::Result<C, Unfit>,
+        takes: AcceptedCredentials,
         secrets: Arc<Secrets>,
     ) -> Self {
-        Supplied { source, form, expected, secrets, state: Mutex::new(State { held: None, call: None }) }
+        Supplied { source, form, takes, secrets, state: Mutex::new(State { held: None, call: None }) }
     }
 
     /// The credentials to use now; and why they are the last ones still, where the source did not renew them.
@@ -109,12 +123,25 @@ impl<C> Supplied<C> {
         });
         let given = given.map_err(|error| self.without_secrets(error))?;
         given.kind.secrets().for_each(|secret| self.secrets.add(secret.reveal()));
-        let credential = (self.form)(&given.kind).ok_or_else(|| {
-            let message =
-                format!("the caller's source gives other credentials than this store takes: {}", self.expected);
-            Error::new(ErrorKind::InvalidInput, message)
-        })?;
+        // object_store panics when it puts such a text into a header.
+        if let Some(what) = given.kind.secrets().find_map(|secret| bad_character(secret.reveal())) {
+            let message = format!("the caller's source of credentials gave {}, which {what}", given.kind.name());
+            let error = Error::new(ErrorKind::PermissionDenied, message);
+            return Err(error.with_hint("give it without line ends and blanks around it"));
+        }
+        let credential = (self.form)(&given.kind).map_err(|unfit| self.unfit(&given.kind, unfit))?;
         Ok(Held { credential: Arc::new(credential), asked_ms, expires_ms: given.expires_ms })
+    }
+
+    fn unfit(&self, given: &CredentialKind, unfit: Unfit) -> Error {
+        let (AcceptedCredentials { store, takes, how }, given) = (self.takes, given.name());
+        let message = match unfit {
+            Unfit::OtherKind => {
+                format!("{store} takes {takes}, and the caller's source of credentials gave {given}")
+            }
+            Unfit::Value(what) => format!("the caller's source of credentials gave {given} that {what}"),
+        };
+        Error::new(ErrorKind::InvalidInput, message).with_hint(how)
     }
 
     /// The source's error without what it gave before, and without what looks like a secret. Nobody knows whom the source
@@ -128,9 +155,10 @@ impl<C> Supplied<C> {
             // The cause itself can't be changed, so its words take its place.
             false => Error::new(error.kind(), format!("{}: {shown}", strip(error.message()))),
         };
-        if let Some(hint) = error.hint() {
-            stripped = stripped.with_hint(strip(hint));
-        }
+        stripped = stripped.with_hint(match error.hint() {
+            Some(hint) => strip(hint),
+            None => OF_SOURCE.to_string(),
+        });
         stripped
     }
 }
@@ -192,10 +220,19 @@ mod tests {
         let (answer, answers) = channel();
         let source = Arc::new(Scripted { asked, answers: Mutex::new(answers) });
         let form = |kind: &CredentialKind| match kind {
-            CredentialKind::Bearer(token) => Some(token.clone()),
-            _ => None,
+            CredentialKind::Bearer(token) => Ok(token.clone()),
+            _ => Err(Unfit::OtherKind),
         };
-        (Supplied::new(source, form, "a bearer token", Arc::default()), answer, was_asked)
+        (
+            Supplied::new(
+                source,
+                form,
+                AcceptedCredentials { store: "this store", takes: "a bearer token", how: "" },
+                Arc::default(),
+            ),
+            answer,
+            was_asked,
+        )
     }
 
     #[tokio::test]
@@ -204,8 +241,11 @@ mod tests {
         for _ in 0..5 {
             assert!(supplied.get_credential().now_or_never().is_none());
         }
+        // It waits for that call before the call ends: what a call gives to nobody is not used.
+        let mut waiting = supplied.get_credential();
+        assert!((&mut waiting).now_or_never().is_none());
         answer.send(Ok(Credentials::bearer(SECRET))).unwrap();
-        assert_eq!(supplied.get_credential().await.unwrap().reveal(), SECRET);
+        assert_eq!(waiting.await.unwrap().reveal(), SECRET);
         assert_eq!(was_asked.try_iter().count(), 1);
     }
 

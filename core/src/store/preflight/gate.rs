@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use futures_util::future::Shared;
 use tokio::sync::oneshot;
 
-use super::PreflightOptions;
 use super::report::{Preflight, PreflightCheck, PreflightVerdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
@@ -188,8 +187,11 @@ impl ProcessRuns {
 }
 
 async fn run(store: &Store, runtime: &Runtime) -> RunEnd {
-    let report = store.preflight(runtime, &PreflightOptions::default()).await?;
+    let report = store.preflight_for_writing(runtime).await?;
     store.observer.bucket_checked(&report.url, report.requests.total(), &report.lacking());
+    if !report.left.is_empty() {
+        store.observer.check_left(&report.url, &report.left.join(" "));
+    }
     Ok(Arc::new(report))
 }
 

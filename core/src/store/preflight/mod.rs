@@ -9,7 +9,7 @@
 //! The check writes a few small objects directly under the bucket's prefix. Their names begin with
 //! [`PREFLIGHT_PREFIX`], which belongs to no log (docs/format.md, "Names"), and no two checks use the same names. It
 //! deletes them again, also after a failure, and [`Preflight::left`] names those that it could not delete.
-//! It sends at most [`MOST_PREFLIGHT_REQUESTS`] requests.
+//! It sends at most [`MOST_PREFLIGHT_REQUESTS`] requests to the bucket, and two to its replica, if it has one.
 //!
 //! ```
 //! # use kfs_core::store::{Store, StoreOptions, preflight::PreflightOptions};
@@ -38,10 +38,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use object_store::ObjectStore;
+
 pub(super) use self::gate::WriteGate;
 use self::probe::Probe;
 pub use self::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
 use super::client::StoreClient;
+use super::list::Lister;
 use super::meter::Meter;
 use super::{Lane, Store, StoreInner, StoreOptions, StoreReader};
 use crate::error::{Error, ErrorKind, Result};
@@ -51,7 +54,7 @@ use crate::setters::setters;
 /// How the names of the objects begin that a check writes.
 pub const PREFLIGHT_PREFIX: &str = "kfs-preflight-";
 
-/// The most requests that one check sends.
+/// The most requests that one check sends to the bucket.
 pub const MOST_PREFLIGHT_REQUESTS: u64 = 60;
 
 /// The time limits of a check. Start from `PreflightOptions::default()`.
@@ -103,8 +106,23 @@ impl Store {
         let mut probe = Probe::begin(self.for_preflight(), runtime, options)?;
         // `None` says that the check ended early, and the report says why.
         let _ended = steps::all(&mut probe).await;
+        if let Some(replica) = &self.inner.client.replica {
+            let (reads, lister) = (replica.client.clone(), replica.lister.clone());
+            let replica = self.checked_by(reads.clone(), reads, lister, probe.store.inner.meter.clone());
+            steps::replica(&mut probe, &replica).await;
+        }
         probe.clean_up().await;
-        Ok(probe.into_report())
+        Ok(probe.into_report(self.has_replica()))
+    }
+
+    /// The check before the first write. Where the store sends the check away because it has too much to do, the check goes
+    /// on at the same step after a pause. The replica is not looked at: no writer asks it.
+    async fn preflight_for_writing(&self, runtime: &Runtime) -> Result<Preflight> {
+        let options = PreflightOptions::default();
+        let mut probe = Probe::begin(self.for_preflight(), runtime, &options)?.patient();
+        let _ended = steps::all(&mut probe).await;
+        probe.clean_up().await;
+        Ok(probe.into_report(false))
     }
 
     /// The same store for a check: each request is sent once, where the client is one of the library's own, and is
@@ -115,16 +133,28 @@ impl Store {
             Some(once) => (once.reads.clone(), once.lister.clone()),
             None => (client.reads.clone(), client.lister.clone()),
         };
+        self.checked_by(reads, client.commits.clone(), lister, Arc::new(Meter::of_a_part(&inner.meter)))
+    }
+
+    /// This store, whose requests these clients send.
+    fn checked_by(
+        &self,
+        reads: Arc<dyn ObjectStore>,
+        commits: Arc<dyn ObjectStore>,
+        lister: Lister,
+        meter: Arc<Meter>,
+    ) -> Store {
+        let (inner, client) = (&self.inner, &self.inner.client);
         // Without a breaker: a check asks a store that is away, too.
         let options = StoreOptions::default();
-        let mut once = StoreClient::new(reads, client.commits.clone(), lister, client.backend, &options);
+        let mut once = StoreClient::new(reads, commits, lister, client.backend, &options);
         once.redact = client.redact.clone();
         let checked = StoreInner {
             fork: inner.fork,
             url: inner.url.clone(),
             prefix: inner.prefix.clone(),
             client: Arc::new(once),
-            meter: Arc::new(Meter::of_a_part(&inner.meter)),
+            meter,
             storage_class: inner.storage_class.clone(),
             gate: None,
             creates_plainly: AtomicBool::new(false),

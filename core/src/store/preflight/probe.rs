@@ -10,10 +10,26 @@ use super::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
 use super::{MOST_PREFLIGHT_REQUESTS, PREFLIGHT_PREFIX, PreflightOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
-use crate::store::{Fetched, Identity, ReadRange, Store};
+use crate::store::{Fetched, Identity, ReadRange, Store, pause_after};
 
 /// The longest time that deleting what was made takes after the check's own time has run out.
 const CLEANING: Duration = Duration::from_secs(2);
+
+/// The pause after the first answer that the store has too much to do. Each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// No step is made again where the whole check would need more requests than this. Some of those that it may send are left to
+/// the steps that ask once more by themselves.
+const MOST_WITH_REPEATS: u64 = MOST_PREFLIGHT_REQUESTS - 4;
+/// What it does, for events.
+const CHECKING: &str = "checking the bucket";
+
+/// Whether the store says that it has too much to do.
+pub(super) fn is_throttled(error: &Error) -> bool {
+    const CODES: [&str; 5] = ["SlowDown", "ServerBusy", "TooManyRequests", "429 Too Many", "503 Service"];
+    error.retry_after().is_some()
+        || error.kind() == ErrorKind::Unavailable && CODES.iter().any(|code| error.message().contains(code))
+}
 
 /// A check that runs.
 pub(super) struct Probe<'a> {
@@ -30,6 +46,12 @@ pub(super) struct Probe<'a> {
     gets: Vec<Duration>,
     steps: Vec<PreflightStep>,
     stopped_by: Option<(PreflightCheck, Error)>,
+    /// Whether it goes on after a pause where the store has too much to do.
+    is_patient: bool,
+    /// How often it did.
+    pauses: u32,
+    /// The objects of the rounds of the race that have ended well.
+    pub(super) raced: Vec<String>,
 }
 
 impl<'a> Probe<'a> {
@@ -47,7 +69,72 @@ impl<'a> Probe<'a> {
             gets: Vec::new(),
             steps: Vec::new(),
             stopped_by: None,
+            is_patient: false,
+            pauses: 0,
+            raced: Vec::new(),
         })
+    }
+
+    /// The same check, which goes on after a pause where the store has too much to do.
+    pub(super) fn patient(mut self) -> Self {
+        self.is_patient = true;
+        self
+    }
+
+    /// How often it has paused.
+    pub(super) fn pauses(&self) -> u32 {
+        self.pauses
+    }
+
+    /// After a step that a failed request ended: waits, and gives whether the step is to be made again.
+    pub(super) async fn goes_on(&mut self) -> bool {
+        let Some((check, error)) = self.stopped_by.clone() else { return false };
+        if !self.waits_out(check, &error).await {
+            return false;
+        }
+        self.steps.retain(|step| step.check != check);
+        self.stopped_by = None;
+        true
+    }
+
+    /// Waits where the store has too much to do, if time and requests are left. Gives whether it waited.
+    pub(super) async fn waits_out(&mut self, check: PreflightCheck, error: &Error) -> bool {
+        let sent = self.store.requests().total();
+        if !self.is_patient || !is_throttled(error) || sent.saturating_add(self.needs(check)) > MOST_WITH_REPEATS {
+            return false;
+        }
+        let full = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.pauses).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);
+        let pause = pause_after(error, full, &**self.runtime.entropy());
+        let spent = self.runtime.clock().elapsed().saturating_sub(self.began);
+        if pause >= self.options.timeout.saturating_sub(spent) {
+            return false;
+        }
+        self.pauses = self.pauses.saturating_add(1);
+        self.store.observer.retry(None, (CHECKING, self.began), (self.pauses, pause), error, false);
+        self.runtime.clock().sleep(pause).await;
+        true
+    }
+
+    /// How many requests the rest of a check needs, from this step on.
+    fn needs(&self, check: PreflightCheck) -> u64 {
+        // The race has three rounds of 9 requests, the replace 4, the listing 1, the deletes 4, and the last listing 1.
+        const AFTER_RACE: u64 = 10;
+        const ROUND: u64 = 9;
+        let raced = u64::try_from(self.raced.len()).unwrap_or(u64::MAX);
+        let race = ROUND.saturating_mul(3_u64.saturating_sub(raced)).saturating_add(AFTER_RACE);
+        match check {
+            PreflightCheck::List => race.saturating_add(6),
+            PreflightCheck::Put => race.saturating_add(5),
+            PreflightCheck::Get | PreflightCheck::Clock => race.saturating_add(4),
+            PreflightCheck::Metadata => race.saturating_add(3),
+            PreflightCheck::RangedGet => race.saturating_add(2),
+            PreflightCheck::SuffixGet => race.saturating_add(1),
+            PreflightCheck::CreateIfAbsent => race,
+            PreflightCheck::ConditionalReplace => AFTER_RACE.saturating_add(1),
+            PreflightCheck::ListAfterPut => 6,
+            PreflightCheck::Delete => 5,
+            _ => 1,
+        }
     }
 
     /// What the names of this check's objects begin with.
@@ -58,7 +145,9 @@ impl<'a> Probe<'a> {
     /// The name of an object that is about to be made. It is deleted at the end.
     pub(super) fn will_make(&mut self, name: &str) -> String {
         let key = format!("{}{name}", self.prefix());
-        self.made.push(key.clone());
+        if !self.made.contains(&key) {
+            self.made.push(key.clone());
+        }
         key
     }
 
@@ -191,7 +280,7 @@ impl<'a> Probe<'a> {
     }
 
     /// What was found, with a step for each check.
-    pub(super) fn into_report(mut self) -> Preflight {
+    pub(super) fn into_report(mut self, has_replica: bool) -> Preflight {
         if let (Some(put), Some(get)) = (median(&mut self.puts), median(&mut self.gets)) {
             let (puts, gets) = (self.puts.len(), self.gets.len());
             self.fine(
@@ -202,12 +291,15 @@ impl<'a> Probe<'a> {
         let found = |check| self.steps.iter().find(|step| step.check == check).cloned();
         let not_tried =
             |check| PreflightStep { check, verdict: PreflightVerdict::NotTried, found: String::new(), cost: None };
-        let steps = PreflightCheck::ALL.map(|check| found(check).unwrap_or_else(|| not_tried(check)));
+        let checks = PreflightCheck::ALL.into_iter().filter(|check| has_replica || !check.is_of_replica());
+        let steps: Vec<_> = checks.map(|check| found(check).unwrap_or_else(|| not_tried(check))).collect();
+        let prefix = &self.store.inner.prefix;
+        let left = self.made.iter().map(|key| format!("{prefix}{key}")).collect();
         Preflight {
             url: self.store.url().to_string(),
-            steps: steps.into(),
+            steps,
             requests: self.store.requests(),
-            left: self.made,
+            left,
             stopped_by: self.stopped_by,
         }
     }

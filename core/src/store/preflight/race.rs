@@ -27,17 +27,19 @@ enum RoundEnd {
     Away(Error),
 }
 
-/// Goes through the rounds until one is not as it must be. Gives the objects that are there.
+/// Goes through the rounds that have not ended well yet, until one is not as it must be. Gives the objects that are there.
 pub(super) async fn create_if_absent(probe: &mut Probe<'_>) -> Option<Vec<String>> {
     let check = PreflightCheck::CreateIfAbsent;
-    let mut there = Vec::new();
-    for number in 1..=ROUNDS {
-        let key = probe.will_make(&format!("race-{number}"));
+    while probe.raced.len() < ROUNDS {
+        let number = probe.raced.len().saturating_add(1);
+        // What a round made that was given up may be there.
+        let again = if probe.pauses() > 0 { format!("-{}", probe.pauses()) } else { String::new() };
+        let key = probe.will_make(&format!("race-{number}{again}"));
         match round(probe, &key).await {
-            RoundEnd::OneWinner => there.push(key),
+            RoundEnd::OneWinner => probe.raced.push(key),
             RoundEnd::Wrong(found) => {
                 probe.fail(check, found, COST);
-                return Some(there);
+                return Some(probe.raced.clone());
             }
             RoundEnd::Away(error) => {
                 probe.stop(check, error);
@@ -46,7 +48,7 @@ pub(super) async fn create_if_absent(probe: &mut Probe<'_>) -> Option<Vec<String
         }
     }
     probe.fine(check, format!("one winner of {WRITERS}, {ROUNDS} times"));
-    Some(there)
+    Some(probe.raced.clone())
 }
 
 /// What the writers of a round were told.

@@ -33,11 +33,15 @@ pub enum PreflightCheck {
     Clock,
     /// How long PUTs and GETs take.
     Latency,
+    /// The replica can be listed.
+    ReplicaList,
+    /// The replica answers the read of an object.
+    ReplicaGet,
 }
 
 impl PreflightCheck {
-    /// All of them, in the order in which a report has them.
-    pub const ALL: [PreflightCheck; 13] = [
+    /// All of them, in the order in which a report has them. Those of a replica are in it only where there is one.
+    pub const ALL: [PreflightCheck; 15] = [
         PreflightCheck::List,
         PreflightCheck::Put,
         PreflightCheck::Get,
@@ -51,7 +55,13 @@ impl PreflightCheck {
         PreflightCheck::ListAfterDelete,
         PreflightCheck::Clock,
         PreflightCheck::Latency,
+        PreflightCheck::ReplicaList,
+        PreflightCheck::ReplicaGet,
     ];
+
+    pub(super) fn is_of_replica(self) -> bool {
+        matches!(self, PreflightCheck::ReplicaList | PreflightCheck::ReplicaGet)
+    }
 
     /// Its name for people.
     pub fn name(self) -> &'static str {
@@ -69,6 +79,8 @@ impl PreflightCheck {
             PreflightCheck::ListAfterDelete => "list after delete",
             PreflightCheck::Clock => "clock",
             PreflightCheck::Latency => "latency",
+            PreflightCheck::ReplicaList => "replica list",
+            PreflightCheck::ReplicaGet => "replica get",
         }
     }
 }
@@ -119,11 +131,12 @@ pub struct PreflightStep {
 pub struct Preflight {
     /// The store's URL.
     pub url: String,
-    /// One step for each of [`PreflightCheck::ALL`], in that order.
+    /// One step for each of [`PreflightCheck::ALL`], in that order; those of a replica only where there is one.
     pub steps: Vec<PreflightStep>,
     /// The requests that the check sent, tries of a caller's client not counted.
     pub requests: RequestCounts,
-    /// Keys of objects that the check wrote, or may have written, and could not delete. They can be deleted at any time.
+    /// Keys in the bucket, with the prefix of its URL, of objects that the check wrote, or may have written, and could not
+    /// delete. They can be deleted at any time.
     pub left: Vec<String>,
     /// The request that failed in a way that ended the check.
     pub(super) stopped_by: Option<(PreflightCheck, Error)>,

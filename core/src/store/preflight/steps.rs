@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::PutPayload;
 
-use super::probe::Probe;
+use super::probe::{Probe, is_throttled};
 use super::race::create_if_absent;
 use super::report::PreflightCheck;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Fetched, ReadRange, Replaced, Version};
+use crate::store::{Fetched, ReadRange, Replaced, Store, Version};
 
 /// The size of the object that is put, read and replaced, in bytes.
 const LENGTH: usize = 4096;
@@ -18,23 +18,76 @@ const LENGTH: usize = 4096;
 /// a second. S3 and Azure refuse requests that were signed 15 minutes earlier or later: a minute leaves time to act.
 const CLOCKS: Duration = Duration::from_secs(60);
 
+/// Makes a step until it ends, or the check does.
+macro_rules! done {
+    ($probe:ident, $step:expr) => {
+        loop {
+            match $step {
+                Some(done) => break done,
+                None if $probe.goes_on().await => {}
+                None => return None,
+            }
+        }
+    };
+}
+
 /// Goes through all steps, as far as the store lets it.
 pub(super) async fn all(probe: &mut Probe<'_>) -> Option<()> {
+    done!(probe, list(probe).await);
+    let object = done!(probe, put(probe).await);
+    let fetched = done!(probe, get(probe, &object).await);
+    clock(probe, &object, &fetched);
+    done!(probe, metadata(probe, &object, &fetched).await);
+    done!(probe, ranged_get(probe, &object).await);
+    done!(probe, suffix_get(probe, &object).await);
+    let mut there = done!(probe, create_if_absent(probe).await);
+    there.push(object.key.clone());
+    let mut version = fetched.info.version.clone();
+    while conditional_replace(probe, &object, &version).await.is_none() {
+        if !probe.goes_on().await {
+            return None;
+        }
+        // The first one may have replaced it.
+        version = done!(probe, version_now(probe, &object).await);
+    }
+    done!(probe, list_after_put(probe, &there).await);
+    delete(probe).await?;
+    done!(probe, list_after_delete(probe).await);
+    Some(())
+}
+
+/// Asks the replica for a listing and for an object. One that does not answer costs no data, so nothing here fails the check.
+pub(super) async fn replica(probe: &mut Probe<'_>, replica: &Store) {
+    const COST: &str =
+        "reads of data ask it in vain, and then the bucket: check read_bucket, read_region and read_endpoint";
+    let key = format!("{}object", probe.prefix());
+    let listed = probe.ask(replica.list_page(&key, None, 1)).await.and_then(|listed| listed);
+    let is_listed = listed.is_ok();
+    match listed {
+        Ok(_) => probe.fine(PreflightCheck::ReplicaList, ""),
+        Err(error) => probe.warn(PreflightCheck::ReplicaList, format!("{error:#}"), COST),
+    }
+    match probe.ask(replica.get(&key, ReadRange::Whole, None)).await.and_then(|fetched| fetched) {
+        Ok(_) => probe.fine(PreflightCheck::ReplicaGet, ""),
+        // It may lag.
+        Err(error) if error.kind() == ErrorKind::NotFound && is_listed => {
+            probe.fine(PreflightCheck::ReplicaGet, "it answers, and does not have the object of this check");
+        }
+        Err(error) => probe.warn(PreflightCheck::ReplicaGet, format!("{error:#}"), COST),
+    }
+}
+
+async fn list(probe: &mut Probe<'_>) -> Option<()> {
     let listed = probe.list().await;
     probe.must(PreflightCheck::List, listed)?;
     probe.fine(PreflightCheck::List, "");
-    let object = put(probe).await?;
-    let fetched = get(probe, &object).await?;
-    clock(probe, &object, &fetched);
-    metadata(probe, &object, &fetched).await?;
-    ranged_get(probe, &object).await?;
-    suffix_get(probe, &object).await?;
-    let mut there = create_if_absent(probe).await?;
-    there.push(object.key.clone());
-    conditional_replace(probe, &object, &fetched.info.version).await?;
-    list_after_put(probe, &there).await?;
-    delete(probe).await?;
-    list_after_delete(probe).await
+    Some(())
+}
+
+/// The version of the object that is there.
+async fn version_now(probe: &mut Probe<'_>, object: &PutObject) -> Option<Version> {
+    let fetched = probe.get(&object.key, ReadRange::Whole).await;
+    probe.must(PreflightCheck::ConditionalReplace, fetched).map(|fetched| fetched.info.version)
 }
 
 /// The object that was put.
@@ -179,6 +232,7 @@ async fn part(probe: &mut Probe<'_>, object: &PutObject, range: ReadRange) -> Pa
     match probe.get(&object.key, range.clone()).await {
         Ok(fetched) => return Part::Bytes(fetched.bytes),
         Err(error) if !error.is_retriable() => return of_refusal(error),
+        Err(error) if is_throttled(&error) => return Part::Away(error),
         Err(_) => {}
     }
     if let Err(error) = probe.get(&object.key, ReadRange::Whole).await {
@@ -186,7 +240,7 @@ async fn part(probe: &mut Probe<'_>, object: &PutObject, range: ReadRange) -> Pa
     }
     match probe.get(&object.key, range).await {
         Ok(fetched) => Part::Bytes(fetched.bytes),
-        Err(error) if error.kind() == ErrorKind::Unavailable => Part::Refused(error),
+        Err(error) if error.kind() == ErrorKind::Unavailable && !is_throttled(&error) => Part::Refused(error),
         Err(error) => of_refusal(error),
     }
 }
@@ -265,13 +319,13 @@ async fn list_after_put(probe: &mut Probe<'_>, there: &[String]) -> Option<()> {
 
 async fn delete(probe: &mut Probe<'_>) -> Option<()> {
     const COST: &str = "what this check wrote stays in the bucket, and no repair and no retention can remove anything";
-    match probe.delete_made().await {
-        Ok(()) => probe.fine(PreflightCheck::Delete, ""),
-        Err(error) => {
+    while let Err(error) = probe.delete_made().await {
+        if !probe.waits_out(PreflightCheck::Delete, &error).await {
             probe.warn(PreflightCheck::Delete, format!("{error:#}"), COST);
             return None;
         }
     }
+    probe.fine(PreflightCheck::Delete, "");
     Some(())
 }
 

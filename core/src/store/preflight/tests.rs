@@ -146,3 +146,66 @@ async fn limits_of_nothing_are_refused() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_check_before_writing_goes_on_at_the_step_where_the_store_sent_it_away() {
+    let pause = Duration::from_secs(7);
+    for (op, key, more) in [
+        (Op::List, KeyMatcher::any(), 1),
+        (Op::Put, "-object".into(), 2),
+        (Op::Get, "-object".into(), 1),
+        (Op::Head, "-object".into(), 1),
+        (Op::Get, "-race-2".into(), 9),
+        (Op::Delete, "-race-1".into(), 1),
+    ] {
+        let (runtime, clock) = paused(SystemClock.wall_ms());
+        let (store, faults) = faulty();
+        faults.on(op, key.clone(), Action::Fail(Failure::SlowDown(pause)));
+        let began = clock.elapsed();
+        let report = store.preflight_for_writing(&runtime).await.unwrap();
+        assert!(report.failure().is_none() && report.left.is_empty(), "{op:?} {key:?} {report:?}");
+        assert!(report.steps.iter().all(|step| step.verdict != PreflightVerdict::NotTried), "{report:?}");
+        // One object more may have been made in a round that was given up, and is deleted.
+        let sent = report.requests.total();
+        assert!((43 + more..=44 + more).contains(&sent), "{op:?} {key:?}: {sent}");
+        let waited = clock.elapsed() - began;
+        assert!(waited >= pause && waited < pause * 2, "{op:?} {key:?} {waited:?}");
+        assert!(store.list_page("", None, 10).await.unwrap().objects.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_of_a_store_that_keeps_sending_it_away_ends_within_its_requests_and_its_time() {
+    let (runtime, clock) = paused(0);
+    let (store, faults) = faulty();
+    faults.always(Op::Get, KeyMatcher::containing("-race-"), Action::Fail(Failure::SlowDown(Duration::ZERO)));
+    let report = store.preflight_for_writing(&runtime).await.unwrap();
+    assert!(report.requests.total() <= MOST_PREFLIGHT_REQUESTS && report.left.is_empty(), "{report:?}");
+    assert_eq!(report.failure().unwrap().kind(), ErrorKind::Unavailable, "{report:?}");
+
+    // A pause that would not end in time is not waited.
+    faults.always(Op::List, KeyMatcher::any(), Action::Fail(Failure::SlowDown(Duration::from_secs(3600))));
+    let began = clock.elapsed();
+    let report = store.preflight_for_writing(&runtime).await.unwrap();
+    assert!(!report.is_conclusive() && clock.elapsed() - began <= Duration::from_secs(300), "{report:?}");
+
+    // A user who asks for a check is told at once.
+    let report = store.preflight(&runtime, &PreflightOptions::default()).await.unwrap();
+    assert_eq!((report.requests.total(), report.is_conclusive()), (1, false), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_replica_has_rows_of_its_own_and_one_that_is_away_is_a_warning() {
+    let of_replica = [PreflightCheck::ReplicaList, PreflightCheck::ReplicaGet];
+    let replica = FaultStore::new(Arc::new(InMemory::new()));
+    let store = Store::from_object_store_sent_once(Arc::new(InMemory::new())).with_replica(replica.clone());
+    let report = check(&store).await;
+    assert_eq!(of_replica.map(|check| report.verdict(check)), [PreflightVerdict::Fine; 2], "{report:?}");
+    assert_eq!((report.steps.len(), report.requests.total(), replica.log().len()), (15, 45, 2));
+    replica.set_down(Some(Failure::Unavailable));
+    let report = check(&store).await;
+    assert_eq!(of_replica.map(|check| report.verdict(check)), [PreflightVerdict::Warning; 2], "{report:?}");
+    assert!(report.failure().is_none() && report.step(PreflightCheck::ReplicaGet).unwrap().cost.is_some());
+    let report = check(&Store::from_object_store(Arc::new(InMemory::new()))).await;
+    assert_eq!(of_replica.map(|check| report.step(check).is_none()), [true; 2]);
+}

@@ -174,3 +174,31 @@ async fn a_replica_that_lags_is_asked_at_every_read_and_one_with_other_versions_
     }
     assert_eq!(pair.outcomes(), [OtherVersion, OtherVersion, OtherVersion, NotAsked]);
 }
+
+#[cfg(feature = "tracing")]
+#[tokio::test]
+async fn a_replica_that_fails_is_told_once_an_hour() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    let told = Rc::new(Cell::new(0));
+    let count = told.clone();
+    crate::testing::subscriber::listen(move |line| {
+        let is_warning = line.starts_with("WARN kfs::store") && line.contains("the replica has no answer");
+        count.set(count.get() + u32::from(is_warning));
+    });
+    let pair = Pair::new();
+    let version = pair.put("a", "one").await;
+    pair.replica.set_down(Some(Failure::PermissionDenied));
+    let read = async || {
+        assert_eq!(pair.data("a", Some(&version)).await.0.unwrap(), b"one");
+        told.get()
+    };
+    assert_eq!([read().await, read().await], [1, 1]);
+    // After the third failure in a row it is not asked for a while.
+    pair.clock.advance(Duration::from_secs(3599));
+    assert_eq!([read().await, read().await], [1, 1]);
+    pair.clock.advance(PAUSE);
+    assert_eq!([read().await, read().await], [2, 2]);
+}

@@ -220,7 +220,8 @@ async fn a_profile_gives_keys_and_keys_that_are_set_count_more() {
                 Store::open("s3://logs", &options).unwrap().get("a", ReadRange::Whole, None).await.unwrap();
             }
             let other = Store::open("s3://logs", &base().config("AWS_PROFILE", "other")).unwrap_err();
-            assert_eq!((other.kind(), other.message()), (ErrorKind::PermissionDenied, "the profile other has no keys"));
+            assert_eq!(other.kind(), ErrorKind::PermissionDenied);
+            assert!(other.message().starts_with("the profile other has no keys: "), "{other}");
             let by_role = Store::open(
                 "s3://logs",
                 &base().config("use_iam_role", "true").config("AWS_EC2_METADATA_DISABLED", "true"),
@@ -245,9 +246,74 @@ fn only_a_profile_that_is_named_and_has_no_keys_is_an_error() {
     let message = |options| Store::open("s3://logs", &options).unwrap_err().message().to_string();
     assert_eq!(message(with_files()), "no S3 credentials are set");
     let named = identity(with_files()).config("AWS_PROFILE", "default");
-    assert_eq!(message(named), "the profile default has no keys");
+    let expected = format!(
+        "the profile default has no keys: AWS_CONFIG_FILE ({file}) has no keys in [default], \
+         AWS_SHARED_CREDENTIALS_FILE ({none}) is not there"
+    );
+    assert_eq!(message(named), expected);
     let unreadable = identity(with_files()).config("AWS_CONFIG_FILE", dir.path().display().to_string());
     assert!(message(unreadable).contains("it is not a regular file"));
+}
+
+#[test]
+fn a_broken_file_of_profiles_is_named_with_what_is_wrong_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let [config, credentials] = ["config", "credentials"].map(|name| dir.path().join(name).display().to_string());
+    let message = |of_config: &[u8], of_credentials: &[u8]| {
+        std::fs::write(&config, of_config).unwrap();
+        std::fs::write(&credentials, of_credentials).unwrap();
+        let options = base().config("AWS_PROFILE", "p").config("AWS_CONFIG_FILE", &config);
+        let options = options.config("aws_shared_credentials_file", &credentials);
+        Store::open("s3://logs", &options).unwrap_err().message().to_string()
+    };
+    let utf16: Vec<u8> = "[profile p]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(message(&utf16, b""), format!("AWS_CONFIG_FILE ({config}) can't be read: it is not text in UTF-8"));
+    let large = vec![b'#'; (1 << 20) + 1];
+    let too_large = format!("aws_shared_credentials_file ({credentials}) can't be read: it is too large: ");
+    assert!(message(b"", &large).starts_with(&too_large));
+    assert_eq!(
+        message(b"[p]\naws_access_key_id = a\naws_secret_access_key = b\n", b"[p]\naws_access_key_id = a\n"),
+        format!(
+            "the profile p has no keys: AWS_CONFIG_FILE ({config}) has no section [profile p], \
+             aws_shared_credentials_file ({credentials}) has aws_access_key_id and no aws_secret_access_key in [p]"
+        )
+    );
+}
+
+#[tokio::test]
+async fn a_server_of_credentials_that_is_away_is_named_by_its_setting() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, ROLE_TOKEN).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let role = |base: StoreOptions| {
+        let base = base.config("AWS_ROLE_ARN", "r").config("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+        base.config("AWS_WEB_IDENTITY_TOKEN_FILE", file.display().to_string())
+    };
+    for (setting, options) in [
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", container("http://127.0.0.1:1", &nobody, &file)),
+        ("AWS_ENDPOINT_URL_STS", role(base().config("AWS_ENDPOINT_URL_STS", &nobody))),
+        ("AWS_METADATA_ENDPOINT", base().config("AWS_METADATA_ENDPOINT", &nobody)),
+    ] {
+        let store = impatient(Store::open("s3://logs", &options).unwrap());
+        let error = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+        let hint = error.hint().unwrap_or_default();
+        assert!(error.message().contains(setting) && hint.contains(setting), "{setting}: {error:?}");
+        assert!(!hint.contains("AWS_ENDPOINT_URL right"), "{error:?}");
+        no_secret(&error);
+    }
+    std::fs::remove_file(&file).unwrap();
+    for (setting, options) in [
+        ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", container("http://127.0.0.1:1", &nobody, &file)),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", role(base().config("AWS_ENDPOINT_URL_STS", &nobody))),
+    ] {
+        let store = impatient(Store::open("s3://logs", &options).unwrap());
+        let error = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+        let expected = format!("{setting} ({}) can't be read: ", file.display());
+        assert!(error.message().starts_with(&expected), "{error}");
+    }
 }
 
 /// Gives what the test says, and counts how often it is asked.
@@ -315,13 +381,24 @@ async fn a_source_that_fails_panics_or_gives_the_wrong_kind_is_told() {
             ErrorKind::PermissionDenied,
             "the vault is locked",
         ),
-        (|_| panic!("{SECRET}"), ErrorKind::Unavailable, "source of credentials panicked"),
-        (|_| Ok(Credentials::bearer(SECRET)), ErrorKind::InvalidInput, "an access key"),
-        (|_| Ok(Credentials::access_key("id", "x\r\n", None)), ErrorKind::PermissionDenied, "control character"),
+        (|_| panic!("{SECRET}"), ErrorKind::Unavailable, "the caller's source of credentials panicked"),
+        (
+            |_| Ok(Credentials::bearer(SECRET)),
+            ErrorKind::InvalidInput,
+            "S3 takes an access key, and the caller's source of credentials gave a bearer token",
+        ),
+        (
+            |_| Ok(Credentials::access_key("id", "x\r\n", None)),
+            ErrorKind::PermissionDenied,
+            "the caller's source of credentials gave an access key, which holds a control character",
+        ),
     ] {
         let (used, error, _) = with_source(give).await;
         let error = error.unwrap();
         assert!(used.is_empty() && error.kind() == kind && error.to_string().contains(said), "{error:?}");
+        // What the machine itself has is not asked, and the environment says nothing.
+        let shown = format!("{error:?}");
+        assert!(error.hint().is_some() && !shown.contains("metadata") && !shown.contains("AWS_"), "{error:?}");
         no_secret(&error);
     }
 }

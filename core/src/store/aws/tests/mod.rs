@@ -452,3 +452,57 @@ fn the_bucket_stands_in_the_host_if_that_is_asked_for() {
     assert!(error.message().starts_with("endpoint is an address of numbers"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("path_style")), "{error:?}");
 }
+
+#[tokio::test]
+async fn errors_name_keys_as_the_caller_does_without_the_prefix_of_the_buckets_url() {
+    use bytes::Bytes;
+    use futures_util::{StreamExt, stream};
+
+    let refused = |_: &Request| reply(403, "<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+    let body = || PutPayload::from_static(b"hello");
+    let of_created = |created: Created| match created {
+        Created::Refused(error) | Created::Unknown(error) => error,
+        created => panic!("{created:?}"),
+    };
+    let (errors, _) = with(refused, async |store| {
+        let version = Version::new(Some("abc"), 5, None);
+        let pieces = stream::iter([Ok::<_, Error>(Bytes::from_static(b"hello"))]);
+        let replaced = store.replace_if("t/0/a", body(), &Identity::none(), &version).await;
+        let crate::store::Replaced::Refused(replaced) = replaced else { panic!("{replaced:?}") };
+        [
+            ("get", store.get("t/0/a", ReadRange::Whole, None).await.unwrap_err()),
+            ("head", store.head("t/0/a").await.unwrap_err()),
+            ("put", store.put("t/0/a", body()).await.unwrap_err()),
+            ("create", of_created(store.create("t/0/a", body(), &Identity::none()).await)),
+            ("replace", replaced),
+            ("delete", store.delete("t/0/a").await.unwrap_err()),
+            ("copy", store.copy("t/0/b", "t/0/a").await.unwrap_err()),
+            ("put_stream", store.put_stream("t/0/a", pieces).await.unwrap_err()),
+            ("list_page", store.list_page("t/0/a", None, 10).await.unwrap_err()),
+            ("list", store.list("t/0/a").next().await.unwrap().unwrap_err()),
+            ("list_dirs", store.list_dirs("t/0/a").await.unwrap_err()),
+        ]
+    })
+    .await;
+    for (name, error) in errors {
+        let keys: &[&str] = if name == "copy" { &["t/0/a", "t/0/b"] } else { &["t/0/a", "t/0/a/"] };
+        assert!(error.key().is_some_and(|key| keys.contains(&key)), "{name}: {error:?}");
+    }
+    let whole = with(refused, async |store| store.list_page("", None, 10).await.unwrap_err()).await.0;
+    assert!(whole.key().is_none_or(str::is_empty), "{whole:?}");
+}
+
+#[tokio::test]
+async fn a_size_that_a_listing_made_up_is_told_with_the_key_and_is_no_other_version() {
+    let (error, _) = with(
+        |_| object("hello"),
+        async |store| {
+            let listed = Version::new(Some("abc"), i64::MAX as u64, None);
+            store.get("t/0/a", ReadRange::Whole, Some(&listed)).await.unwrap_err()
+        },
+    )
+    .await;
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, Some("t/0/a")), "{error:?}");
+    let said = "this version of the object has 9223372036854775807 bytes, and a read found 5 bytes";
+    assert!(error.message().contains(said), "{error}");
+}

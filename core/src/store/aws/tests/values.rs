@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
+use crate::store::StoreConfig;
 
 #[test]
 fn a_setting_with_a_control_character_is_named_and_not_shown() {
@@ -225,15 +226,85 @@ async fn https_to_a_server_of_plain_http_is_told() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_not_there_is_named_without_its_address() {
+async fn a_proxy_that_is_not_there_is_named_by_its_setting_without_its_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = format!("http://me:{SECRET}@{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     drop(listener);
-    let options = options("http://192.0.2.1").config("AWS_PROXY_URL", proxy);
-    let store = Store::open("s3://logs", &options).unwrap();
-    let created = store.create("a", PutPayload::new(), &Identity::none()).await;
-    let Created::Refused(error) = created else { panic!("{created:?}") };
-    no_secret(&error);
-    assert!(error.message().contains("AWS_PROXY_URL"), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("proxy")), "{error:?}");
+    let (open, secret) = (format!("http://{address}"), format!("http://me:{SECRET}@{address}"));
+    let document = format!("storage:\n  backend: s3\n  bucket: logs\n  proxy_url: {secret}\n");
+    let options = options("http://192.0.2.1");
+    let of = |config: StoreConfig| Store::open_config(&config, &options).unwrap();
+    for (store, name) in [
+        (Store::open("s3://logs", &options.clone().config("AWS_PROXY_URL", &secret)).unwrap(), "AWS_PROXY_URL names"),
+        (
+            of(StoreConfig::from_url(&format!("s3://logs?proxy_url={open}")).unwrap()),
+            "proxy_url of the bucket's URL names",
+        ),
+        (of(StoreConfig::from_document(&document).unwrap()), "proxy_url of the document names"),
+    ] {
+        let created = store.create("a", PutPayload::new(), &Identity::none()).await;
+        let Created::Refused(error) = created else { panic!("{created:?}") };
+        no_secret(&error);
+        assert!(error.message().contains(&format!("the proxy that {name} can't be reached")), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("proxy_excludes")), "{error:?}");
+    }
+}
+
+#[test]
+fn a_password_in_a_setting_of_the_buckets_url_is_refused_by_its_name() {
+    for name in ["proxy_url", "endpoint", "metadata_endpoint"] {
+        let url = format!("s3://logs?{name}=http://me:{SECRET}@127.0.0.1:1");
+        let error = Store::open(&url, &options("https://127.0.0.1:1")).unwrap_err();
+        let expected = format!("{name} can't stand in a URL: it holds a user or a password");
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().starts_with(&expected), "{error}");
+        no_secret(&error);
+    }
+}
+
+#[test]
+fn a_certificate_or_a_proxy_that_cant_be_used_is_named_by_its_setting() {
+    let of_nothing = "-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    std::fs::write(&file, of_nothing).unwrap();
+    let file = file.display().to_string();
+    for (name, value, expected) in [
+        ("proxy_ca_certificate", "/etc/ca.pem", "proxy_ca_certificate holds no certificate in PEM form"),
+        ("AWS_PROXY_CA_CERTIFICATE", of_nothing, "AWS_PROXY_CA_CERTIFICATE can't be understood: "),
+        ("ca_file", &file, &format!("ca_file ({file}) can't be understood: ")),
+    ] {
+        let options = options("https://127.0.0.1:1").config("proxy_url", "http://127.0.0.1:1").config(name, value);
+        let error = Store::open("s3://logs", &options).unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.message().starts_with(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_http_2_is_told_by_the_setting_that_asks_for_it() {
+    let work = async |endpoint: &str| {
+        let options = options(endpoint).config("AWS_HTTP2_ONLY", "true");
+        impatient(Store::open("s3://logs", &options).unwrap()).get("a", ReadRange::Whole, None).await.unwrap_err()
+    };
+    let (error, _) = served(|_| reply(400, "no HTTP/2 here"), work).await;
+    assert!(error.hint().is_some_and(|hint| hint.contains("http2_only")), "{error:?}");
+}
+
+#[test]
+fn a_replica_that_is_the_bucket_itself_is_refused() {
+    let base = || options("https://127.0.0.1:1").config("AWS_REGION", "eu-west-1");
+    for (name, options) in [
+        ("read_bucket", base().config("read_bucket", "logs")),
+        (
+            "KAFSCALE_S3_READ_BUCKET",
+            base().config("KAFSCALE_S3_READ_BUCKET", "logs").config("read_region", "eu-west-1"),
+        ),
+        ("read_endpoint", base().config("read_endpoint", "https://127.0.0.1:1/")),
+    ] {
+        let error = Store::open("s3://logs", &options).unwrap_err();
+        let said = format!("{name} names the bucket itself, which is no replica");
+        assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, &*said), "{error:?}");
+    }
+    for (name, value) in [("read_bucket", "copy"), ("read_endpoint", "https://127.0.0.1:2")] {
+        Store::open("s3://logs", &base().config(name, value)).unwrap();
+    }
 }

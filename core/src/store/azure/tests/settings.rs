@@ -1,6 +1,9 @@
 //! Settings and credentials, as a store is opened. Nothing is sent.
 
+use tokio::net::TcpListener;
+
 use super::*;
+use crate::store::{CredentialSource, Credentials};
 
 fn base() -> StoreOptions {
     StoreOptions::default().environment(false).config("AZURE_STORAGE_ACCOUNT", "acc")
@@ -117,4 +120,96 @@ fn the_account_is_the_urls_or_that_of_the_settings() {
         assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains("account"), "{error}");
         assert!(error.hint().is_some());
     }
+}
+
+#[tokio::test]
+async fn errors_of_a_workload_identity_name_its_settings_and_not_the_stores() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "hunter2").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let base = base().config("AZURE_CLIENT_ID", "c").config("AZURE_TENANT_ID", "t");
+    let options = base.config("AZURE_FEDERATED_TOKEN_FILE", file.display().to_string());
+    let options = options.config("AZURE_AUTHORITY_HOST", &nobody).config("AZURE_ALLOW_HTTP", "true");
+    let store = impatient(Store::open("az://logs", &options).unwrap());
+    // Ten failures in a row would open the breaker of one store.
+    let other = impatient(Store::open("az://logs", &options).unwrap());
+    let get = async || store.get("a", ReadRange::Whole, None).await.unwrap_err();
+
+    let error = get().await;
+    let begin = "credentials could not be had with AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE: ";
+    assert!(error.kind() == ErrorKind::Unavailable && error.message().contains(begin), "{error}");
+    assert_eq!(
+        error.hint(),
+        Some("nothing listens there: is the server running, and is AZURE_AUTHORITY_HOST right?"),
+        "{error:?}"
+    );
+    no_secret(&error);
+
+    // The file was there when the store was opened.
+    std::fs::remove_file(&file).unwrap();
+    let error = get().await;
+    let begin = format!("AZURE_FEDERATED_TOKEN_FILE ({}) can't be read: No such file", file.display());
+    assert!(error.kind() == ErrorKind::Unavailable && error.message().starts_with(&begin), "{error}");
+
+    std::fs::create_dir(&file).unwrap();
+    let begin = format!("AZURE_FEDERATED_TOKEN_FILE ({}) can't be read: it is not a regular file", file.display());
+    let error = other.get("a", ReadRange::Whole, None).await.unwrap_err();
+    assert!(error.message().starts_with(&begin), "{error}");
+    assert_eq!(Store::open("az://logs", &options).unwrap_err().message(), begin);
+}
+
+/// Gives the same each time.
+#[derive(Debug)]
+struct Gives(fn() -> Credentials);
+
+impl CredentialSource for Gives {
+    fn credentials(&self) -> crate::Result<Credentials> {
+        Ok((self.0)())
+    }
+}
+
+#[tokio::test]
+async fn what_the_callers_source_gives_and_azure_does_not_take_is_told() {
+    for (give, kind, said) in [
+        (
+            (|| Credentials::access_key("id", "hunter2", None)) as fn() -> Credentials,
+            ErrorKind::InvalidInput,
+            "Azure takes a bearer token or an account key, and the caller's source of credentials gave an access key",
+        ),
+        (
+            || Credentials::account_key("hunter2!"),
+            ErrorKind::InvalidInput,
+            "the caller's source of credentials gave an account key that is not text in base64",
+        ),
+        (
+            || Credentials::bearer("hunter2\r\n"),
+            ErrorKind::PermissionDenied,
+            "the caller's source of credentials gave a bearer token, which holds a control character",
+        ),
+    ] {
+        let options = base().credentials(std::sync::Arc::new(Gives(give)));
+        let store = impatient(Store::open("az://logs", &options).unwrap());
+        let error = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+        assert_eq!((error.kind(), error.message()), (kind, said), "{error:?}");
+        let shown = format!("{error:?}");
+        assert!(error.hint().is_some() && !shown.contains("metadata") && !shown.contains("AZURE_"), "{error:?}");
+        no_secret(&error);
+    }
+}
+
+#[test]
+fn a_replica_that_is_the_container_itself_is_refused() {
+    let base = || base().config("AZURE_STORAGE_KEY", KEY);
+    let own = "https://acc.blob.core.windows.net/";
+    for options in
+        [base().config("read_endpoint", own), base().config("AZURE_ENDPOINT", own).config("read_endpoint", own)]
+    {
+        let error = Store::open("az://logs", &options).unwrap_err();
+        let said = "read_endpoint names the bucket itself, which is no replica";
+        assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, said), "{error:?}");
+    }
+    Store::open("az://logs", &base().config("read_endpoint", "https://acc-secondary.blob.core.windows.net")).unwrap();
 }

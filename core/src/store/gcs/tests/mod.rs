@@ -3,7 +3,9 @@
 use object_store::PutPayload;
 
 use crate::store::http::scripted::{Reply, Request, impatient, reply, served};
-use crate::store::{Created, Identity, ReadRange, Replaced, Store, StoreOptions, Version};
+use crate::store::{
+    Created, CredentialSource, Credentials, Identity, ReadRange, Replaced, Store, StoreOptions, Version,
+};
 use crate::{Error, ErrorKind};
 
 const TOKEN: &str = "ya29.hunter2hunter2";
@@ -183,4 +185,41 @@ fn the_errors_of_a_file_of_credentials_name_the_setting_and_the_file() {
             assert!(error.message().starts_with(&begin) && error.message().contains(why), "{error}");
         }
     }
+}
+
+#[test]
+fn a_broken_service_account_key_is_named_by_its_setting() {
+    for setting in ["GOOGLE_SERVICE_ACCOUNT_KEY", "service_account_key"] {
+        for (key, why) in [
+            ("hunter2", "expected value at line 1"),
+            ("{\"private_key\": \"hunter2\"}", "missing field"),
+            ("", "is set to nothing"),
+        ] {
+            let options = StoreOptions::default().environment(false).config(setting, key);
+            let error = Store::open("gs://logs", &options).unwrap_err();
+            let message = error.message();
+            assert!(message.starts_with(&format!("{setting} ")) && message.contains(why), "{error}");
+            no_secret(&error);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_callers_source_gives_and_google_does_not_take_is_told() {
+    #[derive(Debug)]
+    struct Gives;
+
+    impl CredentialSource for Gives {
+        fn credentials(&self) -> crate::Result<Credentials> {
+            Ok(Credentials::access_key("id", "hunter2", None))
+        }
+    }
+
+    let options = StoreOptions::default().environment(false).credentials(std::sync::Arc::new(Gives));
+    let store = impatient(Store::open("gs://logs", &options).unwrap());
+    let error = store.get("a", ReadRange::Whole, None).await.unwrap_err();
+    let said = "Google Cloud Storage takes a bearer token, and the caller's source of credentials gave an access key";
+    assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, said), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("kfs_credentials_bearer_token")), "{error:?}");
+    no_secret(&error);
 }
