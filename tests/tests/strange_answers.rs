@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use kfs_core::format::NewRecord;
 use kfs_core::store::{PART_BYTES, Store, StoreOptions};
-use kfs_core::{Bucket, BucketOptions, ErrorKind, RetryPolicy};
+use kfs_core::{Bucket, BucketOptions, ErrorKind, RetryPolicy, VerifyOptions};
 use kfs_tests::contest::read_partition;
 use kfs_tests::fake_http::{Answer, Request};
 use kfs_tests::{AzureInjector, FakeGcs, FakeS3};
@@ -275,5 +275,36 @@ async fn a_listing_that_is_cut_is_asked_for_again_and_never_taken_for_whole() {
             }
         }
         fake.serve_truly();
+    }
+}
+
+#[tokio::test]
+async fn errors_of_logs_name_keys_without_the_prefix_of_the_buckets_url() {
+    const URL: &str = "s3://kfs-test/deep/prefix";
+    let server = FakeS3::start();
+    let open = || Bucket::open_with(URL, BucketOptions::default().store(server.store_options())).expect("bucket");
+    let bucket = open();
+    let writer = bucket.partition("t", 0).expect("name").writer().await.expect("writer");
+    let append = async || writer.append(&[NewRecord::new(0).value(b"one")]).await.expect("admitted");
+    append().await.durable().await.expect("stored");
+    server.script(|_, _| Some(Answer::error(403, "AccessDenied")));
+    // A commit goes on being tried while somebody wants it.
+    let _given_up = append().await;
+    let committed = writer.close(Some(Duration::from_millis(300))).await.expect_err("refused");
+    let other = open();
+    let partition = other.partition("t", 0).expect("name");
+    let read = partition.reader().fetch(0, 1).await.expect_err("refused");
+    let refreshed = partition.refresh().await.expect_err("refused");
+    let verified = partition.verify(VerifyOptions::default()).next().await.expect_err("refused");
+    let checked = other.store().preflight(other.runtime(), &Default::default()).await.expect("a report");
+    let checked = checked.failure().expect("refused");
+    for (name, error) in
+        [("commit", committed), ("read", read), ("refresh", refreshed), ("verify", verified), ("check", checked)]
+    {
+        let shown = format!("{error:#}");
+        assert!(shown.contains("AccessDenied") && !shown.contains("[deep/prefix"), "{name}: {shown}");
+        let keys = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |cause| cause.source());
+        let keys: Vec<_> = keys.filter_map(|cause| cause.downcast_ref::<kfs_core::Error>()?.key()).collect();
+        assert!(keys.iter().all(|key| !key.starts_with("deep/")), "{name}: {keys:?}");
     }
 }
