@@ -11,7 +11,9 @@ use clap::{Parser, Subcommand};
 pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
 pub(crate) use check::CheckArgs;
-pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
+pub(crate) use common::{
+    Common, CreateArgs, DeleteRecordsArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range,
+};
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 
@@ -51,6 +53,7 @@ pub(crate) enum Command {
     Check(CheckArgs),
     Config(ConfigArgs),
     Create(CreateArgs),
+    DeleteRecords(DeleteRecordsArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),
     Repair(RepairArgs),

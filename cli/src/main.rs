@@ -24,6 +24,7 @@ mod check;
 mod config;
 mod context;
 mod create;
+mod delete_records;
 mod encoding;
 mod events;
 mod failure;
@@ -78,6 +79,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Check(args) => check::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args.command),
             Command::Create(args) => create::run(&context, args).await,
+            Command::DeleteRecords(args) => delete_records::run(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,
             Command::Repair(args) => repair::run(&context, args).await,

@@ -419,6 +419,14 @@ impl Observer {
         );
     }
 
+    /// Maintenance removed a segment below the log start.
+    pub(crate) fn segment_removed(&self, id: &PartitionId, key: &str) {
+        tell!(
+            target: "kfs::maintain", tracing::Level::INFO, partition = %self.named(id), key = %self.named(key),
+            "a segment below the log start was removed"
+        );
+    }
+
     /// A step of setting a segment aside.
     pub(crate) fn set_aside(&self, id: &PartitionId, key: &str, step: &'static str) {
         tell!(

@@ -85,6 +85,41 @@ pub(crate) struct CreateArgs {
     pub(crate) start_offset: i64,
 }
 
+/// Delete the records below an offset: move the start of the log, then remove the segments that lie wholly below it.
+///
+/// Nothing below the new start is read any more, in the middle of a segment too. The newest segment stays, and segments that are
+/// younger than 6 minutes stay until a later call. Without --yes it only says what it would do.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs delete-records orders/0 --before 5000        # says what it would do
+  kfs delete-records orders/0 --before 5000 --yes
+  kfs delete-records orders/0 --before end --yes   # all records that are there now")]
+pub(crate) struct DeleteRecordsArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// The first offset to keep; end for the high watermark.
+    #[arg(long, value_parser = before, allow_negative_numbers = true, value_name = "OFFSET|end")]
+    pub(crate) before: i64,
+    /// Do it.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Say what would be done, and succeed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON, a line for the plan and one for what was done.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// An offset from which on records are kept; -1 for the high watermark.
+fn before(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        _ if text == "end" => Ok(-1),
+        Ok(offset) if offset >= 0 => Ok(offset),
+        _ => Err("an offset from 0 on, or end".to_owned()),
+    }
+}
+
 /// Show a segment, an index, a time index, log.json or record batches field by field.
 ///
 /// It shows whatever can be read, however broken the rest is. The exit code is 1 if something is wrong.

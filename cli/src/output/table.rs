@@ -33,7 +33,8 @@ impl Table {
 
     pub(crate) fn row<const N: usize>(&mut self, out: &mut Out, cells: [String; N]) -> Outcome {
         for (column, cell) in self.columns.iter_mut().zip(&cells) {
-            column.width = column.width.max(cell.chars().count());
+            // A format takes no greater width.
+            column.width = column.width.max(cell.chars().count().min(usize::from(u16::MAX)));
         }
         self.held.push(cells.into());
         if self.held.len() < HELD { Ok(()) } else { self.end(out) }

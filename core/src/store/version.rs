@@ -32,7 +32,10 @@ pub struct Version {
 impl Version {
     /// A version of its parts. The ETag may be given as a header or a listing shows it: with or
     /// without quotes and `W/`. The time is Unix time in milliseconds; an answer to a PUT has none.
+    ///
+    /// An ETag that no header can hold is taken for none: it could not be sent back.
     pub fn new(e_tag: Option<&str>, size: u64, modified_ms: Option<i64>) -> Self {
+        let e_tag = e_tag.filter(|e_tag| e_tag.bytes().all(|b| (b' '..=b'~').contains(&b)));
         Version { e_tag: e_tag.map(Into::into), generation: None, size, modified_ms }
     }
 
@@ -153,6 +156,15 @@ mod tests {
         assert!(same(&generation(Some("a"), Some("7")), &generation(Some("a"), None)), "of a GET, and of a listing");
         assert!(same(&generation(Some("a"), Some("7")), &generation(Some("a"), Some("8"))), "the same bytes again");
         assert!(!same(&generation(Some("a"), Some("7")), &generation(Some("b"), Some("7"))));
+    }
+
+    #[test]
+    fn an_e_tag_that_no_header_can_hold_is_none() {
+        for e_tag in ["a\u{1}b", "a\nb", "\u{7f}", "ü"] {
+            let version = Version::new(Some(e_tag), 1, Some(5));
+            assert_eq!((version.e_tag(), version.if_match(true)), (None, None), "{e_tag:?}");
+            assert!(!same(&version, &Version::new(None, 1, Some(6))), "the time decides then");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod transactions;
 mod walk;
 
 pub(crate) use self::one_segment::SegmentReader;
-pub(crate) use self::refresh::exists as refresh_exists;
+pub(crate) use self::refresh::{exists as refresh_exists, refresh as refresh_range};
 
 pub use self::answer::{BatchPlace, Fetch, Hole};
 pub use self::fetch_many::{FetchPartition, FetchRequest, FetchResponse};

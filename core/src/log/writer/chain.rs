@@ -3,8 +3,8 @@
 use super::claims::Claims;
 use super::options::{OnConflict, WriterOptions};
 use super::pace::Pace;
-use super::seen::Seen;
 use crate::log::catalog::SegmentRef;
+use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::Version;

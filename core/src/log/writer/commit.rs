@@ -20,6 +20,9 @@ impl Chain {
     /// Makes the batches durable as one segment: READY and GIVING WAY of docs/design.md, "States". `claims` says that the
     /// batches are a claim's.
     ///
+    /// The futures of its steps are boxed. Unboxed they add up to tens of kilobytes, of which a build without optimisation
+    /// keeps several copies on the stack for each that awaits another.
+    ///
     /// # Errors
     /// What ends the flush. It ends the writer, too (invariant 4).
     pub(super) async fn commit(
@@ -38,17 +41,17 @@ impl Chain {
         self.tries = 0;
         // A claimant puts its marker first, so that a busy owner has read it when the first try is sent.
         if claims {
-            self.claim_slot(&env).await?;
+            Box::pin(self.claim_slot(&env)).await?;
         }
         // An owner that another writer's claim asks for its slot leaves it free for a while.
-        self.yield_to_claim(&env).await?;
+        Box::pin(self.yield_to_claim(&env)).await?;
         // A writer that shares the partition, and was idle, has probably missed segments. One LIST costs less than lost slots.
-        if shares && self.pace.looks_first(&**runtime.clock()) && !self.jump(&env).await? {
+        if shares && self.pace.looks_first(&**runtime.clock()) && !Box::pin(self.jump(&env)).await? {
             self.pace.alone();
         }
         loop {
             // Without a segment and without `log.json`, writers do not agree on the first slot yet.
-            self.fix_start(&env).await?;
+            Box::pin(self.fix_start(&env)).await?;
             // The segment is built for the slot, so it is built again for each.
             let created_ms = state.now_ms();
             let built = self.build(&env, self.batches_to_send(batches), created_ms)?;
@@ -57,7 +60,7 @@ impl Chain {
             let began = runtime.clock().elapsed();
             let flight = Flight::new(self, &env, built);
             self.look_for_claim(&env);
-            match flight.win(self, &env).await? {
+            match Box::pin(flight.win(self, &env)).await? {
                 // DURABLE. From here on a lost slot fences a writer that takes over.
                 SlotEnd::Won(committed) => {
                     self.committed = true;
@@ -65,9 +68,9 @@ impl Chain {
                     self.pace.won(began, shares, runtime);
                     return Ok(committed);
                 }
-                SlotEnd::Lost(_) if self.believes_marker() => return self.believe_marker(&env).await,
-                SlotEnd::Lost(winner) => self.give_way(&env, winner.fenced(), winner.merged).await?,
-                SlotEnd::Gone(error) => self.give_way(&env, error, true).await?,
+                SlotEnd::Lost(_) if self.believes_marker() => return Box::pin(self.believe_marker(&env)).await,
+                SlotEnd::Lost(winner) => Box::pin(self.give_way(&env, winner.fenced(), winner.merged)).await?,
+                SlotEnd::Gone(error) => Box::pin(self.give_way(&env, error, true)).await?,
             }
         }
     }
@@ -85,7 +88,7 @@ impl Chain {
         let batches = BatchBuilder::empty_batches(mark.saturating_sub(self.next))?;
         // Whoever wins the slot decides where the log goes on, so the batches are good for this slot only.
         let options = options.clone().on_conflict(OnConflict::Fence);
-        let committed = self.commit(state, &options, &Control::default(), &batches, false).await;
+        let committed = Box::pin(self.commit(state, &options, &Control::default(), &batches, false)).await;
         let committed = committed.map_err(Stop::into_error)?;
         committed.publish(state);
         // The mark was read already: this process serves nothing below it.
@@ -104,7 +107,7 @@ impl Chain {
         let runtime = env.state.runtime();
         // The claim comes before the count: a claimant's losses are spared, and its pauses short, only while its marker
         // stands.
-        let presses = self.keep_claim(env).await?;
+        let presses = Box::pin(self.keep_claim(env)).await?;
         self.pace.lost(self.is_spared(env), &**runtime.clock());
         if self.is_contended(env) {
             let error = Error::contended(self.pace.losses()).with_source(lost);
@@ -118,11 +121,11 @@ impl Chain {
         // Where the log goes on. The segment in the slot is the cheapest answer, if it is likely to be the newest. A log that
         // went elsewhere is read as an opening reads it.
         if gone {
-            self.reopen(env).await
+            Box::pin(self.reopen(env)).await
         } else if self.jumps(presses) {
-            self.jump(env).await.map(drop)
+            Box::pin(self.jump(env)).await.map(drop)
         } else {
-            self.follow(env).await
+            Box::pin(self.follow(env)).await
         }
     }
 
@@ -168,7 +171,7 @@ impl Chain {
                 self.goes_on_after(base, adopted);
                 Ok(())
             }
-            _ => self.reopen(env).await,
+            _ => Box::pin(self.reopen(env)).await,
         }
     }
 
@@ -176,7 +179,7 @@ impl Chain {
     /// newest still.
     async fn jump(&mut self, env: &Env<'_>) -> Result<bool, Stop> {
         let seen = env.now();
-        let Some(previous) = &self.previous else { return self.reopen(env).await.map(|()| true) };
+        let Some(previous) = &self.previous else { return Box::pin(self.reopen(env)).await.map(|()| true) };
         let list = || newest_from(env.state, previous.base, &previous.version);
         match env.patiently(LOOKING, list).await? {
             Some(newest) if newest.base == previous.base => {
@@ -184,18 +187,18 @@ impl Chain {
                 Ok(false)
             }
             // It begins inside the last segment that is known.
-            Some(newest) if newest.base < self.next => self.reopen(env).await.map(|()| true),
+            Some(newest) if newest.base < self.next => Box::pin(self.reopen(env)).await.map(|()| true),
             Some(newest) => {
                 match self.adopt(env, newest.base).await? {
                     Some(adopted) => {
                         self.goes_on_after(newest.base, adopted);
                         self.saw(seen);
                     }
-                    None => self.reopen(env).await?,
+                    None => Box::pin(self.reopen(env)).await?,
                 }
                 Ok(true)
             }
-            None => self.reopen(env).await.map(|()| true),
+            None => Box::pin(self.reopen(env)).await.map(|()| true),
         }
     }
 
@@ -229,7 +232,7 @@ impl Chain {
     /// What [`believes_marker`](Self::believes_marker) leads to.
     async fn believe_marker(&mut self, env: &Env<'_>) -> Result<Committed, Stop> {
         let base = self.next;
-        self.follow(env).await?;
+        Box::pin(self.follow(env)).await?;
         self.committed = true;
         let version = self.previous.as_ref().map_or_else(|| Version::new(None, 0, None), |p| p.version.clone());
         Ok(Committed { base, end: self.next, size: version.size(), version, previous: None })

@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 
 use super::options::WriterOptions;
 use super::outcome::Stop;
-use super::seen::Seen;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
 use crate::log::retry::{Retry, may_pass_for_a_commit};
+use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
 use crate::runtime::Runtime;
 use crate::store::{Created, HeldPlaces, Sent, Store};

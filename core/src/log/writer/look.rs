@@ -4,10 +4,10 @@
 use super::chain::Chain;
 use super::env::{Env, LOOKING};
 use super::outcome::{Stop, if_there};
-use super::seen::Seen;
 use super::slot::Flight;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{ObjectName, PartitionId};
+use crate::log::seen::Seen;
 use crate::mutant::mutant;
 use crate::store::{ObjectInfo, Version};
 

@@ -17,7 +17,6 @@ mod open;
 mod options;
 mod outcome;
 mod pace;
-mod seen;
 mod shared;
 mod slot;
 mod start;

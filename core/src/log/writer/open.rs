@@ -9,13 +9,13 @@ use super::claims::Claims;
 use super::env::bounded;
 use super::options::WriterOptions;
 use super::pace::Pace;
-use super::seen::Seen;
 use super::start::{fixed_start, obey, read};
 use super::winner::{check_epoch, check_segment, highest_epoch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FOOTER_LEN, MAX_OFFSET, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
 use crate::log::identity::random_id;
 use crate::log::locate::{LogEnds, find_tail, segment_before};
+use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::{Fetched, ReadRange, StoreReader, Version};
@@ -62,12 +62,12 @@ impl CheckedTail {
 pub(super) async fn open_chain(state: &Arc<PartitionState>, options: &WriterOptions) -> Result<Chain> {
     let mut openings = 0_u32;
     loop {
-        let found = find(state, state.store(), options).await?;
+        let found = Box::pin(find(state, state.store(), options)).await?;
         let mark = found.mark_above;
         let mut chain = chain_after(state, found)?;
         let Some(mark) = mark else { return Ok(chain) };
         openings = openings.saturating_add(1);
-        match chain.cover_up_to(state, options, mark).await {
+        match Box::pin(chain.cover_up_to(state, options, mark)).await {
             Ok(()) => return Ok(chain),
             Err(error) if error.kind() == ErrorKind::Fenced && openings < MOST_OPENINGS => {}
             Err(error) => return Err(error),

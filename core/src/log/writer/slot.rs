@@ -6,10 +6,10 @@ use super::chain::{Chain, Committed, Previous};
 use super::env::{Env, is_hopeless, not_created};
 use super::hedge;
 use super::outcome::{SlotEnd, Stop, if_there};
-use super::seen::Seen;
 use super::winner::Winner;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::{BuiltSegment, FOOTER_LEN, MAX_SEGMENT_LEN};
+use crate::log::seen::Seen;
 use crate::mutant::mutant;
 use crate::store::{Created, Fetched, Identity, ReadRange, Store, SyncFailure, Version, may_pass};
 
@@ -84,7 +84,7 @@ impl Flight {
             }
             // Invariant 2: a slot in the middle of the past must not be won by a writer that slept.
             if env.is_stale(chain.seen) {
-                if let Some(gone) = self.look_before(chain, env).await? {
+                if let Some(gone) = Box::pin(self.look_before(chain, env)).await? {
                     return Ok(SlotEnd::Gone(gone));
                 }
                 // The look may have taken long: the clocks are read again just before the request.
@@ -93,7 +93,7 @@ impl Flight {
             // A writer that commits all the time never has to look, and its last segment says nothing of what came
             // before its own.
             if (env.is_stale(chain.confirmed) || env.store().is_directory())
-                && let Some(gone) = self.confirm_log(chain, env).await?
+                && let Some(gone) = Box::pin(self.confirm_log(chain, env)).await?
             {
                 return Ok(SlotEnd::Gone(gone));
             }
@@ -116,7 +116,7 @@ impl Flight {
                 Created::Exists => {
                     // A client that tries again by itself may have met its own first try.
                     self.may_have_landed = was_unsure || !env.store().sends_once();
-                    if let Some(winner) = self.read_winner(env).await? {
+                    if let Some(winner) = Box::pin(self.read_winner(env)).await? {
                         return Ok(SlotEnd::Lost(winner));
                     }
                     // An earlier try won, and others may have followed it before this one was sent.
@@ -146,17 +146,17 @@ impl Flight {
         // INDEXING. The index of a segment that is not in its place must not be written over, so a writer that slept
         // looks first.
         if !self.index_done && env.is_stale(chain.seen) {
-            self.look_after(chain, env, &version).await?;
+            Box::pin(self.look_after(chain, env, &version)).await?;
         }
-        self.finish_index(env).await?;
+        Box::pin(self.finish_index(env)).await?;
         self.put_time_index(env).await?;
         // CONFIRMING. Invariant 1: the log may have been deleted or retained while the request was on its way.
         if env.is_stale(chain.seen) {
-            sent = self.look_after(chain, env, &version).await?;
+            sent = Box::pin(self.look_after(chain, env, &version)).await?;
         }
         // In a directory that costs next to nothing, so what is acked is in this log.
         if env.store().is_directory()
-            && let Some(gone) = self.confirm_log(chain, env).await?
+            && let Some(gone) = Box::pin(self.confirm_log(chain, env)).await?
         {
             return Ok(SlotEnd::Gone(gone));
         }
@@ -176,7 +176,7 @@ impl Flight {
         if mutant!(MoveWithoutReading) {
             return Ok(Some(Box::new(Winner::merged(&self.key))));
         }
-        self.inspect(env).await
+        Box::pin(self.inspect(env)).await
     }
 
     fn committed(&self, chain: &mut Chain, env: &Env<'_>, version: Version, sent: Seen) -> Committed {

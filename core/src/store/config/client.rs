@@ -71,8 +71,12 @@ pub(crate) static HTTP2_KEEP_ALIVE_TIMEOUT: Row =
 pub(crate) static HTTP2_KEEP_ALIVE_WHILE_IDLE: Row =
     Row::new("http2_keep_alive_while_idle", Kind::Flag, "Whether idle connections of HTTP/2 are tried, too.")
         .default("false");
-pub(crate) static HTTP2_MAX_FRAME_SIZE: Row =
-    Row::new("http2_max_frame_size", Kind::Count, "The largest frame of HTTP/2 that is taken, in bytes.");
+/// The bounds are HTTP/2's own: <https://www.rfc-editor.org/rfc/rfc9113#SETTINGS_MAX_FRAME_SIZE>.
+pub(crate) static HTTP2_MAX_FRAME_SIZE: Row = Row::new(
+    "http2_max_frame_size",
+    Kind::Within(1 << 14, (1 << 24) - 1),
+    "The largest frame of HTTP/2 that is taken, in bytes.",
+);
 
 pub(crate) static BREAKER_FAILURES: Row = Row::new(
     "breaker_failures",

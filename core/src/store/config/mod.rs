@@ -249,6 +249,10 @@ impl StoreConfig {
 pub(super) fn prefix_of(settings: &Settings) -> Result<String> {
     let Some(text) = settings.text(&common::PREFIX) else { return Ok(String::new()) };
     let text = text.strip_suffix('/').unwrap_or(text);
+    if text.len() > MOST_PREFIX {
+        let what = format!("has {} bytes, and the clouds take keys of at most {MOST_PREFIX}", text.len());
+        return Err(settings.bad(&common::PREFIX, &what));
+    }
     let path = Path::parse(text).ok().filter(|path| !path.is_root() && !text.starts_with('/'));
     let path = path.ok_or_else(|| {
         let error = settings.bad(&common::PREFIX, "is not a usable prefix");
@@ -256,6 +260,12 @@ pub(super) fn prefix_of(settings: &Settings) -> Result<String> {
     })?;
     Ok(format!("{path}/"))
 }
+
+/// The longest key that S3, Azure and Google Cloud Storage take, in bytes:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>,
+/// <https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata>,
+/// <https://cloud.google.com/storage/docs/objects#naming>.
+const MOST_PREFIX: usize = 1024;
 
 /// Refuses an address that both the URL and somebody else give, and differently.
 pub(super) fn check_address(config: &StoreConfig, settings: &Settings) -> Result<()> {

@@ -313,3 +313,21 @@ fn half_a_key_is_told_by_the_names_of_its_own_family() {
     let settings = with_variables(&bare, &[("KAFSCALE_S3_ACCESS_KEY", "id")]).unwrap();
     assert_eq!(settings.name_like(&s3::SECRET_KEY, &s3::ACCESS_KEY), "KAFSCALE_S3_SECRET_KEY");
 }
+
+#[test]
+fn a_frame_size_beyond_http_2s_own_bounds_and_a_prefix_longer_than_any_key_are_refused() {
+    for size in ["1", "16383", "16777216", "4294967295", "-1", "18446744073709551616"] {
+        let url = format!("s3://logs?http2_max_frame_size={size}");
+        let error = StoreConfig::from_url(&url).and_then(|config| config.settings(false)).unwrap_err();
+        let expected = "http2_max_frame_size can't be used: expected a whole number from 16384 to 16777215";
+        assert_eq!((error.kind(), error.message()), (ErrorKind::InvalidInput, expected), "{size}");
+    }
+    for size in ["16384", "16777215"] {
+        let url = format!("s3://logs?http2_max_frame_size={size}");
+        StoreConfig::from_url(&url).and_then(|config| config.settings(false)).unwrap();
+    }
+    let of = |length: usize| StoreConfig::from_url(&format!("s3://logs/{}", "a/".repeat(length / 2)));
+    let long = of(68_000).and_then(|config| config.prefix()).unwrap_err();
+    assert!(long.message().contains("has 67999 bytes, and the clouds take keys of at most 1024"), "{long}");
+    assert_eq!(of(1024).and_then(|config| config.prefix()).unwrap().len(), 1024);
+}

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number.
     Count,
+    /// A whole number from the one to the other.
+    Within(u64, u64),
     /// A time with its unit, such as `30s`.
     Time,
     /// The path of a file or a directory.
@@ -91,6 +93,10 @@ impl Kind {
             Kind::Secret | Kind::Base64 | Kind::SecretDocument => Value::Secret(Secret::new(text)),
             Kind::Flag => Value::Flag(boolean(text).ok_or_else(|| expected("true or false"))?),
             Kind::Count => Value::Count(text.parse().map_err(|_| expected("a whole number"))?),
+            Kind::Within(least, most) => match text.parse() {
+                Ok(count) if (least..=most).contains(&count) => Value::Count(count),
+                _ => return Err(BadValue::Expected(format!("a whole number from {least} to {most}"))),
+            },
             Kind::Time => {
                 Value::Time(humantime::parse_duration(text).map_err(|_| expected("a time such as 30s or 5min"))?)
             }

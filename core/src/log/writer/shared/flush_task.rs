@@ -41,7 +41,8 @@ impl FlushTask {
             match core.next(&chain) {
                 Next::Flush { batches, first, claims } => {
                     let began = core.now();
-                    let result = chain.commit(&core.state, &core.options, &core.control, &batches, claims).await;
+                    let commit = Box::pin(chain.commit(&core.state, &core.options, &core.control, &batches, claims));
+                    let result = commit.await;
                     // A flush that was given up says why it was in vain.
                     let result = result.map_err(|stop| core.state.explain_since(began, stop.into_error()));
                     // Before anybody learns of it, as the groups' charges.

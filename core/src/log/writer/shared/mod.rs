@@ -15,11 +15,11 @@ use super::chain::Chain;
 use super::delivery::{Deliveries, FlushOutcome};
 use super::env::Control;
 use super::options::WriterOptions;
-use super::seen::Seen;
 use super::status::{WriterPhase, WriterStatus};
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::format::PartitionId;
 use crate::log::budget::{Account, Flushable};
+use crate::log::seen::Seen;
 use crate::log::state::{LiveWriter, PartitionState, Reservation};
 use crate::runtime::{BoxFuture, shielded, with_shielded_waker};
 

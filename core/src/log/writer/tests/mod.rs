@@ -18,6 +18,7 @@ mod many;
 mod observed;
 mod policies;
 mod pressure;
+mod size;
 mod slow;
 mod stale;
 mod start;

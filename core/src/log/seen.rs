@@ -1,4 +1,4 @@
-//! When the tail was last seen, by clocks that may stand still or go back (docs/design.md, "The stale writer").
+//! When something was last seen in the store, by clocks that may stand still or go back (docs/design.md, "The stale writer").
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::runtime::Clock;
 
 /// A moment by both clocks.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     elapsed: Duration,
     wall_ms: i64,
 }
 
 impl Seen {
-    pub(super) fn now(clock: &dyn Clock) -> Self {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
         Seen { elapsed: clock.elapsed(), wall_ms: clock.wall_ms() }
     }
 
@@ -29,7 +29,7 @@ impl Seen {
     }
 
     /// Whether it is longer ago than the bound, or can't be told.
-    pub(super) fn is_past(&self, bound: Duration, clock: &dyn Clock) -> bool {
+    pub(crate) fn is_past(&self, bound: Duration, clock: &dyn Clock) -> bool {
         self.age(clock).is_none_or(|age| age > bound)
     }
 }

@@ -1,0 +1,14 @@
+//! Maintenance: what moves the log's start, and removes segments (docs/design.md, "Maintenance").
+//!
+//! Each call says first what it will do, as a plan that prints. Several processes may maintain one partition at any time. The
+//! rules that make this safe are checked by a model of their own, request by request (`kfs-model`, `maintainers`).
+
+mod entries;
+mod log_start;
+mod removal;
+mod store_time;
+
+pub use self::log_start::{LogStartPlan, LogStartReport};
+
+#[cfg(test)]
+mod tests;

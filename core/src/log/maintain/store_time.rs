@@ -1,0 +1,57 @@
+//! The store's own time, for ages: the clocks of this machine may be wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::PutPayload;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::identity::random_id;
+use crate::log::retry::patiently;
+use crate::log::state::PartitionState;
+use crate::log::writer::bounded;
+use crate::store::ObjectInfo;
+
+/// How the names of the objects begin that are put to ask a store for its time. They stand beside the namespaces, and belong to
+/// no log.
+const CLOCK_PREFIX: &str = "kfs-clock-";
+
+/// Segments that are younger are spared, and what a look showed is believed for so long: the largest bound that a writer may
+/// have, and a minute more.
+pub(super) const BOUND: Duration = Duration::from_secs(6 * 60);
+
+/// The time by the store's clock at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoreTime {
+    ms: i64,
+    /// When that was, by the monotonic clock.
+    at: Duration,
+}
+
+impl StoreTime {
+    /// Puts an object, reads when it was last modified, and deletes it.
+    pub(super) async fn ask(state: &Arc<PartitionState>) -> Result<Self> {
+        let (runtime, store) = (state.runtime(), state.writes());
+        let key = format!("{CLOCK_PREFIX}{}", random_id(runtime)?);
+        let put = || async { bounded(runtime, 0, store.put(&key, PutPayload::new())).await? };
+        patiently(&state.retries, runtime, "asking the store for its time", put).await?;
+        let read = || store.head(&key);
+        let found = patiently(&state.retries, runtime, "asking the store for its time", read).await;
+        let at = runtime.clock().elapsed();
+        // What is left of a failed delete does no harm.
+        let _ = bounded(runtime, 0, store.delete(&key)).await;
+        let ms = found?.info.modified_ms;
+        if ms <= 0 {
+            let message = "the store does not say when an object was last modified, so no age can be told";
+            return Err(Error::new(ErrorKind::Unsupported, message).with_key(key));
+        }
+        Ok(StoreTime { ms, at })
+    }
+
+    /// How old an object is at least. Time that this machine slept since the store was asked does not count.
+    pub(super) fn age(&self, object: &ObjectInfo, elapsed: Duration) -> Duration {
+        let since = elapsed.saturating_sub(self.at);
+        let then = self.ms.saturating_sub(object.modified_ms);
+        Duration::from_millis(u64::try_from(then).unwrap_or(0)).saturating_add(since)
+    }
+}
