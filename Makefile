@@ -89,7 +89,7 @@ portable: ## Lints the library for the platforms that nothing here runs on, with
 	  $(call skip,other platforms: zig is not installed (make zig)); \
 	else \
 	  set -e; for target in $(PORTABLE); do \
-	    for features in "" aws azure gcp; do \
+	    for features in "" aws,azure,gcp; do \
 	      echo "=== kfs-core for $$target, features '$$features'"; \
 	      PATH="$(ZIG)/bin:$$PATH" cargo-zigbuild clippy --quiet --locked -p kfs-core --features "$$features" \
 	        --target $$target -- -D warnings; \
@@ -212,7 +212,7 @@ $(SERVERS)/.s3s-fs-$(S3S_FS_VERSION):
 	@touch $@
 
 mutants: ## Shows that the simulation finds each fault put into the core on purpose
-	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants
+	$(CARGO) run --quiet --locked -p kfs-sim --features mutants -- --mutants --seeds 6000
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))

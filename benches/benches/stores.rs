@@ -12,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use kfs_benches::{asked_for, batch, figures, measures, payload, size, table};
 use kfs_core::format::{BatchCheck, Codec};
 use kfs_core::store::{ReadRange, Store};
-use kfs_core::{Bucket, BucketOptions, Partition, ReaderOptions, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, Partition, ReaderOptions, Writer, WriterOptions};
 use kfs_tests::S3Server;
 use object_store::ObjectStoreExt;
 use object_store::aws::AmazonS3;
@@ -23,6 +23,8 @@ use tokio::runtime::Runtime;
 const SEGMENT: usize = 8 << 20;
 const PART: usize = 16 << 20;
 const AT_ONCE: usize = 8;
+/// Room for two segments of each of 8 busy partitions, which get a ninth of the buffer each: one on its way, and the next.
+const BUFFER: usize = (AT_ONCE + 1) * 2 * (SEGMENT + (64 << 10));
 /// The number of times that each side of a comparison has its turn.
 const ROUNDS: usize = 7;
 
@@ -40,7 +42,7 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("runtime");
         let guard = runtime.enter();
         let store = Store::open(&server.url("log"), &server.store_options()).expect("store");
-        let bucket = Bucket::from_store(store.clone(), BucketOptions::default()).expect("bucket");
+        let bucket = Bucket::from_store(store.clone(), BucketOptions::default().buffer_bytes(BUFFER)).expect("bucket");
         let bare = Arc::new(server.client());
         drop(guard);
         Some(Bench { server, runtime, bare, store, bucket })
@@ -158,19 +160,29 @@ fn writer_options() -> WriterOptions {
     WriterOptions::default().flush_bytes(SEGMENT).segment_bytes(SEGMENT + (64 << 10)).batch_check(BatchCheck::Crc)
 }
 
-/// Appends batches of 1 MiB to each of the partitions until all segments are durable.
-async fn append(partitions: &[Partition], segments: usize, one: &Bytes) {
+/// Opens a writer on each of the partitions, which then owns it: that is no part of what is measured.
+async fn open(partitions: &[Partition]) -> Vec<Writer> {
     let writers = partitions.iter().map(|partition| async {
         let writer = partition.writer_with(writer_options()).await.expect("writer");
+        writer.claim().await.expect("claimed");
+        writer
+    });
+    futures_util::future::join_all(writers).await
+}
+
+/// Appends batches of 1 MiB by each of the writers until all segments are durable.
+async fn append(writers: &[Writer], segments: usize, one: &Bytes) {
+    let appends = writers.iter().map(|writer| async {
         for _ in 0..segments * SEGMENT / one.len() {
             drop(writer.append_batches(one.clone()).await.expect("appended"));
         }
         writer.close(None).await.expect("closed");
     });
-    futures_util::future::join_all(writers).await;
+    futures_util::future::join_all(appends).await;
 }
 
-fn append_to(bench: &Bench, row: &str, partitions: usize) {
+/// The loops of the floor send what a store is asked for: a segment, and with `indexes` its index at the same time.
+fn append_to(bench: &Bench, row: &str, partitions: usize, indexes: bool) {
     let segments = size(512 << 20, 2 * SEGMENT * partitions) / SEGMENT / partitions;
     let total = segments * partitions * SEGMENT;
     // A batch has a header, so eight of these fill a segment.
@@ -178,16 +190,24 @@ fn append_to(bench: &Bench, row: &str, partitions: usize) {
     let ours = |round: usize| {
         let topic = format!("append-{partitions}-{round}");
         let all: Vec<_> = (0..partitions).map(|n| bench.partition(&topic, n as i32)).collect();
-        let (seconds, ()) = bench.seconds(append(&all, segments, one.bytes()));
+        let writers = bench.runtime.block_on(open(&all));
+        let (seconds, ()) = bench.seconds(append(&writers, segments, one.bytes()));
         rate(total, seconds)
     };
-    let segment = Bytes::from(payload(SEGMENT));
+    // A segment of 8 batches has as many entries in its index.
+    let (segment, index) = (Bytes::from(payload(SEGMENT)), Bytes::from(payload(16 + 8 * 12)));
     let floor = |round: usize| {
         let puts = (0..partitions).map(|partition| {
-            let segment = segment.clone();
+            let (segment, index) = (segment.clone(), index.clone());
             async move {
                 for n in 0..segments {
-                    bench.put(&format!("bare/append-{partitions}-{round}-{partition}-{n}"), segment.clone()).await;
+                    let key = format!("bare/append-{partitions}-{round}-{partition}-{n}");
+                    let beside = async {
+                        if indexes {
+                            bench.put(&format!("{key}.index"), index.clone()).await;
+                        }
+                    };
+                    tokio::join!(bench.put(&key, segment.clone()), beside);
                 }
             }
         });
@@ -196,15 +216,16 @@ fn append_to(bench: &Bench, row: &str, partitions: usize) {
     };
     let [ours, floor] = bench.compare(size(ROUNDS, 1), ours, floor);
     figures::keep(row, "kfs", ours);
-    figures::keep(row, "floor: as many bare PUT loops of 8 MiB", floor);
+    let what = if indexes { "bare PUT loops of 8 MiB and an index" } else { "bare PUT loops of 8 MiB" };
+    figures::keep(row, &format!("floor: as many {what}"), floor);
 }
 
 fn append_one(bench: &Bench, row: &str) {
-    append_to(bench, row, 1);
+    append_to(bench, row, 1, false);
 }
 
 fn append_eight(bench: &Bench, row: &str) {
-    append_to(bench, row, 8);
+    append_to(bench, row, 8, true);
 }
 
 fn scan(bench: &Bench, row: &str) {
@@ -212,7 +233,8 @@ fn scan(bench: &Bench, row: &str) {
     let total = segments * SEGMENT;
     let partition = bench.partition("scan", 0);
     let one = batch(64, Codec::None, |_| payload((16 << 10) - 10));
-    let (_, ()) = bench.seconds(append(std::slice::from_ref(&partition), segments, one.bytes()));
+    let writers = bench.runtime.block_on(open(std::slice::from_ref(&partition)));
+    bench.runtime.block_on(append(&writers, segments, one.bytes()));
     let whole = Bytes::from(payload(SEGMENT));
     let pieces = stream::iter((0..segments).map(|_| Ok(whole.clone())).collect::<Vec<_>>());
     bench.runtime.block_on(bench.store.put_stream("bare-scan", pieces)).expect("uploaded");

@@ -15,7 +15,9 @@ use crate::run;
 pub struct Hunt {
     /// The mutant.
     pub mutant: Mutant,
-    /// Seeds that were tried, from 0 on.
+    /// The last seed that was tried.
+    pub seed: u64,
+    /// How many were tried.
     pub tried: u64,
     /// What the last of them found; or why that is no proof.
     pub end: Result<String, String>,
@@ -26,7 +28,7 @@ impl fmt::Display for Hunt {
         let name = format!("{:?}", self.mutant);
         match &self.end {
             Ok(finding) => {
-                write!(f, "{name:24} seed {:4}, tried {:4}: {:.160}", self.tried - 1, self.tried, finding)
+                write!(f, "{name:24} seed {:4}, tried {:4}: {:.160}", self.seed, self.tried, finding)
             }
             Err(why) => write!(f, "{name:24} NOT FOUND, tried {:4}: {why}", self.tried),
         }
@@ -54,8 +56,13 @@ pub fn hunt(mutants: &[Mutant], budget: u64, threads: Option<usize>, report: imp
     through.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Seeds that found a mutant after a long search, and are tried first. Where one finds it no longer, because the simulation
+/// draws otherwise, the search tells which does.
+const FOUND_LATE: &[(Mutant, u64)] = &[(Mutant::Believe404ForEver, 207), (Mutant::SkipLookAfter, 1603)];
+
 fn hunt_one(mutant: Mutant, budget: u64) -> Hunt {
-    for seed in 0..budget {
+    let first = FOUND_LATE.iter().filter(|(late, _)| *late == mutant).map(|(_, seed)| *seed);
+    for (tried, seed) in (1..).zip(first.chain(0..budget)) {
         Mutant::switch(Some(mutant));
         let found = violation(seed);
         Mutant::switch(None);
@@ -64,10 +71,10 @@ fn hunt_one(mutant: Mutant, budget: u64) -> Hunt {
                 None => Ok(finding),
                 Some(anyway) => Err(format!("seed {seed} fails without it: {anyway}")),
             };
-            return Hunt { mutant, tried: seed + 1, end };
+            return Hunt { mutant, seed, tried, end };
         }
     }
-    Hunt { mutant, tried: budget, end: Err("it got through".into()) }
+    Hunt { mutant, seed: budget, tried: budget, end: Err("it got through".into()) }
 }
 
 /// What a seed finds; a panic is a finding too.

@@ -22,6 +22,10 @@ pub struct BucketOptions {
     /// [`LEAST_BUFFER_BYTES`](Self::LEAST_BUFFER_BYTES)). A single busy
     /// partition gets half of it, two busy ones get a third each, and so on. So a partition that can't flush still
     /// leaves room for the others. An append of more than half counts as half.
+    ///
+    /// With n busy partitions each gets 1/(n + 1) of it. For full throughput that should hold two segments, one on its way
+    /// and the next one, each of [`flush_bytes`](crate::WriterOptions::flush_bytes). With less, segments are smaller
+    /// and there are more requests.
     pub buffer_bytes: usize,
     /// How many bytes are cached for reading, over all partitions (default 64 MiB). Half of them are blocks of segments, and
     /// the rest are indexes and what is known about segments. Chunks that a fetch returned count until they are dropped.
