@@ -211,7 +211,9 @@ fn by_system(cause: &(dyn StdError + 'static), names: &Names<'_>) -> Option<Stri
     if text.starts_with("the proxy that ") {
         return Some(PROXY.into());
     }
-    if text.starts_with("http2 error") || text.contains("NoApplicationProtocol") {
+    // The last is what the HTTP/2 client says when it writes to a server that has ended the connection.
+    let of_http2 = ["NoApplicationProtocol", "closed because of a broken pipe"];
+    if text.starts_with("http2 error") || of_http2.iter().any(|part| text.contains(part)) {
         return Some(HTTP2.into());
     }
     if text.contains("InvalidContentType") {
