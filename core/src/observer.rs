@@ -427,6 +427,15 @@ impl Observer {
         );
     }
 
+    /// Maintenance asked the store for its time, and could not delete the object by which it did.
+    pub(crate) fn clock_left(&self, id: &PartitionId, key: &str, error: &Error) {
+        tell!(
+            target: "kfs::maintain", tracing::Level::WARN, partition = %self.named(id), key = %self.named(key),
+            error = format!("{error:#}"),
+            "an object that asked the store for its time could not be deleted; it may be deleted at any time"
+        );
+    }
+
     /// A step of setting a segment aside.
     pub(crate) fn set_aside(&self, id: &PartitionId, key: &str, step: &'static str) {
         tell!(

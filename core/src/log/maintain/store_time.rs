@@ -38,8 +38,10 @@ impl StoreTime {
         let read = || store.head(&key);
         let found = patiently(&state.retries, runtime, "asking the store for its time", read).await;
         let at = runtime.clock().elapsed();
-        // What is left of a failed delete does no harm.
-        let _ = bounded(runtime, 0, store.delete(&key)).await;
+        // What is left does no harm, so it is told and does not end the work.
+        if let Err(error) = bounded(runtime, 0, store.delete(&key)).await.and_then(|deleted| deleted) {
+            state.observer().clock_left(&state.id, &key, &error);
+        }
         let ms = found?.info.modified_ms;
         if ms <= 0 {
             let message = "the store does not say when an object was last modified, so no age can be told";

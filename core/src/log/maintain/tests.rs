@@ -21,7 +21,7 @@ use crate::format::{BatchBuilder, BatchOptions, NewRecord, SegmentBuilder};
 use crate::log::{Bucket, BucketOptions, Partition};
 use crate::runtime::{Clock, Runtime};
 use crate::store::RequestCounts;
-use crate::testing::{Action, Failure, FaultStore, LocalSpawn, ManualClock, Op, SeededEntropy};
+use crate::testing::{Action, Failure, FaultStore, KeyMatcher, LocalSpawn, ManualClock, Op, SeededEntropy};
 
 const NOW: i64 = 1_767_225_600_000;
 const PREFIX: &str = "default/t/0/";
@@ -304,6 +304,17 @@ async fn a_lost_answer_of_a_delete_is_looked_after() {
         assert_eq!(world.bases().await, [30, 40, 50], "{what}");
         assert_eq!(report.log_start, 35);
     }
+}
+
+#[tokio::test]
+async fn an_object_that_asked_for_the_time_and_stays_ends_nothing() {
+    let world = World::new().await;
+    world.clock.advance(BOUND);
+    let clock = KeyMatcher::containing("kfs-clock-");
+    world.faults.on(Op::Delete, clock, Action::Fail(Failure::PermissionDenied));
+    assert_eq!(world.set(35).await.unwrap().segments, 3);
+    assert_eq!(world.bases().await, [30, 40, 50]);
+    assert_eq!(world.faults.unused(), 0, "the delete was tried");
 }
 
 #[tokio::test]
