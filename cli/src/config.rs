@@ -42,8 +42,16 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
         set_as: set_as.map(str::to_string),
         about: "The namespace of topics that are named without one.",
     };
+    let credentials_from = context.credentials_from(&config);
+    let credentials = credentials_from.as_ref().ok().cloned().flatten().map(|from| Shown {
+        name: "credentials",
+        value: Some("***".into()),
+        from,
+        set_as: None,
+        about: "Where the credentials come from. Nothing is asked for them here.",
+    });
     let settings = settings.into_iter().filter(|setting| all || setting.value.is_some()).map(Shown::of);
-    for setting in settings.chain([namespace]) {
+    for setting in settings.chain(credentials).chain([namespace]) {
         let Shown { name, value, from, set_as, about } = setting;
         if json {
             let object = json!({"setting": name, "value": value, "from": from, "set_as": set_as, "about": about});
@@ -58,5 +66,5 @@ pub(crate) fn run(context: &Context, command: &ConfigCommand) -> Outcome {
         table.end(&mut out)?;
     }
     out.flush()?;
-    context.check_settings(&config)
+    credentials_from.map(drop)
 }

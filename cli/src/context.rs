@@ -147,16 +147,24 @@ impl Context {
         Ok(Store::open_config(&config, &self.store_options()).map_err(with_right_setting)?)
     }
 
-    /// Refuses settings with which the bucket can't be opened. Credentials are not asked for, and nothing is sent.
-    pub(crate) fn check_settings(&self, config: &StoreConfig) -> Outcome {
+    /// Where the credentials would come from; `None` for a store that takes none. They are not asked for, and nothing is
+    /// sent.
+    ///
+    /// # Errors
+    /// What keeps the bucket from being opened with these settings.
+    pub(crate) fn credentials_from(&self, config: &StoreConfig) -> Outcome<Option<String>> {
         let opened = match config.backend() {
             // To open a directory is to look at it.
-            StoreBackend::Filesystem | StoreBackend::Memory => config.url().map(drop),
-            _ => Store::open_config(config, &self.store_options()).map(drop),
+            StoreBackend::Filesystem | StoreBackend::Memory => config.url().map(|_| None),
+            _ => Store::open_config(config, &self.store_options())
+                .map(|store| store.credentials_from().map(str::to_string)),
         };
         match opened {
-            Err(error) if error.kind() != ErrorKind::PermissionDenied => Err(with_right_setting(error).into()),
-            _ => Ok(()),
+            Ok(from) => Ok(from),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Ok(Some(format!("nowhere: {}", error.message())))
+            }
+            Err(error) => Err(with_right_setting(error).into()),
         }
     }
 

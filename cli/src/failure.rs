@@ -86,7 +86,7 @@ pub(crate) fn file(path: &std::path::Path, error: std::io::Error) -> Error {
         _ if lacks_descriptors(&error) => ErrorKind::Unavailable,
         Io::NotFound => ErrorKind::NotFound,
         Io::PermissionDenied => ErrorKind::PermissionDenied,
-        Io::IsADirectory | Io::NotADirectory | Io::InvalidInput => ErrorKind::InvalidInput,
+        Io::IsADirectory | Io::NotADirectory | Io::InvalidInput | Io::InvalidData => ErrorKind::InvalidInput,
         _ => ErrorKind::Unavailable,
     };
     Error::new(kind, format!("{}: {error}", path.display())).with_source(error)

@@ -34,6 +34,36 @@ fn each_setting_is_shown_with_what_set_it_and_no_secret() {
 }
 
 #[test]
+fn where_credentials_come_from_is_shown() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let profiles = dir.path().join("profiles");
+    std::fs::write(&profiles, format!("[team]\naws_access_key_id=id\naws_secret_access_key={SECRET}\n"))
+        .expect("write");
+    let file = profiles.to_str().expect("a path in UTF-8");
+    let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    let profile = [("AWS_PROFILE", "team"), ("AWS_SHARED_CREDENTIALS_FILE", file), ("AWS_CONFIG_FILE", "/none")];
+    let of_profile = format!(
+        "the profile team (AWS_SHARED_CREDENTIALS_FILE of the environment ({file}) and AWS_CONFIG_FILE of the environment (/none))"
+    );
+    for (url, environment, from) in [
+        ("s3://logs", &keys[..], "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the environment"),
+        ("s3://logs", &profile, &of_profile),
+        (
+            "s3://logs?skip_signature=true",
+            &[],
+            "nowhere: skip_signature of the bucket's URL says that no request is signed",
+        ),
+        ("azure://account.blob.core.windows.net/logs", &[("AZURE_METADATA_DISABLED", "true")], "nowhere: no Azure"),
+        ("gs://logs", &[("GOOGLE_BEARER_TOKEN", SECRET)], "GOOGLE_BEARER_TOKEN of the environment"),
+    ] {
+        let lines = shown(&["--bucket", url], environment);
+        let line = lines.iter().find(|line| line.starts_with("credentials ")).unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(line.contains(from) && !lines.concat().contains(SECRET), "{lines:#?}");
+    }
+    assert!(!shown(&["--bucket", "memory:"], &keys).iter().any(|line| line.starts_with("credentials")));
+}
+
+#[test]
 fn a_file_or_the_environment_may_name_the_bucket() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("storage.yaml");

@@ -82,9 +82,9 @@ impl Observer {
         }
     }
 
-    /// The time by the bucket's clock, for code that measures durations. Zero without a bucket.
+    /// The time by the bucket's clock, for code that measures durations. By the system's without a bucket.
     pub(crate) fn now(&self) -> Duration {
-        self.0.as_ref().map_or(Duration::ZERO, |observing| observing.clock.elapsed())
+        self.0.as_ref().map_or_else(|| SystemClock.elapsed(), |observing| observing.clock.elapsed())
     }
 
     /// The bucket's clock. The system's without a bucket.
@@ -134,8 +134,11 @@ pub(crate) fn credentials_kept(error: &Error) {
 
 /// The store.
 impl Observer {
-    pub(crate) fn bucket_opened(&self, url: &str) {
-        tell!(target: "kfs::store", tracing::Level::INFO, url = %self.named(url), "opened a bucket");
+    /// `place` and `credentials` say where it is and whose credentials are used, where it is reached over the network.
+    pub(crate) fn bucket_opened(&self, url: &str, place: Option<&str>, credentials: Option<&str>) {
+        tell!(
+            target: "kfs::store", tracing::Level::INFO, url = %self.named(url), place, credentials, "opened a bucket"
+        );
     }
 
     /// A bucket was checked before the first write to it. `lacking` says what is not as it must be.
@@ -234,7 +237,7 @@ impl Observer {
         tell!(
             name: "replica", target: "kfs::store", tracing::Level::WARN, replica = outcome.name(),
             error = error.map(|error| tracing_display(format!("{error:#}"))),
-            "the replica has no answer, and the bucket itself is asked: check read_bucket, read_region and read_endpoint, \
+            "the replica is of no use, and the bucket itself is asked: check read_bucket, read_region and read_endpoint, \
              with `kfs check` for one"
         );
     }

@@ -173,6 +173,46 @@ async fn a_server_that_hides_what_was_just_put_fails() {
     assert!(error.message().contains("leaves out 4 of 4"), "{error}");
 }
 
+/// Takes the ETag out of the answers to requests with this method.
+fn without_e_tags(server: &FakeS3, method: &'static str) {
+    server.script(move |request, serve| {
+        let mut answer = serve();
+        if request.method == method {
+            answer.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("etag"));
+        }
+        Some(answer)
+    });
+}
+
+#[tokio::test]
+async fn a_server_that_answers_without_e_tags_fails_and_is_refused_at_once() {
+    for (method, check) in [("PUT", PreflightCheck::Put), ("GET", PreflightCheck::Get)] {
+        let server = FakeS3::start();
+        without_e_tags(&server, method);
+        let error = fails_at(&server, check).await;
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.message().contains("without an ETag"), "{error}");
+        let options = BucketOptions::default().store(server.store_options().preflight(true));
+        let refused = append(&Bucket::open_with(URL, options).unwrap(), "t").await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_that_tells_other_versions_than_reads_fails() {
+    let server = FakeS3::start();
+    server.script(|request, serve| {
+        let mut answer = serve();
+        if request.is_list() {
+            let body = String::from_utf8(answer.body).unwrap();
+            answer.body = body.replace("<ETag>&quot;", "<ETag>&quot;0").replace("<ETag>\"", "<ETag>\"0").into();
+        }
+        Some(answer)
+    });
+    let error = fails_at(&server, PreflightCheck::ListAfterPut).await;
+    assert!(error.message().contains("tells another version of an object"), "{error}");
+}
+
 #[tokio::test]
 async fn the_winner_of_a_race_may_lose_its_answer() {
     let server = FakeS3::start();

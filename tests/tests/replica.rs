@@ -8,6 +8,8 @@ use kfs_core::format::NewRecord;
 use kfs_core::object_store::memory::InMemory;
 use kfs_core::object_store::{ObjectStore, ObjectStoreExt};
 use kfs_core::recorder::{BucketEvent, Recorder, ReplicaOutcome};
+use kfs_core::runtime::Runtime;
+use kfs_core::store::preflight::{PreflightCheck, PreflightOptions, PreflightVerdict};
 use kfs_core::store::{Store, StoreConfig, StoreOptions};
 use kfs_core::{Bucket, BucketOptions, ErrorKind, OnConflict, OnCorrupt, ReaderOptions, Writer, WriterOptions};
 use kfs_tests::s3::BUCKET;
@@ -208,6 +210,29 @@ async fn a_second_server_answers_what_it_has_and_the_first_one_what_it_lacks() {
     let writer = reader.partition("t", 0).expect("name").writer().await.expect("writer");
     assert_eq!(append(&writer, "after").await, 6);
     assert_eq!(values(&reader, 6).await, ["after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_bucket_is_missing_has_failed_and_the_check_names_it() {
+    let Some(primary) = S3Server::start() else { return };
+    let url = format!("{}?readBucket=no-such-bucket", primary.url("logs"));
+    let outcomes = Arc::new(Outcomes::default());
+    let options = BucketOptions::default().store(primary.store_options()).recorder(outcomes.clone());
+    let bucket = Bucket::open_with(&url, options).expect("opened");
+    let writer = bucket.partition("t", 0).expect("name").writer().await.expect("writer");
+    append(&writer, "value").await;
+    writer.close(None).await.expect("closed");
+    assert_eq!(values(&bucket, 0).await, ["value"]);
+    assert!(outcomes.of(ReplicaOutcome::Failed) > 0 && outcomes.of(ReplicaOutcome::Missing) == 0, "{outcomes:?}");
+    let store = Store::open(&url, &primary.store_options()).expect("opened");
+    let runtime = Runtime::current_or_own().expect("a runtime");
+    let report = store.preflight(&runtime, &PreflightOptions::default()).await.expect("a report");
+    let of_replica = |check| report.step(check).map(|step| (step.verdict, step.found.clone())).expect("a step");
+    let (verdict, found) = of_replica(PreflightCheck::ReplicaList);
+    assert_eq!(verdict, PreflightVerdict::Warning);
+    assert!(found.contains("the replica (bucket no-such-bucket"), "{found}");
+    assert_eq!(of_replica(PreflightCheck::ReplicaGet).0, PreflightVerdict::NotTried);
+    assert!(report.failure().is_none(), "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -413,7 +413,7 @@ impl fmt::Display for Error {
         if let Some(id) = &e.client_request_id {
             write!(f, " (client request id {id})")?;
         }
-        if let Some(pause) = e.retry_after {
+        if let Some(pause) = e.retry_after.filter(|pause| !pause.is_zero()) {
             write!(f, " (the store asks for a pause of {pause:?}")?;
             f.write_str(if pause > LONGEST_STORE_PAUSE { ", and is asked again after 300s)" } else { ")" })?;
         }

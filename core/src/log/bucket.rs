@@ -297,7 +297,7 @@ impl fmt::Debug for Bucket {
 fn observe(store: &Store, runtime: &Runtime, options: &BucketOptions) -> Observer {
     let names = store.clone();
     let observer = Observer::new(runtime.clock().clone(), options.recorder.clone(), move |name| names.redact(name));
-    observer.bucket_opened(store.url());
+    observer.bucket_opened(store.url(), store.place(), store.credentials_from());
     observer
 }
 

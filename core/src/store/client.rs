@@ -7,6 +7,8 @@ use object_store::ObjectStore;
 use tokio::sync::Semaphore;
 
 use super::breaker::Breaker;
+#[cfg(feature = "_http")]
+use super::config::Settings;
 use super::dialect::Dialect;
 use super::hedge::Hedges;
 #[cfg(feature = "_http")]
@@ -15,6 +17,7 @@ use super::list::Lister;
 use super::options::StoreOptions;
 use super::paging::PageSize;
 use super::replica::Replica;
+use super::setting_names::SettingNames;
 
 /// The clients of one place, and what limits their requests. Stores of the same place and credentials that differ only in
 /// their prefixes may share it: then they share connections, limits and the breaker, too.
@@ -43,6 +46,8 @@ pub(super) struct StoreClient {
     pub(super) hedges: Option<Hedges>,
     pub(super) page_size: PageSize,
     pub(super) redact: Option<Redact>,
+    /// How the settings were set that hints name. `None` where there are none.
+    pub(super) setting_names: Option<Arc<SettingNames>>,
     /// The store does not serve the last bytes of an object by their number alone.
     pub(super) lacks_suffix_ranges: AtomicBool,
 }
@@ -60,6 +65,8 @@ pub(super) struct CloudClients {
     /// For all listings, and for those of a check.
     pub(super) listers: [Lister; 2],
     pub(super) replica: Option<Replica>,
+    /// Where the credentials come from, for messages.
+    pub(super) credentials: String,
 }
 
 /// Clients that send each request once.
@@ -115,14 +122,21 @@ impl StoreClient {
             breaker: options.breaker.and_then(|breaker| Breaker::new(&options.clock, breaker)),
             page_size: PageSize::default(),
             redact: None,
+            setting_names: None,
             lacks_suffix_ranges: AtomicBool::new(backend.lacks_suffix_ranges),
         }
     }
 
     /// The client of a bucket in a cloud, which removes its secrets from what a server says.
     #[cfg(feature = "_http")]
-    pub(super) fn of_cloud(clients: CloudClients, secrets: Arc<Secrets>, options: &StoreOptions) -> Self {
-        let CloudClients { dialect, lacks_suffix_ranges, reads, commits, reads_once, listers, replica } = clients;
+    pub(super) fn of_cloud(
+        clients: CloudClients,
+        settings: &Settings,
+        secrets: Arc<Secrets>,
+        options: &StoreOptions,
+    ) -> Self {
+        let CloudClients { dialect, lacks_suffix_ranges, reads, commits, reads_once, listers, replica, credentials } =
+            clients;
         let backend = Backend {
             dialect,
             single_attempt: true,
@@ -135,6 +149,7 @@ impl StoreClient {
             replica,
             once: Some(Once { reads: reads_once, lister: lister_once }),
             redact: Some(Arc::new(move |text| secrets.strip_from_name(text))),
+            setting_names: Some(Arc::new(SettingNames::of(settings, credentials))),
             ..StoreClient::new(reads, commits, lister, backend, options)
         }
     }

@@ -13,6 +13,7 @@ struct Names<'a> {
     a_server: &'a str,
     endpoint: &'a str,
     allow_http: &'a str,
+    ca_file: &'a str,
     /// The settings that say where the bucket is.
     place: &'a str,
 }
@@ -21,12 +22,14 @@ const S3: Names<'static> = Names {
     a_server: "an S3 server",
     endpoint: "AWS_ENDPOINT_URL",
     allow_http: "AWS_ALLOW_HTTP",
+    ca_file: "AWS_CA_BUNDLE",
     place: "AWS_ENDPOINT_URL, AWS_REGION",
 };
 const AZURE: Names<'static> = Names {
     a_server: "an Azure Blob server",
     endpoint: "AZURE_ENDPOINT",
     allow_http: "AZURE_ALLOW_HTTP",
+    ca_file: "AZURE_CA_FILE",
     place: "the account's name, AZURE_ENDPOINT",
 };
 
@@ -34,6 +37,7 @@ const GCS: Names<'static> = Names {
     a_server: "a server of Google Cloud Storage",
     endpoint: "GOOGLE_BASE_URL",
     allow_http: "GOOGLE_ALLOW_HTTP",
+    ca_file: "GOOGLE_CA_FILE",
     place: "GOOGLE_BASE_URL",
 };
 
@@ -49,12 +53,16 @@ const CREDENTIALS: &str = "check the credentials, and what they are allowed to d
 const REGION: &str = "the bucket is in another region, or not on this server: set AWS_REGION to the bucket's region";
 const LACKING: &str = "a log needs a store that creates an object only if its name is free (If-None-Match: * on S3): \
                        use another store, or a newer version of this one";
-const NO_E_TAG: &str = "a log needs a store that answers a PUT with an ETag: use another store, or check whether a proxy \
-                        removes that header";
+pub(super) const NO_E_TAG: &str = "a log needs a store that answers PUTs and GETs with an ETag: use another store, or check \
+                                   whether a proxy removes that header";
 pub(super) const CONFLICT: &str = "if no other writer is at work, the store answers conditional PUTs wrongly: use another store, or a \
                         newer version of this one";
 const PROXY: &str = "is the proxy running, and is its address right? no_proxy, or proxy_excludes beside \
                      proxy_url, names the hosts to reach without it";
+pub(super) const PROXY_CREDENTIALS: &str = "give them in the variable that names the proxy, as in https_proxy=http://user:password@host:port; proxy_url takes none";
+/// What to do about a conflict of which the store says more.
+pub(super) const IN_THE_WAY: &str =
+    "something that is no object is in the way of this name: remove it, and the write goes on";
 const HTTP2: &str = "the server may speak HTTP/1.1 only: set http2_only to false, or leave it out";
 const OPEN_FILES: &str = "this process has too many open files: raise the limit (ulimit -n)";
 
@@ -63,9 +71,9 @@ fn by_code(code: &str) -> Option<&'static str> {
     Some(match code {
         "RequestTimeTooSkewed" => "the clock of this machine differs too much from the store's: set it, by NTP for one",
         "InvalidAccessKeyId" | "XAdminUserNotFound" => {
-            "the store does not know this access key: check AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL"
+            "the store does not know this access key: check it, and AWS_ENDPOINT_URL"
         }
-        "SignatureDoesNotMatch" => "the secret key is wrong: check AWS_SECRET_ACCESS_KEY",
+        "SignatureDoesNotMatch" => "the secret key is not the one of this access key",
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "renew the credentials",
         "AuthorizationHeaderMalformed"
         | "PermanentRedirect"
@@ -84,9 +92,9 @@ fn by_code(code: &str) -> Option<&'static str> {
 fn by_code_of_gcs(code: &str) -> Option<&'static str> {
     Some(match code {
         "AuthenticationRequired" | "InvalidSecurity" | "InvalidToken" | "ExpiredToken" => {
-            "the token is wrong or has run out: check GOOGLE_APPLICATION_CREDENTIALS, or renew GOOGLE_BEARER_TOKEN"
+            "the token is wrong or has run out: renew the credentials"
         }
-        "SignatureDoesNotMatch" => "the key of the service account is wrong: check GOOGLE_APPLICATION_CREDENTIALS",
+        "SignatureDoesNotMatch" => "the key of the service account is wrong",
         "AccessDenied" => {
             "the credentials are not allowed to do this: check the role in this bucket (Storage Object Admin, or Storage \
              Object Viewer to read)"
@@ -104,11 +112,11 @@ fn by_code_of_gcs(code: &str) -> Option<&'static str> {
 fn by_code_of_azure(code: &str) -> Option<&'static str> {
     Some(match code {
         "AuthenticationFailed" | "InvalidAuthenticationInfo" => {
-            "the key, the signature or the token is wrong or has run out: check AZURE_STORAGE_KEY or \
-             AZURE_STORAGE_SAS_TOKEN, AZURE_STORAGE_ACCOUNT, and the clock of this machine"
+            "the key, the signature or the token is wrong or has run out: check it, AZURE_STORAGE_ACCOUNT, and the clock \
+             of this machine"
         }
         "AuthorizationFailure" => {
-            "check AZURE_STORAGE_KEY and AZURE_STORAGE_ACCOUNT, and whether the account's firewall lets this machine in"
+            "check the key and AZURE_STORAGE_ACCOUNT, and whether the account's firewall lets this machine in"
         }
         "NoAuthenticationInformation" | "ResourceNotFound" | "PublicAccessNotPermitted" => {
             "the container is not public: give credentials, such as AZURE_STORAGE_KEY"
@@ -147,10 +155,6 @@ pub(super) fn of(
     if let Some(hint) = code.and_then(by_code) {
         return Some(hint.into());
     }
-    // object_store's words for an answer that is good in all else.
-    if causes::chain(Some(error)).any(|cause| cause.to_string().contains("ETag Header missing")) {
-        return Some(NO_E_TAG.into());
-    }
     match status {
         Some(401 | 403) => return Some(CREDENTIALS.into()),
         Some(_) => return None,
@@ -166,7 +170,7 @@ pub(super) fn of(
 /// is asked.
 #[cfg(feature = "_http")]
 pub(super) fn of_credentials(error: &(dyn StdError + 'static), server: &str) -> Option<String> {
-    let names = Names { a_server: "", endpoint: server, allow_http: "", place: server };
+    let names = Names { a_server: "", endpoint: server, allow_http: "", ca_file: "ca_file", place: server };
     // The advice for a store without TLS is none for a server of credentials.
     let is_plain = |cause: &(dyn StdError + 'static)| cause.to_string().contains("InvalidContentType");
     causes::chain(Some(error)).filter(|cause| !is_plain(*cause)).find_map(|cause| by_system(cause, &names))
@@ -197,7 +201,7 @@ pub(super) fn of_redirect(dialect: Dialect) -> String {
 
 /// By what the system says of a connection that could not be made.
 fn by_system(cause: &(dyn StdError + 'static), names: &Names<'_>) -> Option<String> {
-    let Names { endpoint, allow_http, place, .. } = names;
+    let Names { endpoint, allow_http, ca_file, place, .. } = names;
     if let Some(io) = cause.downcast_ref::<std::io::Error>() {
         match Errno::from_io_error(io) {
             Some(Errno::MFILE | Errno::NFILE) => return Some(OPEN_FILES.into()),
@@ -208,6 +212,9 @@ fn by_system(cause: &(dyn StdError + 'static), names: &Names<'_>) -> Option<Stri
         }
     }
     let text = cause.to_string();
+    if text.contains("asks for a user and a password") {
+        return Some(PROXY_CREDENTIALS.into());
+    }
     if text.starts_with("the proxy that ") {
         return Some(PROXY.into());
     }
@@ -225,8 +232,18 @@ fn by_system(cause: &(dyn StdError + 'static), names: &Names<'_>) -> Option<Stri
     if text.starts_with("dns error") {
         return Some(format!("the host's name is not known: check {place} and the name service"));
     }
+    if text.contains("CaUsedAsEndEntity") {
+        return Some(format!(
+            "the server's certificate is one of a certificate authority (CA:TRUE), as openssl req -x509 makes it by itself. \
+             Clients do not take such a one for a server's own: give the server one with CA:FALSE, and name the authority's \
+             file in {ca_file}"
+        ));
+    }
     if text.contains("certificate") {
-        return Some(format!("the server's certificate is not trusted: check {endpoint} and this machine's clock"));
+        return Some(format!(
+            "the server's certificate is not trusted: check {endpoint}, the file of certificates ({ca_file}) and this \
+             machine's clock"
+        ));
     }
     // object_store reports a redirect without an address as a cause of its own.
     text.contains("Received redirect without LOCATION").then(|| REGION.into())

@@ -62,6 +62,7 @@ pub mod preflight;
 mod reads;
 mod replica;
 mod secrets;
+mod setting_names;
 mod streams;
 mod tries;
 mod types;
@@ -374,8 +375,13 @@ impl Store {
     #[must_use]
     pub fn with_replica(mut self, replica: Arc<dyn ObjectStore>) -> Self {
         if let Some(client) = Arc::get_mut(&mut self.reader.inner).and_then(|inner| Arc::get_mut(&mut inner.client)) {
-            client.replica =
-                Some(Replica::new(replica, Lister::Stream, replica::WAIT, StoreOptions::default().max_in_flight));
+            client.replica = Some(Replica::new(
+                "the replica".into(),
+                replica,
+                Lister::Stream,
+                replica::WAIT,
+                StoreOptions::default().max_in_flight,
+            ));
         }
         self
     }
@@ -465,6 +471,13 @@ impl StoreReader {
     fn failed(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Error {
         let status = attempt.status();
         let mapped = attempt.named(failure::map(error, key, status, self.inner.client.backend.dialect));
+        let mapped = match &self.inner.client.setting_names {
+            Some(names) if mapped.kind() == ErrorKind::PermissionDenied && matches!(status, Some(400 | 401 | 403)) => {
+                names.refused(mapped)
+            }
+            Some(names) => names.named(mapped),
+            None => mapped,
+        };
         if failure::is_bucket_missing(error) {
             let message = format!("the bucket of {} does not exist", self.inner.url);
             return mapped.with_kind(ErrorKind::NotFound).with_message(message);
@@ -482,7 +495,22 @@ impl StoreReader {
 
     /// The error of a request for `key` whose status is not known.
     fn mapped(&self, error: &object_store::Error, key: &str) -> Error {
-        failure::map(error, key, None, self.inner.client.backend.dialect)
+        let mapped = failure::map(error, key, None, self.inner.client.backend.dialect);
+        match &self.inner.client.setting_names {
+            Some(names) => names.named(mapped),
+            None => mapped,
+        }
+    }
+
+    /// Where the bucket is, as its settings say. `None` for a store that is not reached over the network.
+    pub(crate) fn place(&self) -> Option<&str> {
+        self.inner.client.setting_names.as_ref().map(|names| names.place.as_str())
+    }
+
+    /// Where the credentials come from, in words: the settings, the profile or the server that gives them. `None` for a
+    /// store that takes none. It says no secret, and nothing is asked for it.
+    pub fn credentials_from(&self) -> Option<&str> {
+        self.inner.client.setting_names.as_ref().map(|names| names.credentials.as_str())
     }
 
     /// The URL that the store was opened with. It holds no secret, because URLs with a user, a password or

@@ -41,6 +41,7 @@ pub(super) struct ReadFrom<'a> {
     pub(super) client: &'a dyn ObjectStore,
     /// A copy that is away says nothing of the store.
     pub(super) breaker: Option<&'a Arc<Breaker>>,
+    pub(super) is_replica: bool,
 }
 
 impl StoreReader {
@@ -108,7 +109,8 @@ impl StoreReader {
     }
 
     fn itself(&self) -> ReadFrom<'_> {
-        ReadFrom { client: self.inner.client.reads.as_ref(), breaker: self.inner.client.breaker.as_ref() }
+        let client = &self.inner.client;
+        ReadFrom { client: client.reads.as_ref(), breaker: client.breaker.as_ref(), is_replica: false }
     }
 
     async fn read_from(
@@ -154,7 +156,14 @@ impl StoreReader {
             // from others. That must not look like a store that is away, for it would be asked for
             // ever: one HEAD tells.
             Err(error) => {
-                let failed = attempt.ends(Err(self.failed(&error, key, &attempt)));
+                let failed = match self.failed(&error, key, &attempt) {
+                    // A copy that lacks an object lags. One that is not there at all is of no use.
+                    failed if from.is_replica && failure::is_bucket_missing(&error) => {
+                        failed.with_kind(ErrorKind::InvalidInput).with_message("the replica's bucket does not exist")
+                    }
+                    failed => failed,
+                };
+                let failed = attempt.ends(Err(failed));
                 match asked {
                     Some(asked) if may_be_out_of_range(&error, attempt.status()) => {
                         self.beyond_the_end(from, key, &path, &asked, failed).await?

@@ -16,6 +16,8 @@ use super::list::Lister;
 #[cfg(any(feature = "aws", feature = "azure"))]
 use super::options::StoreOptions;
 use super::reads::ReadFrom;
+#[cfg(any(feature = "aws", feature = "azure"))]
+use super::setting_names::place;
 use super::types::{Fetched, ReadRange};
 use super::version::Version;
 use crate::error::{Error, ErrorKind};
@@ -40,6 +42,8 @@ pub(super) const WAIT: Duration = Duration::from_secs(5);
 
 /// A copy of a place, which may lag behind it or be away. It answers reads of data, and nothing else.
 pub(super) struct Replica {
+    /// Where it is, for messages.
+    pub(super) place: String,
     pub(super) client: Arc<dyn ObjectStore>,
     /// For checks of it.
     pub(super) lister: Lister,
@@ -63,19 +67,26 @@ struct ReplicaState {
 
 impl Replica {
     #[cfg(any(test, feature = "testing", feature = "aws", feature = "azure"))]
-    pub(super) fn new(client: Arc<dyn ObjectStore>, lister: Lister, wait: Duration, most: usize) -> Self {
+    pub(super) fn new(
+        place: String,
+        client: Arc<dyn ObjectStore>,
+        lister: Lister,
+        wait: Duration,
+        most: usize,
+    ) -> Self {
         let places = Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS));
-        Replica { client, lister, wait, places, state: Mutex::default() }
+        Replica { place, client, lister, wait, places, state: Mutex::default() }
     }
 
-    /// One that the settings of a bucket name.
+    /// One that the settings of a bucket name, and that is where these other settings say.
     #[cfg(any(feature = "aws", feature = "azure"))]
-    pub(super) fn of<C>(client: Arc<C>, settings: &Settings, options: &StoreOptions) -> Self
+    pub(super) fn of<C>(client: Arc<C>, elsewhere: &Settings, options: &StoreOptions) -> Self
     where
         C: ObjectStore + PaginatedListStore,
     {
-        let wait = settings.time(&common::REPLICA_WAIT).unwrap_or_default();
-        Replica::new(client.clone(), Lister::Pages(client), wait, options.max_in_flight)
+        let wait = elsewhere.time(&common::REPLICA_WAIT).unwrap_or_default();
+        let place = format!("the replica ({})", place(elsewhere));
+        Replica::new(place, client.clone(), Lister::Pages(client), wait, options.max_in_flight)
     }
 
     fn lock(&self) -> MutexGuard<'_, ReplicaState> {
@@ -165,7 +176,7 @@ impl StoreReader {
             self.observer.replica_read(key, ReplicaOutcome::NotAsked, None);
             return None;
         };
-        let from = ReadFrom { client: replica.client.as_ref(), breaker: None };
+        let from = ReadFrom { client: replica.client.as_ref(), breaker: None, is_replica: true };
         let read = std::pin::pin!(self.read_placed(from, key, range.clone(), if_match));
         let read = match select(read, clock.sleep(replica.wait)).await {
             Either::Left((read, _)) => Some(read),

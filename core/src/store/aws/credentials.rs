@@ -25,8 +25,8 @@ use crate::store::credentials::{CredentialKind, Unfit};
 use crate::store::failure::{Effect, StoreFailure, between, text};
 use crate::store::hint;
 use crate::store::http::{
-    AcceptedCredentials, CREDENTIALS_FILE_LIMIT, Connector, FromSettings, LastResort, Secrets, Supplied, bad_character,
-    credentials_url, read_file, short, unusable,
+    AcceptedCredentials, CREDENTIALS_FILE_LIMIT, Connector, FromSettings, LastResort, OF_CALLER, OF_MACHINE, Secrets,
+    Supplied, bad_character, credentials_url, read_file, short, unsigned, unusable,
 };
 
 /// What the caller's source must give.
@@ -55,7 +55,21 @@ const CONTAINER_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23];
 const MACHINE_V4: [[u8; 4]; 1] = [[169, 254, 169, 254]];
 const MACHINE_V6: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
 
-/// The provider that the settings choose, or `None` where requests are not signed. It is chosen before anything is sent:
+/// The way to credentials that the settings choose.
+pub(super) struct SigningKeys {
+    /// `None` where requests are not signed.
+    pub(super) provider: Option<AwsCredentialProvider>,
+    /// Where they come from, for messages.
+    pub(super) from: String,
+}
+
+impl SigningKeys {
+    fn of(provider: impl CredentialProvider<Credential = AwsCredential> + 'static, from: impl Into<String>) -> Self {
+        SigningKeys { provider: Some(Arc::new(provider)), from: from.into() }
+    }
+}
+
+/// The provider that the settings choose. It is chosen before anything is sent:
 /// the caller's source, keys that are set, then a profile in the shared files, a web identity, a container, a cloud machine. With the
 /// environment the files in the home directory and the machine's metadata count though nobody named them.
 ///
@@ -66,22 +80,25 @@ pub(super) fn of(
     settings: &Settings,
     connector: &Connector,
     options: &StoreOptions,
-) -> Result<Option<AwsCredentialProvider>> {
+) -> Result<SigningKeys> {
     let surroundings = options.environment;
     if let Some(source) = &options.credentials {
-        return Ok(Some(Arc::new(Supplied::new(source.clone(), of_caller, ACCEPTED, connector.secrets.clone()))));
+        let supplied = Supplied::new(source.clone(), of_caller, ACCEPTED, connector.secrets.clone());
+        return Ok(SigningKeys::of(supplied, OF_CALLER));
     }
     let value = |row| settings.text(row).filter(|text| !text.is_empty()).map(str::to_string);
     if settings.flag(&s3::SKIP_SIGNATURE) {
-        return Ok(None);
+        return Ok(SigningKeys { provider: None, from: unsigned(settings, &s3::SKIP_SIGNATURE) });
     }
     if !settings.flag(&s3::USE_IAM_ROLE) {
         if let Some(keys) = keys_set(settings)? {
-            return Ok(Some(Arc::new(StaticCredentialProvider::new(keys))));
+            let from = settings.names_and_origin(&[&s3::ACCESS_KEY, &s3::SECRET_KEY]);
+            return Ok(SigningKeys::of(StaticCredentialProvider::new(keys), from));
         }
         let profile = Profile::of(settings, surroundings);
         if profile.keys()?.is_some() {
-            return Ok(Some(Arc::new(ProfileKeys::new(profile))));
+            let from = profile.to_string();
+            return Ok(SigningKeys::of(ProfileKeys::new(profile), from));
         }
     }
     let is_container = |address| is_one_of(address, &CONTAINER_V4, CONTAINER_V6);
@@ -107,14 +124,15 @@ pub(super) fn of(
         let file = value(&s3::CONTAINER_TOKEN_FILE).map(|path| TokenFile { setting, path });
         CredentialServer::Container { setting: settings.name_and_origin(&s3::CONTAINER_FULL_URI), url, file }
     } else {
-        return of_metadata(builder, settings, surroundings).map(Some);
+        return of_metadata(builder, settings, surroundings);
     };
     let near = source.url().scheme() == "http";
     let options =
         ClientOptions::new().with_allow_http(near).with_timeout(ANSWER_LIMIT).with_connect_timeout(CONNECT_LIMIT);
     let connector = Connector { proxies: !near && connector.proxies, ..connector.clone() };
     let client = connector.connect(&options).map_err(|error| unusable(settings, &error))?;
-    Ok(Some(Arc::new(Temporary { source, client, held: Mutex::new(None) })))
+    let from = format!("{source} ({})", source.setting());
+    Ok(SigningKeys::of(Temporary { source, client, held: Mutex::new(None) }, from))
 }
 
 /// The caller's credentials as S3 takes them.
@@ -141,7 +159,7 @@ fn keys_set(settings: &Settings) -> Result<Option<AwsCredential>> {
 }
 
 /// The credentials of a cloud machine, from the address that is set, or as the last resort from the usual one.
-fn of_metadata(builder: &AmazonS3Builder, settings: &Settings, surroundings: bool) -> Result<AwsCredentialProvider> {
+fn of_metadata(builder: &AmazonS3Builder, settings: &Settings, surroundings: bool) -> Result<SigningKeys> {
     let built = || match builder.clone().build() {
         Ok(client) => Ok(client.credentials().clone()),
         Err(error) => Err(unusable(settings, &error)),
@@ -151,7 +169,9 @@ fn of_metadata(builder: &AmazonS3Builder, settings: &Settings, surroundings: boo
         credentials_url(&settings.name(&s3::METADATA_ENDPOINT), url, is_machine)?;
         let server = settings.name_and_origin(&s3::METADATA_ENDPOINT);
         let hint = format!("check {server}");
-        return Ok(Arc::new(FromSettings { inner: built()?, settings: server.clone(), server, hint, file: None }));
+        let from = format!("{} ({server})", of_machine(settings));
+        let inner = built()?;
+        return Ok(SigningKeys::of(FromSettings { inner, settings: server.clone(), server, hint, file: None }, from));
     }
     let by_role = settings.flag(&s3::USE_IAM_ROLE);
     if settings.flag(&s3::METADATA_DISABLED) || !(surroundings || by_role) {
@@ -161,7 +181,7 @@ fn of_metadata(builder: &AmazonS3Builder, settings: &Settings, surroundings: boo
         true => "neither a web identity nor a container's credentials are set",
         false => "no access key, no profile with keys, no web identity and no container's credentials are set",
     };
-    Ok(Arc::new(LastResort { inner: built()?, store: "S3", tried, hint: HINT }))
+    Ok(SigningKeys::of(LastResort { inner: built()?, store: "S3", tried, hint: HINT }, OF_MACHINE))
 }
 
 /// Whether this is one of these addresses.
@@ -406,7 +426,7 @@ impl CredentialAnswer {
 /// The source of the credentials that object_store gets by itself, for a message.
 pub(super) fn of_machine(settings: &Settings) -> String {
     let origin = settings.text(&s3::METADATA_ENDPOINT).and_then(|url| Url::parse(url).ok());
-    origin.map_or("this machine's metadata".to_string(), |url| url.origin().ascii_serialization())
+    origin.map_or(OF_MACHINE.to_string(), |url| url.origin().ascii_serialization())
 }
 
 /// Refuses credentials that can't stand in a header, because object_store panics when it puts them there.

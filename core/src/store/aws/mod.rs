@@ -30,7 +30,8 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
     let builder = builder(settings)?
         .with_http_connector(connector.clone())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = match credentials::of(&builder, settings, &connector, options)? {
+    let chosen = credentials::of(&builder, settings, &connector, options)?;
+    let inner = match chosen.provider {
         Some(own) => own,
         None => builder.clone().build().map_err(failed)?.credentials().clone(),
     };
@@ -53,7 +54,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
                 // Instead of trying again, the bucket itself is asked.
                 .with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
-            Some(Replica::of(client, settings, options))
+            Some(Replica::of(client, &elsewhere, options))
         }
         None => None,
     };
@@ -66,8 +67,9 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         reads_once: commits.clone(),
         listers: [Lister::Pages(reads), Lister::Pages(commits)],
         replica,
+        credentials: chosen.from,
     };
-    Ok(StoreClient::of_cloud(clients, secrets, options))
+    Ok(StoreClient::of_cloud(clients, settings, secrets, options))
 }
 
 /// The settings of the replica, if there is one: what is not set of it is as for the bucket.

@@ -20,7 +20,7 @@ use crate::store::http::read_file;
 /// The largest file, in bytes.
 const FILE_LIMIT: u64 = 1 << 20;
 /// How long keys that were read are used before the files are read again: other programs renew them there.
-const READ_AGAIN_MS: i64 = 60_000;
+const READ_AGAIN_MS: i64 = 10_000;
 /// What a profile may have in place of keys, and libkfs does not follow.
 const NOT_FOLLOWED: [&str; 4] = ["role_arn", "credential_process", "sso_session", "sso_start_url"];
 
@@ -132,6 +132,12 @@ impl Profile {
             Err(_) if !self.needs_files => Ok(None),
             Err(error) => Err(Error::new(ErrorKind::InvalidInput, format!("{file} can't be read: {error}"))),
         }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the profile {} ({} and {})", self.name, self.credentials, self.config)
     }
 }
 

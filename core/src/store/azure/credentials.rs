@@ -15,7 +15,7 @@ use crate::store::config::{Origin, Row, Settings, azure};
 use crate::store::credentials::{CredentialKind, Unfit};
 use crate::store::failure::{Effect, StoreFailure};
 use crate::store::http::{
-    AcceptedCredentials, FromSettings, Secrets, bad_character, check_credentials_file, credentials_url,
+    AcceptedCredentials, FromSettings, Secrets, bad_character, check_credentials_file, credentials_url, unsigned,
 };
 
 /// What the caller's source must give.
@@ -62,8 +62,8 @@ static SECRETS: [&Row; 5] =
 
 /// Where the chosen credentials come from.
 pub(super) enum Chosen {
-    /// They are not asked for: they are set, or there are none.
-    Set,
+    /// They are not asked for: these settings have them, or say that there are none.
+    Set(String),
     /// They are asked for as this way says.
     Asked(&'static str),
     /// From the machine's metadata, as the last resort.
@@ -77,7 +77,7 @@ pub(super) enum Chosen {
 /// `PermissionDenied` when there is none, `InvalidInput` for one that can't be right.
 pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bool) -> Result<(Builder, Chosen)> {
     if settings.flag(&azure::SKIP_SIGNATURE) {
-        return Ok((builder, Chosen::Set));
+        return Ok((builder, Chosen::Set(unsigned(settings, &azure::SKIP_SIGNATURE))));
     }
     let is_empty = |row: &&&Row| settings.is_set(row) && settings.text(row).is_some_and(str::is_empty);
     if let Some(empty) = SECRETS.iter().find(is_empty) {
@@ -113,14 +113,23 @@ pub(super) fn chosen(mut builder: Builder, settings: &Settings, surroundings: bo
         check_credentials_file(&settings.name_and_origin(&azure::FEDERATED_TOKEN_FILE), file)?;
     }
     let chosen = match way {
-        "bearer_token" | "access_key" | "sas_token" => Chosen::Set,
+        "bearer_token" | "access_key" | "sas_token" => Chosen::Set(settings.names_and_origin(rows_of(way))),
         asked => Chosen::Asked(asked),
     };
     Ok((builder.with_credential_type(way), chosen))
 }
 
-/// Asks for credentials in this way. Its errors name the settings.
-pub(super) fn asked(inner: AzureCredentialProvider, way: &str, settings: &Settings) -> AzureCredentialProvider {
+/// The settings of a way.
+fn rows_of(way: &str) -> &'static [&'static Row] {
+    WAYS.iter().find(|(known, _)| *known == way).map_or(&[][..], |(_, rows)| *rows)
+}
+
+/// Asks for credentials in this way. Its errors name the settings, and so do the words for where they come from.
+pub(super) fn asked(
+    inner: AzureCredentialProvider,
+    way: &str,
+    settings: &Settings,
+) -> (AzureCredentialProvider, String) {
     let named = |row| settings.name_and_origin(row);
     let (used, server, hint) = match way {
         "azure_cli" => {
@@ -135,8 +144,7 @@ pub(super) fn asked(inner: AzureCredentialProvider, way: &str, settings: &Settin
             (server.clone(), server.clone(), format!("check {server}"))
         }
         _ => {
-            let rows = WAYS.iter().find(|(known, _)| *known == way).map_or(&[][..], |(_, rows)| *rows);
-            let used = rows.iter().map(|row| named(row)).collect::<Vec<_>>().join(", ");
+            let used = rows_of(way).iter().map(|row| named(row)).collect::<Vec<_>>().join(", ");
             let server = named(&azure::AUTHORITY_HOST);
             let hint = format!("check {used}, and {server}");
             (used, server, hint)
@@ -144,7 +152,7 @@ pub(super) fn asked(inner: AzureCredentialProvider, way: &str, settings: &Settin
     };
     let file = settings.text(&azure::FEDERATED_TOKEN_FILE).filter(|_| way == "workload_identity");
     let file = file.map(|file| (named(&azure::FEDERATED_TOKEN_FILE), file.to_string()));
-    Arc::new(FromSettings { inner, settings: used, server, hint, file })
+    (Arc::new(FromSettings { inner, settings: used.clone(), server, hint, file }), used)
 }
 
 /// The way to credentials that is named, or the first one that has all that it needs. `None`: nothing is set.

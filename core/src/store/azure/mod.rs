@@ -18,8 +18,8 @@ use super::client::{CloudClients, StoreClient};
 use super::config::{Settings, azure};
 use super::dialect::Dialect;
 use super::http::{
-    Connector, LastResort, NEVER, Supplied, check_endpoint, client_options, no_retries, retries_for_credentials,
-    unusable,
+    Connector, LastResort, NEVER, OF_CALLER, OF_MACHINE, Supplied, check_endpoint, client_options, no_retries,
+    retries_for_credentials, unusable,
 };
 use super::list::Lister;
 use super::replica::{ITSELF, NO_REPLICA, Replica};
@@ -56,18 +56,19 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         .with_retry(retries_for_credentials())
         .with_skip_signature(settings.flag(&azure::SKIP_SIGNATURE))
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner: AzureCredentialProvider = match &options.credentials {
+    let (inner, from): (AzureCredentialProvider, String) = match &options.credentials {
         Some(source) => {
-            Arc::new(Supplied::new(source.clone(), credentials::of_caller, credentials::ACCEPTED, secrets.clone()))
+            let (form, takes) = (credentials::of_caller, credentials::ACCEPTED);
+            (Arc::new(Supplied::new(source.clone(), form, takes, secrets.clone())), OF_CALLER.into())
         }
         None => {
             let (builder, chosen) = credentials::chosen(builder.clone(), settings, options.environment)?;
             let inner = builder.build().map_err(failed)?.credentials().clone();
             let (tried, hint) = (credentials::TRIED, credentials::HINT);
             match chosen {
-                Chosen::Set => inner,
+                Chosen::Set(from) => (inner, from),
                 Chosen::Asked(way) => credentials::asked(inner, way, settings),
-                Chosen::LastResort => Arc::new(LastResort { inner, store: "Azure", tried, hint }),
+                Chosen::LastResort => (Arc::new(LastResort { inner, store: "Azure", tried, hint }), OF_MACHINE.into()),
             }
         }
     };
@@ -102,7 +103,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
             // Instead of trying again, the container itself is asked.
             let builder = read_builder.with_endpoint(endpoint.to_string()).with_retry(no_retries());
             let client = Arc::new(builder.build().map_err(|error| unusable(&elsewhere, &error))?);
-            Some(Replica::of(client, settings, options))
+            Some(Replica::of(client, &elsewhere, options))
         }
         false => None,
     };
@@ -115,8 +116,9 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         reads_once: Arc::new(Reads { inner: commits.clone(), deletes }),
         listers: [Lister::Pages(pages), Lister::Pages(commits)],
         replica,
+        credentials: from,
     };
-    Ok(StoreClient::of_cloud(clients, secrets, options))
+    Ok(StoreClient::of_cloud(clients, settings, secrets, options))
 }
 
 /// object_store would take the emulator's address from a variable of its own, over plain HTTP, with a known key.

@@ -152,7 +152,8 @@ impl Settings {
             let name = set.row.name;
             set.row.is_address && name != common::PREFIX.name || ["region", "endpoint"].contains(&name)
         };
-        self.values.iter().filter(is_place).map(|set| (set.row.name, set.value.to_string())).collect()
+        let set = self.table.rows().filter_map(|row| self.set(row));
+        set.filter(is_place).map(|set| (set.row.name, set.value.to_string())).collect()
     }
 
     pub(crate) fn table(&self) -> &'static SettingsTable {
@@ -188,6 +189,27 @@ impl Settings {
             Origin::Url => format!("{name} of the bucket's URL"),
             Origin::Default | Origin::Explicit => name,
         }
+    }
+
+    /// Each variable that stands for a setting that was set by another name, and how that was set.
+    #[cfg(feature = "_http")]
+    pub(crate) fn set_otherwise(&self) -> Vec<(String, String)> {
+        let of = |set: &Set| {
+            let variables = set.row.environment.iter().map(|variable| (*variable).to_string());
+            let mut others: Vec<String> = variables.chain([self.table.name_of(set.row)]).collect();
+            others.retain(|variable| *variable != set.name);
+            let shown = self.name_and_origin(set.row);
+            others.into_iter().map(move |variable| (variable, shown.clone()))
+        };
+        self.values.iter().flat_map(of).collect()
+    }
+
+    /// Settings that belong together, for a message: their names, and where the last one was set.
+    #[cfg(feature = "_http")]
+    pub(crate) fn names_and_origin(&self, rows: &[&Row]) -> String {
+        let Some((last, others)) = rows.split_last() else { return String::new() };
+        let names: Vec<String> = others.iter().map(|row| self.name(row)).chain([self.name_and_origin(last)]).collect();
+        names.join(" and ")
     }
 
     /// The value that counts, which may be the default, and who set it. `None` where there is neither.

@@ -217,9 +217,14 @@ pub(crate) fn met(error: &object_store::Error, key: &str) -> Error {
     if let Some(refused) = conflict(code(&error.to_string()), &text) {
         return refused.of_the_store().with_key(key);
     }
-    Error::new(ErrorKind::Unavailable, format!("the store answered a conflict to a PUT without a condition: {text}"))
-        .with_hint(hint::CONFLICT)
-        .with_key(key)
+    let (message, hint) = match code(&error.to_string()) {
+        // https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList
+        None | Some("OperationAborted" | "ConditionalRequestConflict" | "PreconditionFailed") => {
+            (format!("the store answered a conflict to a PUT without a condition: {text}"), hint::CONFLICT)
+        }
+        Some(_) => (format!("the store can't write the object: {text}"), hint::IN_THE_WAY),
+    };
+    Error::new(ErrorKind::Unavailable, message).with_hint(hint).with_key(key)
 }
 
 /// The meaning of a 404. One whose code is of something else, such as the user, says nothing of the object: it may
@@ -260,6 +265,12 @@ fn by_transport(
         (Some(400), Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
             return Error::new(ErrorKind::PermissionDenied, format!("the store refused the credentials: {text}"));
         }
+        // Only a proxy answers so: https://www.rfc-editor.org/rfc/rfc9110#status.407.
+        (Some(407), _) => {
+            let message =
+                format!("a proxy on the way refused the request, and asks for a user and a password (407): {text}");
+            return Error::new(ErrorKind::PermissionDenied, message).with_hint(hint::PROXY_CREDENTIALS);
+        }
         // Where object_store has no path to say it of, as for listings.
         (Some(401 | 403), _) => return denied(text),
         (Some(404), _) => return absent(code, text),
@@ -275,6 +286,10 @@ fn by_transport(
     }
     if timed_out(error) {
         return Error::new(ErrorKind::TimedOut, format!("the store did not answer in time: {text}"));
+    }
+    // object_store's words for an answer that is good in all else.
+    if chain(Some(error)).any(|cause| cause.to_string().contains("ETag Header missing")) {
+        return Error::new(ErrorKind::Unsupported, "the store answered without an ETag").with_hint(hint::NO_E_TAG);
     }
     Error::new(ErrorKind::Unavailable, format!("the store failed: {text}"))
 }

@@ -72,8 +72,8 @@ fn a_listing_s_text_names_the_request_without_query_and_tries() {
 fn hints_fit_their_error() {
     for (status, code, word) in [
         (403, "RequestTimeTooSkewed", "clock"),
-        (403, "InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
-        (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+        (403, "InvalidAccessKeyId", "access key"),
+        (403, "SignatureDoesNotMatch", "secret key"),
         (403, "AccessDenied", "policies"),
         (400, "ExpiredToken", "renew"),
         (400, "AuthorizationHeaderMalformed", "AWS_REGION"),
@@ -85,7 +85,7 @@ fn hints_fit_their_error() {
         assert!(shown.hint().is_some_and(|hint| hint.contains(word)), "{code}: {shown:?}");
     }
     for (status, code, word) in [
-        (403, "AuthenticationFailed", "AZURE_STORAGE_KEY"),
+        (403, "AuthenticationFailed", "AZURE_STORAGE_ACCOUNT"),
         (403, "AuthorizationFailure", "firewall"),
         (403, "AuthorizationPermissionMismatch", "Storage Blob Data Contributor"),
         (404, "ContainerNotFound", "make the container"),

@@ -14,7 +14,8 @@ use crate::store::config::{Settings, gcs, shown};
 use crate::store::credentials::{CredentialKind, Unfit};
 use crate::store::failure::{self, Effect, StoreFailure};
 use crate::store::http::{
-    AcceptedCredentials, FromSettings, LastResort, Secrets, Supplied, bad_character, check_credentials_file, unusable,
+    AcceptedCredentials, FromSettings, LastResort, OF_CALLER, OF_MACHINE, Secrets, Supplied, bad_character,
+    check_credentials_file, unsigned, unusable,
 };
 
 /// What the caller's source must give.
@@ -36,6 +37,9 @@ const HINT: &str = "set GOOGLE_APPLICATION_CREDENTIALS or GOOGLE_SERVICE_ACCOUNT
 const TRIED: &str = "neither bearer_token, service_account_key, service_account_path nor application_credentials is set, \
                      and gcloud has no file of application default credentials";
 
+/// A way to credentials, with words for where they come from.
+type GoogleWay = (GcpCredentialProvider, String);
+
 /// The caller's credentials, or those that the settings choose. With the environment gcloud's file and the machine's metadata
 /// count, too.
 ///
@@ -46,13 +50,14 @@ pub(super) fn of(
     settings: &Settings,
     options: &StoreOptions,
     secrets: &Arc<Secrets>,
-) -> Result<GcpCredentialProvider> {
+) -> Result<GoogleWay> {
     let surroundings = options.environment;
     if let Some(source) = &options.credentials {
-        return Ok(Arc::new(Supplied::new(source.clone(), of_caller, ACCEPTED, secrets.clone())));
+        let supplied = Supplied::new(source.clone(), of_caller, ACCEPTED, secrets.clone());
+        return Ok((Arc::new(supplied), OF_CALLER.into()));
     }
-    let fixed = |bearer: &str| -> GcpCredentialProvider {
-        Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_string() }))
+    let fixed = |bearer: &str, from: String| -> GoogleWay {
+        (Arc::new(StaticCredentialProvider::new(GcpCredential { bearer: bearer.to_string() })), from)
     };
     let built = |builder: Builder| match builder.build() {
         Ok(client) => Ok(client.credentials().clone()),
@@ -66,13 +71,13 @@ pub(super) fn of(
     }
     if settings.flag(&gcs::SKIP_SIGNATURE) {
         // object_store asks for a token to write, although it would not send it.
-        return Ok(fixed(""));
+        return Ok(fixed("", unsigned(settings, &gcs::SKIP_SIGNATURE)));
     }
     if let Some(token) = settings.text(&gcs::BEARER_TOKEN) {
-        return Ok(fixed(token));
+        return Ok(fixed(token, settings.name_and_origin(&gcs::BEARER_TOKEN)));
     }
     // What `value` of a setting holds.
-    let used = |name: &str, shown: &str, value: &str, builder: Builder| -> Result<GcpCredentialProvider> {
+    let used = |name: &str, shown: &str, value: &str, builder: Builder| -> Result<GoogleWay> {
         let client = builder.build().map_err(|error| {
             let others = settings.texts().filter(|text| *text != value);
             let said = failure::text(&error);
@@ -82,7 +87,8 @@ pub(super) fn of(
             Error::new(ErrorKind::InvalidInput, format!("{shown} can't be used: {fault}"))
         })?;
         let (inner, hint) = (client.credentials().clone(), format!("check {name}"));
-        Ok(Arc::new(FromSettings { inner, settings: shown.to_string(), server: name.to_string(), hint, file: None }))
+        let (settings, server) = (shown.to_string(), name.to_string());
+        Ok((Arc::new(FromSettings { inner, settings, server, hint, file: None }), shown.to_string()))
     };
     let of_file = |name: &str, file: &str, builder: Builder| {
         check_credentials_file(name, file)?;
@@ -109,7 +115,8 @@ pub(super) fn of(
     if !surroundings || settings.flag(&gcs::METADATA_DISABLED) {
         return Err(Error::new(ErrorKind::PermissionDenied, "no Google credentials are set").with_hint(HINT));
     }
-    Ok(Arc::new(LastResort { inner: built(builder)?, store: "Google", tried: TRIED, hint: HINT }))
+    let last_resort = LastResort { inner: built(builder)?, store: "Google", tried: TRIED, hint: HINT };
+    Ok((Arc::new(last_resort), OF_MACHINE.into()))
 }
 
 /// The caller's credentials as Google takes them.

@@ -35,7 +35,7 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         .with_http_connector(connector)
         .with_retry(retries_for_credentials())
         .with_config(Key::Client(ClientConfigKey::Timeout), NEVER);
-    let inner = credentials::of(builder.clone(), settings, options, &secrets)?;
+    let (inner, from) = credentials::of(builder.clone(), settings, options, &secrets)?;
     let builder =
         builder.with_credentials(Arc::new(NotedBearer { inner, secrets: secrets.clone() })).with_retry(no_retries());
 
@@ -53,8 +53,9 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         reads_once: commits.clone(),
         listers: [Lister::Pages(reads), Lister::Pages(commits)],
         replica: None,
+        credentials: from,
     };
-    Ok(StoreClient::of_cloud(clients, secrets, options))
+    Ok(StoreClient::of_cloud(clients, settings, secrets, options))
 }
 
 #[cfg(test)]

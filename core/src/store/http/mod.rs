@@ -41,7 +41,7 @@ pub(super) use self::listing::PageShape;
 pub(super) use self::options::{check_endpoint, client_options, unusable};
 pub(super) use self::secrets::Secrets;
 pub(super) use self::supplied::{AcceptedCredentials, Supplied};
-use super::config::shown;
+use super::config::{Row, Settings, shown};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What one kind of store says in its requests and answers.
@@ -107,6 +107,17 @@ pub(super) fn read_file(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
         return Err(Error::other(format!("it is too large: at most {limit} bytes are read")));
     }
     Ok(bytes)
+}
+
+/// Words for credentials of the caller's source.
+pub(super) const OF_CALLER: &str = "the source of credentials that the program gave to this bucket";
+
+/// Words for those of the last resort.
+pub(super) const OF_MACHINE: &str = "this machine's metadata";
+
+/// Words for none.
+pub(super) fn unsigned(settings: &Settings, by: &Row) -> String {
+    format!("nowhere: {} says that no request is signed", settings.name_and_origin(by))
 }
 
 /// The largest file of a token or of a cloud's credentials, in bytes.

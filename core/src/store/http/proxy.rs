@@ -36,6 +36,9 @@ struct ThroughProxy {
 
 impl fmt::Display for ThroughProxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if causes::chain(Some(&self.source)).any(|cause| cause.to_string().contains("proxy authorization required")) {
+            return write!(f, "the proxy that {} names asks for a user and a password", self.name);
+        }
         if is_of_tls(&self.source) {
             // Somebody was reached, and its hint is found by the source.
             return write!(f, "through the proxy that {} names", self.name);

@@ -108,7 +108,8 @@ impl Store {
         let _ended = steps::all(&mut probe).await;
         if let Some(replica) = &self.inner.client.replica {
             let (reads, lister) = (replica.client.clone(), replica.lister.clone());
-            let replica = self.checked_by(reads.clone(), reads, lister, probe.store.inner.meter.clone());
+            let url = replica.place.clone();
+            let replica = self.checked_by(url, reads.clone(), reads, lister, probe.store.inner.meter.clone());
             steps::replica(&mut probe, &replica).await;
         }
         probe.clean_up().await;
@@ -133,12 +134,14 @@ impl Store {
             Some(once) => (once.reads.clone(), once.lister.clone()),
             None => (client.reads.clone(), client.lister.clone()),
         };
-        self.checked_by(reads, client.commits.clone(), lister, Arc::new(Meter::of_a_part(&inner.meter)))
+        let meter = Arc::new(Meter::of_a_part(&inner.meter));
+        self.checked_by(inner.url.clone(), reads, client.commits.clone(), lister, meter)
     }
 
-    /// This store, whose requests these clients send.
+    /// This store, or its replica, whose requests these clients send. Messages call it `url`.
     fn checked_by(
         &self,
+        url: String,
         reads: Arc<dyn ObjectStore>,
         commits: Arc<dyn ObjectStore>,
         lister: Lister,
@@ -149,9 +152,10 @@ impl Store {
         let options = StoreOptions::default();
         let mut once = StoreClient::new(reads, commits, lister, client.backend, &options);
         once.redact = client.redact.clone();
+        once.setting_names = client.setting_names.clone();
         let checked = StoreInner {
             fork: inner.fork,
-            url: inner.url.clone(),
+            url,
             prefix: inner.prefix.clone(),
             client: Arc::new(once),
             meter,

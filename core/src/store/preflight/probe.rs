@@ -10,7 +10,7 @@ use super::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
 use super::{MOST_PREFLIGHT_REQUESTS, PREFLIGHT_PREFIX, PreflightOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
-use crate::store::{Fetched, Identity, ReadRange, Store, pause_after};
+use crate::store::{Fetched, Identity, ObjectInfo, ReadRange, Store, pause_after};
 
 /// The longest time that deleting what was made takes after the check's own time has run out.
 const CLEANING: Duration = Duration::from_secs(2);
@@ -51,7 +51,7 @@ pub(super) struct Probe<'a> {
     /// How often it did.
     pauses: u32,
     /// The objects of the rounds of the race that have ended well.
-    pub(super) raced: Vec<String>,
+    pub(super) raced: Vec<ObjectInfo>,
 }
 
 impl<'a> Probe<'a> {
@@ -218,11 +218,11 @@ impl<'a> Probe<'a> {
         answered
     }
 
-    /// The names of this check's objects that a listing shows.
-    pub(super) async fn list(&self) -> Result<Vec<String>> {
+    /// This check's objects that a listing shows.
+    pub(super) async fn list(&self) -> Result<Vec<ObjectInfo>> {
         let prefix = self.prefix();
         let page = self.ask(self.store.list_page(&prefix, None, 100)).await??;
-        Ok(page.objects.into_iter().map(|object| object.key).collect())
+        Ok(page.objects)
     }
 
     /// Deletes what was made, each object with one request. What could not be deleted is still known as made.

@@ -6,7 +6,7 @@ use object_store::PutPayload;
 use super::probe::Probe;
 use super::report::PreflightCheck;
 use crate::error::{Error, ErrorKind};
-use crate::store::{Created, ReadRange};
+use crate::store::{Created, Fetched, ObjectInfo, ReadRange};
 
 /// A store that looks and then writes may let one round pass.
 const ROUNDS: usize = 3;
@@ -19,8 +19,8 @@ const COST: &str = "two writers of a partition would overwrite each other's acke
 
 /// How a round ended.
 enum RoundEnd {
-    /// One writer succeeded.
-    OneWinner,
+    /// One writer succeeded, and this is its object.
+    OneWinner(ObjectInfo),
     /// What is wrong.
     Wrong(String),
     /// A request failed, and nothing can be said.
@@ -28,7 +28,7 @@ enum RoundEnd {
 }
 
 /// Goes through the rounds that have not ended well yet, until one is not as it must be. Gives the objects that are there.
-pub(super) async fn create_if_absent(probe: &mut Probe<'_>) -> Option<Vec<String>> {
+pub(super) async fn create_if_absent(probe: &mut Probe<'_>) -> Option<Vec<ObjectInfo>> {
     let check = PreflightCheck::CreateIfAbsent;
     while probe.raced.len() < ROUNDS {
         let number = probe.raced.len().saturating_add(1);
@@ -36,7 +36,7 @@ pub(super) async fn create_if_absent(probe: &mut Probe<'_>) -> Option<Vec<String
         let again = if probe.pauses() > 0 { format!("-{}", probe.pauses()) } else { String::new() };
         let key = probe.will_make(&format!("race-{number}{again}"));
         match round(probe, &key).await {
-            RoundEnd::OneWinner => probe.raced.push(key),
+            RoundEnd::OneWinner(object) => probe.raced.push(object),
             RoundEnd::Wrong(found) => {
                 probe.fail(check, found, COST);
                 return Some(probe.raced.clone());
@@ -110,7 +110,7 @@ async fn round(probe: &mut Probe<'_>, key: &str) -> RoundEnd {
         found = self::found(probe, key).await;
     }
     let found = match found {
-        Ok(found) => found.map(|bytes| bodies.iter().position(|body| *body == bytes)),
+        Ok(found) => found.map(|found| (bodies.iter().position(|body| *body == found.bytes), found.info)),
         Err(error) => return RoundEnd::Away(error),
     };
     judge(told, found)
@@ -137,26 +137,29 @@ async fn race<'b>(
     }
 }
 
-/// The object's bytes, if it is there.
-async fn found(probe: &mut Probe<'_>, key: &str) -> Result<Option<Bytes>, Error> {
+/// The object, if it is there.
+async fn found(probe: &mut Probe<'_>, key: &str) -> Result<Option<Fetched>, Error> {
     match probe.get(key, ReadRange::Whole).await {
-        Ok(fetched) => Ok(Some(fetched.bytes)),
+        Ok(fetched) => Ok(Some(fetched)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Compares what the writers were told with whose bytes are there. `found` is `Some(None)` for bytes that nobody sent.
-fn judge(told: Told, found: Option<Option<usize>>) -> RoundEnd {
+/// Compares what the writers were told with whose bytes are there. `found` is the object with the writer who sent its
+/// bytes, or with none for bytes that nobody sent.
+fn judge(told: Told, found: Option<(Option<usize>, ObjectInfo)>) -> RoundEnd {
     let wrong = |text: &str| RoundEnd::Wrong(text.to_string());
     match (told.created.as_slice(), found) {
-        (_, Some(None)) => wrong("the object that was created holds bytes that no writer sent"),
-        ([winner], Some(Some(writer))) if *winner == writer => RoundEnd::OneWinner,
-        ([_], Some(Some(_))) => wrong("the object holds the bytes of another writer than the one that created it"),
+        (_, Some((None, _))) => wrong("the object that was created holds bytes that no writer sent"),
+        ([winner], Some((Some(writer), object))) if *winner == writer => RoundEnd::OneWinner(object),
+        ([_], Some((Some(_), _))) => wrong("the object holds the bytes of another writer than the one that created it"),
         ([_], None) => wrong("an object that was just created is not there"),
         // The answer to the winner was lost.
-        (_, Some(Some(writer))) if told.unknown.contains(&writer) => RoundEnd::OneWinner,
-        (_, Some(Some(_))) => wrong("the object holds the bytes of a writer that was told that the name was taken"),
+        (_, Some((Some(writer), object))) if told.unknown.contains(&writer) => RoundEnd::OneWinner(object),
+        (_, Some((Some(_), _))) => {
+            wrong("the object holds the bytes of a writer that was told that the name was taken")
+        }
         (_, None) => match told.error {
             Some(error) => RoundEnd::Away(error),
             None => wrong("the store says that the name is taken, and holds no object there"),

@@ -9,7 +9,7 @@ use super::probe::{Probe, is_throttled};
 use super::race::create_if_absent;
 use super::report::PreflightCheck;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Fetched, ReadRange, Replaced, Store, Version};
+use crate::store::{Fetched, ObjectInfo, ReadRange, Replaced, Store, Version};
 
 /// The size of the object that is put, read and replaced, in bytes.
 const LENGTH: usize = 4096;
@@ -40,8 +40,7 @@ pub(super) async fn all(probe: &mut Probe<'_>) -> Option<()> {
     done!(probe, metadata(probe, &object, &fetched).await);
     done!(probe, ranged_get(probe, &object).await);
     done!(probe, suffix_get(probe, &object).await);
-    let mut there = done!(probe, create_if_absent(probe).await);
-    there.push(object.key.clone());
+    let created = done!(probe, create_if_absent(probe).await);
     let mut version = fetched.info.version.clone();
     while conditional_replace(probe, &object, &version).await.is_none() {
         if !probe.goes_on().await {
@@ -50,7 +49,7 @@ pub(super) async fn all(probe: &mut Probe<'_>) -> Option<()> {
         // The first one may have replaced it.
         version = done!(probe, version_now(probe, &object).await);
     }
-    done!(probe, list_after_put(probe, &there).await);
+    done!(probe, list_after_put(probe, &object.key, &created).await);
     delete(probe).await?;
     done!(probe, list_after_delete(probe).await);
     Some(())
@@ -62,10 +61,13 @@ pub(super) async fn replica(probe: &mut Probe<'_>, replica: &Store) {
         "reads of data ask it in vain, and then the bucket: check read_bucket, read_region and read_endpoint";
     let key = format!("{}object", probe.prefix());
     let listed = probe.ask(replica.list_page(&key, None, 1)).await.and_then(|listed| listed);
-    let is_listed = listed.is_ok();
+    let (is_listed, is_there) = (listed.is_ok(), !matches!(&listed, Err(error) if error.kind() == ErrorKind::NotFound));
     match listed {
         Ok(_) => probe.fine(PreflightCheck::ReplicaList, ""),
         Err(error) => probe.warn(PreflightCheck::ReplicaList, format!("{error:#}"), COST),
+    }
+    if !is_there {
+        return;
     }
     match probe.ask(replica.get(&key, ReadRange::Whole, None)).await.and_then(|fetched| fetched) {
         Ok(_) => probe.fine(PreflightCheck::ReplicaGet, ""),
@@ -106,10 +108,16 @@ async fn put(probe: &mut Probe<'_>) -> Option<PutObject> {
     let lost = answered.err();
     // The reply may be lost after the store acted. The bytes tell.
     if let Some(error) = lost {
+        // A store that is unfit may have acted, too: it may answer without an ETag.
+        let may_be_there = error.is_retriable() || error.kind() == ErrorKind::Unsupported;
         let is_there =
-            error.is_retriable() && probe.get(&key, ReadRange::Whole).await.is_ok_and(|fetched| fetched.bytes == body);
-        if !error.is_retriable() {
+            may_be_there && probe.get(&key, ReadRange::Whole).await.is_ok_and(|fetched| fetched.bytes == body);
+        if !may_be_there {
             probe.was_not_made(&key);
+        }
+        if is_there && error.kind() == ErrorKind::Unsupported {
+            probe.fail(PreflightCheck::Put, error.message(), "a writer takes each of its flushes for one that failed");
+            return None;
         }
         if !is_there {
             probe.stop(PreflightCheck::Put, error);
@@ -122,10 +130,15 @@ async fn put(probe: &mut Probe<'_>) -> Option<PutObject> {
     Some(PutObject { key, body, between_ms: [before, probe.wall_ms()] })
 }
 
+const NO_VERSIONS: &str = "a reader can't tell an object from another one that takes its place";
+
 async fn get(probe: &mut Probe<'_>, object: &PutObject) -> Option<Fetched> {
     const COST: &str = "a writer does not see what was just written, and gives its offsets out again";
     let check = PreflightCheck::Get;
     match probe.get(&object.key, ReadRange::Whole).await {
+        Ok(fetched) if fetched.bytes == object.body && fetched.info.version.e_tag().is_none() => {
+            probe.fail(check, "an object came back without an ETag", NO_VERSIONS);
+        }
         Ok(fetched) if fetched.bytes == object.body => {
             probe.fine(check, "");
             return Some(fetched);
@@ -303,16 +316,27 @@ async fn replace(probe: &mut Probe<'_>, object: &PutObject, body: &Bytes, versio
     probe.put(replaced).await
 }
 
-async fn list_after_put(probe: &mut Probe<'_>, there: &[String]) -> Option<()> {
+/// Lists the object that was put, and those of the race, whose versions are known.
+async fn list_after_put(probe: &mut Probe<'_>, put: &str, created: &[ObjectInfo]) -> Option<()> {
     let check = PreflightCheck::ListAfterPut;
     let listed = probe.list().await;
     let listed = probe.must(check, listed)?;
-    let missing = there.iter().filter(|key| !listed.contains(key)).count();
-    if missing == 0 {
-        probe.fine(check, "");
-    } else {
-        let found = format!("a listing leaves out {missing} of {} objects that are there", there.len());
+    let find = |key: &str| listed.iter().find(|object| object.key == key);
+    let there = || created.iter().map(|object| object.key.as_str()).chain([put]);
+    let missing = there().filter(|key| find(key).is_none()).count();
+    let differs = |object: &&ObjectInfo| find(&object.key).is_some_and(|found| !found.version.same_as(&object.version));
+    if missing > 0 {
+        let found = format!("a listing leaves out {missing} of {} objects that are there", there().count());
         probe.fail(check, found, "a writer takes an old end of the log for the newest, and gives offsets out again");
+    } else if let Some(object) = created.iter().find(differs) {
+        let listed = find(&object.key).map(|found| found.version.clone());
+        let listed = listed.as_ref().and_then(Version::e_tag).unwrap_or("none");
+        let read = object.version.e_tag().unwrap_or("none");
+        let found =
+            format!("a listing tells another version of an object (ETag {listed}) than a GET of it (ETag {read})");
+        probe.fail(check, found, "readers take each segment for one that was replaced, and end");
+    } else {
+        probe.fine(check, "");
     }
     Some(())
 }
