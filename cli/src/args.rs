@@ -12,7 +12,8 @@ pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
 pub(crate) use check::CheckArgs;
 pub(crate) use common::{
-    Common, CreateArgs, DeleteRecordsArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range,
+    Common, ConfirmArgs, CreateArgs, DeleteRecordsArgs, InspectArgs, LsArgs, RepairArgs, RetainArgs, VerifyArgs,
+    check_order, check_range,
 };
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
@@ -57,5 +58,6 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Ls(LsArgs),
     Repair(RepairArgs),
+    Retain(RetainArgs),
     Verify(VerifyArgs),
 }

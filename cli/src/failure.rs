@@ -6,7 +6,7 @@ use kfs_core::{Error, ErrorKind};
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  1    stored data is wrong: findings of verify, a corrupt object, something skipped; repair or delete-records left something to do
+  1    stored data is wrong: findings of verify, a corrupt object, something skipped; repair, delete-records or retain left something to do
   2    wrong usage, or input that can't be understood
   3    not found, or an offset outside the log
   4    another writer has the partition: conflict, fenced or contended

@@ -24,13 +24,13 @@ mod check;
 mod config;
 mod context;
 mod create;
-mod delete_records;
 mod encoding;
 mod events;
 mod failure;
 mod input;
 mod inspect;
 mod jsonl;
+mod log_start;
 mod ls;
 mod messages;
 mod notices;
@@ -79,10 +79,11 @@ fn run(cli: Cli) -> Outcome {
             Command::Check(args) => check::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args.command),
             Command::Create(args) => create::run(&context, args).await,
-            Command::DeleteRecords(args) => delete_records::run(&context, args).await,
+            Command::DeleteRecords(args) => log_start::delete_records(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,
             Command::Repair(args) => repair::run(&context, args).await,
+            Command::Retain(args) => log_start::retain(&context, args).await,
             Command::Verify(args) => verify::run(&context, args).await,
         }
     });

@@ -20,7 +20,7 @@ pub(crate) fn count_from<T: Clone + Display + FromStr + PartialOrd>(
     }
 }
 
-/// `250ms`, `1.5s`, `2m`, `1h`; a bare number is seconds.
+/// `250ms`, `1.5s`, `2m`, `1h`, `7d`; a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let seconds_per = match unit {
@@ -28,8 +28,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "" | "s" => 1.0,
         "m" | "min" => 60.0,
         "h" => 3600.0,
+        "d" => 86400.0,
         _ if number.is_empty() => return Err(TIME.to_string()),
-        _ => return Err(format!("{unit:?} is no unit of time: write ms, s, m or h, as in 250ms")),
+        _ => return Err(format!("{unit:?} is no unit of time: write ms, s, m, h or d, as in 250ms")),
     };
     let number: f64 = number.parse().map_err(|_| TIME.to_string())?;
     match Duration::try_from_secs_f64(number * seconds_per) {
@@ -108,6 +109,7 @@ mod tests {
         assert_eq!(duration("60"), Ok(Duration::from_secs(60)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 24 * 3600)));
         for wrong in ["", "ms", "-1s", "1 fortnight", "1e400s", "24001h"] {
             assert!(duration(wrong).is_err(), "{wrong:?}");
         }

@@ -100,6 +100,40 @@ pub(crate) struct DeleteRecordsArgs {
     /// The first offset to keep; end for the high watermark.
     #[arg(long, value_parser = before, allow_negative_numbers = true, value_name = "OFFSET|end")]
     pub(crate) before: i64,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
+/// Remove what is too old or too much: move the start of the log, then remove the segments that lie wholly below it.
+///
+/// Each limit says where the log may start at the earliest, and the greatest of these offsets counts, as in Kafka. The newest
+/// segment stays, and segments that are younger than 6 minutes stay until a later call. Without --yes it only says what it would
+/// do.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("limits").required(true).multiple(true)),
+    after_help = "Examples:
+  kfs retain orders/0 --max-age 7d                          # says what it would do
+  kfs retain orders/0 --max-age 7d --max-bytes 10GiB --yes")]
+pub(crate) struct RetainArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// Remove segments all of whose records are older than this, by their timestamps and the store's clock, as in 12h or 7d
+    /// (Kafka's retention.ms). An object is put and deleted to ask the store for its time.
+    #[arg(long, value_parser = units::duration, value_name = "TIME", group = "limits")]
+    pub(crate) max_age: Option<Duration>,
+    /// Remove the oldest segments while the others have at least so many bytes, as in 10GiB (Kafka's retention.bytes).
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", group = "limits")]
+    pub(crate) max_bytes: Option<usize>,
+    /// Remove what lies below this offset.
+    #[arg(long, value_parser = units::count_from(0_i64), allow_negative_numbers = true, value_name = "OFFSET", group = "limits")]
+    pub(crate) start_offset: Option<i64>,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
+/// Whether to do what was said.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct ConfirmArgs {
     /// Do it.
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) yes: bool,

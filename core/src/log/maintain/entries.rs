@@ -41,29 +41,60 @@ impl Beginning {
     }
 }
 
-/// How many segments lie wholly below an offset, as far as keys tell, and their bytes. A LIST for each 1,000 keys.
-pub(super) async fn count_below(state: &PartitionState, offset: i64) -> Result<(u64, u64)> {
-    let prefix = state.id.prefix();
-    let (mut after, mut last) = (format!("{prefix}segment-"), None::<u64>);
-    let (mut segments, mut bytes) = (0_u64, 0_u64);
-    loop {
-        let page = state.list_page_through(state.store(), &prefix, Some(&after), PAGE_KEYS).await?;
+/// A segment as a listing shows it, with its base.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListedSegment {
+    pub(super) base: i64,
+    pub(super) size: u64,
+    pub(super) modified_ms: i64,
+}
+
+/// Lists the segments of a log from the first one on: a LIST for each 1,000 keys.
+pub(super) struct SegmentPages {
+    prefix: String,
+    after: String,
+    is_complete: bool,
+}
+
+impl SegmentPages {
+    pub(super) fn of(state: &PartitionState) -> Self {
+        let prefix = state.id.prefix();
+        SegmentPages { after: format!("{prefix}segment-"), prefix, is_complete: false }
+    }
+
+    /// The next segments, which may be none; `None` at the end.
+    pub(super) async fn next(&mut self, state: &PartitionState) -> Result<Option<Vec<ListedSegment>>> {
+        if self.is_complete {
+            return Ok(None);
+        }
+        let page = state.list_page_through(state.store(), &self.prefix, Some(&self.after), PAGE_KEYS).await?;
+        self.is_complete = page.complete;
+        let mut segments = Vec::new();
         for object in page.objects {
-            after.clone_from(&object.key);
-            let Some(ObjectName::Segment(base)) = object.key.strip_prefix(&prefix).and_then(ObjectName::parse) else {
-                continue;
-            };
+            if let Some(ObjectName::Segment(base)) = object.key.strip_prefix(&self.prefix).and_then(ObjectName::parse) {
+                segments.push(ListedSegment { base, size: object.size, modified_ms: object.modified_ms });
+            }
+            self.after = object.key;
+        }
+        Ok(Some(segments))
+    }
+}
+
+/// How many segments lie wholly below an offset, as far as keys tell, and their bytes.
+pub(super) async fn count_below(state: &PartitionState, offset: i64) -> Result<(u64, u64)> {
+    let (mut pages, mut last) = (SegmentPages::of(state), None::<u64>);
+    let (mut segments, mut bytes) = (0_u64, 0_u64);
+    while let Some(page) = pages.next(state).await? {
+        for ListedSegment { base, size, .. } in page {
             if base > offset {
                 return Ok((segments, bytes));
             }
-            if let Some(size) = last.replace(object.size) {
+            if let Some(size) = last.replace(size) {
                 (segments, bytes) = (segments.saturating_add(1), bytes.saturating_add(size));
             }
         }
-        if page.complete {
-            return Ok((segments, bytes));
-        }
     }
+    Ok((segments, bytes))
 }
 
 /// Lists the marks and the first segments. Where marks and foreign keys fill a page, more pages follow.

@@ -19,6 +19,29 @@ use crate::log::writer::bounded;
 use crate::store::{Created, Identity, may_pass};
 use crate::text::counted;
 
+/// What limits a log, in a [`RetentionPolicy`](super::RetentionPolicy).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RetentionLimit {
+    /// The age of its records.
+    Age,
+    /// Its bytes.
+    Bytes,
+    /// The first offset to keep.
+    Offset,
+}
+
+impl RetentionLimit {
+    /// Its name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            RetentionLimit::Age => "age",
+            RetentionLimit::Bytes => "bytes",
+            RetentionLimit::Offset => "offset",
+        }
+    }
+}
+
 /// What [`Partition::set_log_start`] will do. It prints as a sentence.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -35,13 +58,21 @@ pub struct LogStartPlan {
     pub segments: u64,
     /// Their bytes, without those of their indexes.
     pub bytes: u64,
+    /// The limit of a [`RetentionPolicy`](super::RetentionPolicy) that moves the log start. `None` where the caller named the
+    /// offset, and where nothing moves.
+    pub limit: Option<RetentionLimit>,
 }
 
 impl fmt::Display for LogStartPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LogStartPlan { partition, log_start, new_log_start, segments, bytes, .. } = self;
         match new_log_start > log_start {
-            true => write!(f, "{partition}: the log start moves from {log_start} to {new_log_start}")?,
+            true => {
+                write!(f, "{partition}: the log start moves from {log_start} to {new_log_start}")?;
+                if let Some(limit) = self.limit {
+                    write!(f, " by the limit of {}", limit.name())?;
+                }
+            }
             false => write!(f, "{partition}: the log start stays at {log_start}")?,
         }
         let lie = if *segments == 1 { "lies" } else { "lie" };
@@ -117,7 +148,7 @@ impl Partition {
         let (new_log_start, log_start, high_watermark) = check_offset(state, offset).await?;
         let (segments, bytes) = count_below(state, new_log_start).await?;
         let partition = state.id.clone();
-        Ok(LogStartPlan { partition, log_start, new_log_start, high_watermark, segments, bytes })
+        Ok(LogStartPlan { partition, log_start, new_log_start, high_watermark, segments, bytes, limit: None })
     }
 
     async fn move_log_start(&self, offset: i64) -> Result<LogStartReport> {

@@ -6,9 +6,11 @@
 mod entries;
 mod log_start;
 mod removal;
+mod retention;
 mod store_time;
 
-pub use self::log_start::{LogStartPlan, LogStartReport};
+pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};
+pub use self::retention::RetentionPolicy;
 
 #[cfg(test)]
 mod tests;

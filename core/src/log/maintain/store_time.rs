@@ -50,6 +50,12 @@ impl StoreTime {
         Ok(StoreTime { ms, at })
     }
 
+    /// The store's time now, in Unix milliseconds. Time that this machine slept since the store was asked does not count.
+    pub(super) fn now_ms(&self, elapsed: Duration) -> i64 {
+        let since = i64::try_from(elapsed.saturating_sub(self.at).as_millis()).unwrap_or(i64::MAX);
+        self.ms.saturating_add(since)
+    }
+
     /// How old an object is at least. Time that this machine slept since the store was asked does not count.
     pub(super) fn age(&self, object: &ObjectInfo, elapsed: Duration) -> Duration {
         let since = elapsed.saturating_sub(self.at);

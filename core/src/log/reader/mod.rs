@@ -14,6 +14,7 @@ mod fetch;
 mod fetch_many;
 mod follow;
 mod gather;
+mod greatest;
 mod handle;
 mod job;
 mod one_segment;
@@ -31,6 +32,7 @@ mod times;
 mod transactions;
 mod walk;
 
+pub(crate) use self::greatest::GreatestTimestamps;
 pub(crate) use self::one_segment::SegmentReader;
 pub(crate) use self::refresh::{exists as refresh_exists, refresh as refresh_range};
 

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
+use super::greatest::GreatestTimestamps;
 use super::handle::Reader;
 use super::job::{MAX_LOOKS, changes_too_fast};
 use super::options::ReaderOptions;
-use super::pass::greatest_of_records;
 use super::refresh::refresh;
 use super::stamps::{self, TimedOffset};
 use super::stream::BatchStream;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{MAX_DECOMPRESSED_BATCH, TIME_INDEX_LEN, TimeIndex};
+use crate::format::MAX_DECOMPRESSED_BATCH;
 use crate::log::catalog::{Lookup, SegmentRef};
 use crate::log::locate::locate;
 use crate::log::partition::Partition;
 use crate::log::progress::Progress;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
-use crate::store::ReadRange;
 
 impl Partition {
     /// The first record with a timestamp at or after `timestamp_ms`; `None` if there is no such record. Control
@@ -119,8 +118,7 @@ struct Search {
     reader: Reader,
     log_start: i64,
     end: i64,
-    /// Whether the segments seen so far have time indexes.
-    time_indexes: bool,
+    greatest: GreatestTimestamps,
     /// Why the newest segment is left out: its end can't be read.
     broken_end: Option<Error>,
     /// A segment that it had found is gone. What it has concluded so far may be wrong.
@@ -148,7 +146,7 @@ impl Search {
                 .reader_with(ReaderOptions::default().fetch_bytes(1).limits(asked.options().limits)),
             log_start,
             end,
-            time_indexes: true,
+            greatest: GreatestTimestamps::new(asked.options().limits),
             broken_end,
             outdated: false,
         })
@@ -314,17 +312,18 @@ impl Search {
         if let Some(known) = known {
             return Ok(known);
         }
-        let greatest = match self.time_index(base).await? {
-            Some(index) => Some(index.max_ts),
-            None => match greatest_of_records(&self.state, base, &self.reader.options().limits).await {
-                Ok(greatest) => greatest,
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    self.outdated = true;
-                    locate(&self.state, base, true).await?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            },
+        let end = match self.greatest.asks_time_indexes() {
+            true => self.segment_at(base).await?.and_then(|(_, next)| next).unwrap_or(self.end),
+            false => self.end,
+        };
+        let greatest = match self.greatest.of(&self.state, base, end).await {
+            Ok(greatest) => greatest,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.outdated = true;
+                locate(&self.state, base, true).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
         };
         if self.reader.options().limits.max_decompressed_batch < MAX_DECOMPRESSED_BATCH {
             // A search that may decompress more finds out more.
@@ -338,27 +337,5 @@ impl Search {
             }
         });
         Ok(greatest)
-    }
-
-    async fn time_index(&mut self, base: i64) -> Result<Option<TimeIndex>> {
-        if !self.time_indexes {
-            return Ok(None);
-        }
-        let end = self.segment_at(base).await?.and_then(|(_, next)| next).unwrap_or(self.end);
-        let most = ReadRange::AtMost(TIME_INDEX_LEN as u64);
-        let (key, store) = (self.state.id.time_index_key(base), self.state.store_of(base));
-        match self.state.get_through(store, &key, most, None).await {
-            // Not believed where it can't be of this segment (invariant 5): one from before a merge ends too early.
-            Ok(fetched) => Ok(TimeIndex::parse(&fetched.bytes).ok().filter(|index| {
-                index.min_offset >= base && index.max_offset.checked_add(1) == Some(end) || mutant!(BelieveTimeIndex)
-            })),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.time_indexes = false;
-                Ok(None)
-            }
-            // Too large to be one.
-            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! Moving the log's start, and removing what lies below it.
 
+mod retention;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -146,10 +148,15 @@ impl World {
     }
 
     async fn put_segment(&self, base: i64, records: usize) {
+        self.put_segment_of(base, records, NOW).await;
+    }
+
+    /// A segment whose records have this timestamp.
+    async fn put_segment_of(&self, base: i64, records: usize, timestamp: i64) {
         let mut builder = SegmentBuilder::new(base, NOW, 5).unwrap();
         for _ in 0..records {
             let mut batch = BatchBuilder::new(BatchOptions::default());
-            batch.push(&NewRecord::new(NOW).value(b"v")).unwrap();
+            batch.push(&NewRecord::new(timestamp).value(b"v")).unwrap();
             builder.push(&batch.finish(0).unwrap(), None).unwrap();
         }
         let built = builder.finish().unwrap();

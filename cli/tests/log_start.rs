@@ -1,4 +1,4 @@
-//! `kfs delete-records`.
+//! `kfs delete-records` and `kfs retain`.
 
 mod common;
 
@@ -26,7 +26,7 @@ fn without_yes_nothing_is_written_and_a_dry_run_succeeds() {
     let plan = String::from_utf8_lossy(&said.stdout).into_owned();
     assert!(said.failed(1).is_empty(), "it says nothing on stderr");
     assert!(plan.contains("the log start moves from 0 to 3, and 3 segments with"), "{plan}");
-    assert!(plan.contains("nothing was written; add --yes to do it"), "{plan}");
+    assert!(plan.contains("nothing was removed; add --yes to do it"), "{plan}");
     let plan = bucket.run("delete-records t/0 --before end --dry-run").ok();
     assert!(plan.contains("from 0 to 5, and 4 segments with") && !plan.contains("--yes"), "{plan}");
     assert_eq!(records(&bucket), "a\nb\nc\nd\ne\n");
@@ -58,4 +58,24 @@ fn what_can_not_be_deleted_is_said() {
     let negative = bucket.run("delete-records t/0 --before -1").failed(2);
     assert!(negative.contains("an offset from 0 on, or end"), "{negative}");
     assert_eq!(records(&bucket), "a\nb\nc\nd\ne\n");
+}
+
+#[test]
+fn retention_says_what_its_limits_remove_and_does_it() {
+    let bucket = log();
+    let plan = bucket.run("retain t/0 --max-bytes 1 --dry-run").ok();
+    assert!(plan.contains("the log start moves from 0 to 4 by the limit of bytes, and 4 segments with"), "{plan}");
+    let young = bucket.run("retain t/0 --max-age 7d --yes").ok();
+    assert!(young.contains("the log start stays at 0"), "{young}");
+    let said = bucket.run("retain t/0 --max-age 1h --start-offset 2");
+    let plan = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(said.failed(1).is_empty(), "it says nothing on stderr");
+    assert!(plan.contains("from 0 to 2 by the limit of offset") && plan.contains("add --yes to do it"), "{plan}");
+    assert_eq!(records(&bucket), "a\nb\nc\nd\ne\n");
+    let done = bucket.run("retain t/0 --max-age 1h --start-offset 2 --yes --json").ok();
+    let lines: Vec<Value> = done.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["limit"], &lines[1]["log_start"]), (&"offset".into(), &2.into()), "{done}");
+    assert_eq!(records(&bucket), "c\nd\ne\n");
+    let none = bucket.run("retain t/0 --yes").failed(2);
+    assert!(none.contains("--max-age") && none.contains("--max-bytes"), "{none}");
 }
