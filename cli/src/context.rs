@@ -185,34 +185,26 @@ impl Context {
     /// Waits for an answer of the store, but not for ever.
     pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> Outcome<T> {
         let Some(limit) = self.patience() else { return Ok(work.await) };
-        match self.runtime.timeout(limit, work).await {
-            Some(value) => Ok(value),
-            None => Err(self.no_progress(limit).into()),
-        }
-    }
-
-    fn no_progress(&self, limit: Duration) -> Error {
-        no_progress(limit, self.bucket.get().and_then(|(bucket, _)| bucket.trouble()))
-    }
-
-    /// The same for work of many requests: it may take its time as long as bytes come in.
-    pub(crate) async fn within_moving<T>(&self, bucket: &Bucket, work: impl Future<Output = T>) -> Outcome<T> {
-        let Some(limit) = self.patience() else { return Ok(work.await) };
         let clock = self.runtime.clock();
-        let (mut before, mut since) = (bucket.requests().bytes_in, clock.elapsed());
+        let progress = || self.bucket.get().map(|(bucket, _)| bucket.requests()).map(|sent| (sent.done, sent.bytes_in));
+        let (mut before, mut since) = (progress(), clock.elapsed());
         tokio::pin!(work);
         loop {
             let left = limit.saturating_sub(clock.elapsed().saturating_sub(since));
             if let Some(value) = self.runtime.timeout(left.min(LOOK_EVERY), &mut work).await {
                 return Ok(value);
             }
-            let now = bucket.requests().bytes_in;
+            let now = progress();
             if now != before {
                 (before, since) = (now, clock.elapsed());
             } else if clock.elapsed().saturating_sub(since) >= limit {
                 return Err(self.no_progress(limit).into());
             }
         }
+    }
+
+    fn no_progress(&self, limit: Duration) -> Error {
+        no_progress(limit, self.bucket.get().and_then(|(bucket, _)| bucket.trouble()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `kfs delete-records` and `kfs retain`: move the start of a log. They say first what they will do.
 
 use kfs_core::format::PartitionId;
-use kfs_core::{Bucket, BucketOptions, LogStartPlan, Partition, RetentionPolicy};
+use kfs_core::{BucketOptions, LogStartPlan, Partition, RetentionPolicy};
 use serde_json::json;
 
 use crate::args::{ConfirmArgs, DeleteRecordsArgs, RetainArgs};
@@ -10,32 +10,30 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{self, Out};
 
 pub(crate) async fn delete_records(context: &Context, args: DeleteRecordsArgs) -> Outcome {
-    let (bucket, partition) = open(context, &args.partition)?;
-    let plan = context.within_moving(&bucket, partition.plan_log_start(args.before)).await??;
-    carry_out(context, (&bucket, &partition), &plan, args.confirm).await
+    let partition = open(context, &args.partition)?;
+    let plan = context.within(partition.plan_log_start(args.before)).await??;
+    carry_out(context, &partition, &plan, args.confirm).await
 }
 
 pub(crate) async fn retain(context: &Context, args: RetainArgs) -> Outcome {
-    let (bucket, partition) = open(context, &args.partition)?;
+    let partition = open(context, &args.partition)?;
     let mut policy = RetentionPolicy::default();
     policy.max_age = args.max_age;
     policy.max_bytes = args.max_bytes.map(|bytes| u64::try_from(bytes).unwrap_or(u64::MAX));
     policy.start_offset = args.start_offset;
-    let plan = context.within_moving(&bucket, partition.plan_retention(&policy)).await??;
-    carry_out(context, (&bucket, &partition), &plan, args.confirm).await
+    let plan = context.within(partition.plan_retention(&policy)).await??;
+    carry_out(context, &partition, &plan, args.confirm).await
 }
 
-fn open(context: &Context, partition: &str) -> Outcome<(Bucket, Partition)> {
+fn open(context: &Context, partition: &str) -> Outcome<Partition> {
     let id = PartitionId::parse(partition, context.namespace().clone())?;
-    let bucket = context.bucket(BucketOptions::default())?;
-    let partition = bucket.partition_of(id);
-    Ok((bucket, partition))
+    Ok(context.bucket(BucketOptions::default())?.partition_of(id))
 }
 
 /// Prints the plan, and does what it says if the user said so.
 async fn carry_out(
     context: &Context,
-    (bucket, partition): (&Bucket, &Partition),
+    partition: &Partition,
     plan: &LogStartPlan,
     ConfirmArgs { yes, dry_run, json }: ConfirmArgs,
 ) -> Outcome {
@@ -66,7 +64,7 @@ async fn carry_out(
     out.flush()?;
     let bar = output::spinner();
     bar.set_message("removing segments below the log start");
-    let report = context.within_moving(bucket, partition.set_log_start(plan)).await;
+    let report = context.within(partition.set_log_start(plan)).await;
     bar.finish_and_clear();
     let report = report??;
     match json {

@@ -2,7 +2,7 @@
 
 use kfs_core::format::{Namespace, ObjectName, PartitionId};
 use kfs_core::text::{counted, offset_range};
-use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Partition, SetAside, Severity, VerifyOptions};
+use kfs_core::{BucketOptions, Error, ErrorKind, Partition, SetAside, Severity, VerifyOptions};
 
 use crate::args::RepairArgs;
 use crate::context::Context;
@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, args: RepairArgs) -> Outcome {
     };
     let bucket = context.bucket(BucketOptions::default())?;
     let partition = bucket.partition_of(id);
-    let mut job = Job { context, bucket: &bucket, partition: &partition, yes: args.yes, out: Out::new() };
+    let mut job = Job { context, partition: &partition, yes: args.yes, out: Out::new() };
     let ended = match base {
         None => job.indexes().await,
         Some(base) => job.set_aside(base).await,
@@ -56,7 +56,6 @@ fn segment(key: &str, named: Option<PartitionId>) -> Outcome<(PartitionId, i64)>
 
 struct Job<'a> {
     context: &'a Context,
-    bucket: &'a Bucket,
     partition: &'a Partition,
     yes: bool,
     out: Out,
@@ -72,7 +71,7 @@ impl Job<'_> {
         }
         let bar = output::spinner();
         bar.set_message("reading segments and indexes");
-        let plan = context.within_moving(self.bucket, partition.plan_repair()).await;
+        let plan = context.within(partition.plan_repair()).await;
         bar.finish_and_clear();
         let plan = plan??;
         for index in &plan.indexes {
@@ -89,7 +88,7 @@ impl Job<'_> {
             if !self.yes {
                 return self.only_said();
             }
-            let written = context.within_moving(self.bucket, partition.repair(&plan)).await??;
+            let written = context.within(partition.repair(&plan)).await??;
             self.out.line(&format!("rebuilt {written} of {}", counted(plan.indexes.len(), "index")))?;
             if written < plan.indexes.len() {
                 self.out.line("the others' segments changed meanwhile; run again")?;
@@ -103,7 +102,7 @@ impl Job<'_> {
 
     async fn set_aside(&mut self, base: i64) -> Outcome {
         let (context, partition) = (self.context, self.partition);
-        let plan = context.within_moving(self.bucket, partition.plan_set_aside(base)).await??;
+        let plan = context.within(partition.plan_set_aside(base)).await??;
         if !plan.was_begun {
             self.refuse_if_sound(&plan, base).await?;
         }
@@ -118,7 +117,7 @@ impl Job<'_> {
             return self.only_said();
         }
         self.out.flush()?;
-        context.within_moving(self.bucket, partition.set_aside(&plan)).await??;
+        context.within(partition.set_aside(&plan)).await??;
         self.out.line(&format!("done: {} is kept as {}", plan.key, plan.kept_as))
     }
 
@@ -126,7 +125,7 @@ impl Job<'_> {
     async fn refuse_if_sound(&self, plan: &SetAside, base: i64) -> Outcome {
         let (context, partition) = (self.context, self.partition);
         let mut verify = partition.verify(VerifyOptions::default().offsets(base..=base));
-        let found = context.within_moving(self.bucket, verify.all()).await??;
+        let found = context.within(verify.all()).await??;
         if found.iter().any(|finding| finding.severity != Severity::Info) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use indicatif::ProgressBar;
 use kfs_core::format::{Limits, ObjectName};
 use kfs_core::text::{counted, offset_range};
 use kfs_core::{
-    Bucket, BucketOptions, Finding, FindingKind, Partition, SegmentBytes, Severity, VerifyOptions, VerifyProgress,
+    BucketOptions, Finding, FindingKind, Partition, SegmentBytes, Severity, VerifyOptions, VerifyProgress,
     verify_segment,
 };
 use serde_json::json;
@@ -48,14 +48,14 @@ impl Job<'_> {
                         Some(bucket) => bucket,
                         none => none.insert(context.bucket(BucketOptions::default())?),
                     };
-                    self.partition(context, bucket, &bucket.partition_of(id)).await?;
+                    self.partition(context, &bucket.partition_of(id)).await?;
                 }
             }
         }
         Ok(())
     }
 
-    async fn partition(&mut self, context: &Context, bucket: &Bucket, partition: &Partition) -> Outcome {
+    async fn partition(&mut self, context: &Context, partition: &Partition) -> Outcome {
         let bar = output::spinner();
         let drawn = bar.clone();
         let options = VerifyOptions::default()
@@ -65,7 +65,7 @@ impl Job<'_> {
             .on_progress(move |progress| draw(&drawn, progress));
         let mut verify = partition.verify(options);
         let ended = loop {
-            match context.within_moving(bucket, verify.next()).await {
+            match context.within(verify.next()).await {
                 Ok(Ok(Some(finding))) => bar.suspend(|| self.finding(&finding))?,
                 Ok(Ok(None)) => break Ok(()),
                 Ok(Err(error)) => break Err(error.into()),

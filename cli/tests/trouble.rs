@@ -172,7 +172,7 @@ mod s3 {
             (404, "XAdminUserNotFound", "AWS_ENDPOINT_URL"),
             (405, "MethodNotAllowed", "AWS_ENDPOINT_URL"),
             (307, "TemporaryRedirect", "AWS_REGION"),
-            (501, "NotImplemented", "another store"),
+            (501, "NotImplemented", "AWS_ENDPOINT_URL"),
         ] {
             for (of, arguments) in [("GET", "ls"), ("GET", "cat t/0"), ("", "append --lines t/0")] {
                 let refusal = Arc::new(Mutex::new(Some(Refusal { of, status, code })));

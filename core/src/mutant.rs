@@ -124,6 +124,15 @@ mutants! {
     BelieveTimeIndex,
     /// A search by time passes over a segment whose greatest timestamp is the one that is sought.
     SearchTooLate,
+
+    /// Segments are removed before a mark says that the log starts above them.
+    RemoveBeforeMark,
+    /// Removal takes the newest segment, too, when all of it lies below the mark.
+    RemoveNewest,
+    /// Removal goes by the mark, wherever a segment ends.
+    RemoveAcrossMark,
+    /// Removal takes segments that are younger than the bound.
+    RemoveYoung,
 }
 
 #[cfg(feature = "mutants")]

@@ -125,8 +125,10 @@ pub unsafe extern "C" fn kfs_credentials_fail(answer: *mut kfs_credentials, code
     };
     // SAFETY: the header's rules on handles and strings.
     unsafe {
+        let given = answer.as_ref().and_then(|answer| answer.given.as_ref()?.as_ref().ok()).cloned();
         give(answer, || {
             let message = optional_text(message, "message")?.unwrap_or("it does not say why");
+            let message = given.map_or(message.to_string(), |given| given.strip(message));
             Err(Error::new(kind, format!("the credential callback gave no credentials: {message}")))
         });
     }

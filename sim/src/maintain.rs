@@ -1,4 +1,5 @@
-//! Maintenance by its rules (docs/design.md, "Maintenance"), as small as can be: log start marks, retention, merging.
+//! Maintenance (docs/design.md, "Maintenance"): the log's start and retention as kfs-core does them, and merging by its rules,
+//! as small as can be.
 //!
 //! It runs in a process that fails and is killed as all do. Its clock is right: ages are told by the
 //! store's own last-modified.
@@ -11,7 +12,7 @@ use kfs_core::format::{CrcCheck, Limits, ObjectName, PartitionId, Segment, Segme
 use kfs_core::runtime::Clock;
 use kfs_core::store::{Identity, ObjectInfo, ReadRange, Replaced};
 use kfs_core::testing::Prng;
-use kfs_core::{Error, ErrorKind, Result};
+use kfs_core::{Error, ErrorKind, Result, RetentionPolicy};
 use object_store::{ObjectStore, PutMode, PutOptions};
 
 use crate::host::Host;
@@ -100,27 +101,45 @@ impl Maintainer {
         Ok(found)
     }
 
-    /// Retention: moves the log's start, then removes what lies below it, strictly from the oldest up.
+    /// Moves the log's start, to an offset or by the limits of a policy, as kfs-core does it.
     async fn retain(&mut self) -> Result<()> {
-        let seen = self.look().await?;
-        let Some((newest, rest)) = seen.split_last() else { return Ok(()) };
-        let old = rest.iter().take_while(|s| s.inside || self.is_old(&s.info)).count();
-        if old == 0 {
-            return Ok(());
+        let partition = self.host.bucket.partition_of(self.id.clone());
+        let (any, choice) = (self.prng.next_u64(), self.prng.below(4));
+        if self.host.world.config.drowsy && self.prng.one_in(2) {
+            self.sleep_soon();
         }
-        let last = &rest[self.prng.below(old as u64) as usize];
-        // Anywhere in it, and sometimes before its end.
-        let within = (last.segment.next_offset() - last.base + 1) as u64;
-        let mark = (last.base + self.prng.below(within) as i64).min(newest.base);
-        self.note(format_args!("maintenance moves the log's start to {mark}"));
-        let key = self.id.log_start_key(mark);
-        self.put(&key, Bytes::new(), PutMode::Create).await?;
-        // A conflict may keep nothing: nothing is removed before the mark was seen.
-        self.host.bucket.store().head(&key).await?;
-        for old in rest.iter().filter(|s| s.segment.next_offset() <= mark) {
-            self.remove(old.base).await?;
-        }
-        Ok(())
+        let retained = async {
+            let plan = match choice {
+                0 => {
+                    let range = partition.refresh().await?;
+                    // Seldom all of it: the readers are to find something.
+                    let half = u64::try_from(range.high_watermark - range.log_start).unwrap_or(0) / 2;
+                    let some = range.log_start + (any % (half + 1)) as i64;
+                    partition.plan_log_start(if any.is_multiple_of(5) { -1 } else { some }).await?
+                }
+                1 => partition.plan_retention(&RetentionPolicy::default().max_bytes(any % 20_000)).await?,
+                _ => {
+                    let age = self.host.world.config.grace + Duration::from_millis(any % 3_600_000);
+                    partition.plan_retention(&RetentionPolicy::default().max_age(age)).await?
+                }
+            };
+            self.note(format_args!("maintenance: {plan}"));
+            let report = partition.set_log_start(&plan).await?;
+            self.note(format_args!("maintenance: {report}"));
+            Ok(())
+        };
+        let late = || Err(Error::new(ErrorKind::TimedOut, "retention takes for ever"));
+        self.host.runtime.timeout(Duration::from_secs(3_600), retained).await.unwrap_or_else(late)
+    }
+
+    /// The process sleeps for longer than the bound of maintenance, in the midst of what it does next.
+    fn sleep_soon(&mut self) {
+        let (after, time) = (Duration::from_millis(self.prng.below(3_000)), self.prng.below(20 * 60_000));
+        let (host, wire) = (self.host.clone(), self.prng.one_in(2));
+        self.host.world.runtime().spawn(async move {
+            host.world.sleep(after).await;
+            host.suspend(Duration::from_millis(time), wire);
+        });
     }
 
     /// Removes what merging replaced, a grace after it did.

@@ -173,6 +173,30 @@ async fn a_server_that_hides_what_was_just_put_fails() {
     assert!(error.message().contains("leaves out 4 of 4"), "{error}");
 }
 
+#[tokio::test]
+async fn a_404_to_a_listing_is_no_missing_object_and_a_501_to_one_is_not_about_creates() {
+    for (status, code) in [(404, ""), (501, "NotImplemented")] {
+        let server = FakeS3::start();
+        server.script(move |_, _| {
+            Some(if code.is_empty() { Answer::new(status, "") } else { Answer::error(status, code) })
+        });
+        let error = check(&server).await.failure().unwrap();
+        let hint = error.hint().unwrap();
+        assert!(!error.to_string().contains("no such object"), "{error}");
+        assert!(hint.contains("the address of an S3 server") && !hint.contains("If-None-Match"), "{hint}");
+    }
+}
+
+#[tokio::test]
+async fn a_storage_class_that_can_not_be_read_is_refused() {
+    let server = FakeS3::start();
+    for class in ["GLACIER", "DEEP_ARCHIVE"] {
+        let error = Store::open(URL, &server.store_options().config("storage_class", class)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.message().contains("storage_class can't be"), "{error}");
+    }
+}
+
 /// Takes the ETag out of the answers to requests with this method.
 fn without_e_tags(server: &FakeS3, method: &'static str) {
     server.script(move |request, serve| {

@@ -16,14 +16,14 @@ use super::catalog::{Catalog, CatalogBudget};
 use super::log_source::LogSource;
 use super::options::BucketOptions;
 use super::purgatory::{PollPace, Purgatory};
-use super::retry::{Retries, patiently};
+use super::retry::{Retries, Retry, patiently};
 use super::watermarks::WatermarkCell;
 use crate::error::{Error, ErrorKind, Result, Stored};
 use crate::fork::ForkGuard;
 use crate::format::PartitionId;
 use crate::observer::Observer;
 use crate::runtime::{BoxFuture, Runtime};
-use crate::store::{Fetched, ListPage, ReadRange, Store, StoreReader, Version};
+use crate::store::{Fetched, ListPage, ReadRange, Store, StoreReader, Version, may_pass};
 
 /// A writer as its partition and its bucket see it.
 pub(crate) trait LiveWriter: Send + Sync {
@@ -325,8 +325,16 @@ impl Drop for Reservation {
 impl PartitionState {
     /// Allows a writer, after a check of the bucket where it needs one. Asks until the store answers.
     pub(crate) async fn allow_writing(&self) -> Result<()> {
-        let check = || self.bucket.reads.allow_writing(self.runtime());
-        patiently(&self.retries, self.runtime(), "checking the bucket", check).await
+        let mut retry = Retry::begin(&self.retries, self.runtime(), "checking the bucket");
+        loop {
+            match self.bucket.reads.allow_writing(self.runtime(), &|cause| retry.note(cause)).await {
+                Err(error) if may_pass(&error) => retry.after(error).await,
+                answer => {
+                    retry.done();
+                    return answer;
+                }
+            }
+        }
     }
 
     /// Reads an object, or a part of it, as [`StoreReader::get`], until it is answered.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::config::Secret;
+use super::secrets::REMOVED;
 use crate::error::Result;
 
 /// Gives the credentials of a cloud store, instead of the settings and of what the machine has
@@ -86,10 +87,30 @@ impl Credentials {
         Credentials { kind: CredentialKind::AccountKey(Secret::new(key)), expires_ms: None }
     }
 
+    /// The text without these secrets, for the message of a source that fails after all.
+    #[must_use]
+    pub fn strip(&self, text: &str) -> String {
+        let secrets = self.kind.secrets().map(Secret::reveal).filter(|secret| !secret.is_empty());
+        secrets.fold(text.to_string(), |text, secret| text.replace(secret, REMOVED))
+    }
+
     /// Says when they run out, in Unix time in milliseconds.
     #[must_use]
     pub fn expires_at(mut self, unix_ms: i64) -> Self {
         self.expires_ms = Some(unix_ms);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_stripped_of_each_secret() {
+        let given = Credentials::access_key("id1", "secret/2", Some("token3".into()));
+        assert_eq!(given.strip("id1: no secret/2 for token3!"), "[removed]: no [removed] for [removed]!");
+        assert_eq!(Credentials::bearer("").strip("as it is"), "as it is");
+        assert_eq!(Credentials::account_key("a2V5").strip("a2V5a2V5"), "[removed][removed]");
     }
 }

@@ -51,7 +51,7 @@ fn names(dialect: Dialect) -> &'static Names<'static> {
 
 const CREDENTIALS: &str = "check the credentials, and what they are allowed to do in this bucket";
 const REGION: &str = "the bucket is in another region, or not on this server: set AWS_REGION to the bucket's region";
-const LACKING: &str = "a log needs a store that creates an object only if its name is free (If-None-Match: * on S3): \
+pub(super) const LACKING: &str = "a log needs a store that creates an object only if its name is free (If-None-Match: * on S3): \
                        use another store, or a newer version of this one";
 pub(super) const NO_E_TAG: &str = "a log needs a store that answers PUTs and GETs with an ETag: use another store, or check \
                                    whether a proxy removes that header";
@@ -84,6 +84,9 @@ fn by_code(code: &str) -> Option<&'static str> {
             "the bucket's name is not allowed: on S3 a name has 3 to 63 lower-case letters, digits, dots and hyphens"
         }
         "NoSuchBucket" => "check the bucket's name, AWS_ENDPOINT_URL and AWS_REGION",
+        "InvalidObjectState" => {
+            "the object is archived: restore it, and keep lifecycle rules from moving a log's objects to an archive"
+        }
         _ => return by_code_of_azure(code),
     })
 }
@@ -118,8 +121,12 @@ fn by_code_of_azure(code: &str) -> Option<&'static str> {
         "AuthorizationFailure" => {
             "check the key and AZURE_STORAGE_ACCOUNT, and whether the account's firewall lets this machine in"
         }
-        "NoAuthenticationInformation" | "ResourceNotFound" | "PublicAccessNotPermitted" => {
+        "NoAuthenticationInformation" | "PublicAccessNotPermitted" => {
             "the container is not public: give credentials, such as AZURE_STORAGE_KEY"
+        }
+        "ResourceNotFound" => {
+            "check AZURE_STORAGE_ACCOUNT, and whether AZURE_ENDPOINT has the account in its path, as azurite wants it; if no \
+             credentials are given, the container is not public: give some, such as AZURE_STORAGE_KEY"
         }
         "KeyBasedAuthenticationNotPermitted" => {
             "the account takes no key: use a service principal or a managed identity (AZURE_CLIENT_ID and the like)"
@@ -222,6 +229,12 @@ fn by_system(cause: &(dyn StdError + 'static), names: &Names<'_>) -> Option<Stri
     let of_http2 = ["NoApplicationProtocol", "closed because of a broken pipe"];
     if text.starts_with("http2 error") || of_http2.iter().any(|part| text.contains(part)) {
         return Some(HTTP2.into());
+    }
+    if text.contains("connection closed before message completed") {
+        return Some(format!(
+            "the server ended the connection without an answer: if that lasts, is {endpoint} right, and does the server \
+             speak TLS there, so that the address is one of https:?"
+        ));
     }
     if text.contains("InvalidContentType") {
         return Some(format!(

@@ -10,6 +10,8 @@ use object_store::path::Path;
 
 use super::StoreReader;
 use super::dialect::Dialect;
+use super::failure;
+use super::hint;
 use super::local::LocalStore;
 use super::meter::Attempt;
 use super::paging::{KEYS_A_REQUEST, ListingProgress};
@@ -199,7 +201,19 @@ impl StoreReader {
                 Ok(answer)
             }
             Err(error) => {
-                let mapped = self.failed(&error, self.relative(prefix), &attempt);
+                let mapped = match self.failed(&error, self.relative(prefix), &attempt) {
+                    // A listing has no object that could be missing: this is no bucket's address.
+                    absent if absent.kind() == ErrorKind::NotFound && !failure::is_bucket_missing(&error) => {
+                        let refused = absent
+                            .with_kind(ErrorKind::InvalidInput)
+                            .with_message("the store answered 404 to a listing, and does not say what is missing");
+                        match hint::of_kind(ErrorKind::InvalidInput, self.inner.client.backend.dialect) {
+                            Some(hint) => refused.with_hint(hint),
+                            None => refused,
+                        }
+                    }
+                    mapped => mapped,
+                };
                 attempt.fail(&mapped);
                 if unusable_key(&error).is_some() {
                     asked.arrived();

@@ -24,6 +24,7 @@ pub(crate) struct Meter {
     delete: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    done: AtomicU64,
     /// Counts the same requests too: those of the whole bucket, where this counts a part of them.
     whole: Option<Arc<Meter>>,
 }
@@ -55,6 +56,13 @@ impl Meter {
         }
     }
 
+    fn done(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.done();
+        }
+    }
+
     pub(crate) fn counts(&self) -> RequestCounts {
         RequestCounts {
             put: self.put.load(Ordering::Relaxed),
@@ -63,6 +71,7 @@ impl Meter {
             delete: self.delete.load(Ordering::Relaxed),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            done: self.done.load(Ordering::Relaxed),
         }
     }
 }
@@ -246,6 +255,11 @@ impl Attempt {
         }
     }
 
+    /// What is asked for.
+    pub(crate) fn kind(&self) -> RequestKind {
+        self.0.kind
+    }
+
     /// Bytes of an object's body came.
     pub(crate) fn received(&self, bytes: u64) {
         self.0.meter.received(bytes);
@@ -256,6 +270,9 @@ impl Attempt {
 
     /// The request has ended with an answer.
     pub(crate) fn end(&self, outcome: RequestOutcome) {
+        if outcome == RequestOutcome::Done {
+            self.0.meter.done();
+        }
         self.0.end(outcome);
         if let Some(pass) = self.0.take_pass() {
             pass.answered(&self.0.observer);

@@ -93,7 +93,7 @@ use self::tries::Tries;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
 use crate::observer::Observer;
-use crate::recorder::BreakerState;
+use crate::recorder::{BreakerState, RequestKind};
 
 /// The names of an object's user metadata (docs/format.md, "Metadata of segments").
 const KFSID: &str = "kfsid";
@@ -477,6 +477,12 @@ impl StoreReader {
             }
             Some(names) => names.named(mapped),
             None => mapped,
+        };
+        // That hint is about creates.
+        let is_lacking = mapped.hint() == Some(hint::LACKING) && attempt.kind() != RequestKind::Put;
+        let mapped = match hint::of_kind(ErrorKind::InvalidInput, self.inner.client.backend.dialect) {
+            Some(hint) if is_lacking => mapped.with_hint(hint),
+            _ => mapped,
         };
         if failure::is_bucket_missing(error) {
             let message = format!("the bucket of {} does not exist", self.inner.url);

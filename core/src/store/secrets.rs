@@ -1,12 +1,14 @@
 //! Removes from text what looks like a secret.
 
+use std::borrow::Cow;
+
 /// What stands in the place of a secret.
 pub(super) const REMOVED: &str = "[removed]";
 /// The shortest secret, or part of one, that is told from other words.
 pub(super) const PART: usize = 8;
 
 /// How a name ends after which a secret stands, in lower case and without hyphens and underscores.
-const NAME_ENDS: [&str; 22] = [
+const NAME_ENDS: [&str; 23] = [
     "signature",
     "credential",
     "authorization",
@@ -17,6 +19,7 @@ const NAME_ENDS: [&str; 22] = [
     "authtoken",
     "apitoken",
     "sastoken",
+    "vaulttoken",
     "idtoken",
     "accesskeyid",
     "accesskey",
@@ -44,11 +47,57 @@ enum NextWord {
     AfterColon,
     /// A secret: `Bearer` or the like stood before it.
     AfterScheme,
+    /// A secret, or a sentence: `Bearer` or the like stood before it, and no name before that.
+    AfterLoneScheme,
 }
 
 /// Removes what looks like a secret: values after the names that stores and web services give them, access key ids,
 /// signatures. For text whose secrets are not known, such as that of a client that a caller brought.
 pub(super) fn strip_by_pattern(text: &str) -> String {
+    strip_words(&strip_users(&strip_pem(text)))
+}
+
+/// Removes blocks in PEM form. One that has no end goes to the end of the text.
+fn strip_pem(text: &str) -> Cow<'_, str> {
+    let (begin, end) = ("-----BEGIN", "-----END");
+    if !text.contains(begin) {
+        return text.into();
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, block)) = rest.split_once(begin) {
+        kept.push_str(before);
+        kept.push_str(REMOVED);
+        let after = block.split_once(end).and_then(|(_, after)| after.split_once("-----"));
+        rest = after.map_or("", |(_, after)| after);
+    }
+    (kept + rest).into()
+}
+
+/// Removes the user and the password of each URL.
+fn strip_users(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return text.into();
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        kept.push_str(before);
+        kept.push_str("://");
+        let end = after.find(|c: char| c.is_whitespace() || "/\"'<>?#".contains(c)).unwrap_or(after.len());
+        let (authority, _) = after.split_at(end);
+        rest = match authority.rfind('@') {
+            Some(at) => {
+                kept.push_str(REMOVED);
+                after.get(at..).unwrap_or_default()
+            }
+            None => after,
+        };
+    }
+    (kept + rest).into()
+}
+
+fn strip_words(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut next = NextWord::AnyWord;
     let mut rest = text;
@@ -73,6 +122,7 @@ pub(super) fn strip_by_pattern(text: &str) -> String {
             }
             None if word.is_empty() => next,
             None if next != NextWord::AnyWord && is_scheme(word) => NextWord::AfterScheme,
+            None if is_scheme(word) => NextWord::AfterLoneScheme,
             None => NextWord::AnyWord,
         };
     }
@@ -103,6 +153,10 @@ fn is_secret(word: &str, next: NextWord) -> bool {
             NextWord::AnyWord => false,
             NextWord::AfterColon => word.len() >= SHORTEST_IN_PROSE && !is_plain(word),
             NextWord::AfterScheme => word.len() >= PART,
+            NextWord::AfterLoneScheme => {
+                let word = word.trim_end_matches('.');
+                word.len() >= PART && (word.contains('.') || !is_plain(word))
+            }
         };
     by_place || is_key_id(word) || is_signature(word)
 }
@@ -235,6 +289,17 @@ mod tests {
                 "design=simple, continuation-token=1ueGcxLPRx1Tr, next_marker=orders/0, tokens=8192, key=default/t/0/segment-00000000000000000003.kfs",
                 "design=simple, continuation-token=1ueGcxLPRx1Tr, next_marker=orders/0, tokens=8192, key=default/t/0/segment-00000000000000000003.kfs",
             ),
+            ("sent Bearer abc.eyJhbGci.x to it", "sent Bearer [removed] to it"),
+            (
+                "Basic dXNlcjpwYXNz is old; Basic authentication failed.",
+                "Basic [removed] is old; Basic authentication failed.",
+            ),
+            ("GET https://me:p%40ss@h:80/x?y, http://h/a@b", "GET https://[removed]@h:80/x?y, http://h/a@b"),
+            (
+                "key -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- and -----BEGIN X-----\nabc",
+                "key [removed] and [removed]",
+            ),
+            ("curl -H 'X-Vault-Token: hvs.CAESI1'", "curl -H 'X-Vault-Token: [removed]'"),
             ("ünïcode: nothing = here", "ünïcode: nothing = here"),
             ("", ""),
         ] {

@@ -184,6 +184,8 @@ pub struct RequestCounts {
     pub bytes_in: u64,
     /// Bytes of object bodies sent, once for each try.
     pub bytes_out: u64,
+    /// Requests of any kind that the store did: as long as this grows, it makes progress.
+    pub done: u64,
 }
 
 impl RequestCounts {
@@ -202,6 +204,7 @@ impl RequestCounts {
             delete: self.delete.saturating_add(other.delete),
             bytes_in: self.bytes_in.saturating_add(other.bytes_in),
             bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+            done: self.done.saturating_add(other.done),
         }
     }
 
@@ -215,6 +218,7 @@ impl RequestCounts {
             delete: self.delete.saturating_sub(earlier.delete),
             bytes_in: self.bytes_in.saturating_sub(earlier.bytes_in),
             bytes_out: self.bytes_out.saturating_sub(earlier.bytes_out),
+            done: self.done.saturating_sub(earlier.done),
         }
     }
 }

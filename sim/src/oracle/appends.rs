@@ -246,6 +246,10 @@ impl Oracle {
         if added.in_chain {
             self.follows(added)?;
         }
+        // A create may be applied long after it was sent, in a slot that retention has freed. The mark hides it for ever.
+        if added.below_start {
+            return Ok(());
+        }
         for batch in &added.batches {
             for image in Image::of(batch)? {
                 let Some((number, 0)) = image.payload() else { continue };

@@ -37,6 +37,8 @@ pub(super) struct Added {
     pub(super) batches: Vec<Batch>,
     /// It is the chain's new end, and this is the slot before it.
     pub(super) in_chain: bool,
+    /// It landed where retention had removed a segment, wholly below the log start mark.
+    pub(super) below_start: bool,
     pub(super) before: Option<Slot>,
     pub(super) epoch: i32,
 }
@@ -139,7 +141,7 @@ impl Chain {
         if base > expected {
             return Err(format!("segment {base} leaves a hole: the log ends at {expected}"));
         }
-        let mut added = Added { base, writer, batches, in_chain: false, before: None, epoch };
+        let mut added = Added { base, writer, batches, in_chain: false, below_start: false, before: None, epoch };
         if base < expected {
             let Some(slot) = self.slots.get(&base) else {
                 return Err(format!("segment {base} lies in the midst of another, or before the log's start"));
@@ -148,6 +150,7 @@ impl Chain {
                 return Err(format!("slot {base} was won twice"));
             }
             self.ghosts.insert(base);
+            added.below_start = self.mark.is_some_and(|mark| segment.next_offset() <= mark);
             return Ok(added);
         }
         if let Some((before, slot)) = self.slots.last_key_value() {

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::format::ObjectName;
 use crate::log::state::PartitionState;
+use crate::mutant::mutant;
 use crate::store::ObjectInfo;
 
 /// Keys of one listing.
@@ -37,7 +38,8 @@ impl Beginning {
 
     /// The first segments whose successors begin at or below the offset.
     pub(super) fn below(&self, offset: i64) -> impl Iterator<Item = &OldSegment> {
-        self.entries.iter().take_while(move |entry| entry.next <= offset)
+        let begins_below = move |entry: &&OldSegment| mutant!(RemoveAcrossMark) && entry.base < offset;
+        self.entries.iter().take_while(move |entry| entry.next <= offset || begins_below(entry))
     }
 }
 
@@ -128,6 +130,9 @@ pub(super) async fn beginning(state: &PartitionState) -> Result<Beginning> {
     let first = found.entries.first().map_or(i64::MAX, |entry| entry.base);
     found.orphans.retain(|base| *base < first);
     found.orphans.dedup();
-    found.entries.pop();
+    match found.entries.last_mut().filter(|_| mutant!(RemoveNewest)) {
+        Some(newest) => newest.next = newest.base,
+        None => drop(found.entries.pop()),
+    }
     Ok(found)
 }

@@ -16,6 +16,7 @@ use crate::log::reader::refresh_range;
 use crate::log::retry::Retry;
 use crate::log::state::PartitionState;
 use crate::log::writer::bounded;
+use crate::mutant::mutant;
 use crate::store::{Created, Identity, may_pass};
 use crate::text::counted;
 
@@ -157,7 +158,9 @@ impl Partition {
         state.allow_writing().await?;
         let (offset, log_start, high_watermark) = check_offset(state, offset).await?;
         if offset > log_start {
-            put_mark(state, offset).await?;
+            if !mutant!(RemoveBeforeMark) {
+                put_mark(state, offset).await?;
+            }
             // Readers of this process learn of it at once.
             state.watermarks.learn(Some(offset), high_watermark, state.now_ms());
             look_at_log(state).await?;

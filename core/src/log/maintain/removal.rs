@@ -8,6 +8,7 @@ use crate::log::retry::{Retry, patiently};
 use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
 use crate::log::writer::bounded;
+use crate::mutant::mutant;
 use crate::store::{ReadRange, may_pass};
 
 use super::entries::{OldSegment, beginning};
@@ -50,7 +51,8 @@ pub(super) async fn remove_below_mark(state: &Arc<PartitionState>, time: &StoreT
     loop {
         let seen = Seen::now(&**state.runtime().clock());
         let found = beginning(state).await?;
-        let Some(mark) = found.mark() else { break };
+        let remembered = state.watermarks.get().map(|watermarks| watermarks.log_start);
+        let Some(mark) = found.mark().max(remembered.filter(|_| mutant!(RemoveBeforeMark))) else { break };
         // An earlier call ended between a segment and what stands beside it.
         remove_beside(state, found.orphans.iter().copied().filter(|base| *base < mark)).await?;
         let (mut gone, mut verdict) = (Vec::new(), None);
@@ -100,10 +102,10 @@ async fn judge(state: &Arc<PartitionState>, time: &StoreTime, entry: &OldSegment
         Err(_) if found.identity.kfsmerged.is_none() => entry.next,
         Err(malformed) => return Err(malformed.into_error(key)),
     };
-    if end > mark {
+    if end > mark && !mutant!(RemoveAcrossMark) {
         return Ok(Fate::Stays);
     }
-    match time.age(&found.info, state.runtime().clock().elapsed()) < BOUND {
+    match time.age(&found.info, state.runtime().clock().elapsed()) < BOUND && !mutant!(RemoveYoung) {
         true => Ok(Fate::TooYoung),
         false => Ok(Fate::Goes),
     }

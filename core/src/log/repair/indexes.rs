@@ -8,7 +8,7 @@ use object_store::PutPayload;
 use crate::error::{ErrorKind, Result};
 use crate::format::{DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, SparseIndex};
 use crate::log::partition::Partition;
-use crate::log::verify::{Finding, FindingKind, SegmentBytes, verify_segment};
+use crate::log::verify::{Finding, FindingKind, SegmentBytes, is_listed, verify_segment};
 use crate::log::writer::bounded;
 use crate::store::{ReadRange, StoreReader, Version};
 
@@ -66,7 +66,7 @@ impl Partition {
         self.state()
             .runtime()
             .run(async move {
-                state.writes().allow_writing(state.runtime()).await?;
+                state.allow_writing().await?;
                 let mut written = 0_usize;
                 for repair in indexes {
                     if is_same(state.store(), &repair.segment_key, &repair.segment).await? {
@@ -91,7 +91,12 @@ impl Partition {
             for info in page.into_iter().filter(|info| info.size <= MAX_SEGMENT_LEN) {
                 let segment = match state.get(&info.key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await {
                     Ok(fetched) => fetched,
-                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        if is_listed(state, &info.key).await? {
+                            plan.beyond_repair.push(Finding::listed_alone(&info));
+                        }
+                        continue;
+                    }
                     Err(error) => return Err(error),
                 };
                 let key = state.id.index_key(info.base);

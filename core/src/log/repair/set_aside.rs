@@ -149,7 +149,7 @@ impl Partition {
             return Err(Error::new(ErrorKind::Conflict, format!("a writer of partition {} is open", state.id))
                 .with_hint("close it first"));
         }
-        store.allow_writing(state.runtime()).await?;
+        state.allow_writing().await?;
         if plan.was_begun {
             return self.finish_cover(plan.base).await;
         }

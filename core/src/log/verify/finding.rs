@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::error::Error;
 use crate::format::Malformed;
+use crate::log::segment_info::SegmentInfo;
 use crate::text::{into_printable, offset_range, printable};
 
 /// How bad a finding is.
@@ -88,6 +89,13 @@ impl Finding {
     pub(super) fn new(severity: Severity, kind: FindingKind, key: &str, message: impl Into<String>) -> Self {
         let (key, message) = (printable(key).into_owned(), into_printable(message.into()));
         Finding { severity, kind, key, position: None, offsets: None, message }
+    }
+
+    /// A segment that a listing shows, and that no read finds.
+    pub(in crate::log) fn listed_alone(info: &SegmentInfo) -> Self {
+        let message = "a listing shows it, and a read says that there is no such object";
+        let finding = Self::new(Severity::Error, FindingKind::Segment, &info.key, message);
+        finding.offsets(info.base, info.last.unwrap_or(info.base).max(info.base))
     }
 
     pub(super) fn malformed(severity: Severity, kind: FindingKind, key: &str, malformed: &Malformed) -> Self {

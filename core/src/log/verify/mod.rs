@@ -232,6 +232,11 @@ impl VerifyWork {
         }
         let segment = match self.read(&info.key, MAX_SEGMENT_LEN).await {
             Ok(Some(segment)) => segment,
+            Ok(None) if is_listed(&self.state, &info.key).await? => {
+                self.found(Finding::listed_alone(&info));
+                self.reach = Reach { end: info.last.map(|last| last.saturating_add(1)), cover: None };
+                return Ok(());
+            }
             Ok(None) => {
                 // Retention or merging removed it since it was listed.
                 self.reach = Reach::default();
@@ -369,6 +374,12 @@ impl VerifyWork {
         }
         self.reach = Reach { end, cover: report.segment };
     }
+}
+
+/// Whether a new listing shows this object.
+pub(in crate::log) async fn is_listed(state: &PartitionState, key: &str) -> Result<bool> {
+    let page = state.list_page_through(state.store(), key, None, 1).await?;
+    Ok(page.objects.first().is_some_and(|object| object.key == key))
 }
 
 /// A segment that starts inside another's range: what merging left, or a ghost, or one that goes on

@@ -257,3 +257,39 @@ async fn a_broken_log_json_is_a_finding() {
     f.put(&f.partition.id().log_json_key(), "{").await;
     assert_eq!(kinds(&findings(&f).await), [(Severity::Error, FindingKind::LogJson)]);
 }
+
+#[tokio::test]
+async fn a_segment_that_is_listed_and_can_not_be_read_is_an_error_and_one_that_was_removed_is_not() {
+    use crate::testing::{Action, Failure, FaultStore, Op};
+    let f = log().await;
+    let faults = FaultStore::new(f.store.clone());
+    let bucket = crate::Bucket::from_object_store(faults.clone(), crate::BucketOptions::default()).unwrap();
+    let partition = bucket.partition_of(f.partition.id().clone());
+    for (base, last) in [(0, 9), (10, 19), (20, 20)] {
+        let key = f.key(base);
+        faults.always(Op::Get, key.as_str(), Action::Fail(Failure::NotFound));
+        let mut verify = partition.verify(VerifyOptions::default());
+        let found = verify.all().await.unwrap();
+        assert_eq!(kinds(&found), [(Severity::Error, FindingKind::Segment)], "{found:?}");
+        assert_eq!((found[0].key.as_str(), found[0].offsets.unwrap().0), (key.as_str(), base), "{found:?}");
+        assert!(found[0].offsets.unwrap().1 >= last && verify.progress().errors == 1, "{found:?}");
+        let plan = partition.plan_repair().await.unwrap();
+        assert_eq!(kinds(&plan.beyond_repair), [(Severity::Error, FindingKind::Segment)]);
+        faults.clear_rules();
+    }
+    // Retention removes one while it is read.
+    let key = f.key(0);
+    let removed = key.clone();
+    let store = f.store.clone();
+    let mut verify = partition.verify(VerifyOptions::default());
+    faults.decide_with(move |request| {
+        if request.op == Op::Get && request.key == removed {
+            futures_util::future::FutureExt::now_or_never(object_store::ObjectStoreExt::delete(
+                &*store,
+                &removed.as_str().into(),
+            ));
+        }
+        Action::Pass
+    });
+    assert_eq!(verify.all().await.unwrap(), []);
+}

@@ -179,7 +179,10 @@ pub(super) fn not_created(created: Created, key: &str) -> Error {
     match created {
         Created::Refused(error) | Created::Unknown(error) | Created::SyncFailed { error, .. } => error,
         Created::Exists | Created::Yes(_) => {
-            Error::new(ErrorKind::Unavailable, "the store says that the object exists, and keeps none").with_key(key)
+            let message = "the store answered a conflict, as if the key existed, and keeps nothing there";
+            let hint = "it may pass; if it lasts, the store answers conditional PUTs wrongly: use another store, or a newer \
+                        version of this one";
+            Error::new(ErrorKind::Unavailable, message).with_hint(hint).with_key(key)
         }
     }
 }

@@ -13,8 +13,6 @@ use crate::log::seen::Seen;
 use crate::mutant::mutant;
 use crate::store::{Created, Fetched, Identity, ReadRange, Store, SyncFailure, Version, may_pass};
 
-/// Conflicts in a row that kept nothing before the store is called unavailable.
-const MOST_EMPTY_CONFLICTS: u32 = 8;
 /// Refusals of the index in a row before the writer is poisoned: its segment is in.
 const MOST_INDEX_REFUSALS: u32 = 8;
 
@@ -32,7 +30,6 @@ pub(super) struct Flight {
     pub(super) may_have_landed: bool,
     pub(super) segment: Option<Version>,
     index_done: bool,
-    empty_conflicts: u32,
 }
 
 /// What is in the slot.
@@ -58,7 +55,6 @@ impl Flight {
             may_have_landed: false,
             segment: None,
             index_done: false,
-            empty_conflicts: 0,
         }
     }
 
@@ -280,19 +276,7 @@ impl Flight {
                 // The answer was a conflict and nothing is there: it can have been an earlier try's own
                 // landing in progress, so nothing is certain.
                 self.may_have_landed = true;
-                self.empty_conflicts += 1;
-                if self.empty_conflicts < MOST_EMPTY_CONFLICTS {
-                    return Ok(None);
-                }
-                let error = Error::new(
-                    ErrorKind::Unavailable,
-                    format!(
-                        "the store answered {} times that the key exists, and keeps nothing there",
-                        self.empty_conflicts
-                    ),
-                )
-                .with_key(&*self.key);
-                Err(error.into())
+                Ok(None)
             }
             SlotContent::Unknown => {
                 Err(self.unknown("the slot holds our bytes, but the store keeps no metadata that says whose they are"))

@@ -14,7 +14,7 @@ use self::credentials::Noted;
 use self::protocol::S3Protocol;
 use super::StoreOptions;
 use super::client::{CloudClients, StoreClient};
-use super::config::{Settings, s3};
+use super::config::{Settings, common, s3};
 use super::dialect::Dialect;
 use super::http::{Connector, NEVER, check_endpoint, client_options, no_retries, unusable};
 use super::list::Lister;
@@ -24,6 +24,7 @@ use crate::error::Result;
 /// The client of a bucket.
 pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<StoreClient> {
     check_endpoint(settings, &s3::ENDPOINT)?;
+    check_storage_class(settings)?;
     let connector = Connector::of(settings, S3Protocol)?;
     let secrets = connector.secrets.clone();
     let failed = |error: object_store::Error| unusable(settings, &error);
@@ -70,6 +71,18 @@ pub(super) fn client(settings: &Settings, options: &StoreOptions) -> Result<Stor
         credentials: chosen.from,
     };
     Ok(StoreClient::of_cloud(clients, settings, secrets, options))
+}
+
+/// Refuses the classes whose objects can't be read before somebody restores them
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html>).
+fn check_storage_class(settings: &Settings) -> Result<()> {
+    match settings.text(&common::STORAGE_CLASS) {
+        Some(class @ ("GLACIER" | "DEEP_ARCHIVE")) => {
+            let what = format!("can't be {class}: its objects can't be read until somebody restores them");
+            Err(settings.bad(&common::STORAGE_CLASS, &what).with_hint("GLACIER_IR is an archive that can be read"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The settings of the replica, if there is one: what is not set of it is as for the bucket.

@@ -250,7 +250,7 @@ pub(super) fn prefix_of(settings: &Settings) -> Result<String> {
     let Some(text) = settings.text(&common::PREFIX) else { return Ok(String::new()) };
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.len() > MOST_PREFIX {
-        let what = format!("has {} bytes, and the clouds take keys of at most {MOST_PREFIX}", text.len());
+        let what = format!("gives a prefix of {} bytes, and the clouds take keys of at most {MOST_PREFIX}", text.len());
         return Err(settings.bad(&common::PREFIX, &what));
     }
     let path = Path::parse(text).ok().filter(|path| !path.is_root() && !text.starts_with('/'));

@@ -328,6 +328,9 @@ fn a_frame_size_beyond_http_2s_own_bounds_and_a_prefix_longer_than_any_key_are_r
     }
     let of = |length: usize| StoreConfig::from_url(&format!("s3://logs/{}", "a/".repeat(length / 2)));
     let long = of(68_000).and_then(|config| config.prefix()).unwrap_err();
-    assert!(long.message().contains("has 67999 bytes, and the clouds take keys of at most 1024"), "{long}");
+    assert!(
+        long.message().contains("gives a prefix of 67999 bytes, and the clouds take keys of at most 1024"),
+        "{long}"
+    );
     assert_eq!(of(1024).and_then(|config| config.prefix()).unwrap().len(), 1024);
 }

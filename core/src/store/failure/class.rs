@@ -171,6 +171,10 @@ fn by_kind(error: &object_store::Error, key: &str, status: Option<u16>, code: Op
     {
         return refused;
     }
+    // S3 answers so for an object that is archived.
+    if code == Some("InvalidObjectState") {
+        return unsupported(&text);
+    }
     match error {
         E::NotFound { .. } => absent(code, &text),
         E::PermissionDenied { .. } | E::Unauthenticated { .. } => denied(&text),

@@ -80,6 +80,7 @@ fn hints_fit_their_error() {
         (301, "PermanentRedirect", "AWS_REGION"),
         (404, "NoSuchBucket", "bucket's name"),
         (400, "InvalidBucketName", "lower-case"),
+        (403, "InvalidObjectState", "archived"),
     ] {
         let shown = map(&generic(&format!("<Code>{code}</Code>")), "k", Some(status));
         assert!(shown.hint().is_some_and(|hint| hint.contains(word)), "{code}: {shown:?}");
@@ -89,6 +90,7 @@ fn hints_fit_their_error() {
         (403, "AuthorizationFailure", "firewall"),
         (403, "AuthorizationPermissionMismatch", "Storage Blob Data Contributor"),
         (404, "ContainerNotFound", "make the container"),
+        (404, "ResourceNotFound", "as azurite wants it"),
         (412, "LeaseIdMissing", "lease"),
     ] {
         let shown = super::map(&answered(status, &azure(code, "words")), "k", Some(status), Dialect::Azure);
@@ -116,6 +118,24 @@ fn hints_fit_their_error() {
     let too_many = std::io::Error::from_raw_os_error(24);
     let error = object_store::Error::Generic { store: "S3", source: Box::new(too_many) };
     assert!(map(&error, "k", None).hint().is_some_and(|hint| hint.contains("ulimit -n")));
+}
+
+#[test]
+fn what_is_not_about_the_credentials_is_not_permission_denied() {
+    let archived = object_store::Error::PermissionDenied {
+        path: "k".into(),
+        source: "<Code>InvalidObjectState</Code><Message>no</Message>".into(),
+    };
+    assert_eq!(map(&archived, "k", Some(403)).kind(), ErrorKind::Unsupported);
+    let without = generic("Unable to extract metadata from headers: ETag Header missing from response");
+    assert_eq!(map(&without, "k", Some(200)).kind(), ErrorKind::Unsupported);
+    let proxy = map(&generic("x"), "k", Some(407));
+    assert!(
+        proxy.message().contains("a proxy on the way") && proxy.hint().unwrap().contains("https_proxy"),
+        "{proxy:?}"
+    );
+    let directory = met(&generic("<Code>ExistingObjectIsDirectory</Code><Message>no</Message>"), "k");
+    assert!(directory.message().contains("can't write") && directory.hint().unwrap().contains("in the way"));
 }
 
 #[test]

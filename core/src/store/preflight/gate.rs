@@ -1,14 +1,16 @@
 //! Before the first write: one check for each bucket and process, which all that write there share.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::Shared;
-use tokio::sync::oneshot;
+use futures_util::future::{Either, Shared, select};
+use tokio::sync::{oneshot, watch};
 
+use super::probe::Causes;
 use super::report::{Preflight, PreflightCheck, PreflightVerdict};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::ForkGuard;
@@ -63,18 +65,18 @@ impl Store {
     /// Allows writing to the bucket, after a check of it where it needs one. Handles that ask at the same time share one
     /// check. What a check found is remembered for the process; a check that a failed request ended is not.
     ///
-    /// Dropping the future ends the wait only.
+    /// `tell` is told why it waits. Dropping the future ends the wait only.
     ///
     /// # Errors
     /// What failed, what it costs and what to do: *unsupported* for a store that does not do what a log needs, else
     /// that of the request that failed. *Unavailable* and *timed out* may pass.
-    pub(crate) async fn allow_writing(&self, runtime: &Runtime) -> Result<()> {
+    pub(crate) async fn allow_writing(&self, runtime: &Runtime, tell: &(dyn Fn(Error) + Sync)) -> Result<()> {
         self.inner.fork.check()?;
         let Some(gate) = self.inner.gate.as_ref().filter(|gate| gate.checks) else { return Ok(()) };
         if gate.passed.load(Ordering::Acquire) {
             return Ok(());
         }
-        let report = ProcessRuns::here().check(self, &gate.bucket, runtime).await?;
+        let report = ProcessRuns::here().check(self, &gate.bucket, runtime, tell).await?;
         if report.verdict(PreflightCheck::SuffixGet) == PreflightVerdict::Warning {
             self.inner.client.lacks_suffix_ranges.store(true, Ordering::Relaxed);
         }
@@ -105,7 +107,7 @@ struct Runs {
 }
 
 enum BucketRun {
-    Under { number: u64, end: Shared<oneshot::Receiver<RunEnd>> },
+    Under { number: u64, end: Shared<oneshot::Receiver<RunEnd>>, causes: watch::Receiver<Option<Error>> },
     Done(Arc<Preflight>),
 }
 
@@ -145,33 +147,43 @@ impl ProcessRuns {
     }
 
     /// What is known of the bucket, or what a check finds: one that runs already, or a new one.
-    async fn check(&'static self, store: &Store, bucket: &BucketKey, runtime: &Runtime) -> RunEnd {
-        let (under, begun) = {
+    async fn check(
+        &'static self,
+        store: &Store,
+        bucket: &BucketKey,
+        runtime: &Runtime,
+        tell: &(dyn Fn(Error) + Sync),
+    ) -> RunEnd {
+        let (under, why, begun) = {
             let mut runs = self.lock();
             match runs.by_bucket.get(bucket) {
                 Some(BucketRun::Done(report)) => return Ok(report.clone()),
-                Some(BucketRun::Under { end, .. }) => (end.clone(), None),
+                Some(BucketRun::Under { end, causes, .. }) => (end.clone(), causes.clone(), None),
                 None => {
                     let number = runs.next;
                     runs.next = number.wrapping_add(1);
                     let (send, receive) = oneshot::channel();
                     let end = receive.shared();
-                    runs.by_bucket.insert(bucket.clone(), BucketRun::Under { number, end: end.clone() });
-                    (end, Some(RunTask { runs: self, bucket: bucket.clone(), number, send: Some(send) }))
+                    let (causes, why) = watch::channel(None);
+                    let under = BucketRun::Under { number, end: end.clone(), causes: why.clone() };
+                    runs.by_bucket.insert(bucket.clone(), under);
+                    let task = RunTask { runs: self, bucket: bucket.clone(), number, send: Some(send) };
+                    (end, why, Some((task, causes)))
                 }
             }
         };
         let under = match begun {
-            Some(task) => {
+            Some((task, causes)) => {
                 // Outside the lock: a runtime may run the task at once.
                 let (store, on) = (store.clone(), runtime.clone());
-                runtime.spawn(async move { task.end(run(&store, &on).await) });
-                under.await
+                runtime.spawn(async move { task.end(run(&store, &on, causes).await) });
+                told(under, why, tell).await
             }
-            None => match runtime.timeout(PATIENCE, under).await {
+            None => match runtime.timeout(PATIENCE, told(under, why, tell)).await {
                 Some(under) => under,
                 None => {
-                    let end = run(store, runtime).await;
+                    let (causes, why) = watch::channel(None);
+                    let end = told(Box::pin(run(store, runtime, causes)), why, tell).await;
                     self.remember(bucket, &end);
                     return end;
                 }
@@ -186,8 +198,32 @@ impl ProcessRuns {
     }
 }
 
-async fn run(store: &Store, runtime: &Runtime) -> RunEnd {
-    let report = store.preflight_for_writing(runtime).await?;
+/// Waits for the end of a check, and tells meanwhile why it takes so long.
+async fn told<T>(
+    mut under: impl Future<Output = T> + Unpin,
+    mut causes: watch::Receiver<Option<Error>>,
+    tell: &(dyn Fn(Error) + Sync),
+) -> T {
+    loop {
+        let changed = {
+            let changed = std::pin::pin!(causes.changed());
+            match select(&mut under, changed).await {
+                Either::Left((end, _)) => return end,
+                Either::Right((changed, _)) => changed,
+            }
+        };
+        if changed.is_err() {
+            return under.await;
+        }
+        let cause = causes.borrow_and_update().clone();
+        if let Some(cause) = cause {
+            tell(cause);
+        }
+    }
+}
+
+async fn run(store: &Store, runtime: &Runtime, causes: Causes) -> RunEnd {
+    let report = store.preflight_for_writing(runtime, causes).await?;
     store.observer.bucket_checked(&report.url, report.requests.total(), &report.lacking());
     if !report.left.is_empty() {
         store.observer.check_left(&report.url, &report.left.join(" "));
@@ -230,5 +266,40 @@ impl Drop for RunTask {
         if self.send.is_some() && !self.runs.guard.is_forked() {
             self.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_a_check_is_told_why_and_gets_its_end() {
+        let (causes, why) = watch::channel(None);
+        let (end, ended) = oneshot::channel();
+        let heard = Mutex::new(Vec::new());
+        let tell = |cause: Error| heard.lock().unwrap().push(cause.message().to_string());
+        let mut waits = std::pin::pin!(told(ended, why, &tell));
+        let mut poll = async || poll_fn(|context| Poll::Ready(waits.as_mut().poll(context).is_ready())).await;
+        assert!(!poll().await);
+        for cause in ["SlowDown", "ServerBusy"] {
+            causes.send_replace(Some(Error::new(ErrorKind::Unavailable, cause)));
+            assert!(!poll().await);
+        }
+        drop(causes);
+        assert!(!poll().await, "the check has not ended yet");
+        end.send(7).unwrap();
+        assert!(poll().await);
+        assert_eq!(*heard.lock().unwrap(), ["SlowDown", "ServerBusy"]);
+        // An end counts though nothing was told.
+        let (_causes, why) = watch::channel(None);
+        assert_eq!(told(std::future::ready(3), why, &|_| ()).await, 3);
+        let (causes, why) = watch::channel(None::<Error>);
+        drop(causes);
+        let never = told(pending::<()>(), why, &|_| ());
+        assert!(futures_util::FutureExt::now_or_never(Box::pin(never)).is_none());
     }
 }

@@ -41,7 +41,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 
 pub(super) use self::gate::WriteGate;
-use self::probe::Probe;
+use self::probe::{Causes, Probe};
 pub use self::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
 use super::client::StoreClient;
 use super::list::Lister;
@@ -117,10 +117,10 @@ impl Store {
     }
 
     /// The check before the first write. Where the store sends the check away because it has too much to do, the check goes
-    /// on at the same step after a pause. The replica is not looked at: no writer asks it.
-    async fn preflight_for_writing(&self, runtime: &Runtime) -> Result<Preflight> {
+    /// on at the same step after a pause, and says why it waits. The replica is not looked at: no writer asks it.
+    async fn preflight_for_writing(&self, runtime: &Runtime, causes: Causes) -> Result<Preflight> {
         let options = PreflightOptions::default();
-        let mut probe = Probe::begin(self.for_preflight(), runtime, &options)?.patient();
+        let mut probe = Probe::begin(self.for_preflight(), runtime, &options)?.patient(causes);
         let _ended = steps::all(&mut probe).await;
         probe.clean_up().await;
         Ok(probe.into_report(false))

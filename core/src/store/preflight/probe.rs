@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use tokio::sync::watch;
 
 use super::report::{Preflight, PreflightCheck, PreflightStep, PreflightVerdict};
 use super::{MOST_PREFLIGHT_REQUESTS, PREFLIGHT_PREFIX, PreflightOptions};
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::Runtime;
 use crate::store::{Fetched, Identity, ObjectInfo, ReadRange, Store, pause_after};
+use crate::text::counted;
 
 /// The longest time that deleting what was made takes after the check's own time has run out.
 const CLEANING: Duration = Duration::from_secs(2);
@@ -31,6 +33,9 @@ pub(super) fn is_throttled(error: &Error) -> bool {
         || error.kind() == ErrorKind::Unavailable && CODES.iter().any(|code| error.message().contains(code))
 }
 
+/// Why a check waits.
+pub(super) type Causes = watch::Sender<Option<Error>>;
+
 /// A check that runs.
 pub(super) struct Probe<'a> {
     /// It counts the requests of this check alone.
@@ -46,8 +51,8 @@ pub(super) struct Probe<'a> {
     gets: Vec<Duration>,
     steps: Vec<PreflightStep>,
     stopped_by: Option<(PreflightCheck, Error)>,
-    /// Whether it goes on after a pause where the store has too much to do.
-    is_patient: bool,
+    /// Told why it waits, by a check that goes on after a pause where the store has too much to do. `None` for one that does not.
+    causes: Option<Causes>,
     /// How often it did.
     pauses: u32,
     /// The objects of the rounds of the race that have ended well.
@@ -69,15 +74,15 @@ impl<'a> Probe<'a> {
             gets: Vec::new(),
             steps: Vec::new(),
             stopped_by: None,
-            is_patient: false,
+            causes: None,
             pauses: 0,
             raced: Vec::new(),
         })
     }
 
     /// The same check, which goes on after a pause where the store has too much to do.
-    pub(super) fn patient(mut self) -> Self {
-        self.is_patient = true;
+    pub(super) fn patient(mut self, causes: Causes) -> Self {
+        self.causes = Some(causes);
         self
     }
 
@@ -100,7 +105,7 @@ impl<'a> Probe<'a> {
     /// Waits where the store has too much to do, if time and requests are left. Gives whether it waited.
     pub(super) async fn waits_out(&mut self, check: PreflightCheck, error: &Error) -> bool {
         let sent = self.store.requests().total();
-        if !self.is_patient || !is_throttled(error) || sent.saturating_add(self.needs(check)) > MOST_WITH_REPEATS {
+        if self.causes.is_none() || !is_throttled(error) || sent.saturating_add(self.needs(check)) > MOST_WITH_REPEATS {
             return false;
         }
         let full = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.pauses).unwrap_or(u32::MAX)).min(LONGEST_PAUSE);
@@ -110,6 +115,9 @@ impl<'a> Probe<'a> {
             return false;
         }
         self.pauses = self.pauses.saturating_add(1);
+        if let Some(causes) = &self.causes {
+            causes.send_replace(Some(error.clone()));
+        }
         self.store.observer.retry(None, (CHECKING, self.began), (self.pauses, pause), error, false);
         self.runtime.clock().sleep(pause).await;
         true
@@ -178,11 +186,20 @@ impl<'a> Probe<'a> {
         let left = whole.saturating_sub(self.runtime.clock().elapsed().saturating_sub(self.began));
         let limit = self.options.request_timeout.min(left);
         let late = |message: String| Error::new(ErrorKind::TimedOut, message);
+        let too_slow = || {
+            let done = counted(self.store.requests().done, "request");
+            late(format!("the check took longer than {whole:?}, in which the store did {done}"))
+                .with_hint("the store answers, but slowly: is it far away, or has it too much to do?")
+        };
         if limit.is_zero() {
-            return Err(late(format!("the check took longer than {whole:?}")));
+            return Err(too_slow());
         }
         let answered = self.runtime.timeout(limit, request).await;
-        answered.ok_or_else(|| late(format!("the store did not answer within {limit:.1?}")))
+        match answered {
+            Some(answered) => Ok(answered),
+            None if limit < self.options.request_timeout && self.store.requests().done > 0 => Err(too_slow()),
+            None => Err(late(format!("the store did not answer within {limit:.1?}"))),
+        }
     }
 
     /// The same for a request that is a result itself; it also gives what the request took.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use tokio::sync::watch;
 
 use super::*;
 use crate::runtime::{Clock, SystemClock, SystemEntropy};
@@ -47,7 +48,7 @@ async fn a_directory_memory_and_a_store_of_the_callers_pass() {
 #[tokio::test]
 async fn a_store_of_the_callers_is_not_checked_before_a_writer_opens() {
     let store = Store::from_object_store(Arc::new(InMemory::new()));
-    store.allow_writing(&Runtime::current_or_own().unwrap()).await.unwrap();
+    store.allow_writing(&Runtime::current_or_own().unwrap(), &|_| ()).await.unwrap();
     assert_eq!(store.requests().total(), 0);
 }
 
@@ -162,7 +163,7 @@ async fn a_check_before_writing_goes_on_at_the_step_where_the_store_sent_it_away
         let (store, faults) = faulty();
         faults.on(op, key.clone(), Action::Fail(Failure::SlowDown(pause)));
         let began = clock.elapsed();
-        let report = store.preflight_for_writing(&runtime).await.unwrap();
+        let report = store.preflight_for_writing(&runtime, watch::Sender::new(None)).await.unwrap();
         assert!(report.failure().is_none() && report.left.is_empty(), "{op:?} {key:?} {report:?}");
         assert!(report.steps.iter().all(|step| step.verdict != PreflightVerdict::NotTried), "{report:?}");
         // One object more may have been made in a round that was given up, and is deleted.
@@ -179,14 +180,14 @@ async fn a_check_of_a_store_that_keeps_sending_it_away_ends_within_its_requests_
     let (runtime, clock) = paused(0);
     let (store, faults) = faulty();
     faults.always(Op::Get, KeyMatcher::containing("-race-"), Action::Fail(Failure::SlowDown(Duration::ZERO)));
-    let report = store.preflight_for_writing(&runtime).await.unwrap();
+    let report = store.preflight_for_writing(&runtime, watch::Sender::new(None)).await.unwrap();
     assert!(report.requests.total() <= MOST_PREFLIGHT_REQUESTS && report.left.is_empty(), "{report:?}");
     assert_eq!(report.failure().unwrap().kind(), ErrorKind::Unavailable, "{report:?}");
 
     // A pause that would not end in time is not waited.
     faults.always(Op::List, KeyMatcher::any(), Action::Fail(Failure::SlowDown(Duration::from_secs(3600))));
     let began = clock.elapsed();
-    let report = store.preflight_for_writing(&runtime).await.unwrap();
+    let report = store.preflight_for_writing(&runtime, watch::Sender::new(None)).await.unwrap();
     assert!(!report.is_conclusive() && clock.elapsed() - began <= Duration::from_secs(300), "{report:?}");
 
     // A user who asks for a check is told at once.

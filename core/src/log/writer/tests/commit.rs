@@ -118,15 +118,23 @@ async fn invariant_4_a_conflict_that_kept_nothing_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn conflicts_that_keep_nothing_without_end_are_unavailable() {
-    let process = World::new().process(1);
+async fn conflicts_that_keep_nothing_are_tried_again_until_the_caller_gives_up() {
+    let world = World::new();
+    let process = world.process(1);
     let writer = process.writer(options()).await;
     append(&writer, "first").await.unwrap();
+    for _ in 0..30 {
+        process.faults.on(Op::Put, ".kfs", Action::Conflict);
+    }
+    assert_eq!(append(&writer, "a").await.unwrap(), (1, 1));
     process.faults.always(Op::Put, ".kfs", Action::Conflict);
-    assert_failed(append(&writer, "a").await, ErrorKind::Unavailable, Stored::Perhaps);
-    assert!(process.segment_puts() < 20, "within limits");
-    // Its offsets were final, so the writer can't go on.
-    assert_failed(append(&writer, "b").await, ErrorKind::Unavailable, Stored::Not);
+    let before = process.segment_puts();
+    let pending = writer.append(&[record("b")]).await.unwrap();
+    let error = writer.close(Some(Duration::from_secs(600))).await.unwrap_err();
+    let said = format!("{error:#}");
+    assert!(said.contains("keeps nothing there") && error.hint().is_some(), "{said}: {:?}", error.hint());
+    assert_failed(pending.durable().await.map(|_| (0, 0)), ErrorKind::Closed, Stored::Perhaps);
+    assert!(process.segment_puts() - before < 200, "with pauses");
 }
 
 #[tokio::test(start_paused = true)]

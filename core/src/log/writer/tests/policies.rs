@@ -241,9 +241,10 @@ async fn invariant_4_nothing_is_acked_after_a_flush_that_conflicts_with_nothing(
         process.faults.always(Op::Put, segment_key(0), Action::Conflict);
         let (a, b) =
             (writer.append_batches(batch(&["a"])).await.unwrap(), writer.append_batches(batch(&["b"])).await.unwrap());
-        assert_failed(a.durable().await, ErrorKind::Unavailable, Stored::Perhaps);
+        writer.close(Some(Duration::from_secs(60))).await.unwrap_err();
         process.faults.clear_rules();
-        assert_failed(b.durable().await, ErrorKind::Unavailable, Stored::Not);
+        assert_failed(a.durable().await, ErrorKind::Closed, Stored::Perhaps);
+        assert_failed(b.durable().await, ErrorKind::Closed, Stored::Not);
     }
 }
 
