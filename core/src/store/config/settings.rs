@@ -205,7 +205,7 @@ impl Settings {
     }
 
     /// Settings that belong together, for a message: their names, and where the last one was set.
-    #[cfg(feature = "_http")]
+    #[cfg(any(feature = "aws", feature = "azure"))]
     pub(crate) fn names_and_origin(&self, rows: &[&Row]) -> String {
         let Some((last, others)) = rows.split_last() else { return String::new() };
         let names: Vec<String> = others.iter().map(|row| self.name(row)).chain([self.name_and_origin(last)]).collect();
