@@ -270,9 +270,6 @@ impl Attempt {
 
     /// The request has ended with an answer.
     pub(crate) fn end(&self, outcome: RequestOutcome) {
-        if outcome == RequestOutcome::Done {
-            self.0.meter.done();
-        }
         self.0.end(outcome);
         if let Some(pass) = self.0.take_pass() {
             pass.answered(&self.0.observer);
@@ -309,6 +306,9 @@ impl AttemptState {
     /// Tells how the try ended that is under way. One that was not sent, or has ended, is not told.
     fn end(&self, outcome: RequestOutcome) {
         let Some(SentTry { began, requests, bytes_out, bytes_in }) = lock(&self.sent).take() else { return };
+        if outcome == RequestOutcome::Done {
+            self.meter.done();
+        }
         let answer = lock(&self.answer).clone();
         let client_request_id = lock(&self.client_request_id).clone();
         let ids = (answer.as_ref().and_then(|answer| answer.request_id.as_deref()), client_request_id.as_deref());

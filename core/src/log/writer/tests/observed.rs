@@ -217,6 +217,7 @@ impl Recorder for Requests {
                 }
                 counts.bytes_out += bytes_out;
                 counts.bytes_in += bytes_in;
+                counts.done += u64::from(*outcome == RequestOutcome::Done);
                 self.outcomes.lock().unwrap().push((*kind, *outcome));
             }
             BucketEvent::Cache { cache, hits, misses, .. } => {
