@@ -471,18 +471,18 @@ impl StoreReader {
     fn failed(&self, error: &object_store::Error, key: &str, attempt: &Attempt) -> Error {
         let status = attempt.status();
         let mapped = attempt.named(failure::map(error, key, status, self.inner.client.backend.dialect));
+        // That hint is about creates.
+        let is_lacking = mapped.hint() == Some(hint::LACKING) && attempt.kind() != RequestKind::Put;
+        let mapped = match hint::of_kind(ErrorKind::InvalidInput, self.inner.client.backend.dialect) {
+            Some(hint) if is_lacking => mapped.with_hint(hint),
+            _ => mapped,
+        };
         let mapped = match &self.inner.client.setting_names {
             Some(names) if mapped.kind() == ErrorKind::PermissionDenied && matches!(status, Some(400 | 401 | 403)) => {
                 names.refused(mapped)
             }
             Some(names) => names.named(mapped),
             None => mapped,
-        };
-        // That hint is about creates.
-        let is_lacking = mapped.hint() == Some(hint::LACKING) && attempt.kind() != RequestKind::Put;
-        let mapped = match hint::of_kind(ErrorKind::InvalidInput, self.inner.client.backend.dialect) {
-            Some(hint) if is_lacking => mapped.with_hint(hint),
-            _ => mapped,
         };
         if failure::is_bucket_missing(error) {
             let message = format!("the bucket of {} does not exist", self.inner.url);
