@@ -133,7 +133,7 @@ impl Chain {
     fn is_contended(&self, env: &Env<'_>) -> bool {
         let shares = env.options.on_conflict == OnConflict::Rebase;
         let clock = env.state.runtime().clock();
-        self.pace.is_contended(env.options.most_losses, shares, &**clock) && !mutant!(LoseForEver)
+        self.pace.is_contended(env.options.losses_borne(), shares, &**clock) && !mutant!(LoseForEver)
     }
 
     /// Whether the tail is looked for after a lost slot, instead of following the segment that won it. A claimant whose

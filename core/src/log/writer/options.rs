@@ -6,6 +6,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BatchCheck, Compression, DEFAULT_INDEX_INTERVAL, FOOTER_LEN, HEADER_LEN, MAX_SEGMENT_LEN};
 use crate::setters::setters;
 
+/// Slots in a row that a writer loses before it fails as *contended*.
+const MOST_LOSSES: u32 = 64;
+/// The same under `Rebase`, where about one try in ten succeeds beside a writer that never pauses.
+const MOST_LOSSES_SHARED: u32 = 256;
+
 /// What losing a segment slot to another writer means (docs/design.md, "What losing a slot means").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -81,8 +86,8 @@ pub struct WriterOptions {
     /// Whether [`BatchCheck::Produce`] accepts batches that are marked LogAppendTime (default no). Their
     /// `max_timestamp` is the time of every record, and is then stored as it is.
     pub log_append_time: bool,
-    /// How many slots in a row the writer loses before it fails as *contended*: 64, and fewer in a simulation.
-    pub(crate) most_losses: u32,
+    /// How many slots in a row the writer loses before it fails as *contended*, in a simulation.
+    pub(crate) most_losses: Option<u32>,
 }
 
 impl Default for WriterOptions {
@@ -105,7 +110,7 @@ impl Default for WriterOptions {
             stale_after: Duration::from_secs(60),
             batch_check: BatchCheck::Produce,
             log_append_time: false,
-            most_losses: 64,
+            most_losses: None,
         }
     }
 }
@@ -180,8 +185,16 @@ impl WriterOptions {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn most_losses(mut self, losses: u32) -> Self {
-        self.most_losses = losses;
+        self.most_losses = Some(losses);
         self
+    }
+
+    /// How many slots in a row the writer loses before it fails as *contended*.
+    pub(super) fn losses_borne(&self) -> u32 {
+        self.most_losses.unwrap_or(match self.on_conflict {
+            OnConflict::Rebase => MOST_LOSSES_SHARED,
+            _ => MOST_LOSSES,
+        })
     }
 
     pub(crate) fn check(&self) -> Result<()> {
