@@ -86,7 +86,7 @@ pub struct WriterOptions {
     /// Whether [`BatchCheck::Produce`] accepts batches that are marked LogAppendTime (default no). Their
     /// `max_timestamp` is the time of every record, and is then stored as it is.
     pub log_append_time: bool,
-    /// How many slots in a row the writer loses before it fails as *contended*, in a simulation.
+    /// What a simulation sets in place of the usual number of [`losses_borne`](Self::losses_borne).
     pub(crate) most_losses: Option<u32>,
 }
 
