@@ -5,18 +5,17 @@ mod cat;
 mod check;
 mod common;
 mod config;
+mod maintain;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
 pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
 pub(crate) use check::CheckArgs;
-pub(crate) use common::{
-    Common, ConfirmArgs, CreateArgs, DeleteRecordsArgs, InspectArgs, LsArgs, RepairArgs, RetainArgs, VerifyArgs,
-    check_order, check_range,
-};
+pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
+pub(crate) use maintain::{ConfirmArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
 
 use crate::failure::EXIT_CODES;
 
@@ -57,6 +56,7 @@ pub(crate) enum Command {
     DeleteRecords(DeleteRecordsArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),
+    Merge(MergeArgs),
     Repair(RepairArgs),
     Retain(RetainArgs),
     Verify(VerifyArgs),

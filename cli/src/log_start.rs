@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::args::{ConfirmArgs, DeleteRecordsArgs, RetainArgs};
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
-use crate::output::{self, Out};
+use crate::failure::Outcome;
+use crate::{output, plan};
 
 pub(crate) async fn delete_records(context: &Context, args: DeleteRecordsArgs) -> Outcome {
     let partition = open(context, &args.partition)?;
@@ -30,16 +30,10 @@ fn open(context: &Context, partition: &str) -> Outcome<Partition> {
     Ok(context.bucket(BucketOptions::default())?.partition_of(id))
 }
 
-/// Prints the plan, and does what it says if the user said so.
-async fn carry_out(
-    context: &Context,
-    partition: &Partition,
-    plan: &LogStartPlan,
-    ConfirmArgs { yes, dry_run, json }: ConfirmArgs,
-) -> Outcome {
-    let mut out = Out::new();
-    match json {
-        true => out.json(&json!({
+/// Says the plan, and does what it says if the user said so.
+async fn carry_out(context: &Context, partition: &Partition, plan: &LogStartPlan, confirm: ConfirmArgs) -> Outcome {
+    let json = || {
+        json!({
             "step": "plan",
             "partition": plan.partition.to_string(),
             "log_start": plan.log_start,
@@ -48,35 +42,25 @@ async fn carry_out(
             "segments": plan.segments,
             "bytes": plan.bytes,
             "limit": plan.limit.map(|limit| limit.name()),
-        }))?,
-        false => out.line(&plan.to_string())?,
+        })
+    };
+    if !plan::agree(confirm, plan, json, "nothing was removed")? {
+        return Ok(());
     }
-    if dry_run {
-        return out.flush();
-    }
-    if !yes {
-        if !json {
-            out.line("nothing was removed; add --yes to do it")?;
-        }
-        out.flush()?;
-        return Err(Failure::Findings);
-    }
-    out.flush()?;
     let bar = output::spinner();
     bar.set_message("removing segments below the log start");
     let report = context.within(partition.set_log_start(plan)).await;
     bar.finish_and_clear();
     let report = report??;
-    match json {
-        true => out.json(&json!({
+    let json = || {
+        json!({
             "step": "done",
             "partition": report.partition.to_string(),
             "log_start": report.log_start,
             "segments": report.segments,
             "bytes": report.bytes,
             "spared": report.spared,
-        }))?,
-        false => out.line(&report.to_string())?,
-    }
-    out.flush()
+        })
+    };
+    plan::say(confirm, &report, json)
 }

@@ -32,9 +32,11 @@ mod inspect;
 mod jsonl;
 mod log_start;
 mod ls;
+mod merge;
 mod messages;
 mod notices;
 mod output;
+mod plan;
 mod portion;
 mod repair;
 mod segment_file;
@@ -82,6 +84,7 @@ fn run(cli: Cli) -> Outcome {
             Command::DeleteRecords(args) => log_start::delete_records(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,
+            Command::Merge(args) => merge::run(&context, args).await,
             Command::Repair(args) => repair::run(&context, args).await,
             Command::Retain(args) => log_start::retain(&context, args).await,
             Command::Verify(args) => verify::run(&context, args).await,

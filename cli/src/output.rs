@@ -194,6 +194,18 @@ pub(crate) fn progress(bytes: u64) -> ProgressBar {
     bar
 }
 
+/// A bar for long work on a known number of things, drawn on stderr where that is a terminal.
+pub(crate) fn count(number: u64, things: &'static str) -> ProgressBar {
+    if !draws_bars() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(number).with_message(things);
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// A sign of life for long work whose end is not known; its message says how far it came.
 pub(crate) fn spinner() -> ProgressBar {
     if !draws_bars() {

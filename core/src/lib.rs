@@ -116,7 +116,9 @@ pub mod text;
 pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::{ForkGuard, ForkSafe};
 pub use log::log_source::LogSource;
-pub use log::maintain::{LogStartPlan, LogStartReport, RetentionLimit, RetentionPolicy};
+pub use log::maintain::{
+    LogStartPlan, LogStartReport, MergePlan, MergePolicy, MergeReport, RetentionLimit, RetentionPolicy,
+};
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,
     Isolation, Notice, OnCorrupt, Reader, ReaderOptions, RecordStream, SegmentFetch, StreamRecord, TimedOffset,

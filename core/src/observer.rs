@@ -430,6 +430,22 @@ impl Observer {
         );
     }
 
+    /// Maintenance put a merged segment in the place of the first of these.
+    pub(crate) fn segments_merged(&self, id: &PartitionId, key: &str, segments: u64, bytes: u64) {
+        tell!(
+            target: "kfs::maintain", tracing::Level::INFO, partition = %self.named(id), key = %self.named(key),
+            segments, bytes, "segments were merged into the first of them"
+        );
+    }
+
+    /// Maintenance removed a segment that merging had left.
+    pub(crate) fn leftover_removed(&self, id: &PartitionId, key: &str) {
+        tell!(
+            target: "kfs::maintain", tracing::Level::INFO, partition = %self.named(id), key = %self.named(key),
+            "a segment was removed whose batches are in a merged one"
+        );
+    }
+
     /// Maintenance asked the store for its time, and could not delete the object by which it did.
     pub(crate) fn clock_left(&self, id: &PartitionId, key: &str, error: &Error) {
         tell!(

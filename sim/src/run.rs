@@ -295,7 +295,7 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
         }
         reading.anywhere().await?;
         if world.config.merges {
-            maintainer.settle().await?;
+            maintainer.merge().await?;
         }
         if world.config.vandal {
             partition.repair(&partition.plan_repair().await?).await?;
@@ -307,13 +307,12 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
         reading.everything().await?;
         if world.config.merges {
             // Under a reader that knows the log as it was.
-            maintainer.merge_segments().await?;
+            maintainer.merge().await?;
             reading.anywhere().await?;
             reading.any_time().await?;
-            world.sleep(world.config.grace + Duration::from_secs(1)).await;
-            maintainer.clear().await?;
+            world.sleep(world.config.grace + Duration::from_secs(361)).await;
+            maintainer.merge().await?;
             reading.any_time().await?;
-            maintainer.settle().await?;
             reading.anywhere().await?;
             reading.everything().await?;
         }

@@ -2,12 +2,13 @@
 
 use crate::error::Result;
 use crate::format::ObjectName;
+use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
 use crate::mutant::mutant;
 use crate::store::ObjectInfo;
 
 /// Keys of one listing.
-const PAGE_KEYS: usize = 1000;
+pub(super) const PAGE_KEYS: usize = 1000;
 
 /// A segment as a listing shows it.
 #[derive(Clone, Debug)]
@@ -43,25 +44,37 @@ impl Beginning {
     }
 }
 
-/// A segment as a listing shows it, with its base.
-#[derive(Clone, Copy, Debug)]
+/// A segment of one page of a listing.
+#[derive(Clone, Debug)]
 pub(super) struct ListedSegment {
     pub(super) base: i64,
-    pub(super) size: u64,
-    pub(super) modified_ms: i64,
+    pub(super) object: ObjectInfo,
+    /// When the page was asked for.
+    pub(super) seen: Seen,
+    /// Indexes or time indexes of segments that are not there stand between the one before and this one.
+    pub(super) strays: bool,
+    /// When the store last modified its index; `None` where there is none.
+    pub(super) index_ms: Option<i64>,
 }
 
-/// Lists the segments of a log from the first one on: a LIST for each 1,000 keys.
+/// Lists the segments of a log from one offset on: a LIST for each 1,000 keys.
 pub(super) struct SegmentPages {
     prefix: String,
     after: String,
     is_complete: bool,
+    /// The base of the last segment, and that of an index that came after it.
+    last: Option<i64>,
+    beside: Option<i64>,
+    index_ms: Option<i64>,
+    strays: bool,
 }
 
 impl SegmentPages {
+    /// From the first segment on.
     pub(super) fn of(state: &PartitionState) -> Self {
         let prefix = state.id.prefix();
-        SegmentPages { after: format!("{prefix}segment-"), prefix, is_complete: false }
+        let after = format!("{prefix}segment-");
+        SegmentPages { after, prefix, is_complete: false, last: None, beside: None, index_ms: None, strays: false }
     }
 
     /// The next segments, which may be none; `None` at the end.
@@ -69,16 +82,36 @@ impl SegmentPages {
         if self.is_complete {
             return Ok(None);
         }
+        let seen = Seen::now(&**state.runtime().clock());
         let page = state.list_page_through(state.store(), &self.prefix, Some(&self.after), PAGE_KEYS).await?;
         self.is_complete = page.complete;
         let mut segments = Vec::new();
         for object in page.objects {
-            if let Some(ObjectName::Segment(base)) = object.key.strip_prefix(&self.prefix).and_then(ObjectName::parse) {
-                segments.push(ListedSegment { base, size: object.size, modified_ms: object.modified_ms });
+            self.after.clone_from(&object.key);
+            let name = object.key.strip_prefix(&self.prefix).and_then(ObjectName::parse);
+            if let Some(ObjectName::Index(base) | ObjectName::TimeIndex(base)) = name
+                && self.last != Some(base)
+            {
+                self.end_strays(base);
+                self.beside = Some(base);
+                self.index_ms = matches!(name, Some(ObjectName::Index(_))).then_some(object.modified_ms);
             }
-            self.after = object.key;
+            if let Some(ObjectName::Segment(base)) = name {
+                // Its index came before it.
+                self.end_strays(base);
+                (self.last, self.beside) = (Some(base), None);
+                let (strays, index_ms) = (std::mem::take(&mut self.strays), self.index_ms.take());
+                segments.push(ListedSegment { base, object, seen, strays, index_ms });
+            }
         }
         Ok(Some(segments))
+    }
+
+    /// The next key is of this base. If an index of another one came before it, the segment of that is not there.
+    fn end_strays(&mut self, next: i64) {
+        if self.beside.is_some_and(|beside| beside != next) {
+            (self.strays, self.beside, self.index_ms) = (true, None, None);
+        }
     }
 }
 
@@ -87,11 +120,11 @@ pub(super) async fn count_below(state: &PartitionState, offset: i64) -> Result<(
     let (mut pages, mut last) = (SegmentPages::of(state), None::<u64>);
     let (mut segments, mut bytes) = (0_u64, 0_u64);
     while let Some(page) = pages.next(state).await? {
-        for ListedSegment { base, size, .. } in page {
+        for ListedSegment { base, object, .. } in page {
             if base > offset {
                 return Ok((segments, bytes));
             }
-            if let Some(size) = last.replace(size) {
+            if let Some(size) = last.replace(object.size) {
                 (segments, bytes) = (segments.saturating_add(1), bytes.saturating_add(size));
             }
         }

@@ -1,15 +1,17 @@
-//! Maintenance: what moves the log's start, and removes segments (docs/design.md, "Maintenance").
+//! Maintenance: what moves the log's start, removes segments and merges small ones (docs/design.md, "Maintenance").
 //!
 //! Each call says first what it will do, as a plan that prints. Several processes may maintain one partition at any time. The
 //! rules that make this safe are checked by a model of their own, request by request (`kfs-model`, `maintainers`).
 
 mod entries;
 mod log_start;
+mod merge;
 mod removal;
 mod retention;
 mod store_time;
 
 pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};
+pub use self::merge::{MergePlan, MergePolicy, MergeReport};
 pub use self::retention::RetentionPolicy;
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ async fn judge(state: &Arc<PartitionState>, time: &StoreTime, entry: &OldSegment
 }
 
 /// Deletes a segment. `Some` says why it is not known to be gone.
-async fn delete(state: &Arc<PartitionState>, key: &str) -> Result<Option<Error>> {
+pub(super) async fn delete(state: &Arc<PartitionState>, key: &str) -> Result<Option<Error>> {
     let store = state.writes();
     let error = match bounded(state.runtime(), 0, store.delete(key)).await {
         Ok(Ok(())) => return Ok(None),

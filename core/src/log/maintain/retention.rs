@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entries::{ListedSegment, SegmentPages};
+use super::entries::SegmentPages;
 use super::log_start::{LogStartPlan, RetentionLimit};
 use super::store_time::StoreTime;
 use crate::error::{Error, ErrorKind, Result};
@@ -114,13 +114,16 @@ async fn look(
     let (mut pages, mut segments) = (SegmentPages::of(state), Vec::new());
     // As much of the log as is needed: with a limit of bytes all of it.
     while let Some(page) = pages.next(state).await? {
-        segments.extend(page);
+        segments.extend(page.into_iter().map(|segment| {
+            let (size, modified_ms) = (segment.object.size, segment.object.modified_ms);
+            Weight { base: segment.base, size, modified_ms }
+        }));
         if let Some(ages) = &mut ages
             && !ages.go_on(state, &segments).await?
         {
             return Ok(None);
         }
-        let is_beyond = |offset: i64| segments.last().is_some_and(|last: &ListedSegment| last.base > offset);
+        let is_beyond = |offset: i64| segments.last().is_some_and(|last: &Weight| last.base > offset);
         let rest_is_young = ages.as_ref().is_none_or(|ages| ages.ended);
         if policy.max_bytes.is_none() && rest_is_young && is_beyond(by_offset.unwrap_or(log_start).max(log_start)) {
             break;
@@ -144,14 +147,22 @@ async fn look(
     Ok(Some(LogStartPlan { partition, log_start, new_log_start, high_watermark, segments: count, bytes, limit }))
 }
 
+/// What limits count of a segment. There may be millions of them.
+#[derive(Clone, Copy)]
+struct Weight {
+    base: i64,
+    size: u64,
+    modified_ms: i64,
+}
+
 /// Each segment whose successor was listed too, with that one's base. So the newest is never among them.
-fn ended(segments: &[ListedSegment]) -> impl Iterator<Item = (&ListedSegment, i64)> {
+fn ended(segments: &[Weight]) -> impl Iterator<Item = (&Weight, i64)> {
     segments.iter().zip(segments.iter().skip(1)).map(|(segment, next)| (segment, next.base))
 }
 
 /// The base of the first segment that stays, where the oldest go while the others have at least so many bytes. What lies below
 /// the log start does not count. `None` where all stay.
-fn first_within(segments: &[ListedSegment], max_bytes: u64, log_start: i64) -> Option<i64> {
+fn first_within(segments: &[Weight], max_bytes: u64, log_start: i64) -> Option<i64> {
     let gone = ended(segments).take_while(|(_, next)| *next <= log_start).count();
     let live = segments.get(gone..).unwrap_or_default();
     let mut rest = live.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.size));
@@ -184,11 +195,10 @@ impl Ages {
     }
 
     /// Looks at the segments that were listed since. `false` where one of them is gone.
-    async fn go_on(&mut self, state: &PartitionState, segments: &[ListedSegment]) -> Result<bool> {
+    async fn go_on(&mut self, state: &PartitionState, segments: &[Weight]) -> Result<bool> {
         // The newest has no successor, and stays.
         while !self.ended
-            && let Some([segment, ListedSegment { base: next, .. }]) =
-                segments.get(self.old..).and_then(<[_]>::first_chunk)
+            && let Some([segment, Weight { base: next, .. }]) = segments.get(self.old..).and_then(<[_]>::first_chunk)
         {
             let next = *next;
             if next > self.log_start {

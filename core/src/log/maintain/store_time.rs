@@ -58,8 +58,12 @@ impl StoreTime {
 
     /// How old an object is at least. Time that this machine slept since the store was asked does not count.
     pub(super) fn age(&self, object: &ObjectInfo, elapsed: Duration) -> Duration {
-        let since = elapsed.saturating_sub(self.at);
-        let then = self.ms.saturating_sub(object.modified_ms);
-        Duration::from_millis(u64::try_from(then).unwrap_or(0)).saturating_add(since)
+        self.since(object.modified_ms, elapsed)
+    }
+
+    /// How long ago a time by the store's clock is at least, in Unix milliseconds.
+    pub(super) fn since(&self, ms: i64, elapsed: Duration) -> Duration {
+        let then = u64::try_from(self.ms.saturating_sub(ms)).unwrap_or(0);
+        Duration::from_millis(then).saturating_add(elapsed.saturating_sub(self.at))
     }
 }

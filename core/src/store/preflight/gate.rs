@@ -26,6 +26,8 @@ pub(in crate::store) struct WriteGate {
     single_writer: bool,
     /// This handle's bucket was checked, and is fit.
     passed: AtomicBool,
+    /// What the check found wrong with replacing an object by its version.
+    cannot_replace: OnceLock<String>,
 }
 
 /// Which bucket, by whose credentials. Secrets are in it as a hash with a random key of this process.
@@ -43,6 +45,7 @@ impl WriteGate {
             checks: options.preflight,
             single_writer: options.single_writer,
             passed: AtomicBool::new(false),
+            cannot_replace: OnceLock::new(),
         }
     }
 }
@@ -87,8 +90,29 @@ impl Store {
         if report.verdict(PreflightCheck::CreateIfAbsent) == PreflightVerdict::Failed {
             self.inner.creates_plainly.store(true, Ordering::Relaxed);
         }
+        let replace = report.step(PreflightCheck::ConditionalReplace);
+        if let Some(step) = replace.filter(|step| step.verdict != PreflightVerdict::Fine) {
+            // Another handle's check may have told it already.
+            gate.cannot_replace.get_or_init(|| step.found.clone());
+        }
         gate.passed.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether objects can be replaced here by their version, as far as the check of the bucket told; ask
+    /// [`allow_writing`](Self::allow_writing) first. A store that ignores the condition would overwrite what others wrote.
+    ///
+    /// # Errors
+    /// Unsupported, with what the check found.
+    pub(crate) fn check_replaces(&self) -> Result<()> {
+        match self.inner.gate.as_ref().and_then(|gate| gate.cannot_replace.get()) {
+            Some(found) => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("merging needs a store that replaces an object by its version, and this one does not: {found}"),
+            )
+            .with_hint("logs can be written and read here without merging")),
+            None => Ok(()),
+        }
     }
 }
 

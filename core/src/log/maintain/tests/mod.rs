@@ -1,5 +1,6 @@
 //! Moving the log's start, and removing what lies below it.
 
+mod merge;
 mod retention;
 
 use std::collections::HashMap;
@@ -121,16 +122,16 @@ impl World {
     async fn new() -> Self {
         let clock = ManualClock::new(NOW);
         let dated = Dated { inner: InMemory::new(), clock: clock.clone(), modified: Mutex::default() };
-        let world = Self::over(Arc::new(dated), clock);
+        let world = Self::over(Arc::new(dated), clock, 1);
         for base in (0..60).step_by(10) {
             world.put_segment(base, 10).await;
         }
         world
     }
 
-    fn over(store: Arc<dyn ObjectStore>, clock: Arc<ManualClock>) -> Self {
+    fn over(store: Arc<dyn ObjectStore>, clock: Arc<ManualClock>, seed: u64) -> Self {
         let faults = FaultStore::new(store);
-        let runtime = Runtime::new(clock.clone(), Arc::new(SeededEntropy::new(1)), Arc::new(LocalSpawn));
+        let runtime = Runtime::new(clock.clone(), Arc::new(SeededEntropy::new(seed)), Arc::new(LocalSpawn));
         let options = BucketOptions::default().runtime(runtime);
         let bucket = Bucket::from_object_store(faults.clone(), options).unwrap();
         let partition = bucket.partition("t", 0).unwrap();
@@ -139,7 +140,7 @@ impl World {
 
     /// Another process.
     fn other(&self) -> Self {
-        Self::over(self.faults.inner().clone(), self.clock.clone())
+        Self::over(self.faults.inner().clone(), self.clock.clone(), 2)
     }
 
     async fn put(&self, key: &str, bytes: impl Into<PutPayload>) {

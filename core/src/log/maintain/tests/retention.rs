@@ -150,7 +150,7 @@ async fn a_clock_that_is_wrong_keeps_anything_from_being_too_old() {
     let world = of_six_days().await;
     // A machine whose clock is six minutes ahead, on the same store.
     let own = ManualClock::new(NOW + 360_000);
-    let other = World::over(world.faults.inner().clone(), own);
+    let other = World::over(world.faults.inner().clone(), own, 2);
     let error = other.partition.plan_retention(&policy().max_age(DAY)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("differ by 360 s"), "{error}");

@@ -1,0 +1,122 @@
+//! Arguments of the commands that maintain a log.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::units;
+
+/// Delete the records below an offset: move the start of the log, then remove the segments that lie wholly below it.
+///
+/// Nothing below the new start is read any more, in the middle of a segment too. The newest segment stays, and segments that are
+/// younger than 6 minutes stay until a later call. Without --yes it only says what it would do.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs delete-records orders/0 --before 5000        # says what it would do
+  kfs delete-records orders/0 --before 5000 --yes
+  kfs delete-records orders/0 --before end --yes   # all records that are there now")]
+pub(crate) struct DeleteRecordsArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// The first offset to keep; end for the high watermark.
+    #[arg(long, value_parser = before, allow_negative_numbers = true, value_name = "OFFSET|end")]
+    pub(crate) before: i64,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
+/// Remove what is too old or too much: move the start of the log, then remove the segments that lie wholly below it.
+///
+/// Each limit says where the log may start at the earliest, and the greatest of these offsets counts, as in Kafka. The newest
+/// segment stays, and segments that are younger than 6 minutes stay until a later call. Without --yes it only says what it would
+/// do.
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("limits").required(true).multiple(true)),
+    after_help = "Examples:
+  kfs retain orders/0 --max-age 7d                          # says what it would do
+  kfs retain orders/0 --max-age 7d --max-bytes 10GiB --yes")]
+pub(crate) struct RetainArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// Remove segments all of whose records are older than this, by their timestamps and the store's clock, as in 12h or 7d
+    /// (Kafka's retention.ms). An object is put and deleted to ask the store for its time.
+    #[arg(long, value_parser = units::duration, value_name = "TIME", group = "limits")]
+    pub(crate) max_age: Option<Duration>,
+    /// Remove the oldest segments while the others have at least so many bytes, as in 10GiB (Kafka's retention.bytes).
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE", group = "limits")]
+    pub(crate) max_bytes: Option<usize>,
+    /// Remove what lies below this offset.
+    #[arg(long, value_parser = units::count_from(0_i64), allow_negative_numbers = true, value_name = "OFFSET", group = "limits")]
+    pub(crate) start_offset: Option<i64>,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
+/// Merge small segments into large ones, and remove what earlier merges left.
+///
+/// Records, offsets and batches stay as they are. Small neighbours become one segment in the place of the first of them; the
+/// others stay for the grace, so that whoever reads them can go on, and a later call removes them. So run it again after
+/// the grace. The newest segment and segments that are younger than 6 minutes stay as they are. Without --yes it only says what
+/// it would do.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs merge orders/0                            # says what it would do
+  kfs merge orders/0 --yes
+  kfs merge orders/0 --target-size 256MiB --yes
+  kfs merge orders/0 --preset kafscale --yes    # KafScale's broker serves the log, too")]
+pub(crate) struct MergeArgs {
+    /// The partition, as topic/partition.
+    pub(crate) partition: String,
+    /// The most bytes of a merged segment, 4KiB to 1GiB [default: 64MiB]. Segments of less than a quarter are small. Merging
+    /// takes up to twice as much memory, and 32 MiB.
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    pub(crate) target_size: Option<usize>,
+    /// Let small neighbours wait until they have so many bytes together [default: a quarter of the target size]. With less,
+    /// bytes may be merged again.
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    pub(crate) min_size: Option<usize>,
+    /// How long merged segments stay in place for readers, at least 15m [default: 24h]. 6 minutes are added.
+    #[arg(long, value_parser = units::duration, value_name = "TIME")]
+    pub(crate) grace: Option<Duration>,
+    /// Messages between two entries of a merged segment's index [default: 100].
+    #[arg(long, value_parser = units::count_from(1_i32), value_name = "N")]
+    pub(crate) index_interval: Option<i32>,
+    /// Write no time index (.kfst) for merged segments.
+    #[arg(long)]
+    pub(crate) no_time_index: bool,
+    /// Settings for logs that another program serves, too. kafscale: a target size of 1,000,000 bytes, because a fetch from
+    /// KafScale's broker gets no more than 1 MiB of a segment by default.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(crate) preset: Option<MergePreset>,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
+/// Settings for merging that go together.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum MergePreset {
+    Kafscale,
+}
+
+/// Whether to do what was said.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct ConfirmArgs {
+    /// Do it.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Say what would be done, and succeed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON, a line for the plan and one for what was done.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// An offset from which on records are kept; -1 for the high watermark.
+fn before(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        _ if text == "end" => Ok(-1),
+        Ok(offset) if offset >= 0 => Ok(offset),
+        _ => Err("an offset from 0 on, or end".to_owned()),
+    }
+}
