@@ -57,6 +57,11 @@ impl S3Server {
         Some(S3Server { process, program, root, tls })
     }
 
+    /// The directory where it keeps the bucket, each object a file.
+    pub fn directory(&self) -> PathBuf {
+        self.root.path().join(BUCKET)
+    }
+
     /// Where it listens, as in `http://127.0.0.1:7070`.
     pub fn endpoint(&self) -> String {
         format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.process.address())

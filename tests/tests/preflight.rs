@@ -9,7 +9,7 @@ use kfs_core::format::NewRecord;
 use kfs_core::runtime::{Runtime, SystemEntropy};
 use kfs_core::store::preflight::{Preflight, PreflightCheck, PreflightOptions, PreflightVerdict};
 use kfs_core::store::{Store, StoreOptions};
-use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, Result, WriterOptions};
+use kfs_core::{Bucket, BucketOptions, Error, ErrorKind, MergePolicy, Result, WriterOptions};
 use kfs_tests::fake_http::{Answer, Request};
 use kfs_tests::{AzureServer, FakeGcs, FakeS3, KnownWrongS3, LocalSpawn, ManualClock, S3Server};
 
@@ -316,6 +316,21 @@ async fn missing_suffix_ranges_a_missing_right_to_delete_and_an_ignored_if_match
     let bucket = Bucket::open_with(URL, BucketOptions::default().store(server.store_options())).unwrap();
     assert!(bucket.topics().await.unwrap().is_empty());
     assert!(bucket.store().list_dirs("").await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_if_match_merges_nothing() {
+    let server = FakeS3::start();
+    server.ignore_header("if-match");
+    let bucket =
+        Bucket::open_with(URL, BucketOptions::default().store(server.store_options().preflight(true))).unwrap();
+    let partition = bucket.partition("t", 0).unwrap();
+    let writer = partition.writer().await.unwrap();
+    writer.append(&[NewRecord::new(0).value(b"v")]).await.unwrap().durable().await.unwrap();
+    let error = partition.plan_merge(&MergePolicy::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let told = "this one does not: the store replaces an object though it is not the version that was named";
+    assert!(error.message().ends_with(told), "{error}");
 }
 
 #[tokio::test]

@@ -337,6 +337,15 @@ impl PartitionState {
         }
     }
 
+    /// Allows a maintainer that replaces objects, as [`allow_writing`](Self::allow_writing).
+    ///
+    /// # Errors
+    /// Unsupported where the store can't replace an object by its version.
+    pub(crate) async fn allow_replacing(&self) -> Result<()> {
+        self.allow_writing().await?;
+        self.bucket.reads.check_replaces()
+    }
+
     /// Reads an object, or a part of it, as [`StoreReader::get`], until it is answered.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::{StreamExt, TryStreamExt, future, stream};
+
 use super::super::entries::PAGE_KEYS;
 use super::super::removal::delete;
 use super::super::store_time::{BOUND, StoreTime};
@@ -17,6 +19,9 @@ use crate::log::state::PartitionState;
 use crate::log::writer::bounded;
 use crate::mutant::mutant;
 use crate::store::{ObjectInfo, ReadRange};
+
+/// Indexes that are deleted at the same time.
+const AT_ONCE: usize = 8;
 
 /// The merged segment, as it was read whole.
 struct ReadCover {
@@ -73,7 +78,7 @@ pub(super) async fn clear(
     let batches = segment.batches();
     let cover = ReadCover { segment, info: found.info };
     let place = ListingPlace::after(&key);
-    let mut clearing = Clearing { state, cover, batches, place, after: key, removed: Vec::new(), report };
+    let mut clearing = Clearing { state, cover, batches, place, after: key, beside: Vec::new(), report };
     let mut retry = Retry::begin(&state.retries, state.runtime(), "removing segments that were merged");
     loop {
         let looked = clearing.look().await;
@@ -116,8 +121,8 @@ struct Clearing<'a> {
     /// The last key that is done.
     after: String,
     place: ListingPlace,
-    /// Bases of segments that are gone.
-    removed: Vec<i64>,
+    /// Keys of what stands beside segments that are gone.
+    beside: Vec<String>,
     report: &'a mut MergeReport,
 }
 
@@ -127,13 +132,13 @@ struct ListingPlace {
     after: String,
     /// A segment whose successor is not known yet: the newest is never touched. With when it was listed.
     last: Option<(i64, ObjectInfo, Seen)>,
-    /// The base of an index whose segment has not come yet.
-    beside: Option<i64>,
+    /// Indexes and time indexes of this segment and the one that is to come, with their bases.
+    beside: Vec<(i64, String)>,
 }
 
 impl ListingPlace {
     fn after(key: &str) -> Self {
-        ListingPlace { after: key.to_string(), last: None, beside: None }
+        ListingPlace { after: key.to_string(), last: None, beside: Vec::new() }
     }
 }
 
@@ -151,18 +156,18 @@ impl Clearing<'_> {
             self.place.after.clone_from(&object.key);
             match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
                 Some(ObjectName::Segment(next)) => {
-                    self.end_strays(next);
                     let last = self.place.last.replace((next, object, seen));
+                    let last_base = last.as_ref().map(|(base, ..)| *base);
+                    // The segments of these are not there: clearing was interrupted.
+                    self.end_beside(|of| of != next && Some(of) != last_base);
                     match self.judge(last).await? {
                         Some(look) => return Ok(look),
                         None if next >= end => return Ok(Look::Ended),
-                        None => {}
+                        None => self.end_beside(|of| of != next),
                     }
                 }
                 Some(ObjectName::Index(of) | ObjectName::TimeIndex(of)) if of > base && of < end => {
-                    self.end_strays(of);
-                    let is_of_last = self.place.last.as_ref().is_some_and(|(last, ..)| *last == of);
-                    self.place.beside = Some(of).filter(|_| !is_of_last);
+                    self.place.beside.push((of, object.key));
                 }
                 _ => {}
             }
@@ -170,9 +175,10 @@ impl Clearing<'_> {
         Ok(if page.complete { Look::Ended } else { Look::Again })
     }
 
-    /// The next key is of this base. If an index of another one came before it, the segment of that is not there.
-    fn end_strays(&mut self, next: i64) {
-        self.removed.extend(self.place.beside.take().filter(|of| *of != next));
+    /// What stands beside the segments of these bases is to go.
+    fn end_beside(&mut self, is_gone: impl Fn(i64) -> bool) {
+        let gone = self.place.beside.extract_if(.., |(of, _)| is_gone(*of));
+        self.beside.extend(gone.map(|(_, key)| key));
     }
 
     /// Whether the merged segment is the version that was read.
@@ -205,7 +211,7 @@ impl Clearing<'_> {
         state.observer().leftover_removed(&state.id, &object.key);
         self.report.leftovers = self.report.leftovers.saturating_add(1);
         self.report.leftover_bytes = self.report.leftover_bytes.saturating_add(object.size);
-        self.removed.push(base);
+        self.end_beside(|of| of == base);
         self.after = object.key;
         Ok(None)
     }
@@ -233,13 +239,11 @@ impl Clearing<'_> {
     /// Removes the indexes and the time indexes of segments that are gone.
     async fn remove_beside(&mut self) -> Result<()> {
         let state = self.state;
-        for base in std::mem::take(&mut self.removed) {
-            for key in [state.id.index_key(base), state.id.time_index_key(base)] {
-                let delete = || async { bounded(state.runtime(), 0, state.writes().delete(&key)).await? };
-                patiently(&state.retries, state.runtime(), "removing an index", delete).await?;
-            }
-        }
-        Ok(())
+        let deletes = std::mem::take(&mut self.beside).into_iter().map(|key| async move {
+            let delete = || async { bounded(state.runtime(), 0, state.writes().delete(&key)).await? };
+            patiently(&state.retries, state.runtime(), "removing an index", delete).await
+        });
+        stream::iter(deletes).buffer_unordered(AT_ONCE).try_for_each(|()| future::ready(Ok(()))).await
     }
 }
 

@@ -59,7 +59,7 @@ impl Partition {
     ///
     /// The requests are those of the plan, a GET of each segment that is merged, and for each that comes of it a PUT, two for
     /// its indexes and a HEAD. For a merged segment whose grace is over: 3 GETs, a LIST and a HEAD for each 1,000 keys,
-    /// and 3 DELETEs for each segment that goes.
+    /// and a DELETE for each segment that goes and for each index beside it.
     ///
     /// Dropping the future ends the wait; the work goes on to its end.
     ///
@@ -88,8 +88,7 @@ impl Partition {
 async fn begin(state: &Arc<PartitionState>) -> Result<(StoreTime, i64)> {
     state.bucket.fork.check()?;
     state.check_has_segments()?;
-    state.allow_writing().await?;
-    state.writes().check_replaces()?;
+    state.allow_replacing().await?;
     let log_start = refresh_range(state).await?.log_start;
     Ok((StoreTime::ask(state).await?, log_start))
 }

@@ -4,11 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::super::entries::{ListedSegment, SegmentPages};
-use super::super::store_time::BOUND;
 use crate::error::{ErrorKind, Result};
 use crate::format::{FOOTER_LEN, SegmentFooter};
 use crate::log::state::PartitionState;
 use crate::store::ReadRange;
+
+/// A merged segment is younger than what it replaced by so much at least, in ms. What is merged is older than the bound of 6
+/// minutes; the rest is for clocks that tell whole seconds and steps between them.
+const YOUNGER_MS: i64 = 5 * 60 * 1000;
 
 /// A segment that reaches beyond the base of the one after it, as merging leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,8 @@ pub(super) enum SurveyEntry {
 }
 
 /// Goes through a log from its first segment on, and tells segments that count from those that merging left. It asks for the
-/// listing, and for the footer of each segment that may be a merged one: only such a one is younger than the segment after it.
+/// listing, and for the footer of each segment that may be a merged one: only such a one is 5 minutes younger than the
+/// segment after it.
 ///
 /// That is a hint, which a copy of the bucket may have lost. Who merges or removes something reads what it is about.
 pub(super) struct Survey {
@@ -68,11 +72,12 @@ impl Survey {
         let Some(next) = self.listed.front() else { return Ok(Some(SurveyEntry::Newest)) };
         let (next_base, strays) = (next.base, next.strays);
         let within = self.cover.filter(|cover| segment.base < cover.end);
-        let is_younger = segment.object.modified_ms > next.object.modified_ms;
-        if is_unfinished(&segment, is_younger) {
+        let since = segment.object.modified_ms.saturating_sub(next.object.modified_ms);
+        let may_be_merged = since >= YOUNGER_MS;
+        if is_unfinished(&segment, may_be_merged) {
             self.ready.push_back(SurveyEntry::Unfinished(segment.clone()));
         }
-        if is_younger {
+        if may_be_merged {
             let least = within.map_or(next_base, |cover| cover.end);
             let end = end_of(&self.state, &segment).await?;
             if let Some(end) = end.filter(|end| *end > least) {
@@ -91,14 +96,11 @@ impl Survey {
     }
 }
 
-/// Whether a segment may be a merged one whose index was not written. The index is written after the segment, and the
-/// segments of a run and their indexes are older than the bound when the run is merged.
-fn is_unfinished(segment: &ListedSegment, is_younger: bool) -> bool {
-    let bound = i64::try_from(BOUND.as_millis()).unwrap_or(i64::MAX);
-    match segment.index_ms {
-        Some(index) => index < segment.object.modified_ms.saturating_sub(if is_younger { 0 } else { bound }),
-        None => is_younger,
-    }
+/// Whether a segment may be a merged one whose index was not written. The index is written after the segment, and that of the
+/// segment before is about as old as that segment was.
+fn is_unfinished(segment: &ListedSegment, may_be_merged: bool) -> bool {
+    let slack = if may_be_merged { 0 } else { YOUNGER_MS };
+    segment.index_ms.map_or(may_be_merged, |index| index < segment.object.modified_ms.saturating_sub(slack))
 }
 
 /// Where a segment ends, by its footer. `None` where it changed since it was listed, or the footer can't be read.
