@@ -15,7 +15,7 @@ pub(crate) use check::CheckArgs;
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
-pub(crate) use maintain::{ConfirmArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
+pub(crate) use maintain::{ConfirmArgs, CopyArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
 
 use crate::failure::EXIT_CODES;
 
@@ -52,6 +52,7 @@ pub(crate) enum Command {
     Cat(CatArgs),
     Check(CheckArgs),
     Config(ConfigArgs),
+    Copy(Box<CopyArgs>),
     Create(CreateArgs),
     DeleteRecords(DeleteRecordsArgs),
     Inspect(InspectArgs),

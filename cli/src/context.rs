@@ -32,6 +32,8 @@ pub(crate) struct Context {
     runtime: Runtime,
     /// The bucket that was opened, to ask it why nothing comes, and what was said of that.
     bucket: OnceLock<(Bucket, Watch)>,
+    /// The same of a second one, that is written.
+    target: OnceLock<(Bucket, Watch)>,
 }
 
 impl Context {
@@ -46,7 +48,7 @@ impl Context {
             Some(namespace) => namespace.clone(),
             None => KafscaleTuning::from_variables(namespace_variable())?.namespace,
         };
-        Ok(Context { common, namespace, tokio, runtime, bucket: OnceLock::new() })
+        Ok(Context { common, namespace, tokio, runtime, bucket: OnceLock::new(), target: OnceLock::new() })
     }
 
     /// Runs a subcommand on this thread; what it prints may block.
@@ -58,7 +60,7 @@ impl Context {
     pub(crate) fn end(self, ended: &Outcome) {
         // What was given up is under way no more, and the store may be away all the same.
         let gave_up = ended.as_ref().is_err_and(Failure::is_of_the_store);
-        if let (Some((bucket, watch)), false) = (self.bucket.get(), gave_up) {
+        for (bucket, watch) in self.opened().filter(|_| !gave_up) {
             watch.last(&self.runtime, bucket);
         }
         self.tokio.shutdown_background();
@@ -114,11 +116,7 @@ impl Context {
             (Some(_), Some(url)) if in_environment.as_ref() != Some(url) => {
                 Err(usage("--bucket and --config both name a bucket", "leave one of them out"))
             }
-            (Some(file), _) => {
-                let hint = "--config names a file in YAML or JSON that describes the bucket";
-                let text = read_config(file).map_err(|error| failure::file(file, error).with_hint(hint))?;
-                Ok(StoreConfig::from_document(&text).map_err(|error| with_hint_if_none(error, hint))?)
-            }
+            (Some(file), _) => Self::config_in(file, "--config"),
             (None, Some(url)) => Ok(StoreConfig::from_url(url).map_err(with_right_setting)?),
             (None, None) => StoreConfig::from_environment().map_err(|_| {
                 let hint = "use --bucket URL or set KFS_BUCKET, as in file:///var/lib/logs; or use --config FILE, or set \
@@ -136,6 +134,22 @@ impl Context {
         let watch = Watch::begin(&self.runtime, &bucket);
         let _ = self.bucket.set((bucket.clone(), watch));
         Ok(bucket)
+    }
+
+    /// Opens a second bucket, which is written.
+    pub(crate) fn second_bucket(&self, config: &StoreConfig, namespace: Namespace) -> Outcome<Bucket> {
+        let options = BucketOptions::default().runtime(self.runtime.clone()).namespace(namespace);
+        let bucket = Bucket::open_config(config, options.store(self.store_options()))?;
+        let watch = Watch::begin(&self.runtime, &bucket);
+        let _ = self.target.set((bucket.clone(), watch));
+        Ok(bucket)
+    }
+
+    /// The bucket that a file in YAML or JSON describes.
+    pub(crate) fn config_in(file: &Path, option: &str) -> Outcome<StoreConfig> {
+        let hint = format!("{option} names a file in YAML or JSON that describes the bucket");
+        let text = read_config(file).map_err(|error| failure::file(file, error).with_hint(hint.clone()))?;
+        Ok(StoreConfig::from_document(&text).map_err(|error| with_hint_if_none(error, &hint))?)
     }
 
     /// Opens the bucket's store alone. Where it is reached over the network, a connection must be made within `connect`.
@@ -186,7 +200,8 @@ impl Context {
     pub(crate) async fn within<T>(&self, work: impl Future<Output = T>) -> Outcome<T> {
         let Some(limit) = self.patience() else { return Ok(work.await) };
         let clock = self.runtime.clock();
-        let progress = || self.bucket.get().map(|(bucket, _)| bucket.requests()).map(|sent| (sent.done, sent.bytes_in));
+        let sent = |(bucket, _): &(Bucket, Watch)| bucket.requests();
+        let progress = || self.opened().map(sent).map(|sent| (sent.done, sent.bytes_in)).collect::<Vec<_>>();
         let (mut before, mut since) = (progress(), clock.elapsed());
         tokio::pin!(work);
         loop {
@@ -204,7 +219,12 @@ impl Context {
     }
 
     fn no_progress(&self, limit: Duration) -> Error {
-        no_progress(limit, self.bucket.get().and_then(|(bucket, _)| bucket.trouble()))
+        no_progress(limit, self.opened().find_map(|(bucket, _)| bucket.trouble()))
+    }
+
+    /// The buckets that were opened.
+    fn opened(&self) -> impl Iterator<Item = &(Bucket, Watch)> {
+        self.bucket.get().into_iter().chain(self.target.get())
     }
 }
 

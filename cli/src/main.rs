@@ -23,6 +23,7 @@ mod cat;
 mod check;
 mod config;
 mod context;
+mod copy;
 mod create;
 mod encoding;
 mod events;
@@ -80,6 +81,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Cat(args) => cat::run(&context, args).await,
             Command::Check(args) => check::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args.command),
+            Command::Copy(args) => copy::run(&context, *args).await,
             Command::Create(args) => create::run(&context, args).await,
             Command::DeleteRecords(args) => log_start::delete_records(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,

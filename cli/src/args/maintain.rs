@@ -1,8 +1,10 @@
 //! Arguments of the commands that maintain a log.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use kfs_core::format::Namespace;
 
 use crate::units;
 
@@ -90,6 +92,63 @@ pub(crate) struct MergeArgs {
     pub(crate) preset: Option<MergePreset>,
     #[command(flatten)]
     pub(crate) confirm: ConfirmArgs,
+}
+
+/// Copy partitions into another bucket, namespace or topic.
+///
+/// Offsets, batches and their bytes stay as they are, and the CRCs of all that is read are checked. A copy that was interrupted
+/// goes on where it stopped when the same command runs again, and a later run copies what was appended since. It is refused
+/// with other options, into a log that is no such copy, and where somebody appended to the copy.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs copy orders/0 --as orders-copy/0                      # within the bucket
+  kfs copy orders 'audit-*' --to s3://backup/logs           # topics, into another bucket
+  kfs copy orders --to file:///mnt/copy --follow            # goes on until it is stopped
+  kfs copy orders/0 --as small/0 --from 5000 --until 6000 --segment-size 64MiB")]
+pub(crate) struct CopyArgs {
+    /// What to copy: topic/partition, or a topic with all its partitions. * stands for any characters and ? for one.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Leave these out, by the same rules.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude: Vec<String>,
+    /// The bucket that is written. Without it, the bucket that is read. Settings that are not in the URL come from the
+    /// environment, for both.
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// In place of --to, a file in YAML or JSON that describes it, as for --config.
+    #[arg(long, conflicts_with = "to", value_name = "FILE")]
+    pub(crate) to_config: Option<PathBuf>,
+    /// The namespace that is written. Without it, the one that is read.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to_namespace: Option<Namespace>,
+    /// The topic that is written, or topic/partition, where the topic or the partition gets another name.
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) rename: Option<String>,
+    /// The first offset to copy. Without it, the log start.
+    #[arg(long, value_parser = units::count_from(0_i64), value_name = "OFFSET")]
+    pub(crate) from: Option<i64>,
+    /// One past the last offset to copy; the batch that holds it is copied whole. Without it, the high watermark.
+    #[arg(long, value_parser = units::count_from(0_i64), value_name = "OFFSET")]
+    pub(crate) until: Option<i64>,
+    /// Make segments of about this size. Without it, the segments stay as they are, byte by byte.
+    #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
+    pub(crate) segment_size: Option<usize>,
+    /// Partitions that are copied at the same time. Each takes up to 64 MiB of memory, or twice its largest segment.
+    #[arg(long, default_value_t = 4, value_parser = units::count_from(1_usize), value_name = "N")]
+    pub(crate) at_once: usize,
+    /// Go on and copy what is appended, until the command is stopped.
+    #[arg(long, conflicts_with_all = ["until", "dry_run"])]
+    pub(crate) follow: bool,
+    /// With --follow: how long to wait before looking again.
+    #[arg(long, default_value = "5s", value_parser = units::duration, value_name = "TIME")]
+    pub(crate) every: Duration,
+    /// Say what would be done, and succeed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON, a line for each partition.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Settings for merging that go together.

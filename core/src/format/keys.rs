@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 const MAX_NAME_LEN: usize = 249;
+/// How the names of what is no namespace and no topic begin: jobs, backups, and what is left of deleted partitions.
+const OWN_PREFIX: &str = ".kfs-";
 
 /// Kafka's rule for topic names: 1 to 249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
 fn check_name(what: &str, name: &str) -> Result<Arc<str>> {
@@ -22,6 +24,8 @@ fn check_name(what: &str, name: &str) -> Result<Arc<str>> {
         format!("has {} bytes", name.len())
     } else if name == "." || name == ".." {
         format!("is {name:?}")
+    } else if name.starts_with(OWN_PREFIX) {
+        format!("begins with {OWN_PREFIX:?}, which is kept for backups and jobs")
     } else if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-')) {
         format!("holds {c:?}")
     } else {
@@ -41,8 +45,8 @@ macro_rules! name {
             /// Checks a name.
             ///
             /// # Errors
-            /// [`ErrorKind::InvalidInput`] unless it has 1 to 249 characters of `[a-zA-Z0-9._-]` and
-            /// is not `.` or `..`.
+            /// [`ErrorKind::InvalidInput`] unless it has 1 to 249 characters of `[a-zA-Z0-9._-]`,
+            /// is not `.` or `..`, and does not begin with `.kfs-`.
             pub fn new(name: &str) -> Result<Self> {
                 check_name($what, name).map($type)
             }

@@ -99,6 +99,7 @@ use crate::recorder::{BreakerState, RequestKind};
 const KFSID: &str = "kfsid";
 const KFSNAME: &str = "kfsname";
 const KFSMERGED: &str = "kfsmerged";
+const KFSCOPIED: &str = "kfscopied";
 
 pub use self::breaker::{BreakerOptions, BreakerStatus};
 pub(crate) use self::config::{Fingerprint, is_topic_key};

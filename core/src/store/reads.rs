@@ -14,7 +14,7 @@ use super::failure::{self, StoreFailure};
 use super::meter::Attempt;
 use super::types::{Fetched, Identity, ObjectInfo, ReadRange};
 use super::version::Version;
-use super::{KFSID, KFSMERGED, KFSNAME, StoreReader};
+use super::{KFSCOPIED, KFSID, KFSMERGED, KFSNAME, StoreReader};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
 use crate::recorder::RequestKind;
@@ -339,7 +339,7 @@ impl StoreReader {
             _ => self.redact(&kfsid),
         });
         let kfsname = field(KFSNAME).map(|name| self.redact(&name));
-        Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED) }
+        Identity { kfsid, kfsname, kfsmerged: field(KFSMERGED), kfscopied: field(KFSCOPIED) }
     }
 
     /// A request about to be made, with this many bytes of a body. Where no connector counts tries, it counts as one now.

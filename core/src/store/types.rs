@@ -35,6 +35,8 @@ pub struct Identity {
     pub kfsname: Option<String>,
     /// Set on a segment that maintenance merged.
     pub kfsmerged: Option<String>,
+    /// Set on a segment that was copied from another log, by the copy's id.
+    pub kfscopied: Option<String>,
 }
 
 impl Identity {
@@ -67,9 +69,17 @@ impl Identity {
         self
     }
 
+    /// Adds the mark of a copied segment.
+    #[must_use]
+    pub fn with_copied(mut self, copied: Option<impl Into<String>>) -> Self {
+        self.kfscopied = copied.map(Into::into);
+        self
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.kfsid.is_none() && self.kfsname.is_none() && self.kfsmerged.is_none()
+        let Identity { kfsid, kfsname, kfsmerged, kfscopied } = self;
+        [kfsid, kfsname, kfsmerged, kfscopied].iter().all(|field| field.is_none())
     }
 }
 

@@ -9,7 +9,7 @@ use super::failure::{self, PutCondition, PutFailure, StoreFailure};
 use super::meter::Attempt;
 use super::types::{Created, Identity, Replaced};
 use super::version::Version;
-use super::{Backend, KFSID, KFSMERGED, KFSNAME, Lane, Store};
+use super::{Backend, KFSCOPIED, KFSID, KFSMERGED, KFSNAME, Lane, Store};
 use crate::error::{Error, ErrorKind, Result};
 use crate::mutant::mutant;
 use crate::recorder::{RequestKind, RequestOutcome};
@@ -190,8 +190,9 @@ impl Store {
         if let Some(class) = &self.inner.storage_class {
             attributes.insert(Attribute::StorageClass, class.clone().into());
         }
-        for (name, value) in [(KFSID, &identity.kfsid), (KFSNAME, &identity.kfsname), (KFSMERGED, &identity.kfsmerged)]
-        {
+        let Identity { kfsid, kfsname, kfsmerged, kfscopied } = identity;
+        let fields = [(KFSID, kfsid), (KFSNAME, kfsname), (KFSMERGED, kfsmerged), (KFSCOPIED, kfscopied)];
+        for (name, value) in fields {
             if let Some(value) = value {
                 attributes.insert(Attribute::Metadata(name.into()), value.clone().into());
             }

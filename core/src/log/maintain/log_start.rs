@@ -193,12 +193,12 @@ async fn check_offset(state: &Arc<PartitionState>, offset: i64) -> Result<(i64, 
 }
 
 /// Creates the mark, and reads it back: some stores answer a conflict and keep nothing.
-async fn put_mark(state: &Arc<PartitionState>, offset: i64) -> Result<()> {
+pub(super) async fn put_mark(state: &Arc<PartitionState>, offset: i64) -> Result<()> {
     let (store, key) = (state.writes(), state.id.log_start_key(offset));
     let mut retry = Retry::begin(&state.retries, state.runtime(), "moving the log start");
     loop {
         let created = bounded(state.runtime(), 0, store.create(&key, PutPayload::new(), &Identity::none())).await;
-        let failure = match created.unwrap_or_else(Created::Unknown) {
+        let mut failure = match created.unwrap_or_else(Created::Unknown) {
             Created::Yes(_) | Created::Exists => None,
             Created::SyncFailed { error, .. } => return Err(error),
             Created::Refused(error) if !may_pass(&error) => return Err(error),
@@ -207,6 +207,9 @@ async fn put_mark(state: &Arc<PartitionState>, offset: i64) -> Result<()> {
         match store.head(&key).await {
             Ok(_) => break,
             Err(error) if error.kind() == ErrorKind::NotFound => {
+                if let Some(failure) = failure.take_if(|failure| !may_pass(failure)) {
+                    return Err(failure);
+                }
                 let kept_nothing = "the store answered that the log start mark is there, and it is not";
                 let kept_nothing = || Error::new(ErrorKind::Unavailable, kept_nothing).with_key(&*key);
                 retry.after(failure.unwrap_or_else(kept_nothing)).await;

@@ -3,6 +3,7 @@
 //! Each call says first what it will do, as a plan that prints. Several processes may maintain one partition at any time. The
 //! rules that make this safe are checked by a model of their own, request by request (`kfs-model`, `maintainers`).
 
+mod copy;
 mod entries;
 mod log_start;
 mod merge;
@@ -10,6 +11,7 @@ mod removal;
 mod retention;
 mod store_time;
 
+pub use self::copy::{CopyOptions, CopyPlan, CopyReport};
 pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};
 pub use self::merge::{MergePlan, MergePolicy, MergeReport};
 pub use self::retention::RetentionPolicy;

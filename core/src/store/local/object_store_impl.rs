@@ -19,7 +19,7 @@ use super::tree_walk::{TreeWalk, children};
 use super::upload::StagedUpload;
 use super::{LocalStore, blocking};
 use crate::store::failure::{Effect, StoreFailure};
-use crate::store::{KFSID, KFSMERGED, KFSNAME};
+use crate::store::{KFSCOPIED, KFSID, KFSMERGED, KFSNAME};
 use crate::{Error, ErrorKind};
 
 /// How many objects a listing looks at in one go.
@@ -52,7 +52,7 @@ fn kfsid(attributes: &Attributes) -> StoreResult<Option<String>> {
     for (attribute, value) in attributes {
         match attribute {
             Attribute::Metadata(name) if name == KFSID => kfsid = Some(value.to_string()),
-            Attribute::Metadata(name) if name == KFSNAME || name == KFSMERGED => {}
+            Attribute::Metadata(name) if [KFSNAME, KFSMERGED, KFSCOPIED].contains(&&**name) => {}
             _ => return Err(unsupported("such attributes of an object")),
         }
     }

@@ -65,6 +65,7 @@ pub(super) async fn put_merged(state: &Arc<PartitionState>, gathering: RunBuilde
         };
         match look(state, &key, &name, &built, &replaces).await? {
             There::Ours(version) => break version,
+            There::Old if !may_pass(&failure) && failure.kind() != ErrorKind::Conflict => return Err(failure),
             There::Old => retry.after(failure).await,
             There::Other => return Ok(Placing::GivenUp),
         }

@@ -29,21 +29,6 @@ impl World {
         self.partition.merge(&plan).await
     }
 
-    /// Runs a call while its pauses pass.
-    async fn through<T>(&self, call: impl Future<Output = T>) -> T {
-        let mut call = std::pin::pin!(call);
-        loop {
-            let tick = async {
-                tokio::task::yield_now().await;
-                self.clock.advance_to_next();
-            };
-            match futures_util::future::select(&mut call, std::pin::pin!(tick)).await {
-                futures_util::future::Either::Left((end, _)) => return end,
-                futures_util::future::Either::Right(_) => {}
-            }
-        }
-    }
-
     async fn object(&self, key: &str) -> bytes::Bytes {
         use object_store::ObjectStoreExt;
         self.faults.inner().get(&Path::from(key)).await.unwrap().bytes().await.unwrap()
@@ -173,7 +158,7 @@ async fn a_reply_that_is_lost_is_looked_after_and_no_segment_is_merged_twice() {
         let world = old().await;
         let content = world.content().await;
         world.faults.on(Op::Put, "segment-00000000000000000000.kfs", action);
-        let report = world.through(world.merge()).await.unwrap();
+        let report = through(&world, world.merge()).await.unwrap();
         assert_eq!((report.segments, report.merged, report.put_off), (5, 1, 0), "{what}");
         assert_eq!(world.faults.unused(), 0, "{what}");
         let merged = world.segment(0).await;
@@ -188,7 +173,7 @@ async fn a_store_without_metadata_tells_its_own_work_by_the_bytes() {
     world.faults.always(Op::Get, KeyMatcher::containing("segment-"), Action::DropMetadata);
     world.faults.always(Op::Head, KeyMatcher::containing("segment-"), Action::DropMetadata);
     world.faults.on(Op::Put, "segment-00000000000000000000.kfs", Action::ActThenFail(Failure::Unavailable));
-    let report = world.through(world.merge()).await.unwrap();
+    let report = through(&world, world.merge()).await.unwrap();
     assert_eq!((report.merged, report.put_off), (1, 0));
 }
 

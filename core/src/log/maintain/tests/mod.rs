@@ -1,5 +1,6 @@
 //! Moving the log's start, and removing what lies below it.
 
+mod copy;
 mod merge;
 mod retention;
 
@@ -196,6 +197,21 @@ impl World {
     }
 }
 
+/// Runs a call while its pauses pass.
+async fn through<T>(world: &World, call: impl Future<Output = T>) -> T {
+    let mut call = std::pin::pin!(call);
+    loop {
+        let tick = async {
+            tokio::task::yield_now().await;
+            world.clock.advance_to_next();
+        };
+        match futures_util::future::select(&mut call, std::pin::pin!(tick)).await {
+            futures_util::future::Either::Left((end, _)) => return end,
+            futures_util::future::Either::Right(_) => {}
+        }
+    }
+}
+
 fn mark(offset: i64) -> String {
     format!("log-start-{offset:020}")
 }
@@ -296,19 +312,8 @@ async fn a_lost_answer_of_a_delete_is_looked_after() {
         let world = World::new().await;
         world.clock.advance(BOUND);
         world.faults.on(Op::Delete, "segment-00000000000000000010.kfs", action);
-        let set = world.set(35);
-        futures_util::pin_mut!(set);
         // The pause before the next try.
-        let report = loop {
-            let tick = async {
-                tokio::task::yield_now().await;
-                world.clock.advance_to_next();
-            };
-            match futures_util::future::select(&mut set, std::pin::pin!(tick)).await {
-                futures_util::future::Either::Left((report, _)) => break report.unwrap(),
-                futures_util::future::Either::Right(_) => {}
-            }
-        };
+        let report = through(&world, world.set(35)).await.unwrap();
         assert_eq!(world.bases().await, [30, 40, 50], "{what}");
         assert_eq!(report.log_start, 35);
     }

@@ -1,0 +1,225 @@
+//! `kfs copy`: copies partitions into another bucket, namespace or topic.
+
+use futures_util::{StreamExt, stream};
+use kfs_core::format::{PartitionId, Topic};
+use kfs_core::store::StoreConfig;
+use kfs_core::{Bucket, BucketOptions, CopyOptions, CopyPlan, CopyReport, Error, ErrorKind, Partition};
+use serde_json::{Value, json};
+
+use crate::args::CopyArgs;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome, usage};
+use crate::output::{self, Out};
+
+pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
+    let source = context.bucket(BucketOptions::default())?;
+    let namespace = args.to_namespace.clone().unwrap_or_else(|| context.namespace().clone());
+    let config = match (&args.to, &args.to_config) {
+        (Some(url), _) => StoreConfig::from_url(url)?,
+        (None, Some(file)) => Context::config_in(file, "--to-config")?,
+        (None, None) => context.store_config()?,
+    };
+    let target = context.second_bucket(&config, namespace)?;
+    let copying = Copying { context, source, target, options: options(&args), args: &args };
+    loop {
+        let pairs = copying.pairs().await?;
+        let failed = copying.all(pairs).await?;
+        match failed {
+            Some(failure) => return Err(failure),
+            None if !args.follow => return Ok(()),
+            None => context.runtime().clock().sleep(args.every).await,
+        }
+    }
+}
+
+fn options(args: &CopyArgs) -> CopyOptions {
+    let mut options = CopyOptions::default();
+    (options.from, options.to) = (args.from, args.until);
+    options.segment_size = args.segment_size.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
+    options
+}
+
+struct Copying<'a> {
+    context: &'a Context,
+    source: Bucket,
+    target: Bucket,
+    options: CopyOptions,
+    args: &'a CopyArgs,
+}
+
+impl Copying<'_> {
+    /// Which partition is copied into which.
+    async fn pairs(&self) -> Outcome<Vec<(Partition, Partition)>> {
+        let mut sources = Vec::new();
+        for name in &self.args.names {
+            let before = sources.len();
+            self.select(name, &mut sources).await?;
+            if sources.len() == before {
+                let message = format!("nothing in the bucket is called {name}");
+                return Err(Error::new(ErrorKind::NotFound, message).with_hint("`kfs ls` lists the topics").into());
+            }
+        }
+        sources.sort_by(|one, two| one.id().cmp(two.id()));
+        sources.dedup_by(|one, two| one.id() == two.id());
+        sources.retain(|source| !self.args.exclude.iter().any(|name| is_called(source.id(), name)));
+        sources.into_iter().map(|source| Ok((source.clone(), self.target_of(&source)?))).collect()
+    }
+
+    async fn select(&self, name: &str, sources: &mut Vec<Partition>) -> Outcome {
+        let has_pattern = name.contains(['*', '?']);
+        if !has_pattern && name.contains('/') {
+            let id = PartitionId::parse(name, self.context.namespace().clone())?;
+            sources.push(self.source.partition_of(id));
+            return Ok(());
+        }
+        let topics = match has_pattern {
+            true => self.context.within(self.source.topics()).await??,
+            false => vec![Topic::new(name)?],
+        };
+        let topic_pattern = name.split_once('/').map_or(name, |(topic, _)| topic);
+        for topic in topics.iter().filter(|topic| matches(topic_pattern, topic.as_str())) {
+            let partitions = self.context.within(self.source.partitions(topic.as_str())).await??;
+            sources.extend(partitions.into_iter().filter(|partition| is_called(partition.id(), name)));
+        }
+        Ok(())
+    }
+
+    fn target_of(&self, source: &Partition) -> Outcome<Partition> {
+        let (id, namespace) = (source.id(), self.target.options().namespace.clone());
+        let id = match &self.args.rename {
+            None => PartitionId::new(namespace, id.topic().clone(), id.partition())?,
+            Some(name) if name.contains('/') => PartitionId::parse(name, namespace)?,
+            Some(topic) => PartitionId::new(namespace, Topic::new(topic)?, id.partition())?,
+        };
+        Ok(self.target.partition_of(id))
+    }
+
+    /// Copies them, some at a time. Answers the first failure, after all others were tried.
+    async fn all(&self, pairs: Vec<(Partition, Partition)>) -> Outcome<Option<Failure>> {
+        let mut targets: Vec<_> = pairs.iter().map(|(_, target)| target.id().clone()).collect();
+        targets.sort();
+        if let Some((one, _)) = targets.iter().zip(targets.iter().skip(1)).find(|(one, two)| one == two) {
+            let message = format!("several partitions would be copied into {one}");
+            return Err(usage(message, "name one partition, or leave --as out"));
+        }
+        let bar = output::spinner();
+        let copies = stream::iter(pairs).map(|(source, target)| {
+            let bar = bar.clone();
+            async move { (source.id().clone(), self.one(&source, &target, &bar).await) }
+        });
+        let mut copies = std::pin::pin!(copies.buffer_unordered(self.args.at_once));
+        let (mut failed, mut out) = (None, Out::new());
+        while let Some((id, copied)) = copies.next().await {
+            match copied {
+                Ok(said) => {
+                    for line in said {
+                        bar.suspend(|| out.line(&line).and_then(|()| out.flush()))?;
+                    }
+                }
+                Err(failure) if failed.is_none() => failed = Some(failure),
+                Err(Failure::Error(error)) => bar.suspend(|| output::note(&format!("{id}: {error:#}"))),
+                Err(_) => {}
+            }
+        }
+        bar.finish_and_clear();
+        Ok(failed)
+    }
+
+    /// Copies one partition. Answers what there is to say.
+    async fn one(&self, source: &Partition, target: &Partition, bar: &indicatif::ProgressBar) -> Outcome<Vec<String>> {
+        let plan = self.context.within(source.plan_copy(target, &self.options)).await??;
+        if self.args.dry_run {
+            return Ok(vec![if self.args.json { plan_json(&plan).to_string() } else { plan.to_string() }]);
+        }
+        let (shown, total, id) = (bar.clone(), plan.bytes, plan.source.clone());
+        let told = move |so_far: &CopyReport| shown.set_message(format!("{id}: {} of {total} bytes", so_far.bytes));
+        let report = self.context.within(source.copy_with(target, &plan, told)).await??;
+        let is_news = report.segments > 0 || !self.args.follow;
+        let line = || if self.args.json { report_json(&report).to_string() } else { report.to_string() };
+        Ok(is_news.then(line).into_iter().collect())
+    }
+}
+
+/// Whether a partition goes by this name: topic/partition or topic, with * for any characters and ? for one.
+fn is_called(id: &PartitionId, name: &str) -> bool {
+    match name.contains('/') {
+        true => matches(name, &id.to_string()),
+        false => matches(name, id.topic().as_str()),
+    }
+}
+
+/// Whether a text matches a pattern in which * stands for any characters and ? for one.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // What is left to match after the last *, where it was tried last.
+    let mut after_star: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let (wanted, found) = (pattern.clone().next(), text.clone().next());
+        match (wanted, found) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                pattern.next();
+                after_star = Some((pattern.clone(), text.clone()));
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                pattern.next();
+                text.next();
+            }
+            _ => {
+                // The last * stands for one character more.
+                let Some((rest, tried)) = &mut after_star else { return false };
+                if tried.next().is_none() {
+                    return false;
+                }
+                (pattern, text) = (rest.clone(), tried.clone());
+            }
+        }
+    }
+}
+
+fn plan_json(plan: &CopyPlan) -> Value {
+    json!({
+        "step": "plan",
+        "source": plan.source.to_string(),
+        "target": plan.target.to_string(),
+        "from": plan.from,
+        "next": plan.next,
+        "to": plan.to,
+        "segments": plan.segments,
+        "bytes": plan.bytes,
+    })
+}
+
+fn report_json(report: &CopyReport) -> Value {
+    json!({
+        "step": "done",
+        "source": report.source.to_string(),
+        "target": report.target.to_string(),
+        "segments": report.segments,
+        "bytes": report.bytes,
+        "next": report.next,
+        "holes": report.holes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_as_in_a_shell() {
+        for (pattern, text, expected) in [
+            ("orders", "orders", true),
+            ("orders", "orders2", false),
+            ("ord*", "orders", true),
+            ("*", "", true),
+            ("*-eu", "orders-eu", true),
+            ("o?d*s", "orders", true),
+            ("a*b*c", "aXbYbc", true),
+            ("a*b*c", "aXbYb", false),
+            ("?", "", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Going through the source and putting what belongs to the copy.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::super::log_start::put_mark;
+use super::job::CopyJob;
+use super::plan::{CopyReport, CopyWatcher};
+use super::source::{index_interval, read_listed};
+use super::target::{CopiedSegment, put_copied};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::{BuiltSegment, CrcCheck, DEFAULT_INDEX_INTERVAL, Limits, MAX_SEGMENT_LEN, Segment, SegmentBuilder};
+use crate::log::partition::Partition;
+use crate::log::reader::refresh_range;
+use crate::log::segment_info::SegmentInfo;
+use crate::log::state::PartitionState;
+use crate::store::ReadRange;
+
+/// How often in a row the source is listed again because its segments change meanwhile.
+const LOOKS: usize = 8;
+
+/// Bytes of the source that are compared at a time with what was copied of them.
+const COMPARED_AT_ONCE: usize = 4 << 20;
+
+/// A copy on its way through the source.
+pub(super) struct Copying<'a> {
+    pub(super) source: Arc<PartitionState>,
+    pub(super) target: Arc<PartitionState>,
+    pub(super) job: CopyJob,
+    pub(super) segment_size: Option<u64>,
+    pub(super) to: i64,
+    pub(super) report: CopyReport,
+    /// The segment that is made, where segments get another size.
+    pub(super) growing: Option<SegmentBuilder>,
+    /// The messages between two entries of the source's indexes.
+    pub(super) interval: Option<i32>,
+    pub(super) told: CopyWatcher<'a>,
+}
+
+impl Copying<'_> {
+    /// Makes the target's log, which begins with the segment that holds the first offset.
+    pub(super) async fn begin_log(&mut self, from: i64) -> Result<()> {
+        let target = Partition::new(self.target.clone());
+        let there = match refresh_range(&self.target).await {
+            Ok(range) => Some(range),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let log_start = match there {
+            Some(range) => {
+                self.check_newest(range.high_watermark).await?;
+                self.report.next = range.high_watermark;
+                range.log_start
+            }
+            None => {
+                let first = self.first_base(from).await?;
+                target.create(first).await?;
+                self.report.next = first;
+                first
+            }
+        };
+        if log_start < from {
+            put_mark(&self.target, from).await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to go on where the newest segment of the target has other batches than the source: somebody appended to it.
+    async fn check_newest(&self, high_watermark: i64) -> Result<()> {
+        let target = Partition::new(self.target.clone());
+        let listed = target.segments(high_watermark.saturating_sub(1)..high_watermark).all().await?;
+        let Some(newest) = listed.last() else { return Ok(()) };
+        let found = self.target.get(&newest.key, ReadRange::Whole, None).await?;
+        let copied = Segment::parse_at(newest.base, &found.bytes, CrcCheck::Verify)
+            .map_err(|malformed| malformed.into_error(&newest.key))?;
+        let reader = Partition::new(self.source.clone()).reader();
+        let (mut offset, mut batches) = (newest.base, copied.batches());
+        while offset < copied.next_offset() {
+            let fetched = reader.fetch(offset, COMPARED_AT_ONCE).await?;
+            for theirs in fetched.batches() {
+                let Some(ours) = batches.next() else { break };
+                if ours.batch.bytes() != theirs?.bytes() {
+                    let message =
+                        format!("{} has other records at offset {offset} than {}", self.target.id, self.source.id);
+                    return Err(Error::new(ErrorKind::Conflict, message)
+                        .with_hint("did somebody append to the copy? copy into another partition")
+                        .with_key(&*newest.key));
+                }
+            }
+            if fetched.next_offset <= offset {
+                break;
+            }
+            offset = fetched.next_offset;
+        }
+        Ok(())
+    }
+
+    /// Where the segment begins that holds an offset; the offset itself where none does.
+    async fn first_base(&self, offset: i64) -> Result<i64> {
+        let mut pages = Partition::new(self.source.clone()).segments(offset..=offset);
+        let first = pages.next_page().await?.and_then(|page| page.first().map(|info| info.base));
+        Ok(first.map_or(offset, |base| base.min(offset)))
+    }
+
+    /// Copies what is left.
+    pub(super) async fn run(&mut self) -> Result<()> {
+        let mut looks = 0;
+        while self.position() < self.to {
+            let before = self.position();
+            if self.pass().await? {
+                break;
+            }
+            looks = if self.position() > before { 0 } else { looks + 1 };
+            if looks >= LOOKS {
+                let message = format!("segments of {} changed during each of {LOOKS} looks at its log", self.source.id);
+                return Err(Error::new(ErrorKind::Unavailable, message)
+                    .with_hint("does maintenance remove them? try again, or start the copy at a later offset"));
+            }
+        }
+        self.put_growing().await
+    }
+
+    /// One past the last offset that was read.
+    fn position(&self) -> i64 {
+        self.growing.as_ref().map_or(self.report.next, SegmentBuilder::next_offset)
+    }
+
+    /// Copies what the listing shows from here on. `false` where it has to be listed again.
+    async fn pass(&mut self) -> Result<bool> {
+        let mut pages = Partition::new(self.source.clone()).segments(self.position()..self.to);
+        while let Some(page) = pages.next_page().await? {
+            let mut reads = std::pin::pin!(read_listed(self.source.clone(), page));
+            while let Some(read) = reads.next().await {
+                match read? {
+                    (info, Some(segment)) => self.take(&info, segment).await?,
+                    // What lies below was copied with a merged segment.
+                    (info, None) if info.last.is_some_and(|last| last < self.position()) => {}
+                    (_, None) => return Ok(false),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Copies a segment of the source, or as much of it as belongs to the copy.
+    async fn take(&mut self, info: &SegmentInfo, segment: Segment) -> Result<()> {
+        let position = self.position();
+        if segment.next_offset() <= position {
+            return Ok(());
+        }
+        if segment.base_offset() > position {
+            self.report.holes = self.report.holes.saturating_add(1);
+        }
+        let is_whole = segment.base_offset() >= position && segment.next_offset() <= self.to;
+        // A segment that begins inside another one, in the midst of a batch, and reaches beyond it, is copied as it is.
+        let straddles = |(base, next): (i64, i64)| base < position && next > position;
+        let straddles = segment.batches().map(|at| (at.batch.base_offset(), at.batch.next_offset())).any(straddles);
+        if (is_whole && self.segment_size.is_none()) || straddles || !segment.overlaps().is_empty() {
+            self.put_growing().await?;
+            return self.put_whole(info, &segment).await;
+        }
+        let with_times = info.time_index_size.is_some();
+        let batches = segment.batches().map(|at| at.batch);
+        let mine = batches.filter(|batch| batch.base_offset() >= position && batch.base_offset() < self.to);
+        for batch in mine.collect::<Vec<_>>() {
+            let limit = self.segment_size.unwrap_or(MAX_SEGMENT_LEN);
+            let len = batch.bytes().len() as u64;
+            let fits = |growing: &SegmentBuilder| {
+                growing.next_offset() == batch.base_offset()
+                    && growing.fits(&batch)
+                    && growing.size().saturating_add(len) <= limit
+            };
+            if self.growing.as_ref().is_some_and(|growing| !fits(growing)) {
+                self.put_growing().await?;
+            }
+            if self.growing.is_none() {
+                let interval = self.interval(info).await?;
+                let builder = SegmentBuilder::new(batch.base_offset(), segment.header().created_ms, interval)?;
+                self.growing = Some(if with_times { builder.with_time_index(Limits::default()) } else { builder });
+            }
+            if let Some(growing) = &mut self.growing {
+                growing.push_at_own_offset(&batch)?;
+            }
+        }
+        match self.segment_size {
+            Some(_) => Ok(()),
+            None => self.put_growing().await,
+        }
+    }
+
+    async fn interval(&mut self, info: &SegmentInfo) -> Result<i32> {
+        if self.interval.is_none() {
+            self.interval = Some(index_interval(&self.source, info).await?);
+        }
+        Ok(self.interval.unwrap_or(DEFAULT_INDEX_INTERVAL))
+    }
+
+    async fn put_whole(&mut self, info: &SegmentInfo, segment: &Segment) -> Result<()> {
+        let interval = self.interval(info).await?;
+        let times = segment.time_range(&Limits::default()).ok().flatten();
+        self.put(CopiedSegment {
+            base: segment.base_offset(),
+            next_offset: segment.next_offset(),
+            chunks: vec![segment.bytes().clone()],
+            index: segment.index(interval).encode(),
+            times: times.filter(|_| info.time_index_size.is_some()),
+        })
+        .await
+    }
+
+    async fn put_growing(&mut self) -> Result<()> {
+        let Some(growing) = self.growing.take().filter(|growing| growing.batch_count() > 0) else { return Ok(()) };
+        let BuiltSegment { base_offset: base, last_offset, chunks, index, time_index: times, .. } = growing.finish()?;
+        self.put(CopiedSegment { base, next_offset: last_offset.saturating_add(1), chunks, index, times }).await
+    }
+
+    async fn put(&mut self, segment: CopiedSegment) -> Result<()> {
+        put_copied(&self.target, &self.job.id, &segment).await?;
+        self.report.segments = self.report.segments.saturating_add(1);
+        self.report.bytes = self.report.bytes.saturating_add(segment.size());
+        self.report.next = self.report.next.max(segment.next_offset);
+        (self.told)(&self.report);
+        Ok(())
+    }
+}
