@@ -2,6 +2,7 @@
 //! kept or torn, and the log is opened on what is left. Invariants 1 (acked is kept) and 2 (dense).
 
 mod disk;
+mod replace;
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
