@@ -13,10 +13,10 @@ use crate::output::{self, Out};
 
 pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
     let source = context.bucket(BucketOptions::default())?;
-    let namespace = args.to_namespace.clone().unwrap_or_else(|| context.namespace().clone());
-    let config = match (&args.to, &args.to_config) {
+    let namespace = args.into_namespace.clone().unwrap_or_else(|| context.namespace().clone());
+    let config = match (&args.into, &args.into_config) {
         (Some(url), _) => StoreConfig::from_url(url)?,
-        (None, Some(file)) => Context::config_in(file, "--to-config")?,
+        (None, Some(file)) => Context::config_in(file, "--into-config")?,
         (None, None) => context.store_config()?,
     };
     let target = context.second_bucket(&config, namespace)?;
@@ -34,7 +34,7 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
 
 fn options(args: &CopyArgs) -> CopyOptions {
     let mut options = CopyOptions::default();
-    (options.from, options.to) = (args.from, args.until);
+    (options.from, options.to) = (args.from, args.to);
     options.segment_size = args.segment_size.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
     options
 }
@@ -125,9 +125,22 @@ impl Copying<'_> {
         Ok(failed)
     }
 
+    /// The first offset whose record is not older; the high watermark where all are.
+    async fn offset(&self, source: &Partition, time: Option<i64>) -> Outcome<Option<i64>> {
+        let Some(time) = time else { return Ok(None) };
+        let found = self.context.within(source.offset_for_timestamp(time)).await??;
+        match found {
+            Some(found) => Ok(Some(found.offset)),
+            None => Ok(Some(self.context.within(source.refresh()).await??.high_watermark)),
+        }
+    }
+
     /// Copies one partition. Answers what there is to say.
     async fn one(&self, source: &Partition, target: &Partition, bar: &indicatif::ProgressBar) -> Outcome<Vec<String>> {
-        let plan = self.context.within(source.plan_copy(target, &self.options)).await??;
+        let mut options = self.options.clone();
+        options.from = self.offset(source, self.args.from_time).await?.or(options.from);
+        options.to = self.offset(source, self.args.to_time).await?.or(options.to);
+        let plan = self.context.within(source.plan_copy(target, &options)).await??;
         if self.args.dry_run {
             return Ok(vec![if self.args.json { plan_json(&plan).to_string() } else { plan.to_string() }]);
         }

@@ -19,7 +19,7 @@ fn bucket() -> Bucket {
 #[test]
 fn topics_are_copied_into_another_bucket_and_later_runs_copy_what_is_new() {
     let (source, target) = (bucket(), Bucket::new());
-    let to = format!("--to {}", target.url());
+    let to = format!("--into {}", target.url());
     let plan = source.run(&format!("copy orders {to} --dry-run")).ok();
     assert!(plan.contains("orders/0 into orders/0: offsets 0 to 3 are copied; 3 segments with"), "{plan}");
     assert_eq!(target.run("ls").ok(), "", "a plan writes nothing");
@@ -42,10 +42,23 @@ fn topics_are_copied_into_another_bucket_and_later_runs_copy_what_is_new() {
 #[test]
 fn a_partition_gets_another_name_within_its_bucket() {
     let bucket = bucket();
-    bucket.run("copy orders/0 --as copies/7 --from 1 --until 2 --segment-size 1MiB").ok();
+    bucket.run("copy orders/0 --as copies/7 --from 1 --to 2 --segment-size 1MiB").ok();
     assert_eq!(bucket.run("cat copies/7").ok(), "b\n");
-    bucket.run("copy orders --to-namespace other").ok();
+    bucket.run("copy orders --into-namespace other").ok();
     assert_eq!(bucket.run("cat orders/1 --namespace other").ok(), "a\nb\nc\n");
+}
+
+#[test]
+fn a_range_of_time_is_copied() {
+    let bucket = Bucket::new();
+    let records = "{\"timestamp_ms\":1000,\"value\":\"a\"}\n{\"timestamp_ms\":2000,\"value\":\"b\"}\n{\"timestamp_ms\":3000,\"value\":\"c\"}\n";
+    for record in records.lines() {
+        bucket.run_with("append t/0", record.as_bytes()).ok();
+    }
+    bucket.run("copy t/0 --as u/0 --from-time 1500 --to-time 2500").ok();
+    assert_eq!(bucket.run("cat u/0").ok(), "b\n");
+    let none = bucket.run("copy t/0 --as v/0 --from-time 3001 --dry-run").ok();
+    assert!(none.contains("offsets 3 to 3 are copied; 0 segments"), "{none}");
 }
 
 #[test]
@@ -57,10 +70,10 @@ fn what_can_not_be_copied_is_said() {
     assert!(twice.contains("several partitions would be copied into copies/0"), "{twice}");
     let none = bucket.run("copy nothing* --as x").failed(3);
     assert!(none.contains("nothing in the bucket is called nothing*"), "{none}");
-    bucket.run("copy orders/0 --as copies/0 --until 2").ok();
+    bucket.run("copy orders/0 --as copies/0 --to 2").ok();
     let other = bucket.run("copy orders/0 --as copies/0").failed(4);
     assert!(other.contains("a copy into copies/0 was begun with offsets from the log start to 2"), "{other}");
     bucket.run_with("append --lines copies/0", b"mine").ok();
-    let mixed = bucket.run("copy orders/0 --as copies/0 --until 2").failed(4);
+    let mixed = bucket.run("copy orders/0 --as copies/0 --to 2").failed(4);
     assert!(mixed.contains("copies/0 has other records at offset 2 than orders/0"), "{mixed}");
 }

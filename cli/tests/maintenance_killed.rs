@@ -97,7 +97,7 @@ impl Round<'_> {
 
     fn copy(&mut self, most: u64) {
         let target = Bucket::new();
-        let copy = format!("copy t --to {}", target.url());
+        let copy = format!("copy t --into {}", target.url());
         for _ in 0..3 {
             self.kill(self.template, &copy, most);
         }
@@ -131,7 +131,7 @@ fn a_command_that_was_killed_is_completed_by_the_next_and_nothing_is_lost() {
     // How long the logs are of commands that nobody kills.
     let whole = |arguments: &str| killed_after(like(&template).kfs(arguments), u64::MAX >> 1);
     let copied = Bucket::new();
-    let copy = format!("copy t --to {}", copied.url());
+    let copy = format!("copy t --into {}", copied.url());
     let (retain, merge, copy) = (whole(RETAIN), whole(MERGE), killed_after(template.kfs(&copy), u64::MAX >> 1));
     assert!(retain > 20 && merge > 20 && copy > 20, "{retain} {merge} {copy}");
     let mut round = Round { template: &template, random: Random(seed) };

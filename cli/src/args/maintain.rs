@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use kfs_core::format::Namespace;
 
-use crate::units;
+use crate::{times, units};
 
 /// Delete the records below an offset: move the start of the log, then remove the segments that lie wholly below it.
 ///
@@ -102,9 +102,9 @@ pub(crate) struct MergeArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kfs copy orders/0 --as orders-copy/0                      # within the bucket
-  kfs copy orders 'audit-*' --to s3://backup/logs           # topics, into another bucket
-  kfs copy orders --to file:///mnt/copy --follow            # goes on until it is stopped
-  kfs copy orders/0 --as small/0 --from 5000 --until 6000 --segment-size 64MiB")]
+  kfs copy orders 'audit-*' --into s3://backup/logs           # topics, into another bucket
+  kfs copy orders --into file:///mnt/copy --follow            # goes on until it is stopped
+  kfs copy orders/0 --as small/0 --from 5000 --to 6000 --segment-size 64MiB")]
 pub(crate) struct CopyArgs {
     /// What to copy: topic/partition, or a topic with all its partitions. * stands for any characters and ? for one.
     #[arg(required = true, value_name = "NAME")]
@@ -115,13 +115,13 @@ pub(crate) struct CopyArgs {
     /// The bucket that is written. Without it, the bucket that is read. Settings that are not in the URL come from the
     /// environment, for both.
     #[arg(long, value_name = "URL")]
-    pub(crate) to: Option<String>,
-    /// In place of --to, a file in YAML or JSON that describes it, as for --config.
-    #[arg(long, conflicts_with = "to", value_name = "FILE")]
-    pub(crate) to_config: Option<PathBuf>,
+    pub(crate) into: Option<String>,
+    /// In place of --into, a file in YAML or JSON that describes it, as for --config.
+    #[arg(long, conflicts_with = "into", value_name = "FILE")]
+    pub(crate) into_config: Option<PathBuf>,
     /// The namespace that is written. Without it, the one that is read.
     #[arg(long, value_name = "NAME")]
-    pub(crate) to_namespace: Option<Namespace>,
+    pub(crate) into_namespace: Option<Namespace>,
     /// The topic that is written, or topic/partition, where the topic or the partition gets another name.
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) rename: Option<String>,
@@ -130,7 +130,13 @@ pub(crate) struct CopyArgs {
     pub(crate) from: Option<i64>,
     /// One past the last offset to copy; the batch that holds it is copied whole. Without it, the high watermark.
     #[arg(long, value_parser = units::count_from(0_i64), value_name = "OFFSET")]
-    pub(crate) until: Option<i64>,
+    pub(crate) to: Option<i64>,
+    /// Start at the first record of this time or later, given in RFC 3339 or Unix milliseconds.
+    #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) from_time: Option<i64>,
+    /// Stop before the first record of this time or later, given in RFC 3339 or Unix milliseconds.
+    #[arg(long, conflicts_with = "to", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) to_time: Option<i64>,
     /// Make segments of about this size. Without it, the segments stay as they are, byte by byte.
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]
     pub(crate) segment_size: Option<usize>,
@@ -138,7 +144,7 @@ pub(crate) struct CopyArgs {
     #[arg(long, default_value_t = 4, value_parser = units::count_from(1_usize), value_name = "N")]
     pub(crate) at_once: usize,
     /// Go on and copy what is appended, until the command is stopped.
-    #[arg(long, conflicts_with_all = ["until", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["to", "to_time", "dry_run"])]
     pub(crate) follow: bool,
     /// With --follow: how long to wait before looking again.
     #[arg(long, default_value = "5s", value_parser = units::duration, value_name = "TIME")]
