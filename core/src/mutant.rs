@@ -133,10 +133,6 @@ mutants! {
     RemoveAcrossMark,
     /// Removal takes segments that are younger than the bound.
     RemoveYoung,
-    /// A merged segment is put without a condition: what another maintainer put there since is lost (invariant 1).
-    MergeWithoutIfMatch,
-    /// Segments are merged though offsets between them are missing: a hole becomes part of the log.
-    MergeAcrossHole,
     /// What a merge replaced goes at once, while readers may need it.
     ClearAtOnce,
     /// What a merge replaced goes though the index of the merged segment is not right.

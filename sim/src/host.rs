@@ -1,6 +1,6 @@
 //! A simulated process: its clock, its faults, its bucket, and how it dies.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -40,6 +40,8 @@ pub(crate) struct Host {
     suspensions: AtomicU64,
     /// The pause that begins with the next segment.
     nap: Mutex<Option<(Duration, bool)>>,
+    /// It dies when a segment was replaced.
+    dies_merging: AtomicBool,
 }
 
 /// Counts the creates that are sent a second time.
@@ -125,6 +127,7 @@ impl Host {
             crash,
             suspensions: AtomicU64::new(0),
             nap: Mutex::default(),
+            dies_merging: AtomicBool::new(false),
         });
         let watched = Arc::downgrade(&host);
         host.faults.observe(move |event| watch(&watched, event));
@@ -143,6 +146,11 @@ impl Host {
             self.world.note(format_args!("p{} is killed", self.number));
             self.life.kill();
         }
+    }
+
+    /// It is killed after it has replaced a segment, before it does anything else.
+    pub(crate) fn die_merging(&self) {
+        self.dies_merging.store(true, Ordering::Relaxed);
     }
 
     /// It does not die by itself any more.
@@ -183,6 +191,10 @@ impl Host {
             }
             Moment::Answered(outcome) => {
                 self.world.note(format_args!("p{number} #{id} answered: {outcome:?}"));
+                let is_replace = request.op == Op::Put && !request.create && request.key.ends_with(".kfs");
+                if is_replace && self.dies_merging.load(Ordering::Relaxed) {
+                    self.kill();
+                }
             }
         }
     }

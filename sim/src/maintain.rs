@@ -35,7 +35,14 @@ impl Maintainer {
     pub(crate) async fn round(&mut self) {
         let config = &self.host.world.config;
         let done = match self.prng.below(5) {
-            1..=4 if config.merges => self.merge().await,
+            1..=4 if config.merges => {
+                match self.prng.below(6) {
+                    0 => self.die_soon(),
+                    1 => self.host.die_merging(),
+                    _ => {}
+                }
+                self.merge().await
+            }
             _ if config.retains => self.retain().await,
             _ => Ok(()),
         };
@@ -75,6 +82,15 @@ impl Maintainer {
         self.host.runtime.timeout(Duration::from_secs(3_600), retained).await.unwrap_or_else(late)
     }
 
+    /// The process is killed in the midst of what it does next.
+    fn die_soon(&mut self) {
+        let (after, host) = (Duration::from_millis(self.prng.below(2_000)), self.host.clone());
+        self.host.world.runtime().spawn(async move {
+            host.world.sleep(after).await;
+            host.kill();
+        });
+    }
+
     /// The process sleeps for longer than the bound of maintenance, in the midst of what it does next.
     fn sleep_soon(&mut self) {
         let (after, time) = (Duration::from_millis(self.prng.below(3_000)), self.prng.below(20 * 60_000));
@@ -83,6 +99,21 @@ impl Maintainer {
             host.world.sleep(after).await;
             host.suspend(Duration::from_millis(time), wire);
         });
+    }
+
+    /// Merges until the process is killed, soon.
+    pub(crate) async fn merge_and_die(mut self) {
+        let (host, longest) = (self.host.clone(), Duration::from_millis(self.prng.below(2_000)));
+        let (done, ended) = tokio::sync::oneshot::channel::<()>();
+        if self.prng.one_in(2) {
+            host.die_merging();
+        }
+        host.runtime.spawn(async move {
+            let _ended = self.merge().await;
+            drop(done);
+        });
+        let _ended = host.world.runtime().timeout(longest, ended).await;
+        host.kill();
     }
 
     /// Merges small segments, and removes what earlier merges left.

@@ -306,7 +306,12 @@ async fn epilogue(world: &Arc<World>, prng: &mut Prng) {
         world.judge(|oracle| oracle.settled(&world.store, append, &Ok(offsets)));
         reading.everything().await?;
         if world.config.merges {
-            // Under a reader that knows the log as it was.
+            // Under a reader that knows the log as it was. The first maintainer is killed, perhaps in the midst of a merge.
+            world.sleep(Duration::from_secs(361)).await;
+            let faults = Faults::calm().latency(Duration::from_millis(20));
+            let dying = Host::start(world, 9_998, prng, faults, true);
+            Maintainer::new(dying, prng.fork()).merge_and_die().await;
+            reading.any_time().await?;
             maintainer.merge().await?;
             reading.anywhere().await?;
             reading.any_time().await?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,6 +49,12 @@ pub(crate) struct SharedStore {
 }
 
 impl SharedStore {
+    /// How long ago an object was put.
+    pub(crate) fn age(&self, object: &Object) -> Duration {
+        let age = self.clock.wall_ms().saturating_sub(object.modified_ms);
+        Duration::from_millis(u64::try_from(age).unwrap_or(0))
+    }
+
     /// An empty one.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new_cyclic(|myself| SharedStore {
@@ -150,7 +157,7 @@ impl SharedStore {
         Ok((if current.is_some() { Change::Replaced } else { Change::Created }, e_tag))
     }
 
-    fn remove(&self, key: &str) {
+    pub(crate) fn remove(&self, key: &str) {
         let removed = self.lock().1.remove(key).is_some();
         if let Some(mirror) = self.mirror.get() {
             mirror.delete(key);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kfs_core::format::{CrcCheck, Segment};
+use kfs_core::format::{CrcCheck, Segment, TimeIndex};
 use kfs_core::testing::Prng;
 
 use crate::world::World;
@@ -26,11 +26,20 @@ pub(crate) async fn vandalism(world: &Arc<World>, over: &AtomicBool, mut prng: P
     }
 }
 
-/// Writes wrong indexes wherever it can.
+/// Writes wrong indexes wherever it can, and takes its time indexes away, which repair leaves as they are.
 pub(crate) fn deface_all(world: &World) {
     for base in older(world) {
         deface(world, base);
+        let key = world.oracle().id.time_index_key(base);
+        if world.store.peek(&key).is_some_and(|object| object.bytes == wrong_times(base)) {
+            world.store.remove(&key);
+        }
     }
+}
+
+/// A time index as a merge leaves it that was interrupted: of the first record alone.
+fn wrong_times(base: i64) -> Bytes {
+    TimeIndex::of(1, base).encode()
 }
 
 /// All slots that were ever won, but the newest.
@@ -46,6 +55,7 @@ fn deface(world: &World, base: i64) {
     if let Some(wrong) = segment.and_then(|segment| wrong_index(&segment.bytes)) {
         world.note(format_args!("a vandal writes the index of {base}"));
         world.store.plant(&id.index_key(base), wrong);
+        world.store.plant(&id.time_index_key(base), wrong_times(base));
         world.oracle().vandalised(base);
     }
 }

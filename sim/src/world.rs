@@ -46,7 +46,7 @@ impl World {
         let clock = WorldClock::new();
         let store = SharedStore::new(Arc::new(clock));
         let world = Arc::new(World {
-            oracle: Mutex::new(Oracle::new(id)),
+            oracle: Mutex::new(Oracle::new(id, config.grace)),
             config,
             clock,
             store,

@@ -128,7 +128,7 @@ impl Store {
             Err(error) => return Replaced::Refused(error),
         };
         let options = PutOptions {
-            mode: if mutant!(MergeWithoutIfMatch) { PutMode::Overwrite } else { PutMode::Update(condition) },
+            mode: PutMode::Update(condition),
             attributes: self.attributes(identity),
             extensions: attempt.extensions(),
             ..PutOptions::default()

@@ -59,9 +59,17 @@ pub(super) struct Chain {
     vandalised: BTreeSet<i64>,
     /// Segments may come in without `log.json`: they were there before.
     planting: bool,
+    /// One past the last offset of each segment that was merged, by its base.
+    merged: BTreeMap<i64, i64>,
+    /// How long what a merge replaced has to stay.
+    grace: Duration,
 }
 
 impl Chain {
+    pub(super) fn new(grace: Duration) -> Self {
+        Chain { grace, ..Chain::default() }
+    }
+
     pub(super) fn end(&self) -> Option<i64> {
         self.end
     }
@@ -188,7 +196,13 @@ impl Chain {
                 return Err(format!("merged segment {base} has other bytes at {}", batch.base_offset()));
             }
         }
-        Ok(())
+        let end = segment.next_offset();
+        match self.merged.insert(base, end) {
+            Some(before) if before > end => {
+                Err(format!("merged segment {base} ended at {before} and ends at {end} now"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Maintenance deletes what lies below the log's start, or inside a merged segment.
@@ -197,13 +211,27 @@ impl Chain {
             return Err(format!("the newest segment, {base}, was deleted"));
         }
         let Some(slot) = self.slots.get(&base) else { return Ok(()) };
-        let covers = |below: i64| {
-            let object = store.peek(&id.segment_key(below))?;
-            Segment::parse(&object.bytes, CrcCheck::AlreadyChecked).ok().filter(|s| s.next_offset() >= slot.end)
+        let cover = |(below, _): (&i64, &Slot)| {
+            let object = store.peek(&id.segment_key(*below))?;
+            let segment = Segment::parse(&object.bytes, CrcCheck::AlreadyChecked).ok()?;
+            (segment.next_offset() >= slot.end).then_some((*below, object, segment))
         };
-        let retained = self.mark.is_some_and(|mark| slot.end <= mark);
-        if !retained && !self.slots.range(..base).rev().any(|(below, _)| covers(*below).is_some()) {
-            return Err(format!("segment {base} was deleted, and what it held is served nowhere else"));
+        if self.mark.is_none_or(|mark| slot.end > mark) {
+            let mut covers: Vec<_> = self.slots.range(..base).rev().filter_map(cover).collect();
+            if covers.is_empty() {
+                return Err(format!("segment {base} was deleted, and what it held is served nowhere else"));
+            }
+            covers.retain(|(_, object, _)| store.age(object) > self.grace);
+            if covers.is_empty() {
+                return Err(format!("segment {base} was deleted, and was merged less than a grace ago"));
+            }
+            let mut rights = covers.iter().map(|(cover, _, segment)| match self.vandalised.contains(cover) {
+                true => Ok(()),
+                false => index_is_its_own(id, store, *cover, segment),
+            });
+            if !rights.any(|right| right.is_ok()) {
+                return Err(format!("segment {base} was deleted, and the merged one has a wrong index"));
+            }
         }
         if let Some(slot) = self.slots.get_mut(&base) {
             slot.deleted = true;

@@ -39,10 +39,10 @@ pub(crate) struct Oracle {
 
 impl Oracle {
     /// Knows nothing yet.
-    pub(crate) fn new(id: PartitionId) -> Self {
+    pub(crate) fn new(id: PartitionId, grace: Duration) -> Self {
         Oracle {
             id,
-            chain: Chain::default(),
+            chain: Chain::new(grace),
             appends: Vec::new(),
             payloads: Vec::new(),
             writers: Vec::new(),

@@ -11,7 +11,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::{CrcCheck, Limits, Segment, SegmentBuilder};
 use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
-use crate::mutant::mutant;
 use crate::store::{ReadRange, Version};
 
 /// Bytes of segments that are read at a time.
@@ -87,8 +86,7 @@ impl RunBuilder {
 
     /// Adds a segment that follows without a hole and fits. Otherwise nothing is added.
     pub(super) fn take(&mut self, segment: &Segment) -> Result<bool> {
-        let next = self.builder.next_offset();
-        let follows = segment.base_offset() == next || (mutant!(MergeAcrossHole) && segment.base_offset() > next);
+        let follows = segment.base_offset() == self.builder.next_offset();
         let frame = (crate::format::HEADER_LEN + crate::format::FOOTER_LEN) as u64;
         let batches = (segment.bytes().len() as u64).saturating_sub(frame);
         let fits = self.builder.size().saturating_add(batches) <= self.target_size

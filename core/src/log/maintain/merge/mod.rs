@@ -28,6 +28,7 @@ use crate::error::Result;
 use crate::log::partition::Partition;
 use crate::log::reader::refresh_range;
 use crate::log::state::PartitionState;
+use crate::mutant::mutant;
 
 impl Partition {
     /// Says what merging by this policy will do: which small segments become larger ones, and which of those that earlier
@@ -129,6 +130,7 @@ async fn carry_out(state: &Arc<PartitionState>, policy: &MergePolicy, told: Merg
         match step {
             Step::Merge(run) => merging.merge(&run).await?,
             Step::Wait(run) => report.waiting = report.waiting.saturating_add(run.segments.len() as u64),
+            Step::Finish(_) if mutant!(ClearWithoutIndex) => {}
             Step::Finish(segment) => report.add_broken(finish(state, segment.base).await?),
             Step::Leftovers(left) if is_due(state, policy, &time, left.cover.modified_ms) => {
                 clear(state, policy, &time, (&left, &mut *report, told)).await?;
