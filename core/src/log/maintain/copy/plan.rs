@@ -53,7 +53,7 @@ impl fmt::Display for CopyOptions {
     }
 }
 
-/// What [`Partition::copy`] will do. It prints as a sentence.
+/// What [`Partition::copy`](crate::Partition::copy) will do. It prints as a sentence.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CopyPlan {
@@ -86,7 +86,7 @@ impl fmt::Display for CopyPlan {
     }
 }
 
-/// What [`Partition::copy`] did. It prints as a sentence.
+/// What [`Partition::copy`](crate::Partition::copy) did. It prints as a sentence.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CopyReport {

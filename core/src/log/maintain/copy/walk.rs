@@ -74,8 +74,18 @@ impl Copying<'_> {
         let found = self.target.get(&newest.key, ReadRange::Whole, None).await?;
         let copied = Segment::parse_at(newest.base, &found.bytes, CrcCheck::Verify)
             .map_err(|malformed| malformed.into_error(&newest.key))?;
-        let reader = Partition::new(self.source.clone()).reader();
-        let (mut offset, mut batches) = (newest.base, copied.batches());
+        let source = Partition::new(self.source.clone());
+        let log_start = source.watermarks().map_or(0, |watermarks| watermarks.log_start);
+        if log_start > high_watermark {
+            let (source, target) = (&self.source.id, &self.target.id);
+            let message =
+                format!("the log of {source} starts at {log_start} now, and its copy in {target} ends before");
+            return Err(Error::new(ErrorKind::OutOfRange, message)
+                .with_log_range(log_start, self.to)
+                .with_hint("what is between was removed; copy into another partition"));
+        }
+        let (reader, mut offset) = (source.reader(), newest.base.max(log_start));
+        let mut batches = copied.batches().skip_while(|at| at.batch.next_offset() <= log_start);
         while offset < copied.next_offset() {
             let fetched = reader.fetch(offset, COMPARED_AT_ONCE).await?;
             for theirs in fetched.batches() {

@@ -12,7 +12,7 @@ use crate::text::counted;
 /// The most errors that a report keeps.
 const MOST_ERRORS: usize = 100;
 
-/// What [`Partition::merge`] will do. It prints as a sentence.
+/// What [`Partition::merge`](crate::Partition::merge) will do. It prints as a sentence.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MergePlan {
@@ -87,7 +87,7 @@ impl fmt::Display for MergePlan {
     }
 }
 
-/// What [`Partition::merge`] did. It prints as a sentence.
+/// What [`Partition::merge`](crate::Partition::merge) did. It prints as a sentence.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MergeReport {

@@ -210,6 +210,27 @@ async fn what_is_merged_in_the_source_between_two_calls_is_copied_from_where_the
 }
 
 #[tokio::test]
+async fn a_copy_goes_on_though_the_source_starts_later_now_and_ends_where_that_left_a_gap() {
+    let world = World::new().await;
+    world.copy(&whole()).await.unwrap();
+    world.clock.advance(BOUND);
+    world.set(-1).await.unwrap();
+    world.put_segment(60, 10).await;
+    let report = world.copy(&whole()).await.unwrap();
+    assert_eq!((report.segments, report.next, report.holes), (1, 70, 0));
+    world.put_segment(70, 10).await;
+    world.put_segment(80, 10).await;
+    world.set(65).await.unwrap();
+    assert_eq!(world.copy(&whole()).await.unwrap().next, 90);
+    world.put_segment(90, 10).await;
+    world.put_segment(100, 10).await;
+    world.set(105).await.unwrap();
+    let error = world.copy(&whole()).await.unwrap_err();
+    assert_eq!((error.kind(), error.log_range()), (ErrorKind::OutOfRange, Some((105, 110))));
+    assert_eq!(error.message(), "the log of t/0 starts at 105 now, and its copy in copy/0 ends before");
+}
+
+#[tokio::test]
 async fn a_broken_segment_ends_the_copy_and_says_which() {
     let world = World::new().await;
     let key = world.partition.id().segment_key(20);
