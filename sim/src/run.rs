@@ -219,9 +219,13 @@ fn outage(world: &Arc<World>, host: &Arc<Host>, mut prng: Prng) {
     });
 }
 
+/// The most processes that maintain a log, one after another.
+const MAINTAINERS: usize = 50;
+
 /// Processes that maintain the log, one after another, until nobody else is left.
 async fn maintenance(world: &Arc<World>, over: &AtomicBool, mut prng: Prng) {
-    for life in 0.. {
+    // What it has not done by then it does not do in days of somebody's sleep either.
+    for life in 0..MAINTAINERS {
         if over.load(Ordering::Relaxed) {
             return;
         }
