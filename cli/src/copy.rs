@@ -27,7 +27,12 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
         match failed {
             Some(failure) => return Err(failure),
             None if !args.follow => return Ok(()),
-            None => context.runtime().clock().sleep(args.every).await,
+            None => {
+                let bar = output::spinner();
+                bar.set_message("waiting for new records");
+                context.runtime().clock().sleep(args.every).await;
+                bar.finish_and_clear();
+            }
         }
     }
 }
@@ -117,7 +122,9 @@ impl Copying<'_> {
                     }
                 }
                 Err(failure) if failed.is_none() => failed = Some(failure),
-                Err(Failure::Error(error)) => bar.suspend(|| output::note(&format!("{id}: {error:#}"))),
+                Err(Failure::Error(error) | Failure::Told(error)) => {
+                    bar.suspend(|| output::note(&format!("{id}: {error:#}")))
+                }
                 Err(_) => {}
             }
         }

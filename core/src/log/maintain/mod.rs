@@ -8,6 +8,7 @@ mod entries;
 mod log_start;
 mod merge;
 mod removal;
+mod requests;
 mod retention;
 mod store_time;
 

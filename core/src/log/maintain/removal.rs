@@ -12,6 +12,7 @@ use crate::mutant::mutant;
 use crate::store::{ReadRange, may_pass};
 
 use super::entries::{OldSegment, beginning};
+use super::requests::remove;
 use super::store_time::{BOUND, StoreTime};
 
 /// What was removed.
@@ -131,8 +132,7 @@ pub(super) async fn delete(state: &Arc<PartitionState>, key: &str) -> Result<Opt
 async fn remove_beside(state: &Arc<PartitionState>, bases: impl Iterator<Item = i64>) -> Result<()> {
     for base in bases {
         for key in [state.id.index_key(base), state.id.time_index_key(base)] {
-            let delete = || async { bounded(state.runtime(), 0, state.writes().delete(&key)).await? };
-            patiently(&state.retries, state.runtime(), "removing an index", delete).await?;
+            remove(state, "removing an index", &key).await?;
         }
     }
     Ok(())
@@ -144,8 +144,7 @@ async fn remove_smaller_marks(state: &Arc<PartitionState>, marks: &[i64]) -> Res
     let Some((_greatest, smaller)) = marks.split_last() else { return Ok(()) };
     for mark in smaller {
         let key = state.id.log_start_key(*mark);
-        let delete = || async { bounded(state.runtime(), 0, state.writes().delete(&key)).await? };
-        patiently(&state.retries, state.runtime(), "removing a log start mark", delete).await?;
+        remove(state, "removing a log start mark", &key).await?;
     }
     Ok(())
 }

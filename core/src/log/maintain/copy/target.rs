@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::PutPayload;
 
+use super::super::requests::put;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::TimeIndex;
 use crate::log::retry::{Retry, patiently};
@@ -33,9 +34,10 @@ impl CopiedSegment {
 /// put it.
 pub(super) async fn put_copied(target: &Arc<PartitionState>, job: &str, segment: &CopiedSegment) -> Result<()> {
     let (store, runtime, id) = (target.writes(), target.runtime(), &target.id);
-    put_beside(target, &id.index_key(segment.base), segment.index.clone()).await?;
+    let doing = "writing the index of a copied segment";
+    put(target, doing, &id.index_key(segment.base), segment.index.clone()).await?;
     if let Some(times) = &segment.times {
-        put_beside(target, &id.time_index_key(segment.base), times.encode()).await?;
+        put(target, doing, &id.time_index_key(segment.base), times.encode()).await?;
     }
     let key = id.segment_key(segment.base);
     let identity = Identity::none().with_copied(Some(job));
@@ -94,13 +96,4 @@ async fn is_there(target: &Arc<PartitionState>, key: &str, job: &str, segment: &
     Err(Error::new(ErrorKind::Conflict, message)
         .with_hint("does a writer append to the copy, or another program copy into it? copy into another partition")
         .with_key(key))
-}
-
-async fn put_beside(target: &Arc<PartitionState>, key: &str, bytes: Bytes) -> Result<()> {
-    let (runtime, size) = (target.runtime(), bytes.len() as u64);
-    let put = || async {
-        let put = target.writes().put(key, PutPayload::from_bytes(bytes.clone()));
-        bounded(runtime, size, put).await?.map(drop)
-    };
-    patiently(&target.retries, runtime, "writing the index of a copied segment", put).await
 }

@@ -6,6 +6,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use super::super::entries::PAGE_KEYS;
 use super::super::removal::delete;
+use super::super::requests::remove;
 use super::super::store_time::{BOUND, StoreTime};
 use super::policy::MergePolicy;
 use super::report::{MergeReport, MergeWatcher};
@@ -16,7 +17,6 @@ use crate::format::{CrcCheck, FOOTER_LEN, MAX_SEGMENT_LEN, ObjectName, Segment, 
 use crate::log::retry::{Retry, patiently};
 use crate::log::seen::Seen;
 use crate::log::state::PartitionState;
-use crate::log::writer::bounded;
 use crate::mutant::mutant;
 use crate::store::{ObjectInfo, ReadRange};
 
@@ -239,10 +239,8 @@ impl Clearing<'_> {
     /// Removes the indexes and the time indexes of segments that are gone.
     async fn remove_beside(&mut self) -> Result<()> {
         let state = self.state;
-        let deletes = std::mem::take(&mut self.beside).into_iter().map(|key| async move {
-            let delete = || async { bounded(state.runtime(), 0, state.writes().delete(&key)).await? };
-            patiently(&state.retries, state.runtime(), "removing an index", delete).await
-        });
+        let gone = std::mem::take(&mut self.beside).into_iter();
+        let deletes = gone.map(|key| async move { remove(state, "removing an index", &key).await });
         stream::iter(deletes).buffer_unordered(AT_ONCE).try_for_each(|()| future::ready(Ok(()))).await
     }
 }

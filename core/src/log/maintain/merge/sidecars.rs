@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::PutPayload;
 
+use super::super::requests::{put, remove};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{CrcCheck, Limits, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN, TimeIndex};
 use crate::log::retry::patiently;
 use crate::log::state::PartitionState;
-use crate::log::writer::bounded;
 use crate::store::{ReadRange, Version};
 
+const WRITING: &str = "writing the index of a merged segment";
 /// How often they are made again because the segment changed meanwhile.
 const TRIES: usize = 8;
 
@@ -113,20 +113,8 @@ async fn read(state: &PartitionState, key: &str, most: u64) -> Result<Option<Byt
 async fn put_both(state: &Arc<PartitionState>, base: i64, sidecars: &Sidecars) -> Result<()> {
     let key = state.id.time_index_key(base);
     match &sidecars.times {
-        Some(times) => put(state, &key, times.encode()).await?,
-        None => {
-            let delete = || async { bounded(state.runtime(), 0, state.writes().delete(&key)).await? };
-            patiently(&state.retries, state.runtime(), "removing a time index", delete).await?;
-        }
+        Some(times) => put(state, WRITING, &key, times.encode()).await?,
+        None => remove(state, "removing a time index", &key).await?,
     }
-    put(state, &state.id.index_key(base), sidecars.index.clone()).await
-}
-
-async fn put(state: &Arc<PartitionState>, key: &str, bytes: Bytes) -> Result<()> {
-    let (runtime, size) = (state.runtime(), bytes.len() as u64);
-    let put = || async {
-        let put = state.writes().put(key, PutPayload::from_bytes(bytes.clone()));
-        bounded(runtime, size, put).await?.map(drop)
-    };
-    patiently(&state.retries, runtime, "writing the index of a merged segment", put).await
+    put(state, WRITING, &state.id.index_key(base), sidecars.index.clone()).await
 }
