@@ -42,8 +42,9 @@ checked! {
     merges_that_overlap_keep_what_was_acked => "overlapping merges", 146_021;
     no_merge_crosses_a_hole => "a hole", 11_532;
     a_displaced_owner_acks_nothing_twice => "a displaced owner", 417_744;
-    a_partition_made_again_survives_the_maintenance_of_the_old_one => "made again under maintenance", 116_586;
-    a_copy_survives_the_maintenance_of_the_partition_that_was_deleted => "copied back under maintenance", 907_319;
+    a_partition_made_again_survives_the_maintenance_of_the_old_one => "made again under maintenance", 231_298;
+    a_deletion_waits_for_writers_that_looked => "deleted while writers look", 642_164;
+    a_copy_survives_the_maintenance_of_the_partition_that_was_deleted => "copied back under maintenance", 999_019;
 }
 
 /// Checks that a flaw breaks the rule within a run that holds without it.
@@ -90,6 +91,8 @@ flaws! {
     leftovers_cleared_at_once: ClearAtOnce in "a displaced owner" => AckedIsKept,
     leftovers_cleared_from_the_newest_down: ClearFromTheNewest in "overlapping merges" => AckedIsKept,
     leftovers_cleared_before_the_index: ClearWithoutIndex in "overlapping merges" => IndexBeforeClearing,
-    a_partition_forgotten_at_once: ForgetAtOnce in "made again under maintenance" => AckedIsKept,
-    a_copy_within_the_grace: CopyWithinGrace in "copied back under maintenance" => NothingAppears,
+    segments_of_a_deleted_partition_removed_at_once: EmptyAtOnce in "deleted while writers look" => AckedOnce,
+    a_partition_forgotten_at_once: ForgetAtOnce in "deleted while writers look" => AckedIsKept,
+    a_writer_that_opens_within_a_deletion: OpenWithinDeletion in "deleted while writers look" => AckedIsKept,
+    a_copy_within_the_grace: CopyWithinGrace in "copied back under maintenance" => AckedIsKept,
 }

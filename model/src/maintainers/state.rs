@@ -60,12 +60,25 @@ pub(super) struct Object {
     pub(super) age: Age,
 }
 
-/// A writer that was displaced, and that still wants this slot. It believes what it knows of the tail while that is younger than
-/// the bound; what it sent then may act for a grace more.
+/// A writer that was displaced, or that looked at the tail, and that still wants this slot. It believes what it knows of the
+/// tail while that is younger than the bound; what one that was displaced sent then may act for a grace more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Rival {
     pub(super) slot: u8,
     pub(super) age: Age,
+    /// The life of the log that it saw.
+    pub(super) life: u8,
+    /// It has sent nothing yet.
+    pub(super) looked: bool,
+}
+
+/// What is written about a deletion of the partition that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Deletion {
+    /// The segment that claimed the partition.
+    pub(super) claim: u8,
+    /// No segment is left; since when.
+    pub(super) emptied: Option<Age>,
 }
 
 /// A merge that was sent, and that nobody waits for any more.
@@ -101,14 +114,18 @@ pub(super) enum Step {
     ReadCover { cover: u8, leftover: u8 },
     /// The leftover is deleted.
     DeleteLeftover { leftover: u8, fresh: bool },
-    /// The partition is being deleted: it was claimed by this segment, and marked.
-    Empty { claim: u8 },
-    /// The claim's segment is the only one. It stays until the bound has passed.
-    AwaitBound { claim: u8, passed: bool },
+    /// The partition is being deleted: it was claimed and marked. The oldest segment is looked at, the claim's last.
+    Empty,
     /// One of its segments is deleted.
-    EmptyDelete { claim: u8, base: u8, fresh: bool },
-    /// No segment is left: `log.json` and the marks go.
-    Forget,
+    EmptyDelete { base: u8, fresh: bool },
+    /// No segment is left, which is written down. It stays so until the bound has passed.
+    Emptied,
+    /// `log.json` goes.
+    ForgetLog,
+    /// The marks go.
+    ForgetMarks,
+    /// That the deletion ended is written down.
+    End,
 }
 
 /// How often each thing may still happen.
@@ -120,6 +137,8 @@ pub struct Chances {
     pub rivals: u8,
     /// Replies that are lost. The request acts at any time up to the grace, or never.
     pub lost: u8,
+    /// Times that a writer looks at the tail, or opens, and sends its append later.
+    pub looks: u8,
     /// Calls of `set_log_start`.
     pub log_starts: u8,
     /// Times that what lies below the mark is removed.
@@ -156,6 +175,8 @@ pub struct MaintenanceState {
     pub(super) life: u8,
     /// The partition was deleted less than a grace ago.
     pub(super) tombstone: bool,
+    /// It is being deleted.
+    pub(super) deletion: Option<Deletion>,
     pub(super) rival: Option<Rival>,
     /// Creates of marks that were sent, a bit for each offset.
     pub(super) late_marks: u16,
@@ -192,6 +213,7 @@ impl MaintenanceState {
             acked: [0; SLOTS],
             life: 1,
             tombstone: false,
+            deletion: None,
             rival: None,
             late_marks: 0,
             late_deletes: 0,

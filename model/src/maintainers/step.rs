@@ -1,6 +1,7 @@
 //! What can happen next, and what it does.
 
-use super::state::{Age, Bytes, GHOST, LateMerge, MaintenanceRule, MaintenanceState, Object, Rival, Step};
+use super::deletion::{emptied, empty, make_again, may_open};
+use super::state::{Age, Bytes, Deletion, GHOST, LateMerge, MaintenanceRule, MaintenanceState, Object, Rival, Step};
 use super::{Flaw, MAINTAINERS, MaintenanceRun, SLOTS};
 use crate::reached::{Event, Reached};
 
@@ -12,7 +13,9 @@ pub enum MaintenanceAction {
         /// Whether it does.
         displaces: bool,
     },
-    /// The create of the writer that was displaced acts.
+    /// A writer looks at the tail, or opens. What it appends it sends later.
+    Look,
+    /// The create of the writer that was displaced, or that looked, acts.
     RivalLands,
     /// More time than the bound passes for everybody.
     BoundPasses,
@@ -26,7 +29,7 @@ pub enum MaintenanceAction {
     Merge(usize, u8, u8),
     /// A leftover of merging is found.
     Clear(usize, u8),
-    /// The partition is claimed and marked, to be deleted.
+    /// The partition is claimed and marked, to be deleted; or a deletion that was begun goes on.
     DeletePartition(usize),
     /// The next request of a maintainer acts and is answered.
     Proceed(usize),
@@ -50,10 +53,15 @@ use MaintenanceAction as Action;
 
 pub(super) fn possible(run: &MaintenanceRun, state: &MaintenanceState, actions: &mut Vec<Action>) {
     let left = &state.left;
-    if state.exists && left.appends > 0 && usize::from(state.next()) < SLOTS {
-        actions.push(Action::Append { displaces: false });
-        if left.rivals > 0 {
-            actions.push(Action::Append { displaces: true });
+    if may_open(run, state) && usize::from(state.next()) < SLOTS {
+        if left.appends > 0 {
+            actions.push(Action::Append { displaces: false });
+            if left.rivals > 0 {
+                actions.push(Action::Append { displaces: true });
+            }
+        }
+        if left.looks > 0 {
+            actions.push(Action::Look);
         }
     }
     if state.rival.is_some_and(|rival| state.object(rival.slot).is_none()) {
@@ -71,11 +79,12 @@ pub(super) fn possible(run: &MaintenanceRun, state: &MaintenanceState, actions: 
     if state.late_merge.is_some() {
         actions.push(Action::LandMerge);
     }
-    if !state.exists {
+    if !state.exists && state.newest().is_none() && state.mark == 0 {
         if left.remakes > 0 {
             actions.push(Action::Remake);
         }
-        if left.copies > 0 && (!state.tombstone || run.has(Flaw::CopyWithinGrace)) {
+        let deleted_lately = state.tombstone || state.deletion.is_some();
+        if left.copies > 0 && (!deleted_lately || run.has(Flaw::CopyWithinGrace)) {
             actions.push(Action::Copy);
         }
     }
@@ -99,10 +108,16 @@ pub(super) fn possible(run: &MaintenanceRun, state: &MaintenanceState, actions: 
 
 /// What an idle maintainer may begin. Both are alike, so the second begins nothing while the first is idle.
 fn jobs(run: &MaintenanceRun, state: &MaintenanceState, m: usize, actions: &mut Vec<Action>) {
-    if m > 0 && state.maintainers[..m].contains(&Step::Idle) || !state.exists {
+    if m > 0 && state.maintainers[..m].contains(&Step::Idle) {
         return;
     }
     let left = &state.left;
+    if left.deletes > 0 && (state.deletion.is_some() || state.exists && usize::from(state.next()) < SLOTS) {
+        actions.push(Action::DeletePartition(m));
+    }
+    if !state.exists {
+        return;
+    }
     if left.log_starts > 0 {
         actions.extend((state.mark + 1..=state.next()).map(|at| Action::SetLogStart(m, at)));
     }
@@ -115,9 +130,6 @@ fn jobs(run: &MaintenanceRun, state: &MaintenanceState, m: usize, actions: &mut 
     if left.clears > 0 {
         let found = state.list().filter(|(base, _)| is_due(run, state, *base));
         actions.extend(found.map(|(base, _)| Action::Clear(m, base)));
-    }
-    if left.deletes > 0 && usize::from(state.next()) < SLOTS {
-        actions.push(Action::DeletePartition(m));
     }
 }
 
@@ -159,9 +171,13 @@ pub(super) fn act(run: &MaintenanceRun, reached: &Reached, state: &mut Maintenan
             state.left.appends -= 1;
             if displaces {
                 state.left.rivals -= 1;
-                state.rival = Some(Rival { slot: state.next(), age: Age::Young });
+                state.rival = Some(Rival { slot: state.next(), age: Age::Young, life: state.life, looked: false });
             }
             append(state);
+        }
+        Action::Look => {
+            state.left.looks -= 1;
+            state.rival = Some(Rival { slot: state.next(), age: Age::Young, life: state.life, looked: true });
         }
         Action::RivalLands => rival_lands(reached, state),
         Action::BoundPasses => {
@@ -198,10 +214,13 @@ pub(super) fn act(run: &MaintenanceRun, reached: &Reached, state: &mut Maintenan
         }
         Action::DeletePartition(m) => {
             state.left.deletes -= 1;
-            let claim = state.next();
-            append(state);
-            state.mark = state.mark.max(claim + 1);
-            state.maintainers[m] = Step::Empty { claim };
+            if state.deletion.is_none() {
+                let claim = state.next();
+                append(state);
+                state.mark = state.mark.max(claim + 1);
+                state.deletion = Some(Deletion { claim, emptied: None });
+            }
+            state.maintainers[m] = Step::Empty;
         }
         Action::Proceed(m) => state.maintainers[m] = proceed(run, reached, state, m),
         Action::LoseReply(m) => {
@@ -225,12 +244,12 @@ pub(super) fn act(run: &MaintenanceRun, reached: &Reached, state: &mut Maintenan
         }
         Action::Remake => {
             state.left.remakes -= 1;
-            state.exists = true;
+            make_again(state);
             reached.count(Event::MadeAgain);
         }
         Action::Copy => {
             state.left.copies -= 1;
-            state.exists = true;
+            make_again(state);
             reached.count(Event::Copied);
             // The bytes are those of the log that was deleted, up to its second offset.
             for base in 0..2 {
@@ -255,7 +274,7 @@ fn ack(state: &mut MaintenanceState, at: u8, code: u8) {
 }
 
 fn rival_lands(reached: &Reached, state: &mut MaintenanceState) {
-    let Some(Rival { slot, age }) = state.rival.take() else { return };
+    let Some(Rival { slot, age, life, .. }) = state.rival.take() else { return };
     if state.object(slot).is_some() {
         return;
     }
@@ -263,6 +282,9 @@ fn rival_lands(reached: &Reached, state: &mut MaintenanceState) {
     state.put(slot, Object { bytes: Bytes::of(GHOST), age: Age::Young });
     if age == Age::Young {
         ack(state, slot, GHOST);
+        if life != state.life || slot < state.mark {
+            state.breaks(MaintenanceRule::AckedIsKept);
+        }
     }
 }
 
@@ -272,16 +294,19 @@ fn pass(state: &mut MaintenanceState, older: fn(Age) -> Age) {
     if let Some(rival) = &mut state.rival {
         rival.age = older(rival.age);
     }
-    state.rival = state.rival.filter(|rival| rival.age != Age::PastBoth);
+    state.rival =
+        state.rival.filter(|rival| if rival.looked { rival.age == Age::Young } else { rival.age != Age::PastBoth });
     for step in &mut state.maintainers {
         match step {
             Step::DeleteOldest { fresh, .. }
             | Step::PutMerged { fresh, .. }
             | Step::DeleteLeftover { fresh, .. }
             | Step::EmptyDelete { fresh, .. } => *fresh = false,
-            Step::AwaitBound { passed, .. } => *passed = true,
             _ => {}
         }
+    }
+    if let Some(Deletion { emptied: Some(age), .. }) = &mut state.deletion {
+        *age = older(*age);
     }
 }
 
@@ -356,25 +381,27 @@ fn proceed(run: &MaintenanceRun, reached: &Reached, state: &mut MaintenanceState
             }
             Step::Idle
         }
-        Step::Empty { claim } => empty(state, claim),
-        Step::AwaitBound { claim, passed } if passed || run.has(Flaw::ForgetAtOnce) => match state.newest() {
-            Some(newest) if newest != claim => Step::Idle,
-            _ => Step::EmptyDelete { claim, base: claim, fresh: true },
-        },
-        step @ Step::AwaitBound { .. } => step,
-        Step::EmptyDelete { claim, base, fresh } => {
+        Step::Empty => empty(run, state),
+        Step::EmptyDelete { base, fresh } => {
             if fresh || run.has(Flaw::SleepBeforeDelete) {
                 state.delete(base);
             }
-            if base == claim { Step::Forget } else { Step::Empty { claim } }
+            Step::Empty
         }
-        Step::Forget => {
-            if state.newest().is_none() {
-                (state.exists, state.tombstone, state.mark) = (false, true, 0);
-                (state.acked, state.life, state.rival) = ([0; SLOTS], state.life + 1, None);
-                state.late_marks = 0;
-                reached.count(Event::PartitionDeleted);
-            }
+        Step::Emptied => emptied(run, state),
+        Step::ForgetLog => {
+            state.exists = false;
+            Step::ForgetMarks
+        }
+        Step::ForgetMarks => {
+            // What was below the marks was deleted.
+            state.acked[..usize::from(state.mark)].fill(0);
+            (state.mark, state.late_marks) = (0, 0);
+            Step::End
+        }
+        Step::End => {
+            (state.deletion, state.tombstone) = (None, true);
+            reached.count(Event::PartitionDeleted);
             Step::Idle
         }
     }
@@ -405,11 +432,11 @@ fn lose(run: &MaintenanceRun, state: &mut MaintenanceState, m: usize) -> Step {
             }
             Step::Idle
         }
-        Step::EmptyDelete { claim, base, fresh } => {
+        Step::EmptyDelete { base, fresh } => {
             if fresh || run.has(Flaw::SleepBeforeDelete) {
                 state.late_deletes |= 1 << base;
             }
-            Step::Empty { claim }
+            Step::Empty
         }
         step => step,
     }
@@ -427,18 +454,6 @@ fn oldest_below(run: &MaintenanceRun, state: &MaintenanceState, remembered: u8) 
     let newest = state.newest() == Some(base) && !run.has(Flaw::RemoveNewest);
     let young = object.age == Age::Young && !run.has(Flaw::RemoveYoung);
     (end <= mark && !newest && !young).then_some(base)
-}
-
-/// A partition that is being deleted loses its segments from the oldest up. The claim's own goes when it has been the only one
-/// for the bound: until then another maintainer may still delete what it saw in one of the slots.
-fn empty(state: &MaintenanceState, claim: u8) -> Step {
-    let Some((base, _)) = state.list().next() else { return Step::Forget };
-    match state.newest() {
-        // Somebody appends after the claim.
-        Some(newest) if newest != claim => Step::Idle,
-        _ if base == claim => Step::AwaitBound { claim, passed: false },
-        _ => Step::EmptyDelete { claim, base, fresh: true },
-    }
 }
 
 /// A conditional PUT acts, if the object is the one that was read.
