@@ -15,7 +15,7 @@ pub(crate) use check::CheckArgs;
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
-pub(crate) use maintain::{ConfirmArgs, CopyArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
+pub(crate) use maintain::{ConfirmArgs, CopyArgs, DeleteArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
 
 use crate::failure::EXIT_CODES;
 
@@ -54,6 +54,7 @@ pub(crate) enum Command {
     Config(ConfigArgs),
     Copy(Box<CopyArgs>),
     Create(CreateArgs),
+    Delete(DeleteArgs),
     DeleteRecords(DeleteRecordsArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),

@@ -3,13 +3,14 @@
 use futures_util::{StreamExt, stream};
 use kfs_core::format::{PartitionId, Topic};
 use kfs_core::store::StoreConfig;
-use kfs_core::{Bucket, BucketOptions, CopyOptions, CopyPlan, CopyReport, Error, ErrorKind, Partition};
+use kfs_core::{Bucket, BucketOptions, CopyOptions, CopyPlan, CopyReport, Partition};
 use serde_json::{Value, json};
 
 use crate::args::CopyArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output::{self, Out};
+use crate::select::selected;
 
 pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
     let source = context.bucket(BucketOptions::default())?;
@@ -55,38 +56,8 @@ struct Copying<'a> {
 impl Copying<'_> {
     /// Which partition is copied into which.
     async fn pairs(&self) -> Outcome<Vec<(Partition, Partition)>> {
-        let mut sources = Vec::new();
-        for name in &self.args.names {
-            let before = sources.len();
-            self.select(name, &mut sources).await?;
-            if sources.len() == before {
-                let message = format!("nothing in the bucket is called {name}");
-                return Err(Error::new(ErrorKind::NotFound, message).with_hint("`kfs ls` lists the topics").into());
-            }
-        }
-        sources.sort_by(|one, two| one.id().cmp(two.id()));
-        sources.dedup_by(|one, two| one.id() == two.id());
-        sources.retain(|source| !self.args.exclude.iter().any(|name| is_called(source.id(), name)));
+        let sources = selected(self.context, &self.source, &self.args.names, &self.args.exclude).await?;
         sources.into_iter().map(|source| Ok((source.clone(), self.target_of(&source)?))).collect()
-    }
-
-    async fn select(&self, name: &str, sources: &mut Vec<Partition>) -> Outcome {
-        let has_pattern = name.contains(['*', '?']);
-        if !has_pattern && name.contains('/') {
-            let id = PartitionId::parse(name, self.context.namespace().clone())?;
-            sources.push(self.source.partition_of(id));
-            return Ok(());
-        }
-        let topics = match has_pattern {
-            true => self.context.within(self.source.topics()).await??,
-            false => vec![Topic::new(name)?],
-        };
-        let topic_pattern = name.split_once('/').map_or(name, |(topic, _)| topic);
-        for topic in topics.iter().filter(|topic| matches(topic_pattern, topic.as_str())) {
-            let partitions = self.context.within(self.source.partitions(topic.as_str())).await??;
-            sources.extend(partitions.into_iter().filter(|partition| is_called(partition.id(), name)));
-        }
-        Ok(())
     }
 
     fn target_of(&self, source: &Partition) -> Outcome<Partition> {
@@ -160,43 +131,6 @@ impl Copying<'_> {
     }
 }
 
-/// Whether a partition goes by this name: topic/partition or topic, with * for any characters and ? for one.
-fn is_called(id: &PartitionId, name: &str) -> bool {
-    match name.contains('/') {
-        true => matches(name, &id.to_string()),
-        false => matches(name, id.topic().as_str()),
-    }
-}
-
-/// Whether a text matches a pattern in which * stands for any characters and ? for one.
-fn matches(pattern: &str, text: &str) -> bool {
-    let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    // What is left to match after the last *, where it was tried last.
-    let mut after_star: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
-    loop {
-        let (wanted, found) = (pattern.clone().next(), text.clone().next());
-        match (wanted, found) {
-            (None, None) => return true,
-            (Some('*'), _) => {
-                pattern.next();
-                after_star = Some((pattern.clone(), text.clone()));
-            }
-            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
-                pattern.next();
-                text.next();
-            }
-            _ => {
-                // The last * stands for one character more.
-                let Some((rest, tried)) = &mut after_star else { return false };
-                if tried.next().is_none() {
-                    return false;
-                }
-                (pattern, text) = (rest.clone(), tried.clone());
-            }
-        }
-    }
-}
-
 fn plan_json(plan: &CopyPlan) -> Value {
     json!({
         "step": "plan",
@@ -220,26 +154,4 @@ fn report_json(report: &CopyReport) -> Value {
         "next": report.next,
         "holes": report.holes,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_matches_as_in_a_shell() {
-        for (pattern, text, expected) in [
-            ("orders", "orders", true),
-            ("orders", "orders2", false),
-            ("ord*", "orders", true),
-            ("*", "", true),
-            ("*-eu", "orders-eu", true),
-            ("o?d*s", "orders", true),
-            ("a*b*c", "aXbYbc", true),
-            ("a*b*c", "aXbYb", false),
-            ("?", "", false),
-        ] {
-            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
-        }
-    }
 }

@@ -25,6 +25,7 @@ mod config;
 mod context;
 mod copy;
 mod create;
+mod delete;
 mod encoding;
 mod events;
 mod failure;
@@ -41,6 +42,7 @@ mod plan;
 mod portion;
 mod repair;
 mod segment_file;
+mod select;
 mod target;
 mod times;
 mod units;
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Outcome {
             Command::Config(args) => config::run(&context, &args.command),
             Command::Copy(args) => copy::run(&context, *args).await,
             Command::Create(args) => create::run(&context, args).await,
+            Command::Delete(args) => delete::run(&context, args).await,
             Command::DeleteRecords(args) => log_start::delete_records(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,

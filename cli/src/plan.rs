@@ -16,6 +16,11 @@ pub(crate) fn agree(
     nothing: &str,
 ) -> Outcome<bool> {
     say(confirm, plan, json)?;
+    is_agreed(confirm, nothing)
+}
+
+/// Whether to carry out what was said; `nothing` says what was not done if not.
+pub(crate) fn is_agreed(confirm: ConfirmArgs, nothing: &str) -> Outcome<bool> {
     if confirm.yes || confirm.dry_run {
         return Ok(confirm.yes);
     }

@@ -1,7 +1,7 @@
 //! Must hold: a command that maintains a log is killed with SIGKILL at random; nothing that the log start allows is lost,
 //! before and after the command has run again, and `kfs verify` is clean then.
 //!
-//! `KFS_KILL_ROUNDS` (default 15) and `KFS_KILL_SEED` change the run; a failure prints the seed.
+//! `KFS_KILL_ROUNDS` (default 16) and `KFS_KILL_SEED` change the run; a failure prints the seed.
 
 #![cfg(unix)]
 
@@ -18,16 +18,19 @@ use common::{Bucket, Killed, Random};
 const RECORDS: usize = 12;
 const HOUR: Duration = Duration::from_secs(3600);
 const RETAIN: &str = "delete-records t/0 --before 5 --yes";
+const DELETE: &str = "delete t/0 --yes";
 const MERGE: &str = "merge t/0 --target-size 4KiB --min-size 0 --grace 15m --yes";
 
 fn number_from(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Sets when all objects of the partition were modified.
+/// Makes all objects of the partition older, and what is written about its deletion.
 fn age(bucket: &Bucket, by: Duration) {
-    for entry in std::fs::read_dir(bucket.path().join("default/t/0")).expect("a partition") {
-        let file = File::options().write(true).open(entry.expect("an entry").path()).expect("an object");
+    let entries = std::fs::read_dir(bucket.path().join("default/t/0")).expect("a partition");
+    let marker = Some(bucket.path().join("default/.kfs-deleted/t/0")).filter(|path| path.exists());
+    for path in entries.map(|entry| entry.expect("an entry").path()).chain(marker) {
+        let file = File::options().write(true).open(path).expect("an object");
         let modified = file.metadata().and_then(|meta| meta.modified()).expect("a time");
         file.set_modified(modified - by).expect("an older object");
     }
@@ -95,6 +98,29 @@ impl Round<'_> {
         bucket.run("verify t/0").ok();
     }
 
+    fn delete(&mut self, most: u64) {
+        let bucket = like(self.template);
+        for _ in 0..4 {
+            self.kill(&bucket, DELETE, most);
+            let left = bucket.run("cat t/0 --from earliest");
+            // All of it or nothing: the log start moves at once.
+            let left = String::from_utf8(left.stdout).expect("text");
+            assert!(left.is_empty() || left == records(0), "{left}");
+            age(&bucket, HOUR);
+        }
+        let ended = (0..4).any(|_| {
+            let ended = bucket.run(DELETE).code == Some(3);
+            age(&bucket, HOUR);
+            ended
+        });
+        assert!(ended, "it does not end");
+        let left = std::fs::read_dir(bucket.path().join("default/t/0")).expect("its folder");
+        assert_eq!(left.count(), 0);
+        bucket.run_with("append --lines t/0", b"made again").ok();
+        assert_eq!(bucket.run("cat t/0 --from 0").ok(), "made again\n");
+        bucket.run("verify t/0").ok();
+    }
+
     fn copy(&mut self, most: u64) {
         let target = Bucket::new();
         let copy = format!("copy t --into {}", target.url());
@@ -133,11 +159,13 @@ fn a_command_that_was_killed_is_completed_by_the_next_and_nothing_is_lost() {
     let copied = Bucket::new();
     let copy = format!("copy t --into {}", copied.url());
     let (retain, merge, copy) = (whole(RETAIN), whole(MERGE), killed_after(template.kfs(&copy), u64::MAX >> 1));
-    assert!(retain > 20 && merge > 20 && copy > 20, "{retain} {merge} {copy}");
+    let delete = whole(DELETE);
+    assert!(retain > 20 && merge > 20 && copy > 20 && delete > 20, "{retain} {merge} {copy} {delete}");
     let mut round = Round { template: &template, random: Random(seed) };
-    for _ in 0..number_from("KFS_KILL_ROUNDS", 15).div_ceil(3) {
+    for _ in 0..number_from("KFS_KILL_ROUNDS", 16).div_ceil(4) {
         round.retain(retain);
         round.merge(merge);
         round.copy(copy);
+        round.delete(delete);
     }
 }

@@ -27,6 +27,34 @@ pub(crate) struct DeleteRecordsArgs {
     pub(crate) confirm: ConfirmArgs,
 }
 
+/// Delete partitions, or topics with all their partitions.
+///
+/// It takes three calls, 6 minutes apart; each says when the next one can go on, and --wait makes all of them. The first call
+/// displaces writers and moves the start of the log to its end, so that nothing is read any more, and removes the segments that
+/// are older than 6 minutes. The second removes the others, and the third what is left. After an interruption, run the same
+/// command again. A topic can be made again after the last call; for a day nothing is copied into its partitions. Without
+/// --yes it only says what it would do.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs delete orders                 # says what it would do, for each partition of the topic
+  kfs delete orders --yes --wait    # deletes it to the end, which takes 12 minutes
+  kfs delete orders/3 --now --yes   # at once, where no writer and no maintenance is at work")]
+pub(crate) struct DeleteArgs {
+    /// What to delete: topic/partition, or a topic with all its partitions. * stands for any characters and ? for one.
+    #[arg(required = true, value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Wait for nobody, and delete logs that can't be read, too. While it runs, no writer may append to the partitions and no
+    /// other maintenance may be at work on them, in any process: a writer may lose what it appends meanwhile, and a maintainer
+    /// that slept may delete a segment of a log that is made again.
+    #[arg(long)]
+    pub(crate) now: bool,
+    /// Wait until the rest may go, and go on to the end.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
 /// Remove what is too old or too much: move the start of the log, then remove the segments that lie wholly below it.
 ///
 /// Each limit says where the log may start at the earliest, and the greatest of these offsets counts, as in Kafka. The newest

@@ -4,6 +4,7 @@ mod bucket;
 mod budget;
 mod cache;
 mod catalog;
+mod deletion;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod identity;

@@ -115,6 +115,16 @@ impl SegmentPages {
     }
 }
 
+/// How many segments a log has, and their bytes.
+pub(super) async fn count_all(state: &PartitionState) -> Result<(u64, u64)> {
+    let (mut pages, mut segments, mut bytes) = (SegmentPages::of(state), 0_u64, 0_u64);
+    while let Some(page) = pages.next(state).await? {
+        segments = segments.saturating_add(page.len() as u64);
+        bytes = page.iter().fold(bytes, |sum, segment| sum.saturating_add(segment.object.size));
+    }
+    Ok((segments, bytes))
+}
+
 /// How many segments lie wholly below an offset, as far as keys tell, and their bytes.
 pub(super) async fn count_below(state: &PartitionState, offset: i64) -> Result<(u64, u64)> {
     let (mut pages, mut last) = (SegmentPages::of(state), None::<u64>);

@@ -1,9 +1,10 @@
-//! Maintenance: what moves the log's start, removes segments and merges small ones (docs/design.md, "Maintenance").
+//! Maintenance: what moves the log's start, removes segments, merges small ones, copies logs and deletes them (docs/design.md, "Maintenance").
 //!
 //! Each call says first what it will do, as a plan that prints. Several processes may maintain one partition at any time. The
 //! rules that make this safe are checked by a model of their own, request by request (`kfs-model`, `maintainers`).
 
 mod copy;
+mod delete;
 mod entries;
 mod log_start;
 mod merge;
@@ -13,6 +14,7 @@ mod retention;
 mod store_time;
 
 pub use self::copy::{CopyOptions, CopyPlan, CopyReport};
+pub use self::delete::{DeletePlan, DeleteReport};
 pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};
 pub use self::merge::{MergePlan, MergePolicy, MergeReport};
 pub use self::retention::RetentionPolicy;

@@ -20,6 +20,9 @@ const CLOCK_PREFIX: &str = "kfs-clock-";
 /// have, and a minute more.
 pub(super) const BOUND: Duration = Duration::from_secs(6 * 60);
 
+/// So long no copy is put in the place of a log that was deleted.
+pub(super) const GRACE: Duration = Duration::from_secs(24 * 3600);
+
 /// The time by the store's clock at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StoreTime {

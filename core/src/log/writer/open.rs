@@ -13,6 +13,7 @@ use super::start::{fixed_start, obey, read};
 use super::winner::{check_epoch, check_segment, highest_epoch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FOOTER_LEN, MAX_OFFSET, MAX_SEGMENT_LEN, Segment, SegmentFooter, SparseIndex};
+use crate::log::deletion::Deletion;
 use crate::log::identity::random_id;
 use crate::log::locate::{LogEnds, find_tail, segment_before};
 use crate::log::seen::Seen;
@@ -159,6 +160,9 @@ async fn find_empty(
 ) -> Result<CheckedTail> {
     let identity = if tail.log_json.is_some() { read(state, store).await? } else { None };
     let mark = tail.log_start_mark;
+    if mark.is_some() {
+        Deletion::refuse(state).await?;
+    }
     if let Some(mark) = mark.filter(|mark| *mark >= MAX_OFFSET) {
         return Err(mark_too_high(state, mark, MAX_OFFSET - 1));
     }

@@ -9,6 +9,7 @@ use super::options::check_start_offset;
 use super::outcome::Stop;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{LogIdentity, MAX_LOG_JSON_LEN, PartitionId};
+use crate::log::deletion::Deletion;
 use crate::log::identity::random_id;
 use crate::log::retry::Retry;
 use crate::log::state::PartitionState;
@@ -107,6 +108,9 @@ pub(crate) async fn create_log(state: &PartitionState, start_offset: i64) -> Res
     state.allow_writing().await?;
     let (store, id) = (state.writes(), &state.id);
     let tail = crate::log::locate::find_tail(state, store).await?;
+    if tail.first.is_none() && tail.log_start_mark.is_some() {
+        Deletion::refuse(state).await?;
+    }
     if let Some(fixed) = fixed_start(state, store, tail.log_json.is_some(), tail.first.map(|s| s.base)).await? {
         return obey(id, Some(start_offset), fixed);
     }

@@ -7,6 +7,7 @@ use object_store::PutPayload;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::super::requests::remove;
 use super::plan::CopyOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{JsonObject, Malformed, PartitionId};
@@ -137,6 +138,11 @@ impl CopyJob {
             }
         }
     }
+}
+
+/// The log is deleted, so nothing is left of a copy into it.
+pub(in crate::log::maintain) async fn forget_copy(target: &Arc<PartitionState>) -> Result<()> {
+    remove(target, "forgetting a copy", &job_key(&target.id)).await
 }
 
 fn full_name(id: &PartitionId) -> String {

@@ -7,13 +7,18 @@ mod target;
 mod walk;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::plan::{CopyOptions, CopyPlan, CopyReport};
+
+pub(super) use self::job::forget_copy;
 
 use self::job::CopyJob;
 use self::plan::CopyWatcher;
 use self::walk::Copying;
+use super::store_time::{GRACE, StoreTime};
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::deletion::{Deletion, DeletionStage};
 use crate::log::identity::read_log_json;
 use crate::log::partition::Partition;
 use crate::log::reader::refresh_range;
@@ -117,6 +122,9 @@ async fn look(source: &Arc<PartitionState>, target: &Arc<PartitionState>, option
         }
         None => job,
     };
+    if there.is_none() {
+        refuse_deleted(target, target.now_ms()).await?;
+    }
     let next = there.unwrap_or(from);
     let (mut segments, mut bytes) = (0_u64, 0_u64);
     if next < to {
@@ -131,6 +139,33 @@ async fn look(source: &Arc<PartitionState>, target: &Arc<PartitionState>, option
     Ok(LookAtCopy { plan, job, was_begun })
 }
 
+/// Refuses to copy into a partition that was deleted a short while ago. Equal bytes have equal ETags, so a merge that was on its
+/// way then could take the copy for what it read (`kfs-model`, `CopyWithinGrace`).
+async fn refuse_deleted(target: &PartitionState, now_ms: i64) -> Result<()> {
+    let Some(found) = Deletion::find(target).await? else { return Ok(()) };
+    let key = Deletion::key(&target.id);
+    if found.deletion.stage != DeletionStage::Ended {
+        let message = format!("{} is being deleted, and that has not ended", target.id);
+        return Err(Error::new(ErrorKind::Conflict, message)
+            .with_hint(format!("`kfs delete {}` goes on with it", target.id))
+            .with_key(key));
+    }
+    let age = Duration::from_millis(u64::try_from(now_ms.saturating_sub(found.modified_ms)).unwrap_or(0));
+    if age >= GRACE {
+        return Ok(());
+    }
+    let minutes = GRACE.saturating_sub(age).as_secs().div_ceil(60);
+    let message = format!(
+        "{} was deleted less than a day ago, and a merge that was on its way then might write into a copy",
+        target.id
+    );
+    let (hours, minutes) = (minutes / 60, minutes % 60);
+    let hint = format!(
+        "copy into another partition, or into this one in {hours} h {minutes} min; delete that object if no other maintenance was at work"
+    );
+    Err(Error::new(ErrorKind::Conflict, message).with_hint(hint).with_key(key))
+}
+
 async fn carry_out(
     source: Arc<PartitionState>,
     target: Arc<PartitionState>,
@@ -143,6 +178,10 @@ async fn carry_out(
     let job = if was_begun {
         job
     } else {
+        if Deletion::find(&target).await?.is_some() {
+            let time = StoreTime::ask(&target).await?;
+            refuse_deleted(&target, time.now_ms(target.runtime().clock().elapsed())).await?;
+        }
         let there = job.clone().begin(&target).await?;
         there.check_same(&target.id, &job)?;
         there

@@ -1,6 +1,7 @@
 //! Moving the log's start, and removing what lies below it.
 
 mod copy;
+mod delete;
 mod merge;
 mod retention;
 
