@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
 
 fn options(args: &CopyArgs) -> CopyOptions {
     let mut options = CopyOptions::default();
-    (options.from, options.to) = (args.from, args.to);
+    (options.from, options.to, options.before_time) = (args.from, args.to, args.to_time);
     options.segment_size = args.segment_size.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
     options
 }
@@ -117,7 +117,6 @@ impl Copying<'_> {
     async fn one(&self, source: &Partition, target: &Partition, bar: &indicatif::ProgressBar) -> Outcome<Vec<String>> {
         let mut options = self.options.clone();
         options.from = self.offset(source, self.args.from_time).await?.or(options.from);
-        options.to = self.offset(source, self.args.to_time).await?.or(options.to);
         let plan = self.context.within(source.plan_copy(target, &options)).await??;
         if self.args.dry_run {
             return Ok(vec![if self.args.json { plan_json(&plan).to_string() } else { plan.to_string() }]);
@@ -139,6 +138,7 @@ fn plan_json(plan: &CopyPlan) -> Value {
         "from": plan.from,
         "next": plan.next,
         "to": plan.to,
+        "before_time": plan.options.before_time,
         "segments": plan.segments,
         "bytes": plan.bytes,
     })

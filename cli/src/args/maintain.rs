@@ -156,14 +156,15 @@ pub(crate) struct CopyArgs {
     /// The first offset to copy. Without it, the log start.
     #[arg(long, value_parser = units::count_from(0_i64), value_name = "OFFSET")]
     pub(crate) from: Option<i64>,
-    /// One past the last offset to copy; the batch that holds it is copied whole. Without it, the high watermark.
+    /// One past the last offset to copy. A batch that reaches beyond it is made anew without its later records. Without it, the
+    /// high watermark.
     #[arg(long, value_parser = units::count_from(0_i64), value_name = "OFFSET")]
     pub(crate) to: Option<i64>,
     /// Start at the first record of this time or later, given in RFC 3339 or Unix milliseconds.
     #[arg(long, conflicts_with = "from", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) from_time: Option<i64>,
-    /// Stop before the first record of this time or later, given in RFC 3339 or Unix milliseconds.
-    #[arg(long, conflicts_with = "to", value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
+    /// Stop before the first record of this time or later, in the order of offsets, given in RFC 3339 or Unix milliseconds.
+    #[arg(long, value_parser = times::parse, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to_time: Option<i64>,
     /// Make segments of about this size. Without it, the segments stay as they are, byte by byte.
     #[arg(long, value_parser = units::bytes, value_name = "SIZE")]

@@ -361,7 +361,7 @@ impl BatchBuilder {
 }
 
 /// Fills in the header's 61 bytes, length and CRC.
-fn seal(mut header: BatchHeader, mut bytes: Vec<u8>) -> Result<Batch> {
+pub(super) fn seal(mut header: BatchHeader, mut bytes: Vec<u8>) -> Result<Batch> {
     if bytes.len() > MAX_BATCH_LEN {
         return Err(Error::new(ErrorKind::InvalidInput, format!("a batch of {} bytes", bytes.len()))
             .with_hint("a batch has less than 2 GiB"));

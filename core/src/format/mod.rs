@@ -38,6 +38,7 @@ mod check;
 mod claim_json;
 mod compression;
 mod crc;
+mod cut;
 mod fields;
 mod index;
 mod json;

@@ -26,6 +26,16 @@ pub struct Records {
     start: Start,
 }
 
+/// The first records of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordPrefix {
+    pub(super) count: i32,
+    /// Their bytes, decompressed.
+    pub(super) len: usize,
+    /// The greatest of their timestamps.
+    pub(super) max_timestamp: Option<i64>,
+}
+
 /// What records are read against.
 #[derive(Clone, Copy, Debug)]
 struct Start {
@@ -85,6 +95,21 @@ impl Records {
             let _ = records.nth(before);
         }
         self.start.place(self.bytes.len().saturating_sub(records.rest.len()), found.to_owned(), expected)
+    }
+
+    /// The first records, up to the first one that is not below the offset.
+    pub(super) fn below(&self, offset: i64) -> Result<RecordPrefix, Malformed> {
+        let (mut records, mut prefix) = (self.iter(), RecordPrefix { count: 0, len: 0, max_timestamp: None });
+        while let Some(record) = records.next() {
+            let record = record?;
+            if record.offset >= offset {
+                break;
+            }
+            prefix.count = prefix.count.saturating_add(1);
+            prefix.len = self.bytes.len().saturating_sub(records.rest.len());
+            prefix.max_timestamp = prefix.max_timestamp.max(Some(record.timestamp_ms));
+        }
+        Ok(prefix)
     }
 
     /// Goes through the records. The last item is an error when there are fewer records than

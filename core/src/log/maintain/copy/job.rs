@@ -42,6 +42,7 @@ struct JobFields {
     /// Text, for JSON's numbers hold no 63 bits.
     from: Option<String>,
     to: Option<String>,
+    before_time: Option<i64>,
     segment_size: Option<u64>,
 }
 
@@ -70,16 +71,16 @@ impl CopyJob {
             Some(_) => Err(Malformed::new(0, "an offset that is none".to_owned(), "decimal digits")),
         };
         let (from, to) = (offset(fields.from)?, offset(fields.to)?);
-        let options = CopyOptions { from, to, segment_size: fields.segment_size };
+        let options = CopyOptions { from, to, before_time: fields.before_time, segment_size: fields.segment_size };
         Ok(CopyJob { id: fields.id, source: fields.source, log_id: fields.log_id, options })
     }
 
     fn encode(&self) -> Bytes {
-        let CopyJob { id, source, log_id, options: CopyOptions { from, to, segment_size } } = self;
+        let CopyJob { id, source, log_id, options: CopyOptions { from, to, before_time, segment_size } } = self;
         let text = |offset: &Option<i64>| offset.map(|offset| offset.to_string());
         let value = json!({
             "version": VERSION, "id": id, "source": source, "log_id": log_id,
-            "from": text(from), "to": text(to), "segment_size": segment_size,
+            "from": text(from), "to": text(to), "before_time": before_time, "segment_size": segment_size,
         });
         Bytes::from(value.to_string())
     }

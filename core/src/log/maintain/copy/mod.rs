@@ -194,9 +194,10 @@ async fn carry_out(
         next: plan.next,
         holes: 0,
     };
-    let segment_size = options.segment_size;
+    let CopyOptions { segment_size, before_time, .. } = *options;
     let (from, to) = (plan.from, plan.to);
-    let mut copying = Copying { source, target, job, segment_size, to, report, growing: None, interval: None, told };
+    let mut copying =
+        Copying { source, target, job, segment_size, before_time, to, report, growing: None, interval: None, told };
     copying.begin_log(from).await?;
     copying.run().await?;
     Ok(copying.report)

@@ -10,7 +10,9 @@ use super::plan::{CopyReport, CopyWatcher};
 use super::source::{index_interval, read_listed};
 use super::target::{CopiedSegment, put_copied};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BuiltSegment, CrcCheck, DEFAULT_INDEX_INTERVAL, Limits, MAX_SEGMENT_LEN, Segment, SegmentBuilder};
+use crate::format::{
+    Batch, BuiltSegment, CrcCheck, DEFAULT_INDEX_INTERVAL, Limits, MAX_SEGMENT_LEN, Malformed, Segment, SegmentBuilder,
+};
 use crate::log::partition::Partition;
 use crate::log::reader::refresh_range;
 use crate::log::segment_info::SegmentInfo;
@@ -29,6 +31,8 @@ pub(super) struct Copying<'a> {
     pub(super) target: Arc<PartitionState>,
     pub(super) job: CopyJob,
     pub(super) segment_size: Option<u64>,
+    pub(super) before_time: Option<i64>,
+    /// One past the last offset to copy. It moves down when the first record is found that is not before the time.
     pub(super) to: i64,
     pub(super) report: CopyReport,
     /// The segment that is made, where segments get another size.
@@ -90,7 +94,7 @@ impl Copying<'_> {
             let fetched = reader.fetch(offset, COMPARED_AT_ONCE).await?;
             for theirs in fetched.batches() {
                 let Some(ours) = batches.next() else { break };
-                if ours.batch.bytes() != theirs?.bytes() {
+                if !is_copy_of(&ours.batch, &theirs?).map_err(|malformed| malformed.into_error(&newest.key))? {
                     let message =
                         format!("{} has other records at offset {offset} than {}", self.target.id, self.source.id);
                     return Err(Error::new(ErrorKind::Conflict, message)
@@ -143,7 +147,12 @@ impl Copying<'_> {
             let mut reads = std::pin::pin!(read_listed(self.source.clone(), page));
             while let Some(read) = reads.next().await {
                 match read? {
-                    (info, Some(segment)) => self.take(&info, segment).await?,
+                    (info, Some(segment)) => {
+                        self.take(&info, segment).await?;
+                        if self.position() >= self.to {
+                            return Ok(true);
+                        }
+                    }
                     // What lies below was copied with a merged segment.
                     (info, None) if info.last.is_some_and(|last| last < self.position()) => {}
                     (_, None) => return Ok(false),
@@ -162,11 +171,17 @@ impl Copying<'_> {
         if segment.base_offset() > position {
             self.report.holes = self.report.holes.saturating_add(1);
         }
+        if self.stops(info, &segment)? {
+            return Ok(());
+        }
         let is_whole = segment.base_offset() >= position && segment.next_offset() <= self.to;
         // A segment that begins inside another one, in the midst of a batch, and reaches beyond it, is copied as it is.
         let straddles = |(base, next): (i64, i64)| base < position && next > position;
         let straddles = segment.batches().map(|at| (at.batch.base_offset(), at.batch.next_offset())).any(straddles);
         if (is_whole && self.segment_size.is_none()) || straddles || !segment.overlaps().is_empty() {
+            if segment.next_offset() > self.to {
+                return Err(self.uncuttable(info));
+            }
             self.put_growing().await?;
             return self.put_whole(info, &segment).await;
         }
@@ -174,6 +189,8 @@ impl Copying<'_> {
         let batches = segment.batches().map(|at| at.batch);
         let mine = batches.filter(|batch| batch.base_offset() >= position && batch.base_offset() < self.to);
         for batch in mine.collect::<Vec<_>>() {
+            let cut = batch.cut_before(self.to, &Limits::default()).map_err(|error| error.into_error(&info.key))?;
+            let Some(batch) = cut else { break };
             let limit = self.segment_size.unwrap_or(MAX_SEGMENT_LEN);
             let len = batch.bytes().len() as u64;
             let fits = |growing: &SegmentBuilder| {
@@ -197,6 +214,28 @@ impl Copying<'_> {
             Some(_) => Ok(()),
             None => self.put_growing().await,
         }
+    }
+
+    /// Finds the first record of the segment that is not before the time, and ends the copy there. Whether nothing of the
+    /// segment belongs to the copy any more.
+    fn stops(&mut self, info: &SegmentInfo, segment: &Segment) -> Result<bool> {
+        let (Some(time), position) = (self.before_time, self.position()) else { return Ok(false) };
+        for batch in segment.batches().map(|at| at.batch).filter(|batch| batch.next_offset() > position) {
+            let first = batch.first_not_before(time, &Limits::default());
+            if let Some(first) = first.map_err(|malformed| malformed.into_error(&info.key))? {
+                self.to = self.to.min(first.max(position));
+                break;
+            }
+        }
+        Ok(self.to <= position)
+    }
+
+    /// The error for a segment that reaches beyond the end of the copy and can't be cut there.
+    fn uncuttable(&self, info: &SegmentInfo) -> Error {
+        let message = format!("the copy is to end at {}, where batches overlap", self.to);
+        Error::new(ErrorKind::Unsupported, message)
+            .with_hint("batches that overlap are copied as they are: let the copy end before or after them")
+            .with_key(&*info.key)
     }
 
     async fn interval(&mut self, info: &SegmentInfo) -> Result<i32> {
@@ -232,5 +271,17 @@ impl Copying<'_> {
         self.report.next = self.report.next.max(segment.next_offset);
         (self.told)(&self.report);
         Ok(())
+    }
+}
+
+/// Whether one batch is a copy of another, or of its beginning.
+fn is_copy_of(ours: &Batch, theirs: &Batch) -> Result<bool, Malformed> {
+    if ours.bytes() == theirs.bytes() {
+        return Ok(true);
+    }
+    let limits = Limits::default();
+    match theirs.cut_before(ours.next_offset(), &limits)? {
+        Some(cut) => cut.is_same_but_for_compression(ours, &limits),
+        None => Ok(false),
     }
 }

@@ -1,7 +1,7 @@
 //! Copying a log into another partition.
 
 use super::*;
-use crate::format::{CrcCheck, Segment, SparseIndex};
+use crate::format::{Codec, CrcCheck, Limits, Segment, SparseIndex};
 use crate::log::maintain::{CopyOptions, CopyReport};
 
 const COPY: &str = "default/copy/0/";
@@ -249,4 +249,105 @@ async fn the_requests_of_a_copy_are_those_that_the_documentation_says() {
     let RequestCounts { put, .. } = world.bucket.requests().since(&before);
     // The copy's object and log.json; each segment with its index.
     assert_eq!(put, 2 + 6 * 2);
+}
+
+/// Timestamps that rise and fall, ten for each of three segments.
+const TIMES: [i64; 30] =
+    [5, 1, 4, 9, 2, 6, 3, 8, 7, 10, 11, 19, 12, 18, 13, 17, 14, 16, 15, 20, 21, 22, 40, 23, 24, 39, 25, 26, 27, 28];
+
+/// A world whose log has three segments of a batch of ten records each, with this codec.
+async fn of_batches(codec: Codec) -> World {
+    let clock = ManualClock::new(NOW);
+    let dated = Dated { inner: InMemory::new(), clock: clock.clone(), modified: Mutex::default() };
+    let world = World::over(Arc::new(dated), clock, 1);
+    for (number, times) in TIMES.chunks(10).enumerate() {
+        let mut batch = BatchBuilder::new(BatchOptions::default().compression(codec).producer_id(7).producer_epoch(1));
+        for time in times {
+            batch.push(&NewRecord::new(*time).value(format!("at {time}").as_bytes())).unwrap();
+        }
+        let base = 10 * number as i64;
+        let mut segment = SegmentBuilder::new(base, NOW, 5).unwrap();
+        segment.push(&batch.finish(0).unwrap(), None).unwrap();
+        let built = segment.finish().unwrap();
+        world.put(&world.partition.id().index_key(base), built.index.clone()).await;
+        world.put(&world.partition.id().segment_key(base), bytes::Bytes::from(built.chunks.concat())).await;
+    }
+    world
+}
+
+/// The offsets and timestamps of a partition's records.
+async fn records(partition: &Partition) -> Vec<(i64, i64)> {
+    let range = partition.refresh().await.unwrap();
+    let (mut found, mut offset) = (Vec::new(), range.log_start);
+    while offset < range.high_watermark {
+        let fetched = partition.reader().fetch(offset, 1 << 20).await.unwrap();
+        for batch in fetched.batches() {
+            for record in batch.unwrap().records(&Limits::default()).unwrap().iter() {
+                let record = record.unwrap();
+                found.push((record.offset, record.timestamp_ms));
+            }
+        }
+        offset = fetched.next_offset;
+    }
+    found
+}
+
+fn expected(until: usize) -> Vec<(i64, i64)> {
+    TIMES[..until].iter().enumerate().map(|(offset, time)| (offset as i64, *time)).collect()
+}
+
+#[tokio::test]
+async fn a_copy_ends_at_any_offset_and_a_batch_that_reaches_beyond_it_is_cut() {
+    for codec in Codec::ALL {
+        for (to, size) in [(1, None), (10, None), (13, None), (29, Some(10_000)), (25, Some(1))] {
+            let world = of_batches(codec).await;
+            let options = CopyOptions { segment_size: size, ..whole().to(to) };
+            assert_eq!(world.copy(&options).await.unwrap().next, to, "{codec}");
+            assert_eq!(records(&world.target()).await, expected(to as usize));
+            let range = world.target().refresh().await.unwrap();
+            assert_eq!((range.log_start, range.high_watermark), (0, to));
+            let again = world.copy(&options).await.unwrap();
+            assert_eq!((again.segments, again.next), (0, to), "its newest segment is known again");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_time_ends_before_the_first_record_of_it_or_later() {
+    for time in 0..42 {
+        let world = of_batches(Codec::Gzip).await;
+        let until = TIMES.iter().position(|at| *at >= time).unwrap_or(TIMES.len());
+        let options = whole().before_time(time);
+        let plan = world.partition.plan_copy(&world.target(), &options).await.unwrap();
+        assert!(plan.to_string().contains(&format!("up to the first record of the time {time} or later")), "{plan}");
+        assert_eq!(world.partition.copy(&world.target(), &plan).await.unwrap().next, until as i64, "{time}");
+        assert_eq!(records(&world.target()).await, expected(until), "{time}");
+        let again = world.copy(&options).await.unwrap();
+        assert_eq!((again.segments, again.next), (0, until as i64), "{time}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_of_a_time_reads_no_more_of_the_log_than_it_takes_to_find_its_end() {
+    let world = World::new().await;
+    for base in (60..2_000).step_by(10) {
+        world.put_segment_of(base, 10, NOW + base).await;
+    }
+    world.faults.clear_log();
+    world.copy(&whole().before_time(NOW + 75)).await.unwrap();
+    let read = world.faults.count_of(Op::Get, KeyMatcher::containing("default/t/0/segment-"));
+    assert!(read <= 30, "{read} of 200 segments were read");
+    assert_eq!(world.target().refresh().await.unwrap().high_watermark, 80);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_time_that_is_interrupted_goes_on_to_the_same_end() {
+    let world = of_batches(Codec::Zstd).await;
+    let options = whole().before_time(23);
+    world.faults.on(Op::Put, "copy/0/segment-00000000000000000020.kfs", Action::Fail(Failure::PermissionDenied));
+    world.copy(&options).await.unwrap_err();
+    let other = world.copy(&whole().before_time(24)).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict, "other settings: {other}");
+    assert_eq!(world.copy(&options).await.unwrap().next, 22);
+    assert_eq!(records(&world.target()).await, expected(22));
 }
