@@ -1,6 +1,7 @@
 //! The command line.
 
 mod append;
+mod backup;
 mod cat;
 mod check;
 mod common;
@@ -10,6 +11,7 @@ mod maintain;
 use clap::{Parser, Subcommand};
 
 pub(crate) use append::{Acks, AppendArgs};
+pub(crate) use backup::{BackupArgs, BackupCommand, BackupCreateArgs, BackupExpireArgs, BackupRestoreArgs};
 pub(crate) use cat::{CatArgs, Format, From, IsolationLevel};
 pub(crate) use check::CheckArgs;
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
@@ -49,6 +51,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Append(Box<AppendArgs>),
+    Backup(BackupArgs),
     Cat(CatArgs),
     Check(CheckArgs),
     Config(ConfigArgs),

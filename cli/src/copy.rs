@@ -21,10 +21,20 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
         (None, None) => context.store_config()?,
     };
     let target = context.second_bucket(&config, namespace)?;
-    let copying = Copying { context, source, target, options: options(&args), args: &args };
+    let copying = Copying {
+        context,
+        target,
+        options: options(&args),
+        rename: args.rename.as_deref(),
+        from_time: args.from_time,
+        at_once: args.at_once,
+        follow: args.follow,
+        dry_run: args.dry_run,
+        json: args.json,
+    };
     loop {
-        let pairs = copying.pairs().await?;
-        let failed = copying.all(pairs).await?;
+        let sources = selected(context, &source, &args.names, &args.exclude).await?;
+        let failed = copying.all(sources).await?;
         match failed {
             Some(failure) => return Err(failure),
             None if !args.follow => return Ok(()),
@@ -45,24 +55,23 @@ fn options(args: &CopyArgs) -> CopyOptions {
     options
 }
 
-struct Copying<'a> {
-    context: &'a Context,
-    source: Bucket,
-    target: Bucket,
-    options: CopyOptions,
-    args: &'a CopyArgs,
+/// Partitions that are copied into a bucket.
+pub(crate) struct Copying<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) target: Bucket,
+    pub(crate) options: CopyOptions,
+    pub(crate) rename: Option<&'a str>,
+    pub(crate) from_time: Option<i64>,
+    pub(crate) at_once: usize,
+    pub(crate) follow: bool,
+    pub(crate) dry_run: bool,
+    pub(crate) json: bool,
 }
 
 impl Copying<'_> {
-    /// Which partition is copied into which.
-    async fn pairs(&self) -> Outcome<Vec<(Partition, Partition)>> {
-        let sources = selected(self.context, &self.source, &self.args.names, &self.args.exclude).await?;
-        sources.into_iter().map(|source| Ok((source.clone(), self.target_of(&source)?))).collect()
-    }
-
     fn target_of(&self, source: &Partition) -> Outcome<Partition> {
         let (id, namespace) = (source.id(), self.target.options().namespace.clone());
-        let id = match &self.args.rename {
+        let id = match self.rename {
             None => PartitionId::new(namespace, id.topic().clone(), id.partition())?,
             Some(name) if name.contains('/') => PartitionId::parse(name, namespace)?,
             Some(topic) => PartitionId::new(namespace, Topic::new(topic)?, id.partition())?,
@@ -71,7 +80,9 @@ impl Copying<'_> {
     }
 
     /// Copies them, some at a time. Answers the first failure, after all others were tried.
-    async fn all(&self, pairs: Vec<(Partition, Partition)>) -> Outcome<Option<Failure>> {
+    pub(crate) async fn all(&self, sources: Vec<Partition>) -> Outcome<Option<Failure>> {
+        let pairs = sources.into_iter().map(|source| Ok((source.clone(), self.target_of(&source)?)));
+        let pairs: Vec<(Partition, Partition)> = pairs.collect::<Outcome<_>>()?;
         let mut targets: Vec<_> = pairs.iter().map(|(_, target)| target.id().clone()).collect();
         targets.sort();
         if let Some((one, _)) = targets.iter().zip(targets.iter().skip(1)).find(|(one, two)| one == two) {
@@ -83,7 +94,7 @@ impl Copying<'_> {
             let bar = bar.clone();
             async move { (source.id().clone(), self.one(&source, &target, &bar).await) }
         });
-        let mut copies = std::pin::pin!(copies.buffer_unordered(self.args.at_once));
+        let mut copies = std::pin::pin!(copies.buffer_unordered(self.at_once));
         let (mut failed, mut out) = (None, Out::new());
         while let Some((id, copied)) = copies.next().await {
             match copied {
@@ -116,16 +127,16 @@ impl Copying<'_> {
     /// Copies one partition. Answers what there is to say.
     async fn one(&self, source: &Partition, target: &Partition, bar: &indicatif::ProgressBar) -> Outcome<Vec<String>> {
         let mut options = self.options.clone();
-        options.from = self.offset(source, self.args.from_time).await?.or(options.from);
+        options.from = self.offset(source, self.from_time).await?.or(options.from);
         let plan = self.context.within(source.plan_copy(target, &options)).await??;
-        if self.args.dry_run {
-            return Ok(vec![if self.args.json { plan_json(&plan).to_string() } else { plan.to_string() }]);
+        if self.dry_run {
+            return Ok(vec![if self.json { plan_json(&plan).to_string() } else { plan.to_string() }]);
         }
         let (shown, total, id) = (bar.clone(), plan.bytes, plan.source.clone());
         let told = move |so_far: &CopyReport| shown.set_message(format!("{id}: {} of {total} bytes", so_far.bytes));
         let report = self.context.within(source.copy_with(target, &plan, told)).await??;
-        let is_news = report.segments > 0 || !self.args.follow;
-        let line = || if self.args.json { report_json(&report).to_string() } else { report.to_string() };
+        let is_news = report.segments > 0 || !self.follow;
+        let line = || if self.json { report_json(&report).to_string() } else { report.to_string() };
         Ok(is_news.then(line).into_iter().collect())
     }
 }

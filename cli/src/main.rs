@@ -19,6 +19,7 @@
 
 mod append;
 mod args;
+mod backup;
 mod cat;
 mod check;
 mod config;
@@ -80,6 +81,7 @@ fn run(cli: Cli) -> Outcome {
     let ended = context.block_on(async {
         match cli.command {
             Command::Append(args) => append::run(&context, *args).await,
+            Command::Backup(args) => backup::run(&context, args.command).await,
             Command::Cat(args) => cat::run(&context, args).await,
             Command::Check(args) => check::run(&context, args).await,
             Command::Config(args) => config::run(&context, &args.command),

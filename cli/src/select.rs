@@ -50,7 +50,7 @@ async fn add(context: &Context, bucket: &Bucket, name: &str, found: &mut Vec<Par
 }
 
 /// Whether a partition goes by this name: topic/partition or topic, with * for any characters and ? for one.
-fn is_called(id: &PartitionId, name: &str) -> bool {
+pub(crate) fn is_called(id: &PartitionId, name: &str) -> bool {
     match name.contains('/') {
         true => matches(name, &id.to_string()),
         false => matches(name, id.topic().as_str()),

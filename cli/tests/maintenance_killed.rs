@@ -1,7 +1,7 @@
 //! Must hold: a command that maintains a log is killed with SIGKILL at random; nothing that the log start allows is lost,
 //! before and after the command has run again, and `kfs verify` is clean then.
 //!
-//! `KFS_KILL_ROUNDS` (default 16) and `KFS_KILL_SEED` change the run; a failure prints the seed.
+//! `KFS_KILL_ROUNDS` (default 20) and `KFS_KILL_SEED` change the run; a failure prints the seed.
 
 #![cfg(unix)]
 
@@ -137,13 +137,38 @@ impl Round<'_> {
     }
 }
 
+impl Round<'_> {
+    /// A backup, and what is restored from it, each of which is killed three times.
+    fn restore(&mut self, most: u64) {
+        let (store, restored) = (Bucket::new(), Bucket::new());
+        let create = format!("backup create b t --into {}", store.url());
+        for _ in 0..3 {
+            self.kill(self.template, &create, most);
+        }
+        let created = self.template.run(&create);
+        assert!(matches!(created.code, Some(0 | 4)), "{}", created.stderr);
+        store.run("backup verify b --deep").ok();
+        let restore = format!("backup restore b --to 7 --into {}", restored.url());
+        for _ in 0..3 {
+            self.kill(&store, &restore, most);
+        }
+        store.run(&restore).ok();
+        assert_eq!(restored.run("cat t/0 --from earliest").ok(), (0..7).map(line).collect::<String>());
+        restored.run("verify t/0").ok();
+    }
+}
+
+fn line(number: usize) -> String {
+    format!("record {number}\n")
+}
+
 fn read(path: impl AsRef<Path>) -> Vec<u8> {
     std::fs::read(path).expect("an object")
 }
 
 /// What is read from an offset on.
 fn records(from: usize) -> String {
-    (from..RECORDS).map(|number| format!("record {number}\n")).collect()
+    (from..RECORDS).map(line).collect()
 }
 
 #[test]
@@ -162,10 +187,11 @@ fn a_command_that_was_killed_is_completed_by_the_next_and_nothing_is_lost() {
     let delete = whole(DELETE);
     assert!(retain > 20 && merge > 20 && copy > 20 && delete > 20, "{retain} {merge} {copy} {delete}");
     let mut round = Round { template: &template, random: Random(seed) };
-    for _ in 0..number_from("KFS_KILL_ROUNDS", 16).div_ceil(4) {
+    for _ in 0..number_from("KFS_KILL_ROUNDS", 20).div_ceil(5) {
         round.retain(retain);
         round.merge(merge);
         round.copy(copy);
         round.delete(delete);
+        round.restore(copy);
     }
 }

@@ -117,8 +117,9 @@ pub use error::{Error, ErrorKind, Result, Stored};
 pub use fork::{ForkGuard, ForkSafe};
 pub use log::log_source::LogSource;
 pub use log::maintain::{
-    CopyOptions, CopyPlan, CopyReport, DeletePlan, DeleteReport, LogStartPlan, LogStartReport, MergePlan, MergePolicy,
-    MergeReport, RetentionLimit, RetentionPolicy,
+    BackedUpPartition, Backup, BackupFault, BackupOptions, BackupPlan, BackupProgress, BackupRetention, BackupStage,
+    CopyOptions, CopyPlan, CopyReport, DeletePlan, DeleteReport, ExpirePlan, LogStartPlan, LogStartReport, MergePlan,
+    MergePolicy, MergeReport, RetentionLimit, RetentionPolicy,
 };
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,

@@ -447,10 +447,9 @@ impl Observer {
     }
 
     /// Maintenance asked the store for its time, and could not delete the object by which it did.
-    pub(crate) fn clock_left(&self, id: &PartitionId, key: &str, error: &Error) {
+    pub(crate) fn clock_left(&self, key: &str, error: &Error) {
         tell!(
-            target: "kfs::maintain", tracing::Level::WARN, partition = %self.named(id), key = %self.named(key),
-            error = format!("{error:#}"),
+            target: "kfs::maintain", tracing::Level::WARN, key = %self.named(key), error = format!("{error:#}"),
             "an object that asked the store for its time could not be deleted; it may be deleted at any time"
         );
     }

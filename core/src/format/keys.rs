@@ -15,6 +15,8 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 const MAX_NAME_LEN: usize = 249;
 /// How the names of what is no namespace and no topic begin: jobs, backups, and what is left of deleted partitions.
 const OWN_PREFIX: &str = ".kfs-";
+/// Where backups stand.
+pub(crate) const BACKUPS: &str = ".kfs-backups";
 
 /// Kafka's rule for topic names: 1 to 249 characters of `[a-zA-Z0-9._-]`, not `.` or `..`.
 fn check_name(what: &str, name: &str) -> Result<Arc<str>> {
@@ -93,6 +95,25 @@ name! {
 name! {
     /// A checked topic name. Cheap to clone.
     Topic, "topic"
+}
+
+name! {
+    /// A checked name of a backup. Cheap to clone.
+    BackupName, "backup"
+}
+
+impl BackupName {
+    /// How the keys of all that belongs to the backup begin.
+    pub(crate) fn prefix(&self) -> String {
+        format!("{BACKUPS}/{self}/")
+    }
+}
+
+impl Namespace {
+    /// Where the partitions of this namespace stand in a backup.
+    pub(crate) fn in_backup(&self, backup: &BackupName) -> Namespace {
+        Namespace(Arc::from(format!("{}{self}", backup.prefix())))
+    }
 }
 
 impl Default for Namespace {

@@ -1,8 +1,9 @@
-//! Maintenance: what moves the log's start, removes segments, merges small ones, copies logs and deletes them (docs/design.md, "Maintenance").
+//! Maintenance: what moves the log's start, removes segments, merges small ones, copies logs, backs them up and deletes them (docs/design.md, "Maintenance").
 //!
 //! Each call says first what it will do, as a plan that prints. Several processes may maintain one partition at any time. The
 //! rules that make this safe are checked by a model of their own, request by request (`kfs-model`, `maintainers`).
 
+mod backup;
 mod copy;
 mod delete;
 mod entries;
@@ -13,6 +14,10 @@ mod requests;
 mod retention;
 mod store_time;
 
+pub use self::backup::{
+    BackedUpPartition, Backup, BackupFault, BackupOptions, BackupPlan, BackupProgress, BackupRetention, BackupStage,
+    ExpirePlan,
+};
 pub use self::copy::{CopyOptions, CopyPlan, CopyReport};
 pub use self::delete::{DeletePlan, DeleteReport};
 pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};

@@ -1,14 +1,13 @@
 //! The store's own time, for ages: the clocks of this machine may be wrong.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::PutPayload;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::identity::random_id;
-use crate::log::retry::patiently;
-use crate::log::state::PartitionState;
+use crate::log::retry::{Retries, patiently};
+use crate::log::state::{BucketInner, PartitionState};
 use crate::log::writer::bounded;
 use crate::store::ObjectInfo;
 
@@ -33,17 +32,22 @@ pub(super) struct StoreTime {
 
 impl StoreTime {
     /// Puts an object, reads when it was last modified, and deletes it.
-    pub(super) async fn ask(state: &Arc<PartitionState>) -> Result<Self> {
-        let (runtime, store) = (state.runtime(), state.writes());
+    pub(super) async fn ask(state: &PartitionState) -> Result<Self> {
+        Self::ask_of(&state.bucket, &state.retries).await
+    }
+
+    /// The same for what belongs to no partition.
+    pub(super) async fn ask_of(bucket: &BucketInner, retries: &Retries) -> Result<Self> {
+        let (runtime, store) = (&bucket.runtime, &bucket.reads);
         let key = format!("{CLOCK_PREFIX}{}", random_id(runtime)?);
         let put = || async { bounded(runtime, 0, store.put(&key, PutPayload::new())).await? };
-        patiently(&state.retries, runtime, "asking the store for its time", put).await?;
+        patiently(retries, runtime, "asking the store for its time", put).await?;
         let read = || store.head(&key);
-        let found = patiently(&state.retries, runtime, "asking the store for its time", read).await;
+        let found = patiently(retries, runtime, "asking the store for its time", read).await;
         let at = runtime.clock().elapsed();
         // What is left does no harm, so it is told and does not end the work.
         if let Err(error) = bounded(runtime, 0, store.delete(&key)).await.and_then(|deleted| deleted) {
-            state.observer().clock_left(&state.id, &key, &error);
+            bucket.observer.clock_left(&key, &error);
         }
         let ms = found?.info.modified_ms;
         if ms <= 0 {

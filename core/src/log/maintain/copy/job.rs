@@ -3,19 +3,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::PutPayload;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::requests::remove;
+use super::super::requests::{Objects, remove};
 use super::plan::CopyOptions;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{JsonObject, Malformed, PartitionId};
 use crate::log::identity::random_id;
-use crate::log::retry::Retry;
 use crate::log::state::PartitionState;
-use crate::log::writer::bounded;
-use crate::store::{Created, Identity, ReadRange, may_pass};
+use crate::store::ReadRange;
 
 /// The object is never larger than this, in bytes.
 const MAX_LEN: u64 = 16 << 10;
@@ -112,32 +109,10 @@ impl CopyJob {
     }
 
     /// Writes it before anything else is written. Answers the one that is there, which may be another program's.
-    pub(super) async fn begin(self, target: &Arc<PartitionState>) -> Result<Self> {
-        let (store, key) = (target.writes(), job_key(&target.id));
-        let mut retry = Retry::begin(&target.retries, target.runtime(), "beginning a copy");
-        loop {
-            let payload = PutPayload::from_bytes(self.encode());
-            let created = bounded(target.runtime(), 0, store.create(&key, payload, &Identity::none())).await;
-            let failure = match created.unwrap_or_else(Created::Unknown) {
-                Created::Yes(_) | Created::Exists => None,
-                Created::SyncFailed { error, .. } => return Err(error),
-                Created::Refused(error) if !may_pass(&error) => return Err(error),
-                Created::Refused(error) | Created::Unknown(error) => Some(error),
-            };
-            match (Self::find(target).await?, failure) {
-                (Some(there), _) => {
-                    retry.done();
-                    store.settle(&key).await?;
-                    return Ok(there);
-                }
-                (None, Some(failure)) if !may_pass(&failure) => return Err(failure),
-                (None, failure) => {
-                    let kept_nothing = "the store answered that the object is there, and it is not";
-                    let kept_nothing = || Error::new(ErrorKind::Unavailable, kept_nothing).with_key(&*key);
-                    retry.after(failure.unwrap_or_else(kept_nothing)).await;
-                }
-            }
-        }
+    pub(super) async fn begin(&self, target: &PartitionState) -> Result<Self> {
+        let key = job_key(&target.id);
+        let there = Objects::of(target).create("beginning a copy", &key, self.encode(), MAX_LEN).await?;
+        Self::parse(&there).map_err(|malformed| malformed.into_error(&key))
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub use self::plan::{CopyOptions, CopyPlan, CopyReport};
 
 pub(super) use self::job::forget_copy;
+pub(super) use self::source::read_listed;
 
 use self::job::CopyJob;
 use self::plan::CopyWatcher;
@@ -182,7 +183,7 @@ async fn carry_out(
             let time = StoreTime::ask(&target).await?;
             refuse_deleted(&target, time.now_ms(target.runtime().clock().elapsed())).await?;
         }
-        let there = job.clone().begin(&target).await?;
+        let there = job.begin(&target).await?;
         there.check_same(&target.id, &job)?;
         there
     };

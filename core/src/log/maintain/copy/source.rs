@@ -16,10 +16,10 @@ const READ_AT_ONCE: u64 = 32 << 20;
 const MOST_AT_ONCE: u64 = 16;
 
 /// A segment of the source, checked; `None` where it is no longer the version that was listed.
-pub(super) type SourceSegment = (SegmentInfo, Option<Segment>);
+pub(in crate::log::maintain) type SourceSegment = (SegmentInfo, Option<Segment>);
 
 /// Reads segments that were listed, some at a time, in their order.
-pub(super) fn read_listed(
+pub(in crate::log::maintain) fn read_listed(
     source: Arc<PartitionState>,
     listed: Vec<SegmentInfo>,
 ) -> impl Stream<Item = Result<SourceSegment>> {

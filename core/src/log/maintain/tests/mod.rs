@@ -1,5 +1,6 @@
 //! Moving the log's start, and removing what lies below it.
 
+mod backup;
 mod copy;
 mod delete;
 mod merge;
