@@ -7,6 +7,7 @@ mod check;
 mod common;
 mod config;
 mod maintain;
+mod manifest;
 
 use clap::{Parser, Subcommand};
 
@@ -18,6 +19,7 @@ pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, Ver
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use maintain::{ConfirmArgs, CopyArgs, DeleteArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
+pub(crate) use manifest::{KafscaleManifestArgs, ManifestArgs, ManifestCommand};
 
 use crate::failure::EXIT_CODES;
 
@@ -61,6 +63,7 @@ pub(crate) enum Command {
     DeleteRecords(DeleteRecordsArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),
+    Manifest(ManifestArgs),
     Merge(MergeArgs),
     Repair(RepairArgs),
     Retain(RetainArgs),

@@ -118,8 +118,9 @@ pub use fork::{ForkGuard, ForkSafe};
 pub use log::log_source::LogSource;
 pub use log::maintain::{
     BackedUpPartition, Backup, BackupFault, BackupOptions, BackupPlan, BackupProgress, BackupRetention, BackupStage,
-    CopyOptions, CopyPlan, CopyReport, DeletePlan, DeleteReport, ExpirePlan, LogStartPlan, LogStartReport, MergePlan,
-    MergePolicy, MergeReport, RetentionLimit, RetentionPolicy,
+    CopyOptions, CopyPlan, CopyReport, DeletePlan, DeleteReport, ExpirePlan, KafscaleManifestOptions,
+    KafscaleManifestPlan, KafscaleManifestReport, LogStartPlan, LogStartReport, MergePlan, MergePolicy, MergeReport,
+    RetentionLimit, RetentionPolicy,
 };
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,

@@ -186,7 +186,7 @@ impl Segment {
 }
 
 /// Adds a batch's records to a range.
-pub(super) fn add_times(range: &mut Option<TimeIndex>, batch: &Batch, limits: &Limits) -> Result<(), Malformed> {
+pub(crate) fn add_times(range: &mut Option<TimeIndex>, batch: &Batch, limits: &Limits) -> Result<(), Malformed> {
     for record in &batch.records(limits)? {
         let record = record?;
         range

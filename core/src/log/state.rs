@@ -93,7 +93,7 @@ pub(crate) struct BucketInner {
     pub(crate) fork: ForkGuard,
     pub(super) partitions: Mutex<PartitionsInUse>,
     /// The requests to the store now that belong to no partition.
-    pub(super) retries: Retries,
+    pub(crate) retries: Retries,
     pub(super) closed: AtomicBool,
     /// The fetches that wait for a log to grow.
     pub(crate) purgatory: Arc<Purgatory>,
@@ -120,6 +120,20 @@ impl BucketInner {
             return Err(Error::new(ErrorKind::Closed, "the bucket was closed").with_stored(Stored::Not));
         }
         Ok(())
+    }
+
+    /// Allows whoever writes, after a check of the bucket where it needs one. Asks until the store answers.
+    pub(crate) async fn allow_writing(&self, retries: &Retries) -> Result<()> {
+        let mut retry = Retry::begin(retries, &self.runtime, "checking the bucket");
+        loop {
+            match self.reads.allow_writing(&self.runtime, &|cause| retry.note(cause)).await {
+                Err(error) if may_pass(&error) => retry.after(error).await,
+                answer => {
+                    retry.done();
+                    return answer;
+                }
+            }
+        }
     }
 
     /// The partitions that are in use.
@@ -325,16 +339,7 @@ impl Drop for Reservation {
 impl PartitionState {
     /// Allows a writer, after a check of the bucket where it needs one. Asks until the store answers.
     pub(crate) async fn allow_writing(&self) -> Result<()> {
-        let mut retry = Retry::begin(&self.retries, self.runtime(), "checking the bucket");
-        loop {
-            match self.bucket.reads.allow_writing(self.runtime(), &|cause| retry.note(cause)).await {
-                Err(error) if may_pass(&error) => retry.after(error).await,
-                answer => {
-                    retry.done();
-                    return answer;
-                }
-            }
-        }
+        self.bucket.allow_writing(&self.retries).await
     }
 
     /// Allows a maintainer that replaces objects, as [`allow_writing`](Self::allow_writing).

@@ -596,6 +596,11 @@ impl StoreReader {
         Ok(Place { _first: take(first).await?, _second: take(second).await? })
     }
 
+    /// Whether keys stand under a prefix in the bucket.
+    pub(crate) fn has_prefix(&self) -> bool {
+        !self.inner.prefix.is_empty()
+    }
+
     /// The store's path of a key.
     fn path(&self, key: &str) -> Result<Path> {
         let invalid = |what: &str| {

@@ -7,6 +7,7 @@ mod backup;
 mod copy;
 mod delete;
 mod entries;
+mod kafscale_manifest;
 mod log_start;
 mod merge;
 mod removal;
@@ -20,6 +21,7 @@ pub use self::backup::{
 };
 pub use self::copy::{CopyOptions, CopyPlan, CopyReport};
 pub use self::delete::{DeletePlan, DeleteReport};
+pub use self::kafscale_manifest::{KafscaleManifestOptions, KafscaleManifestPlan, KafscaleManifestReport};
 pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};
 pub use self::merge::{MergePlan, MergePolicy, MergeReport};
 pub use self::retention::RetentionPolicy;

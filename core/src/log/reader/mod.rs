@@ -34,6 +34,7 @@ mod walk;
 
 pub(crate) use self::greatest::GreatestTimestamps;
 pub(crate) use self::one_segment::SegmentReader;
+pub(crate) use self::pass::{SegmentTimes, times_of_records};
 pub(crate) use self::refresh::{exists as refresh_exists, refresh as refresh_range};
 
 pub use self::answer::{BatchPlace, Fetch, Hole};

@@ -3,6 +3,7 @@
 mod backup;
 mod copy;
 mod delete;
+mod kafscale_manifest;
 mod merge;
 mod retention;
 
