@@ -1,14 +1,19 @@
 //! Whether a backup holds what its document says.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Backup;
-use super::create::target_of;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::document::BackedUpPartition;
+use super::handle::{Backup, target_of};
 use super::sums::Sums;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::PartitionId;
 use crate::log::partition::Partition;
+
+/// Partitions that are read at the same time.
+const VERIFIED_AT_ONCE: usize = 4;
 
 /// What is wrong with a partition of a backup. It prints as a sentence.
 #[derive(Clone, Debug)]
@@ -29,8 +34,42 @@ impl fmt::Display for BackupFault {
 }
 
 impl Backup {
+    /// Compares the backup with its document, and answers what is wrong; nothing if it is sound. By listing alone: whether all
+    /// segments and their indexes are there, and their sizes. With `deep` all segments are read, and every CRC and count is
+    /// compared, too.
+    ///
+    /// # Errors
+    /// Conflict for a backup that is not complete; what the store answers. What is missing or broken is an answer.
+    pub async fn verify(&self, deep: bool) -> Result<Vec<BackupFault>> {
+        self.verify_with(deep, |_| ()).await
+    }
+
+    /// As [`verify`](Self::verify), and tells how many bytes were read so far. `told` must not block.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_with(
+        &self,
+        deep: bool,
+        told: impl Fn(u64) + Send + Sync + 'static,
+    ) -> Result<Vec<BackupFault>> {
+        self.check_complete()?;
+        let backup = self.clone();
+        let work = async move {
+            let read = AtomicU64::new(0);
+            let tell = |bytes: u64| told(read.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes));
+            let checks = stream::iter(backup.document.partitions.clone()).map(|backed| {
+                let (backup, tell) = (&backup, &tell);
+                async move { backup.check_partition(&backed, deep, tell).await }
+            });
+            let found: Vec<_> = checks.buffered(VERIFIED_AT_ONCE).try_collect().await?;
+            Ok(found.into_iter().flatten().collect())
+        };
+        self.bucket.runtime().ask(work).await
+    }
+
     /// The faults of one of its partitions. `deep`: all segments are read.
-    pub(super) async fn check_partition(
+    async fn check_partition(
         &self,
         backed: &BackedUpPartition,
         deep: bool,

@@ -9,8 +9,8 @@ use futures_util::{StreamExt, stream};
 use super::super::copy::{CopyOptions, CopyPlan, CopyReport};
 use super::super::requests::Objects;
 use super::document::{BackedUpPartition, BackupDocument, BackupStage, MAX_LEN};
+use super::handle::{Backup, target_of};
 use super::sums::Sums;
-use super::{Backup, MOST_AT_ONCE};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{BackupName, PartitionId};
 use crate::log::bucket::Bucket;
@@ -19,6 +19,9 @@ use crate::log::partition::Partition;
 use crate::log::reader::refresh_range;
 use crate::setters::setters;
 use crate::text::counted;
+
+/// The most partitions that are copied at the same time.
+const MOST_AT_ONCE: usize = 64;
 
 /// How partitions are backed up. Start from `BackupOptions::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,15 +97,15 @@ pub struct BackupProgress {
 pub(super) type BackupWatcher = Arc<dyn Fn(BackupProgress) + Send + Sync>;
 
 /// How far it has come, for several partitions at the same time.
-struct Progress {
+struct BackupMeter {
     copied: AtomicU64,
     read_back: AtomicU64,
     told: BackupWatcher,
 }
 
-impl Progress {
+impl BackupMeter {
     fn new(told: BackupWatcher) -> Arc<Self> {
-        Arc::new(Progress { copied: AtomicU64::new(0), read_back: AtomicU64::new(0), told })
+        Arc::new(BackupMeter { copied: AtomicU64::new(0), read_back: AtomicU64::new(0), told })
     }
 
     fn add(&self, copied: u64, read_back: u64) {
@@ -110,12 +113,6 @@ impl Progress {
         let read_back = self.read_back.fetch_add(read_back, Ordering::Relaxed).saturating_add(read_back);
         (self.told)(BackupProgress { copied, read_back });
     }
-}
-
-/// The partition of a backup that holds the copy of this one.
-pub(super) fn target_of(bucket: &Bucket, name: &BackupName, source: &PartitionId) -> Result<Partition> {
-    let namespace = source.namespace().in_backup(name);
-    Ok(bucket.partition_of(PartitionId::new(namespace, source.topic().clone(), source.partition())?))
 }
 
 fn copy_options(backed: &BackedUpPartition, segment_size: Option<u64>) -> CopyOptions {
@@ -218,7 +215,7 @@ pub(super) async fn carry_out(bucket: &Bucket, plan: &BackupPlan, told: BackupWa
     let there = objects.create("beginning a backup", &key, fresh.encode(), MAX_LEN).await?;
     let mut document = BackupDocument::parse(&plan.name, &there)?;
     document.check_same(&fresh)?;
-    let making = Making { bucket, plan, segment_size: document.segment_size, progress: Progress::new(told) };
+    let making = Making { bucket, plan, segment_size: document.segment_size, progress: BackupMeter::new(told) };
     let works = stream::iter(document.partitions).map(|backed| {
         let making = &making;
         async move { making.partition(backed).await }
@@ -236,7 +233,7 @@ struct Making<'a> {
     bucket: &'a Bucket,
     plan: &'a BackupPlan,
     segment_size: Option<u64>,
-    progress: Arc<Progress>,
+    progress: Arc<BackupMeter>,
 }
 
 impl Making<'_> {

@@ -8,7 +8,7 @@ use super::super::entries::PAGE_KEYS;
 use super::super::requests::Objects;
 use super::super::store_time::StoreTime;
 use super::document::{BackupDocument, BackupStage};
-use super::{Backup, find_all};
+use super::handle::{Backup, find_all};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::BackupName;
 use crate::log::bucket::Bucket;

@@ -7,31 +7,23 @@ mod check;
 mod create;
 mod document;
 mod expire;
+mod handle;
 mod sums;
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use futures_util::{StreamExt, TryStreamExt, stream};
 
 pub use self::check::BackupFault;
 pub use self::create::{BackupOptions, BackupPlan, BackupProgress};
 pub use self::document::{BackedUpPartition, BackupStage};
 pub use self::expire::{BackupRetention, ExpirePlan};
+pub use self::handle::Backup;
 
-use self::create::target_of;
-use self::document::{BackupDocument, MAX_LEN};
-use super::requests::Objects;
+use self::document::BackupDocument;
+use self::handle::find_all;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{BACKUPS, BackupName, PartitionId};
+use crate::format::BackupName;
 use crate::log::bucket::Bucket;
 use crate::log::partition::Partition;
-
-/// The most partitions that are copied or read at the same time.
-const MOST_AT_ONCE: usize = 64;
-/// Partitions that are read at the same time to verify a backup.
-const VERIFIED_AT_ONCE: usize = 4;
 
 impl Bucket {
     /// Says what a backup of these partitions into this bucket will do. They may be of this bucket or of any other. Writes
@@ -133,123 +125,4 @@ impl Bucket {
         };
         self.runtime().run(work).await
     }
-}
-
-/// A backup, as its document says.
-#[derive(Clone)]
-pub struct Backup {
-    bucket: Bucket,
-    document: BackupDocument,
-    /// When the store last modified the document.
-    modified_ms: Option<i64>,
-}
-
-impl Backup {
-    async fn find(bucket: &Bucket, name: &BackupName) -> Result<Option<Self>> {
-        let found = Objects::in_bucket(&bucket.0).find(&BackupDocument::key(name), MAX_LEN).await?;
-        let Some((bytes, modified_ms)) = found else { return Ok(None) };
-        let document = BackupDocument::parse(name, &bytes)?;
-        Ok(Some(Backup { bucket: bucket.clone(), document, modified_ms: Some(modified_ms) }))
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &BackupName {
-        &self.document.name
-    }
-
-    /// How far it has come.
-    pub fn stage(&self) -> BackupStage {
-        self.document.stage
-    }
-
-    /// When it was begun, by the clock of the machine that made it, in Unix milliseconds.
-    pub fn created_ms(&self) -> i64 {
-        self.document.created_ms
-    }
-
-    /// Its partitions. Until it is complete, counts and checksums are 0.
-    pub fn partitions(&self) -> &[BackedUpPartition] {
-        &self.document.partitions
-    }
-
-    /// Bytes of its segments, without those of their indexes.
-    pub fn bytes(&self) -> u64 {
-        self.document.partitions.iter().fold(0, |sum, backed| sum.saturating_add(backed.bytes))
-    }
-
-    /// The copy of a partition that was backed up: a log as any other, to be read, or restored by
-    /// [`Partition::copy`] into a partition that has no log. [`CopyOptions::to`](crate::CopyOptions::to) and
-    /// [`before_time`](crate::CopyOptions::before_time) restore it up to a point. Nobody should append to it.
-    ///
-    /// # Errors
-    /// Conflict for a backup that is not complete; not found for a partition that is not in it.
-    pub fn partition(&self, id: &PartitionId) -> Result<Partition> {
-        self.check_complete()?;
-        if self.document.partitions.iter().any(|backed| backed.partition == *id) {
-            return target_of(&self.bucket, self.name(), id);
-        }
-        let (name, namespace) = (self.name(), id.namespace());
-        let message = format!("{id} of the namespace {namespace} is not in the backup {name}");
-        Err(Error::new(ErrorKind::NotFound, message).with_key(BackupDocument::key(name)))
-    }
-
-    fn check_complete(&self) -> Result<()> {
-        let why = match self.stage() {
-            BackupStage::Complete => return Ok(()),
-            BackupStage::Begun => "is not complete",
-            BackupStage::Expiring => "is being removed",
-        };
-        let error = Error::new(ErrorKind::Conflict, format!("the backup {} {why}", self.name()));
-        Err(error.with_hint("take another one, or complete it first").with_key(BackupDocument::key(self.name())))
-    }
-
-    /// Compares the backup with its document, and answers what is wrong; nothing if it is sound. By listing alone: whether all
-    /// segments and their indexes are there, and their sizes. With `deep` all segments are read, and every CRC and count is
-    /// compared, too.
-    ///
-    /// # Errors
-    /// Conflict for a backup that is not complete; what the store answers. What is missing or broken is an answer.
-    pub async fn verify(&self, deep: bool) -> Result<Vec<BackupFault>> {
-        self.verify_with(deep, |_| ()).await
-    }
-
-    /// As [`verify`](Self::verify), and tells how many bytes were read so far. `told` must not block.
-    ///
-    /// # Errors
-    /// As [`verify`](Self::verify).
-    pub async fn verify_with(
-        &self,
-        deep: bool,
-        told: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<Vec<BackupFault>> {
-        self.check_complete()?;
-        let backup = self.clone();
-        let work = async move {
-            let read = AtomicU64::new(0);
-            let tell = |bytes: u64| told(read.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes));
-            let checks = stream::iter(backup.document.partitions.clone()).map(|backed| {
-                let (backup, tell) = (&backup, &tell);
-                async move { backup.check_partition(&backed, deep, tell).await }
-            });
-            let found: Vec<_> = checks.buffered(VERIFIED_AT_ONCE).try_collect().await?;
-            Ok(found.into_iter().flatten().collect())
-        };
-        self.bucket.runtime().ask(work).await
-    }
-}
-
-impl fmt::Debug for Backup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Backup").field("name", self.name()).field("stage", &self.stage()).finish_non_exhaustive()
-    }
-}
-
-async fn find_all(bucket: &Bucket) -> Result<Vec<Backup>> {
-    let mut backups = Vec::new();
-    for name in Objects::in_bucket(&bucket.0).dirs(&format!("{BACKUPS}/")).await? {
-        // A bucket may hold foreign objects, too.
-        let Ok(name) = BackupName::new(&name) else { continue };
-        backups.extend(Backup::find(bucket, &name).await?);
-    }
-    Ok(backups)
 }

@@ -100,7 +100,8 @@ async fn a_backup_that_was_interrupted_goes_on_as_of_its_beginning() {
     let writer = world.partition.writer().await.unwrap();
     writer.append(&[NewRecord::new(NOW).value(b"later")]).await.unwrap().durable().await.unwrap();
     writer.close(None).await.unwrap();
-    let fewer = world.bucket.plan_backup(&name("m"), std::slice::from_ref(&world.partition), &options).await.unwrap_err();
+    let fewer =
+        world.bucket.plan_backup(&name("m"), std::slice::from_ref(&world.partition), &options).await.unwrap_err();
     assert_eq!((fewer.kind(), fewer.message()), (ErrorKind::Conflict, "the backup m was begun of other partitions"));
     let other = world.back_up("m", &BackupOptions::default().segment_size(9_000)).await.unwrap_err();
     assert_eq!(other.message(), "the backup m was begun segment by segment, and not in segments of 9000 bytes");
