@@ -18,7 +18,9 @@ pub(crate) use check::CheckArgs;
 pub(crate) use common::{Common, CreateArgs, InspectArgs, LsArgs, RepairArgs, VerifyArgs, check_order, check_range};
 
 pub(crate) use config::{ConfigArgs, ConfigCommand};
-pub(crate) use maintain::{ConfirmArgs, CopyArgs, DeleteArgs, DeleteRecordsArgs, MergeArgs, MergePreset, RetainArgs};
+pub(crate) use maintain::{
+    ConfirmArgs, CopyArgs, DeleteArgs, DeleteRecordsArgs, MaintainArgs, MergeArgs, MergePreset, RetainArgs,
+};
 pub(crate) use manifest::{KafscaleManifestArgs, ManifestArgs, ManifestCommand};
 
 use crate::failure::EXIT_CODES;
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     DeleteRecords(DeleteRecordsArgs),
     Inspect(InspectArgs),
     Ls(LsArgs),
+    Maintain(MaintainArgs),
     Manifest(ManifestArgs),
     Merge(MergeArgs),
     Repair(RepairArgs),

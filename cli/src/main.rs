@@ -35,6 +35,7 @@ mod inspect;
 mod jsonl;
 mod log_start;
 mod ls;
+mod maintain;
 mod manifest;
 mod merge;
 mod messages;
@@ -92,6 +93,7 @@ fn run(cli: Cli) -> Outcome {
             Command::DeleteRecords(args) => log_start::delete_records(&context, args).await,
             Command::Inspect(args) => inspect::run(&context, args).await,
             Command::Ls(args) => ls::run(&context, args).await,
+            Command::Maintain(args) => maintain::run(&context, args).await,
             Command::Manifest(args) => manifest::run(&context, args.command).await,
             Command::Merge(args) => merge::run(&context, args).await,
             Command::Repair(args) => repair::run(&context, args).await,

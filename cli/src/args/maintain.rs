@@ -186,6 +186,44 @@ pub(crate) struct CopyArgs {
     pub(crate) json: bool,
 }
 
+/// Run maintenance in rounds, by a policy in a file: retain, merge, remove what merging left, and finish deletions that were begun.
+///
+/// Several of these may run on one bucket, on one machine or several. Without --every it is one round. Without --yes it only says
+/// what a round would do.
+#[derive(Args, Debug)]
+#[command(
+    after_help = r#"Example of a policy. The first rule that names a partition counts; all but names can be left out:
+  {
+    "rules": [
+      {"names": ["orders", "audit-*"], "exclude": ["audit-eu"],
+       "retain": {"max_age": "7d", "max_bytes": "10GiB"},
+       "merge": {"target_size": "64MiB", "grace": "24h"}},
+      {"names": ["*"], "merge": {"preset": "kafscale"}}
+    ],
+    "kafscale_manifest": true,
+    "max_requests": 100000
+  }
+retain takes max_age and max_bytes, as kfs retain does. merge takes target_size, min_size, grace, index_interval, time_index and
+preset, as kfs merge does. With kafscale_manifest the manifest of KafScale's SQL processor is kept. A round begins nothing new
+after max_requests, and the next one goes on there.
+
+Examples:
+  kfs maintain --policy policy.json                    # says what a round would do
+  kfs maintain --policy policy.json --yes              # one round, as from cron
+  kfs maintain --policy policy.json --every 5m --yes   # until it is stopped"#
+)]
+pub(crate) struct MaintainArgs {
+    /// The file with the policy, in JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+    /// Go on until the command is stopped, with a round about so often: from half of this time to all of it lies between two
+    /// rounds.
+    #[arg(long, value_parser = units::duration, value_name = "TIME", requires = "yes")]
+    pub(crate) every: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) confirm: ConfirmArgs,
+}
+
 /// Settings for merging that go together.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum MergePreset {

@@ -9,6 +9,7 @@ mod delete;
 mod entries;
 mod kafscale_manifest;
 mod log_start;
+mod maintainer;
 mod merge;
 mod removal;
 mod requests;
@@ -23,6 +24,7 @@ pub use self::copy::{CopyOptions, CopyPlan, CopyReport};
 pub use self::delete::{DeletePlan, DeleteReport};
 pub use self::kafscale_manifest::{KafscaleManifestOptions, KafscaleManifestPlan, KafscaleManifestReport};
 pub use self::log_start::{LogStartPlan, LogStartReport, RetentionLimit};
+pub use self::maintainer::{Maintainer, MaintainerOptions, MaintenancePolicy, MaintenanceStep, PlannedMaintenance};
 pub use self::merge::{MergePlan, MergePolicy, MergeReport};
 pub use self::retention::RetentionPolicy;
 

@@ -4,6 +4,7 @@ mod backup;
 mod copy;
 mod delete;
 mod kafscale_manifest;
+mod maintainer;
 mod merge;
 mod retention;
 
