@@ -92,6 +92,9 @@ fn a_policy_that_makes_no_sense_is_refused_and_a_failure_is_told() {
     bucket.run("maintain --policy /does/not/exist").failed(3);
     let wrong = with_policy(&bucket, r#"{"rules": [{"names": ["*"], "merge": {"target_size": "1B"}}]}"#);
     let failed = bucket.run(&format!("{wrong} --yes")).failed(2);
-    assert!(failed.contains("t/0: merging failed: invalid input: the merge policy's target_size is 1 bytes"), "{failed}");
+    assert!(
+        failed.contains("t/0: merging failed: invalid input: the merge policy's target_size is 1 bytes"),
+        "{failed}"
+    );
     bucket.run(&format!("{wrong} --every 1s")).failed(2);
 }

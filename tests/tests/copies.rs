@@ -1,9 +1,9 @@
 //! Copies between all kinds of stores.
 
 use bytes::Bytes;
-use kfs_core::format::{BatchBuilder, BatchOptions, NewRecord, SegmentBuilder};
+use kfs_core::format::{BackupName, BatchBuilder, BatchOptions, NewRecord, SegmentBuilder};
 use kfs_core::store::ReadRange;
-use kfs_core::{Bucket, BucketOptions, CopyOptions, Partition, VerifyOptions};
+use kfs_core::{BackupOptions, BackupRetention, Bucket, BucketOptions, CopyOptions, Partition, VerifyOptions};
 use kfs_tests::{TestBucket, each_bucket};
 
 const SEGMENTS: i64 = 20;
@@ -91,4 +91,46 @@ async fn a_log_that_goes_through_every_store_comes_back_byte_by_byte() {
     assert_eq!(batches(&other).await, batches(&origin).await);
     let findings = other.verify(VerifyOptions::default()).all().await.expect("it is read");
     assert!(findings.is_empty(), "{findings:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_store_holds_a_backup_gives_it_back_and_lets_logs_and_backups_go() {
+    for store in each_bucket() {
+        let name = store.name;
+        let bucket = bucket(&store, "backups");
+        let source = bucket.partition("t", 0).expect("a name");
+        fill(&source, &bucket).await;
+        let before = objects(&bucket, &source).await;
+        for called in ["one", "two"] {
+            let called = BackupName::new(called).expect("a name");
+            let options = BackupOptions::default();
+            let plan = bucket.plan_backup(&called, std::slice::from_ref(&source), &options).await.expect("a plan");
+            bucket.back_up(&plan).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+        let backups = bucket.backups().await.expect("backups");
+        assert_eq!(backups.iter().map(|backup| backup.name().as_str()).collect::<Vec<_>>(), ["one", "two"], "{name}");
+        let faults = backups[1].verify(true).await.expect("a look");
+        assert!(faults.is_empty(), "{name}: {faults:?}");
+
+        // The log is deleted, in the three calls that wait for nobody's time but the store's own.
+        let plan = source.plan_delete(false).await.expect("a plan");
+        let begun = source.delete(&plan).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        assert!(begun.wait.is_some(), "{name}: {begun}");
+        let plan = source.plan_delete(true).await.expect("a plan");
+        let done = source.delete(&plan).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        assert_eq!((done.wait, done.foreign), (None, 0), "{name}: {done}");
+        let left = bucket.store().list_page(&source.id().prefix(), None, 10).await.expect("a listing");
+        assert!(left.objects.is_empty(), "{name}: {:?}", left.objects);
+
+        let target = bucket.partition("restored", 0).expect("a name");
+        let copy = backups[1].partition(source.id()).expect("a copy");
+        let plan = copy.plan_copy(&target, &CopyOptions::default()).await.expect("a plan");
+        copy.copy(&target, &plan).await.expect("a restored log");
+        assert_eq!(objects(&bucket, &target).await, before, "{name}");
+
+        let plan = bucket.plan_expire_backups(&BackupRetention::default().keep(1)).await.expect("a plan");
+        assert_eq!(plan.expired.len(), 1, "{name}");
+        bucket.expire_backups(&plan).await.expect("one that goes");
+        assert_eq!(bucket.backups().await.expect("backups").len(), 1, "{name}");
+    }
 }
