@@ -207,16 +207,21 @@ impl SegmentFile {
 
 /// Reads a file whole: a segment or what stands beside one.
 pub(crate) fn read(path: &Path) -> Result<Bytes, Error> {
-    let unreadable = |error| failure::file(path, error);
-    let mut file = open(path)?;
-    let size = file.metadata().map_err(unreadable)?.len();
+    let (mut file, size) = open_small(path)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(|error| failure::file(path, error))?;
+    Ok(bytes.into())
+}
+
+/// Opens a file that is no larger than a segment, and tells its size in bytes.
+pub(crate) fn open_small(path: &Path) -> Result<(File, u64), Error> {
+    let file = open(path)?;
+    let size = file.metadata().map_err(|error| failure::file(path, error))?.len();
     if size > i32::MAX as u64 {
         return Err(Error::new(ErrorKind::InvalidInput, format!("{} has 2 GiB or more", path.display()))
             .with_hint("a segment is smaller"));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes.into())
+    Ok((file, size))
 }
 
 /// Opens a regular file. To open anything else may wait for ever.

@@ -2,18 +2,19 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use indicatif::ProgressBar;
 use kfs_core::format::{Limits, ObjectName};
 use kfs_core::text::{counted, offset_range};
 use kfs_core::{
     BucketOptions, Finding, FindingKind, Partition, SegmentBytes, Severity, VerifyOptions, VerifyProgress,
-    verify_segment,
+    verify_segment_from,
 };
 use serde_json::json;
 
 use crate::args::{VerifyArgs, check_range};
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{self, Failure, Outcome};
 use crate::output::{self, Out};
 use crate::segment_file;
 use crate::target::Target;
@@ -80,13 +81,12 @@ impl Job<'_> {
     /// A file with what stands beside it, where that is there.
     fn file(&mut self, path: &Path) -> Outcome {
         let name = path.display().to_string();
-        let segment = segment_file::read(path)?;
-        let size = segment.len() as u64;
+        let (mut segment, size) = segment_file::open_small(path)?;
         let beside = |extension| {
             let path = path.with_extension(extension);
             if path.is_file() { segment_file::read(&path).map(Some) } else { Ok(None) }
         };
-        let mut bytes = SegmentBytes::new(&name, segment).time_index(beside("kfst")?);
+        let mut bytes = SegmentBytes::new(&name, Bytes::new()).time_index(beside("kfst")?);
         if let Some(index) = beside("index")? {
             bytes = bytes.index(Some(index));
         }
@@ -95,11 +95,12 @@ impl Job<'_> {
             bytes = bytes.base(base);
         }
         let limits = Limits::default().max_decompressed_batch(self.args.max_decompressed);
-        let report = verify_segment(&bytes, (!self.args.no_records).then_some(&limits));
+        let report = verify_segment_from(&mut segment, &bytes, (!self.args.no_records).then_some(&limits))
+            .map_err(|error| failure::file(path, error))?;
         let mut counted = VerifyProgress::default();
         (counted.segments, counted.bytes) = (1, size);
         (counted.batches, counted.records) = (report.batches, report.records);
-        counted.first_offset = report.segment.as_ref().map(|segment| segment.base_offset());
+        counted.first_offset = report.header.map(|header| header.base_offset);
         counted.next_offset = report.next_offset;
         for finding in &report.findings {
             match finding.severity {

@@ -132,6 +132,7 @@ pub use log::segment_info::SegmentInfo;
 pub use log::segments::{SegmentHandle, Segments};
 pub use log::verify::{
     Finding, FindingKind, SegmentBytes, SegmentReport, Severity, Verify, VerifyOptions, VerifyProgress, verify_segment,
+    verify_segment_from,
 };
 pub use log::writer::{
     Admission, Append, Interest, Offsets, OnConflict, Writer, WriterOptions, WriterPhase, WriterStatus,

@@ -59,15 +59,7 @@ impl Batch {
     /// # Errors
     /// [`Malformed`] with a position from the batch's start.
     pub fn check_crc(&self) -> Result<(), Malformed> {
-        let computed = crc::crc32c(self.covered());
-        if computed == self.header.crc {
-            return Ok(());
-        }
-        Err(Malformed::new(
-            17,
-            format!("batch CRC {:08x}", self.header.crc),
-            format!("{computed:08x}, which its bytes have"),
-        ))
+        self.header.check_crc(crc::crc32c(self.covered()))
     }
 
     /// A batch of bytes made by this library.

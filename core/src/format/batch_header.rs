@@ -155,6 +155,19 @@ impl BatchHeader {
         )
     }
 
+    /// Compares the CRC with the one that the batch's bytes have.
+    ///
+    /// # Errors
+    /// [`Malformed`] with a position from the batch's start.
+    #[inline]
+    pub(super) fn check_crc(&self, computed: u32) -> Result<(), Malformed> {
+        if computed == self.crc {
+            return Ok(());
+        }
+        let found = format!("batch CRC {:08x}", self.crc);
+        Err(Malformed::new(17, found, format!("{computed:08x}, which its bytes have")))
+    }
+
     /// The whole batch's size in bytes.
     #[inline]
     pub fn total_len(&self) -> usize {

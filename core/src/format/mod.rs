@@ -33,7 +33,9 @@
 
 mod batch;
 mod batch_builder;
+mod batch_cutter;
 mod batch_header;
+mod batch_sum;
 mod check;
 mod claim_json;
 mod compression;
@@ -54,10 +56,12 @@ mod segment_frame;
 mod time_index;
 mod varint;
 
-pub(crate) use batch::batch_headers;
 pub use batch::{Batch, Batches, batches};
 pub use batch_builder::{BatchBuilder, BatchOptions, NewHeader, NewRecord};
+pub(crate) use batch_cutter::{BatchCutter, Cut, CutBatch};
 pub use batch_header::{Attributes, BATCH_HEADER_LEN, BatchHeader, MAX_OFFSET};
+pub(crate) use batch_sum::BatchSum;
+pub use batch_sum::Overlap;
 pub use check::BatchCheck;
 pub use claim_json::ClaimMarker;
 pub use compression::{Codec, Compression};
@@ -73,7 +77,7 @@ pub(crate) use log_json::MAX_LOG_JSON_LEN;
 pub use malformed::Malformed;
 pub use record::{Header, Headers, IntoRecords, OwnedRecord, Record, RecordIter, Records};
 pub(crate) use segment::add_times;
-pub use segment::{BatchAt, Overlap, Segment, SegmentBatches};
+pub use segment::{BatchAt, Segment, SegmentBatches};
 pub use segment_builder::{BuiltSegment, MAX_SEGMENT_LEN, SegmentBuilder};
 pub use segment_frame::{FOOTER_LEN, HEADER_LEN, SegmentFooter, SegmentHeader};
 pub use time_index::{TIME_INDEX_LEN, TimeIndex};

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::batch::batch_headers;
 use super::batch_header::CRC_FROM;
+use super::batch_sum::{BatchSum, Overlap};
 use super::segment_frame::{FOOTER_LEN, HEADER_LEN, SegmentFooter, SegmentHeader};
 use super::{Batch, CrcCheck, IndexBuilder, Limits, Malformed, SparseIndex, TimeIndex, crc};
 
@@ -18,22 +19,6 @@ pub struct BatchAt {
     /// Whether the batch's base offset is below its predecessor's end: see [`Overlap`]. Readers pass
     /// over it.
     pub overlaps: bool,
-}
-
-/// A batch whose base offset is below the end of what precedes it.
-///
-/// KafScale's broker gives only the first batch of a produce call its offset, so that the ones after
-/// it keep the client's. Readers pass over such a batch, as Kafka's clients do; the index and the
-/// message count leave it out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Overlap {
-    /// The batch's first byte, from the segment's start.
-    pub position: u64,
-    /// The batch's base offset.
-    pub base_offset: i64,
-    /// The least offset that it could have.
-    pub expected_offset: i64,
 }
 
 /// A whole, checked segment; a view that shares the object's bytes.
@@ -65,17 +50,17 @@ impl Segment {
         }
         let footer_at = body.len() as u64;
         let footer = SegmentFooter::parse(footer).map_err(|e| e.offset_position(footer_at))?;
-        let mut walk = BatchWalk::new(bytes.slice(..body.len()), header.base_offset, check);
-        let segment = Segment {
+        let mut sum = BatchSum::new(&header, &footer);
+        let crc = walk(&bytes.slice(..body.len()), &mut sum, check)?;
+        sum.check(&header, &footer, footer_at, crc)?;
+        Ok(Segment {
             bytes: bytes.clone(),
             header,
             footer,
-            batch_count: walk.run(footer.last_offset)?,
-            next_offset: walk.next_offset,
-            overlaps: std::mem::take(&mut walk.overlaps),
-        };
-        segment.check_against(&walk, footer_at)?;
-        Ok(segment)
+            batch_count: sum.batches(),
+            next_offset: sum.next_offset(),
+            overlaps: sum.into_overlaps(),
+        })
     }
 
     /// Like [`parse`](Self::parse), and checks that the segment is the one that its key names.
@@ -86,31 +71,6 @@ impl Segment {
         let segment = Self::parse(bytes, check)?;
         segment.header.check_key(base)?;
         Ok(segment)
-    }
-
-    /// Header and footer against what the batches say.
-    fn check_against(&self, walk: &BatchWalk, footer_at: u64) -> Result<(), Malformed> {
-        if walk.check == CrcCheck::Verify && walk.crc != self.footer.crc {
-            return Err(Malformed::new(
-                footer_at,
-                format!("body CRC {:08x}", self.footer.crc),
-                format!("{:08x}, which the body has", walk.crc),
-            ));
-        }
-        let count = i64::from(self.header.message_count);
-        // KafScale counts what it gave an offset; what overlaps it may count or not.
-        let counted = if self.overlaps.is_empty() { count == walk.records } else { count <= walk.all_records };
-        if !counted {
-            let expected = format!("{}, which the batches have", walk.records);
-            return Err(Malformed::new(16, format!("a message count of {count}"), expected));
-        }
-        let last = self.footer.last_offset;
-        let ends = if self.overlaps.is_empty() { last + 1 == self.next_offset } else { walk.footer_matched };
-        if !ends {
-            let expected = format!("{}, the last batch's", self.next_offset - 1);
-            return Err(Malformed::new(footer_at + 4, format!("last offset {last}"), expected));
-        }
-        Ok(())
     }
 
     /// The header's fields.
@@ -196,64 +156,19 @@ pub(crate) fn add_times(range: &mut Option<TimeIndex>, batch: &Batch, limits: &L
     Ok(())
 }
 
-/// One pass over a segment's batches.
-struct BatchWalk {
-    body: Bytes,
-    check: CrcCheck,
-    crc: u32,
-    next_offset: i64,
-    /// Records of batches that don't overlap, and of all.
-    records: i64,
-    all_records: i64,
-    footer_matched: bool,
-    overlaps: Vec<Overlap>,
-}
-
-impl BatchWalk {
-    fn new(body: Bytes, base_offset: i64, check: CrcCheck) -> Self {
-        BatchWalk {
-            body,
-            check,
-            crc: 0,
-            next_offset: base_offset,
-            records: 0,
-            all_records: 0,
-            footer_matched: false,
-            overlaps: Vec::new(),
+/// One pass over a segment's batches. Gives the body's CRC, if CRCs are checked.
+fn walk(body: &Bytes, sum: &mut BatchSum, check: CrcCheck) -> Result<Option<u32>, Malformed> {
+    let (mut at, mut crc) = (HEADER_LEN, 0);
+    // A segment without a batch is none.
+    while at < body.len() || sum.batches() == 0 {
+        let batch = Batch::parse(body, at, check)?;
+        sum.add(at as u64, batch.header())?;
+        if check == CrcCheck::Verify {
+            crc = append_batch(crc, &batch);
         }
+        at += batch.bytes().len();
     }
-
-    /// Returns how many batches there are.
-    fn run(&mut self, footer_last: i64) -> Result<usize, Malformed> {
-        let base_offset = self.next_offset;
-        let (mut at, mut count) = (HEADER_LEN, 0);
-        while at < self.body.len() || count == 0 {
-            let batch = Batch::parse(&self.body, at, self.check)?;
-            if count == 0 && batch.base_offset() != base_offset {
-                let found = format!("base offset {}", batch.base_offset());
-                return Err(Malformed::new(at as u64, found, format!("{base_offset}, the segment's")));
-            }
-            if self.check == CrcCheck::Verify {
-                self.crc = append_batch(self.crc, &batch);
-            }
-            let records = i64::from(batch.header().record_count);
-            self.all_records += records;
-            self.footer_matched |= batch.last_offset() == footer_last;
-            if batch.base_offset() < self.next_offset {
-                self.overlaps.push(Overlap {
-                    position: at as u64,
-                    base_offset: batch.base_offset(),
-                    expected_offset: self.next_offset,
-                });
-            } else {
-                self.records += records;
-                self.next_offset = batch.next_offset();
-            }
-            at += batch.bytes().len();
-            count += 1;
-        }
-        Ok(count)
-    }
+    Ok((check == CrcCheck::Verify).then_some(crc))
 }
 
 /// The CRC of bytes and a batch after them, of which the batch's own CRC was checked.

@@ -14,6 +14,7 @@ pub(crate) mod log_source;
 pub(crate) mod maintain;
 mod options;
 mod partition;
+mod pieces;
 mod progress;
 mod purgatory;
 pub(crate) mod reader;

@@ -5,8 +5,8 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{
-    Batch, BatchBuilder, BuiltSegment, CrcCheck, FOOTER_LEN, HEADER_LEN, MAX_OFFSET, Segment, SegmentBuilder,
-    SegmentFooter, SegmentHeader, SparseIndex, TimeIndex, batch_headers,
+    BatchBuilder, BatchCutter, BuiltSegment, CrcCheck, Cut, CutBatch, MAX_OFFSET, Segment, SegmentBuilder,
+    SegmentFooter, SegmentHeader, SparseIndex, TimeIndex,
 };
 
 /// What is added where a segment's end can't be told. A segment is smaller than 2^31 bytes, and no codec packs
@@ -24,15 +24,26 @@ pub(super) struct SegmentEnd {
     pub(super) leader_epoch: i32,
 }
 
-/// Where a segment ended, by its own bytes and by the objects beside it.
-pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> SegmentEnd {
-    let readable = Readable::over(base, segment);
+/// What stands at a segment's ends and beside it, each if it is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Around<'a> {
+    /// Its first bytes.
+    pub(super) first: &'a [u8],
+    /// Its last bytes.
+    pub(super) last: &'a [u8],
+    pub(super) index: Option<&'a Bytes>,
+    pub(super) time_index: Option<&'a Bytes>,
+}
+
+/// Where a segment ended, by its batches and by what stands around them.
+pub(super) fn end_of(base: i64, readable: &Readable, around: Around<'_>) -> SegmentEnd {
+    let Around { first, last, index, time_index } = around;
     let leader_epoch = readable.leader_epoch;
-    if readable.is_sound {
+    if readable.is_sound() {
         return SegmentEnd { next: readable.next, known: true, leader_epoch };
     }
-    let footer = SegmentFooter::at_end_of(segment).map(|footer| footer.last_offset.saturating_add(1));
-    let counted = SegmentHeader::parse(segment).ok().map(|h| base.saturating_add(i64::from(h.message_count)));
+    let footer = SegmentFooter::at_end_of(last).map(|footer| footer.last_offset.saturating_add(1));
+    let counted = SegmentHeader::parse(first).ok().map(|h| base.saturating_add(i64::from(h.message_count)));
     let indexed = index.and_then(|bytes| SparseIndex::parse(bytes).ok()?.entries().last().map(|e| e.offset));
     let timed = time_index.and_then(|bytes| TimeIndex::parse(bytes).ok()).map(|times| times.max_offset);
     // What can't be true of a segment that begins there is broken itself.
@@ -48,30 +59,46 @@ pub(super) fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_ind
     }
 }
 
-/// The batches from the front, up to the first header that can't be read.
-struct Readable {
+/// The batches of a segment that comes in pieces: those from the front, up to the first header that can't be read.
+pub(super) struct Readable {
+    cutter: BatchCutter,
+    base: i64,
     next: i64,
     leader_epoch: i32,
-    /// All of them are whole, by their CRCs, and fill the segment up to its footer.
-    is_sound: bool,
+    /// All batches so far are whole, by their CRCs.
+    are_whole: bool,
+    /// A batch can't be read, or is not the one that follows.
+    is_over: bool,
 }
 
 impl Readable {
-    fn over(base: i64, segment: &Bytes) -> Self {
-        let body = segment.slice(..segment.len().saturating_sub(FOOTER_LEN));
-        let mut readable = Readable { next: base, leader_epoch: -1, is_sound: false };
-        let (mut end, mut whole) = (HEADER_LEN, true);
-        for (at, header) in batch_headers(&body, HEADER_LEN) {
-            if header.base_offset != readable.next {
-                break;
+    /// For a segment of this many bytes.
+    pub(super) fn new(base: i64, size: u64) -> Self {
+        let cutter = BatchCutter::new(size, false);
+        Readable { cutter, base, next: base, leader_epoch: -1, are_whole: true, is_over: false }
+    }
+
+    /// Takes the next piece, and says whether another one is of any use.
+    pub(super) fn push(&mut self, piece: Bytes) -> bool {
+        self.cutter.push(piece);
+        while !self.is_over
+            && let Some(cut) = self.cutter.next()
+        {
+            match cut {
+                Cut::Batch(CutBatch { header, crc, .. }) if header.base_offset == self.next => {
+                    self.are_whole &= crc.is_ok();
+                    self.next = header.next_offset();
+                    self.leader_epoch = self.leader_epoch.max(header.leader_epoch);
+                }
+                _ => self.is_over = true,
             }
-            whole &= Batch::parse(&body, at, CrcCheck::Verify).is_ok();
-            readable.next = header.next_offset();
-            readable.leader_epoch = readable.leader_epoch.max(header.leader_epoch);
-            end = at.saturating_add(header.total_len());
         }
-        readable.is_sound = whole && end == body.len() && readable.next > base;
-        readable
+        !self.is_over && !self.cutter.is_at_end()
+    }
+
+    /// All batches are whole, and fill the segment up to its footer.
+    fn is_sound(&self) -> bool {
+        self.are_whole && !self.is_over && self.cutter.is_at_end() && self.next > self.base
     }
 }
 
@@ -100,6 +127,24 @@ pub(super) fn is_cover(bytes: &Bytes) -> bool {
 mod tests {
     use super::*;
     use crate::format::BatchOptions;
+
+    /// Where a segment ended, whatever the pieces are in which it comes.
+    fn end_of(base: i64, segment: &Bytes, index: Option<&Bytes>, time_index: Option<&Bytes>) -> SegmentEnd {
+        let of_pieces = |len: usize| {
+            let mut readable = Readable::new(base, segment.len() as u64);
+            for at in (0..segment.len()).step_by(len) {
+                if !readable.push(segment.slice(at..segment.len().min(at + len))) {
+                    break;
+                }
+            }
+            super::end_of(base, &readable, Around { first: segment, last: segment, index, time_index })
+        };
+        let end = of_pieces(segment.len().max(1));
+        for len in [1, 7, 16, 61, 100] {
+            assert_eq!(of_pieces(len), end, "pieces of {len}");
+        }
+        end
+    }
 
     fn segment() -> Bytes {
         let mut builder = SegmentBuilder::new(20, 0, 1).unwrap();

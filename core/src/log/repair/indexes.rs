@@ -8,7 +8,11 @@ use object_store::PutPayload;
 use crate::error::{ErrorKind, Result};
 use crate::format::{DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, SparseIndex};
 use crate::log::partition::Partition;
-use crate::log::verify::{Finding, FindingKind, SegmentBytes, is_listed, verify_segment};
+use crate::log::pieces::{PieceReader, PieceTries};
+use crate::log::segment_info::SegmentInfo;
+use crate::log::verify::{
+    Beside, CheckedSegment, Finding, FindingKind, LOOKS, always_replaced, check_in_pieces, is_listed,
+};
 use crate::log::writer::bounded;
 use crate::store::{ReadRange, StoreReader, Version};
 
@@ -89,49 +93,74 @@ impl Partition {
         let mut interval = DEFAULT_INDEX_INTERVAL;
         while let Some(page) = segments.next_page().await? {
             for info in page.into_iter().filter(|info| info.size <= MAX_SEGMENT_LEN) {
-                let segment = match state.get(&info.key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await {
-                    Ok(fetched) => fetched,
+                match self.checked(&info, &mut interval).await {
+                    Ok((checked, version)) => plan.add(&info.key, state.id.index_key(info.base), checked, &version),
                     Err(error) if error.kind() == ErrorKind::NotFound => {
                         if is_listed(state, &info.key).await? {
                             plan.beyond_repair.push(Finding::listed_alone(&info));
                         }
-                        continue;
                     }
                     Err(error) => return Err(error),
-                };
-                let key = state.id.index_key(info.base);
-                let most = ReadRange::AtMost(SparseIndex::max_len(info.size));
-                let index = match state.get(&key, most, None).await {
-                    Ok(fetched) => Some(fetched.bytes),
-                    Err(error) if error.kind() == ErrorKind::NotFound => None,
-                    // One that is too large to be an index is wrong, whatever is in it.
-                    Err(error) if error.kind() == ErrorKind::Corrupt => Some(Bytes::new()),
-                    Err(error) => return Err(error),
-                };
-                // A log's indexes have one interval, most likely.
-                let known = index.as_ref().and_then(|bytes| SparseIndex::parse(bytes).ok()).map(|i| i.interval());
-                interval = known.filter(|interval| *interval > 0).unwrap_or(interval);
-                let bytes = SegmentBytes::new(&info.key, segment.bytes).base(info.base).index(index);
-                let report = verify_segment(&bytes, None);
-                let right = report.segment.as_ref().map(|segment| segment.index(interval).encode());
-                for finding in report.findings {
-                    match (finding.kind, &right) {
-                        (FindingKind::IndexMissing | FindingKind::IndexWrong, Some(right)) => {
-                            plan.indexes.push(IndexRepair {
-                                key: key.clone(),
-                                finding,
-                                bytes: right.clone(),
-                                segment_key: info.key.clone(),
-                                segment: segment.info.version.clone(),
-                            });
-                        }
-                        (FindingKind::Segment | FindingKind::Batch, _) => plan.beyond_repair.push(finding),
-                        _ => {}
-                    }
                 }
             }
         }
         Ok(plan)
+    }
+
+    /// Checks a segment and its index, again from the beginning if it is replaced meanwhile. `interval` is that of the
+    /// indexes before it: a log's indexes have one interval, most likely.
+    async fn checked(&self, info: &SegmentInfo, interval: &mut i32) -> Result<(CheckedSegment, Version)> {
+        let mut looks = LOOKS;
+        loop {
+            match self.look(info, interval).await {
+                Err(replaced) if replaced.kind() == ErrorKind::Conflict => {
+                    looks = looks.saturating_sub(1);
+                    if looks == 0 {
+                        return Err(always_replaced(&info.key, replaced));
+                    }
+                }
+                looked => return looked,
+            }
+        }
+    }
+
+    async fn look(&self, info: &SegmentInfo, interval: &mut i32) -> Result<(CheckedSegment, Version)> {
+        let state = self.state();
+        let mut reader = PieceReader::open(state, &info.key, MAX_SEGMENT_LEN, PieceTries::UntilAnswered).await?;
+        let most = ReadRange::AtMost(SparseIndex::max_len(info.size));
+        let index = match state.get(&state.id.index_key(info.base), most, None).await {
+            Ok(fetched) => Some(fetched.bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // One that is too large to be an index is wrong, whatever is in it.
+            Err(error) if error.kind() == ErrorKind::Corrupt => Some(Bytes::new()),
+            Err(error) => return Err(error),
+        };
+        let mut beside = Beside { index, index_expected: true, ..Beside::default() };
+        *interval = beside.stored_interval().filter(|interval| *interval > 0).unwrap_or(*interval);
+        beside.rebuild = Some(*interval);
+        let checked = check_in_pieces(state, &mut reader, info.base, beside, None).await?;
+        Ok((checked, reader.version().clone()))
+    }
+}
+
+impl RepairPlan {
+    fn add(&mut self, segment_key: &str, key: String, checked: CheckedSegment, segment: &Version) {
+        let right = checked.rebuilt.map(|index| index.encode());
+        for finding in checked.findings {
+            match (finding.kind, &right) {
+                (FindingKind::IndexMissing | FindingKind::IndexWrong, Some(right)) => {
+                    self.indexes.push(IndexRepair {
+                        key: key.clone(),
+                        finding,
+                        bytes: right.clone(),
+                        segment_key: segment_key.to_owned(),
+                        segment: segment.clone(),
+                    });
+                }
+                (FindingKind::Segment | FindingKind::Batch, _) => self.beyond_repair.push(finding),
+                _ => {}
+            }
+        }
     }
 }
 

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use object_store::PutPayload;
 
-use super::cover::{SegmentEnd, covering, end_of, is_cover};
+use super::cover::{Around, Readable, SegmentEnd, covering, end_of, is_cover};
 use super::indexes::is_same;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::{CrcCheck, DEFAULT_INDEX_INTERVAL, MAX_SEGMENT_LEN, Segment, SegmentFooter};
+use crate::format::{CrcCheck, DEFAULT_INDEX_INTERVAL, HEADER_LEN, MAX_SEGMENT_LEN, Segment, SegmentFooter};
 use crate::log::locate::{find_tail, locate};
 use crate::log::partition::Partition;
+use crate::log::pieces::{PIECE_BYTES, PieceReader, PieceTries, same_bytes};
 use crate::log::reader::source::BlockSource;
 use crate::log::writer::{bounded, covered_by};
 use crate::store::{Created, Fetched, Identity, ReadRange, Version};
@@ -68,8 +69,11 @@ impl Partition {
 
     /// Copies a segment to `KEY.bad`, reads the copy back and compares it, then removes the segment,
     /// its index and its time index. In the place of the newest segment empty batches are left, which cover its
-    /// offsets, but for those that the segment before it holds as well. No writer may be at work on the partition meanwhile. After an interruption a new plan goes on where it
-    /// stopped.
+    /// offsets, but for those that the segment before it holds as well. No writer may be at work on the partition
+    /// meanwhile. After an interruption a new plan goes on where it stopped.
+    ///
+    /// A segment of more than 16 MiB is copied in parts, as [`Store::put_stream`](crate::store::Store::put_stream) does
+    /// it, in the memory that that takes. So an object of 2 GiB or more, which is no segment, can be set aside as well.
     ///
     /// Dropping the future ends the wait; the work goes on to its end.
     ///
@@ -118,13 +122,20 @@ impl Partition {
     /// Of the newest segment: which offsets the empty batches must cover.
     async fn find_end(&self, plan: &mut SetAside) -> Result<()> {
         let (state, base) = (self.state(), plan.base);
-        let bytes = state.get(&plan.key, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(&plan.version)).await?.bytes;
+        let mut reader = PieceReader::of_version(&plan.key, plan.version.clone(), PieceTries::UntilAnswered);
+        let (first, last) = (reader.read(state, 0, HEADER_LEN).await?, reader.footer(state).await?);
+        let mut readable = Readable::new(base, plan.size);
+        let is_one_piece = plan.size <= PIECE_BYTES;
+        // Empty batches that were put in place are few.
+        let may_be_cover = is_one_piece && is_cover(&first);
+        reader.each(state, |piece| readable.push(piece)).await?;
         let index = if_there(state.get(&state.id.index_key(base), ReadRange::AtMost(MAX_INDEX), None).await)?;
         let time_index = if_there(state.get(&state.id.time_index_key(base), ReadRange::AtMost(4096), None).await)?;
-        let SegmentEnd { next, known, leader_epoch } = end_of(base, &bytes, index.as_ref(), time_index.as_ref());
+        let around = Around { first: &first, last: &last, index: index.as_ref(), time_index: time_index.as_ref() };
+        let SegmentEnd { next, known, leader_epoch } = end_of(base, &readable, around);
         (plan.end_is_known, plan.leader_epoch) = (known, leader_epoch);
         (plan.last_offset, plan.next_offset) = (Some(next.saturating_sub(1)), Some(next.max(plan.free_from())));
-        plan.was_begun = is_cover(&bytes) && if_there(state.store().head(&plan.kept_as).await)?.is_some();
+        plan.was_begun = may_be_cover && if_there(state.store().head(&plan.kept_as).await)?.is_some();
         Ok(())
     }
 
@@ -153,25 +164,7 @@ impl Partition {
         if plan.was_begun {
             return self.finish_cover(plan.base).await;
         }
-        let original = match store.get(&plan.key, ReadRange::AtMost(MAX_SEGMENT_LEN), Some(&plan.version)).await {
-            Ok(fetched) => fetched.bytes,
-            Err(error) if error.kind() == ErrorKind::Conflict => return Err(changed(&plan.key)),
-            Err(error) => return Err(error),
-        };
-        let (payload, nobody) = (PutPayload::from_bytes(original.clone()), Identity::none());
-        let kept = bounded(state.runtime(), plan.size, store.create(&plan.kept_as, payload, &nobody)).await;
-        match kept.map_err(|late| late.with_key(&*plan.kept_as))? {
-            // An earlier try may have made it: what is read back decides.
-            Created::Yes(_) | Created::Exists => {}
-            Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => return Err(error),
-        }
-        store.settle(&plan.kept_as).await?;
-        let copy = store.get(&plan.kept_as, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?;
-        if copy.bytes != original {
-            return Err(Error::new(ErrorKind::Conflict, "other bytes are kept under this name already")
-                .with_key(&plan.kept_as)
-                .with_hint("move that object away, then try again"));
-        }
+        self.keep(plan).await?;
         if !is_same(store, &plan.key, &plan.version).await? {
             return Err(changed(&plan.key));
         }
@@ -196,6 +189,45 @@ impl Partition {
             state.watermarks.forget();
         }
         locate(state, plan.base, true).await
+    }
+
+    /// Keeps the segment's bytes under another name, and makes certain that they are there.
+    async fn keep(&self, plan: &SetAside) -> Result<()> {
+        let (state, store, tries) = (self.state(), self.state().writes(), PieceTries::AsAnyRequest);
+        let mut original = PieceReader::of_version(&plan.key, plan.version.clone(), tries);
+        if plan.size <= PIECE_BYTES {
+            let bytes = original.read(state, 0, 1).await.map_err(|error| if_changed(error, &plan.key))?;
+            let (payload, nobody) = (PutPayload::from_bytes(bytes), Identity::none());
+            let kept = bounded(state.runtime(), plan.size, store.create(&plan.kept_as, payload, &nobody)).await;
+            match kept.map_err(|late| late.with_key(&*plan.kept_as))? {
+                // An earlier try may have made it: what is read back decides.
+                Created::Yes(_) | Created::Exists => {}
+                Created::Unknown(error) | Created::Refused(error) | Created::SyncFailed { error, .. } => {
+                    return Err(error);
+                }
+            }
+        } else if !store.exists(&plan.kept_as).await? {
+            // It would replace what another one has kept since that look, but with the same bytes: no other version
+            // of the segment is read.
+            let pieces = original.clone().into_stream(state);
+            // The time for reading comes to that for writing.
+            let size = plan.size.saturating_mul(2);
+            let kept = bounded(state.runtime(), size, store.put_stream(&plan.kept_as, pieces)).await;
+            let kept = kept.map_err(|late| late.with_key(&*plan.kept_as))?;
+            kept.map_err(|error| if_changed(error, &plan.key))?;
+        }
+        store.settle(&plan.kept_as).await?;
+        let mut copy = PieceReader::open(state, &plan.kept_as, u64::MAX, tries).await?;
+        let is_right = copy.size() == plan.size
+            && same_bytes(state, (&mut original, 0), (&mut copy, 0), plan.size)
+                .await
+                .map_err(|error| if_changed(error, &plan.key))?;
+        if !is_right {
+            return Err(Error::new(ErrorKind::Conflict, "other bytes are kept under this name already")
+                .with_key(&plan.kept_as)
+                .with_hint("move that object away, then try again"));
+        }
+        Ok(())
     }
 
     /// The newest segment begins inside the one before it. What it holds beyond that one is covered by a segment at
@@ -224,7 +256,7 @@ impl Partition {
     async fn finish_cover(&self, base: i64) -> Result<()> {
         let state = self.state();
         let key = state.id.segment_key(base);
-        let cover = state.get(&key, ReadRange::AtMost(MAX_SEGMENT_LEN), None).await?.bytes;
+        let cover = state.get(&key, ReadRange::AtMost(PIECE_BYTES), None).await?.bytes;
         let segment = Segment::parse(&cover, CrcCheck::Verify).map_err(|malformed| malformed.into_error(&key))?;
         self.write_over(&state.id.index_key(base), segment.index(DEFAULT_INDEX_INTERVAL).encode()).await?;
         state.writes().delete(&state.id.time_index_key(base)).await?;
@@ -250,8 +282,17 @@ fn if_there(read: Result<Fetched>) -> Result<Option<Bytes>> {
     }
 }
 
+/// The error of a read that found another version of the object with this key.
+fn if_changed(error: Error, key: &str) -> Error {
+    let is_changed = error.kind() == ErrorKind::Conflict && error.key() == Some(key);
+    if is_changed { changed(key) } else { error }
+}
+
 fn changed(key: &str) -> Error {
     Error::new(ErrorKind::Conflict, "the object changed since the plan was made")
         .with_key(key)
         .with_hint("make a new plan")
 }
+
+#[cfg(test)]
+mod tests;

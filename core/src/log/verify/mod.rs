@@ -1,8 +1,13 @@
 //! Verifying a partition: every CRC, every batch, indexes against segments, and that offsets follow
 //! one another.
 
+mod beside;
 mod bytes;
+mod check;
 mod finding;
+mod in_pieces;
+mod overlap;
+mod records;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,17 +17,22 @@ use std::sync::Arc;
 use ::bytes::Bytes;
 
 use super::partition::Partition;
+use super::pieces::{PieceReader, PieceTries};
 use super::segment_info::SegmentInfo;
 use super::segments::{Segments, first_and_last};
 use super::state::PartitionState;
 use crate::error::{ErrorKind, Result};
-use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, Segment, SparseIndex, TIME_INDEX_LEN};
+use crate::format::{Limits, LogIdentity, MAX_LOG_JSON_LEN, MAX_SEGMENT_LEN, SparseIndex, TIME_INDEX_LEN};
 use crate::setters::setters;
 use crate::store::ReadRange;
 use crate::text::offset_range;
 
-pub use self::bytes::{SegmentBytes, SegmentReport, verify_segment};
+pub(in crate::log) use self::beside::Beside;
+pub use self::bytes::{SegmentBytes, SegmentReport, verify_segment, verify_segment_from};
+pub(in crate::log) use self::check::CheckedSegment;
 pub use self::finding::{Finding, FindingKind, Severity};
+pub(in crate::log) use self::in_pieces::{LOOKS, always_replaced, check_in_pieces};
+use self::overlap::WholeSegment;
 
 /// Told about after each segment.
 type OnProgress = Arc<dyn Fn(&VerifyProgress) + Send + Sync>;
@@ -125,12 +135,18 @@ struct Reach {
     /// One past the greatest offset so far; `None` where it can't be told.
     end: Option<i64>,
     /// The segment that reaches so far, to compare what lies inside it.
-    cover: Option<Segment>,
+    cover: Option<WholeSegment>,
 }
 
 impl Partition {
-    /// Checks the partition, segment by segment: each is read whole by one GET, with its index and, if
-    /// it has one, its time index. Asks nothing before the first finding is asked for.
+    /// Checks the partition, segment by segment: each is read whole, with its index and, if it has one, its time
+    /// index. Asks nothing before the first finding is asked for.
+    ///
+    /// A segment of at most 16 MiB costs one GET. A larger one is read in pieces of that size, all of one version, and costs
+    /// one GET a piece and one of its footer. If it is replaced meanwhile, it is read again. The pieces take at most 64 MiB,
+    /// one that is read ahead among them; the indexes of the segment come to that. If records are checked, a batch that does
+    /// not lie in one piece is held whole, and so are the records of a batch while they are decompressed. A segment of more
+    /// than one piece that lies inside another, or that another lies in, is read again where they meet.
     pub fn verify(&self, options: VerifyOptions) -> Verify {
         let (first, last) = options.offsets;
         Verify {
@@ -230,16 +246,16 @@ impl VerifyWork {
             self.reach = Reach { end: info.last.map(|last| last.saturating_add(1)), cover: None };
             return Ok(());
         }
-        let segment = match self.read(&info.key, MAX_SEGMENT_LEN).await {
-            Ok(Some(segment)) => segment,
-            Ok(None) if is_listed(&self.state, &info.key).await? => {
-                self.found(Finding::listed_alone(&info));
-                self.reach = Reach { end: info.last.map(|last| last.saturating_add(1)), cover: None };
-                return Ok(());
-            }
-            Ok(None) => {
-                // Retention or merging removed it since it was listed.
-                self.reach = Reach::default();
+        let (checked, reader) = match self.check(&info).await {
+            Ok(checked) => checked,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if is_listed(&self.state, &info.key).await? {
+                    self.found(Finding::listed_alone(&info));
+                    self.reach = Reach { end: info.last.map(|last| last.saturating_add(1)), cover: None };
+                } else {
+                    // Retention or merging removed it since it was listed.
+                    self.reach = Reach::default();
+                }
                 return Ok(());
             }
             // What has its name is no file.
@@ -250,40 +266,62 @@ impl VerifyWork {
             }
             Err(error) => return Err(error),
         };
+        let progress = &mut self.progress;
+        progress.segments = progress.segments.saturating_add(1);
+        progress.bytes = progress.bytes.saturating_add(reader.size());
+        progress.batches = progress.batches.saturating_add(checked.batches);
+        progress.records = progress.records.saturating_add(checked.records);
+        progress.first_offset.get_or_insert(info.base);
+        self.follow(&info, checked, reader).await?;
+        self.progress.next_offset = self.reach.end.or(self.progress.next_offset);
+        if let Some(call) = &self.options.on_progress {
+            call(&self.progress);
+        }
+        Ok(())
+    }
+
+    /// Reads a segment and what stands beside it, again from the beginning if it is replaced meanwhile.
+    async fn check(&mut self, info: &SegmentInfo) -> Result<(CheckedSegment, PieceReader)> {
+        let mut looks = LOOKS;
+        loop {
+            match self.look(info).await {
+                Err(replaced) if replaced.kind() == ErrorKind::Conflict => {
+                    looks = looks.saturating_sub(1);
+                    if looks == 0 {
+                        return Err(always_replaced(&info.key, replaced));
+                    }
+                }
+                looked => return looked,
+            }
+        }
+    }
+
+    async fn look(&mut self, info: &SegmentInfo) -> Result<(CheckedSegment, PieceReader)> {
+        let mut reader = PieceReader::open(&self.state, &info.key, MAX_SEGMENT_LEN, PieceTries::UntilAnswered).await?;
         // Only now is it known that the segment before was not the newest, which decides how bad its findings are.
         self.release(false);
+        let mut around = Vec::new();
         let index = match info.index_size {
             Some(_) => {
                 let most = SparseIndex::max_len(info.size);
-                self.sidecar(FindingKind::IndexWrong, &self.state.id.index_key(info.base), most).await?
+                self.sidecar(FindingKind::IndexWrong, &self.state.id.index_key(info.base), most, &mut around).await?
             }
             None => None,
         };
         let time_index = match info.time_index_size {
             Some(_) if self.options.records => {
                 let most = TIME_INDEX_LEN as u64;
-                self.sidecar(FindingKind::TimeIndexWrong, &self.state.id.time_index_key(info.base), most).await?
+                let key = self.state.id.time_index_key(info.base);
+                self.sidecar(FindingKind::TimeIndexWrong, &key, most, &mut around).await?
             }
             _ => None,
         };
-        let size = u64::try_from(segment.len()).unwrap_or(u64::MAX);
-        let bytes = SegmentBytes::new(&info.key, segment).base(info.base).index(index).time_index(time_index);
-        let report = verify_segment(&bytes, self.options.records.then_some(&self.options.limits));
-        let progress = &mut self.progress;
-        progress.segments = progress.segments.saturating_add(1);
-        progress.bytes = progress.bytes.saturating_add(size);
-        progress.batches = progress.batches.saturating_add(report.batches);
-        progress.records = progress.records.saturating_add(report.records);
-        progress.first_offset.get_or_insert(info.base);
-        for finding in &report.findings {
-            self.found(finding.clone());
-        }
-        self.follow(&info, report);
-        self.progress.next_offset = self.reach.end.or(self.progress.next_offset);
-        if let Some(call) = &self.options.on_progress {
-            call(&self.progress);
-        }
-        Ok(())
+        let beside = Beside { index, index_expected: true, time_index, rebuild: None };
+        let limits = self.options.records.then_some(self.options.limits);
+        let checked = check_in_pieces(&self.state, &mut reader, info.base, beside, limits.as_ref()).await?;
+        // Only now: had it been replaced, they would be looked at again.
+        self.held.append(&mut around);
+        Ok((checked, reader))
     }
 
     fn found(&mut self, finding: Finding) {
@@ -308,10 +346,16 @@ impl VerifyWork {
     }
 
     /// An index, unless something that is no file has its name, or it is too large to be one.
-    async fn sidecar(&mut self, kind: FindingKind, key: &str, most: u64) -> Result<Option<Bytes>> {
+    async fn sidecar(
+        &self,
+        kind: FindingKind,
+        key: &str,
+        most: u64,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Option<Bytes>> {
         match self.read(key, most).await {
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                self.found(Finding::new(Severity::Warning, kind, key, error.message()));
+                findings.push(Finding::new(Severity::Warning, kind, key, error.message()));
                 Ok(None)
             }
             read => read,
@@ -348,31 +392,44 @@ impl VerifyWork {
         Ok(())
     }
 
-    /// Whether the segment goes on where the log ended.
-    fn follow(&mut self, info: &SegmentInfo, report: SegmentReport) {
+    /// Takes the findings, and whether the segment goes on where the log ended.
+    async fn follow(&mut self, info: &SegmentInfo, checked: CheckedSegment, reader: PieceReader) -> Result<()> {
+        self.held.extend(checked.findings);
+        let mut whole = match (checked.whole, checked.next_offset) {
+            (Some(header), Some(next)) => Some(WholeSegment::new(header.base_offset, next, reader)),
+            _ => None,
+        };
         // A broken segment is taken to end where the next one begins.
-        let end = match &report.segment {
-            Some(_) => report.next_offset,
+        let end = match &whole {
+            Some(_) => checked.next_offset,
             None => info.last.map(|last| last.saturating_add(1)),
         };
         let Some(expected) = self.reach.end else {
-            self.reach = Reach { end, cover: report.segment };
-            return;
+            self.reach = Reach { end, cover: whole };
+            return Ok(());
         };
         if info.base < expected {
             let last = end.map_or(info.base, |end| end.saturating_sub(1)).max(info.base);
-            self.found(inside(info, &report, self.reach.cover.as_ref(), expected).offsets(info.base, last));
+            let inside = match (&mut self.reach.cover, &mut whole) {
+                (Some(cover), Some(whole)) => cover.compare(&self.state, &info.key, whole).await?,
+                _ => {
+                    let message = format!("it starts inside another segment, which ends before {expected}");
+                    Finding::new(Severity::Error, FindingKind::Ghost, &info.key, message)
+                }
+            };
+            self.found(inside.offsets(info.base, last));
             if end.is_some_and(|end| end > expected) {
-                self.reach = Reach { end, cover: report.segment };
+                self.reach = Reach { end, cover: whole };
             }
-            return;
+            return Ok(());
         }
         if info.base > expected {
             let message = format!("no segment holds {}", offset_range(expected, info.base.saturating_sub(1)));
             let hole = Finding::new(Severity::Warning, FindingKind::Hole, &info.key, message);
             self.found(hole.offsets(expected, info.base.saturating_sub(1)));
         }
-        self.reach = Reach { end, cover: report.segment };
+        self.reach = Reach { end, cover: whole };
+        Ok(())
     }
 }
 
@@ -380,49 +437,6 @@ impl VerifyWork {
 pub(in crate::log) async fn is_listed(state: &PartitionState, key: &str) -> Result<bool> {
     let page = state.list_page_through(state.store(), key, None, 1).await?;
     Ok(page.objects.first().is_some_and(|object| object.key == key))
-}
-
-/// A segment that starts inside another's range: what merging left, or a ghost, or one that goes on
-/// beyond the other's end.
-fn inside(info: &SegmentInfo, report: &SegmentReport, cover: Option<&Segment>, expected: i64) -> Finding {
-    let (Some(cover), Some(segment)) = (cover, &report.segment) else {
-        let message = format!("it starts inside another segment, which ends before {expected}");
-        return Finding::new(Severity::Error, FindingKind::Ghost, &info.key, message);
-    };
-    let mut others = cover.batches().filter(|b| !b.overlaps).peekable();
-    let within = |base: i64| base < cover.next_offset();
-    let differs = segment.batches().filter(|b| !b.overlaps && within(b.batch.base_offset())).find(|at| {
-        while others.peek().is_some_and(|other| other.batch.base_offset() < at.batch.base_offset()) {
-            others.next();
-        }
-        others.next().is_none_or(|other| other.batch.bytes() != at.batch.bytes())
-    });
-    let of = cover.header().base_offset;
-    let beyond = segment.next_offset() > cover.next_offset();
-    match differs {
-        None if beyond => {
-            let message = format!(
-                "segment {of} holds the same batches up to offset {}; what comes after is in this one alone",
-                cover.next_offset().saturating_sub(1)
-            );
-            Finding::new(Severity::Info, FindingKind::SegmentsOverlap, &info.key, message)
-        }
-        Some(at) if beyond => {
-            let message = format!("segment {of} holds other bytes at offset {}", at.batch.base_offset());
-            Finding::new(Severity::Error, FindingKind::SegmentsOverlap, &info.key, message).at(at.position)
-        }
-        None => {
-            let message = format!("a leftover of merging: segment {of} holds the same batches");
-            Finding::new(Severity::Info, FindingKind::Leftover, &info.key, message)
-        }
-        Some(at) => {
-            let message = format!(
-                "a ghost: segment {of} holds other bytes at offset {}; nothing in it was acknowledged",
-                at.batch.base_offset()
-            );
-            Finding::new(Severity::Error, FindingKind::Ghost, &info.key, message).at(at.position)
-        }
-    }
 }
 
 #[cfg(test)]
