@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to accept its first connection: azurite takes 8 s on an idle machine with cold caches.
@@ -10,6 +11,10 @@ const READY_LIMIT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(10);
 /// A free port is found by binding it and letting go, so another process can get in between.
 const PORT_TRIES: usize = 5;
+/// The ports that servers get. Systems give other ones to a socket that does not name its port (Linux from 32768 up,
+/// others from 49152 up), so no listener or client of a test can come upon a server's port before the server does: the
+/// wait for the server would take that listener for it.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// The program of a server: what the environment variable names, else what `make servers` installs under `.servers`.
 ///
@@ -87,9 +92,20 @@ impl Drop for ServerProcess {
     }
 }
 
+/// The next free address: a process starts where its id says, and gives no port twice before it has given all.
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a free port");
-    listener.local_addr().expect("ask for the port")
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let count = PORTS.end - PORTS.start;
+    let first = std::process::id().wrapping_mul(97) % u32::from(count);
+    for _ in 0..count {
+        let step = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from((first + step) % u32::from(count)).expect("below the count");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+    panic!("no port of {PORTS:?} is free");
 }
 
 fn run(mut command: Command, address: SocketAddr) -> Result<Child, String> {
