@@ -21,7 +21,7 @@ pub(crate) use config::{ConfigArgs, ConfigCommand};
 pub(crate) use maintain::{
     ConfirmArgs, CopyArgs, DeleteArgs, DeleteRecordsArgs, MaintainArgs, MergeArgs, MergePreset, RetainArgs,
 };
-pub(crate) use manifest::{KafscaleManifestArgs, ManifestArgs, ManifestCommand};
+pub(crate) use manifest::{KafscaleManifestArgs, LogManifestArgs, ManifestArgs, ManifestCommand};
 
 use crate::failure::EXIT_CODES;
 

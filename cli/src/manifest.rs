@@ -1,10 +1,13 @@
 //! `kfs manifest`: writes objects that name segments.
 
 use kfs_core::format::PartitionId;
-use kfs_core::{BucketOptions, KafscaleManifestOptions, KafscaleManifestPlan, KafscaleManifestReport};
+use kfs_core::{
+    BucketOptions, KafscaleManifestOptions, KafscaleManifestPlan, KafscaleManifestReport, LogManifestPlan,
+    LogManifestReport,
+};
 use serde_json::{Value, json};
 
-use crate::args::{KafscaleManifestArgs, ManifestCommand};
+use crate::args::{KafscaleManifestArgs, LogManifestArgs, ManifestCommand};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output::{self, Out};
@@ -13,7 +16,27 @@ use crate::select::selected;
 pub(crate) async fn run(context: &Context, command: ManifestCommand) -> Outcome {
     match command {
         ManifestCommand::Kafscale(args) => kafscale(context, &args).await,
+        ManifestCommand::Log(args) => log(context, &args).await,
     }
+}
+
+async fn log(context: &Context, args: &LogManifestArgs) -> Outcome {
+    let bucket = context.bucket(BucketOptions::default())?;
+    for partition in selected(context, &bucket, &args.names, &args.exclude).await? {
+        let bar = output::spinner();
+        bar.set_message("listing segments");
+        let plan = context.within(partition.plan_manifest()).await;
+        bar.finish_and_clear();
+        let plan = plan??;
+        if args.dry_run || args.json {
+            say(args.json, &plan, || log_plan_json(&plan))?;
+        }
+        if !args.dry_run {
+            let report = context.within(partition.write_manifest(&plan)).await??;
+            say(args.json, &report, || log_report_json(&report))?;
+        }
+    }
+    Ok(())
 }
 
 async fn kafscale(context: &Context, args: &KafscaleManifestArgs) -> Outcome {
@@ -87,5 +110,26 @@ fn report_json(report: &KafscaleManifestReport) -> Value {
         "below": report.below,
         "unindexed": report.unindexed,
         "broken": report.broken.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>(),
+    })
+}
+
+fn log_plan_json(plan: &LogManifestPlan) -> Value {
+    json!({
+        "step": "plan",
+        "partition": plan.partition.to_string(),
+        "key": plan.key,
+        "segments": plan.segments,
+        "named": plan.named,
+        "bytes": plan.bytes,
+    })
+}
+
+fn log_report_json(report: &LogManifestReport) -> Value {
+    json!({
+        "step": "done",
+        "partition": report.partition.to_string(),
+        "key": report.key,
+        "named": report.named,
+        "bytes": report.bytes,
     })
 }

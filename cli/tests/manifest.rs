@@ -59,3 +59,28 @@ fn what_is_left_out_for_a_fault_is_told() {
     let wrong = bucket.run("manifest kafscale --log-start orders/0").failed(2);
     assert!(wrong.contains("orders/0 names no log start"), "{wrong}");
 }
+
+#[test]
+fn the_manifest_of_a_log_is_written_for_each_partition_that_is_named() {
+    let bucket = bucket();
+    let key = "default/orders/0/log.manifest";
+    let plan = bucket.run("manifest log orders/0 --dry-run").ok();
+    assert!(plan.starts_with(&format!("{key}: 3 of 3 segments in ")), "{plan}");
+    assert!(!bucket.path().join(key).exists(), "a plan writes nothing");
+    let done = bucket.run("manifest log o* audit --exclude audit/0").ok();
+    let lines: Vec<_> = done.lines().collect();
+    assert!(lines[0].starts_with("default/audit/1/log.manifest was written: it names 3 segments in "), "{done}");
+    assert!(lines[1].starts_with(&format!("{key} was written")) && lines.len() == 2, "{done}");
+    let size = std::fs::metadata(bucket.path().join(key)).expect("a manifest").len();
+
+    let again = bucket.run("manifest log orders/0 --json").ok();
+    let lines: Vec<Value> = again.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[0]["step"], &lines[0]["segments"], &lines[0]["named"]), (&"plan".into(), &3.into(), &3.into()));
+    assert_eq!((&lines[1]["step"], &lines[1]["bytes"]), (&"done".into(), &size.into()));
+    assert_eq!(bucket.run("cat orders/0").ok().lines().count(), 3);
+    assert!(bucket.run("verify orders/0").ok().contains('0'));
+
+    let none = bucket.run("manifest log orders/7").failed(3);
+    assert!(none.contains("partition orders/7 has neither log.json nor a segment"), "{none}");
+    bucket.run("manifest log").failed(2);
+}

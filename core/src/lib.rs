@@ -119,9 +119,9 @@ pub use log::log_source::LogSource;
 pub use log::maintain::{
     BackedUpPartition, Backup, BackupFault, BackupOptions, BackupPlan, BackupProgress, BackupRetention, BackupStage,
     CopyOptions, CopyPlan, CopyReport, DeletePlan, DeleteReport, ExpirePlan, KafscaleManifestOptions,
-    KafscaleManifestPlan, KafscaleManifestReport, LogStartPlan, LogStartReport, Maintainer, MaintainerOptions,
-    MaintenancePolicy, MaintenanceStep, MergePlan, MergePolicy, MergeReport, PlannedMaintenance, RetentionLimit,
-    RetentionPolicy,
+    KafscaleManifestPlan, KafscaleManifestReport, LogManifestPlan, LogManifestReport, LogStartPlan, LogStartReport,
+    Maintainer, MaintainerOptions, MaintenancePolicy, MaintenanceStep, MergePlan, MergePolicy, MergeReport,
+    PlannedMaintenance, RetentionLimit, RetentionPolicy,
 };
 pub use log::reader::{
     BatchPlace, BatchStream, Fetch, FetchOptions, FetchPartition, FetchRecords, FetchRequest, FetchResponse, Hole,

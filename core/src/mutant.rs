@@ -122,6 +122,8 @@ mutants! {
     TakeCutListingForWhole,
     /// A time index is believed, though it ends before its segment does (invariant 5).
     BelieveTimeIndex,
+    /// The last segment that the manifest names is the newest, without a listing from there (invariant 5).
+    TrustManifestTail,
     /// A search by time passes over a segment whose greatest timestamp is the one that is sought.
     SearchTooLate,
 

@@ -96,8 +96,8 @@ fn mutant_named(name: &str) -> Result<kfs_core::Mutant, String> {
 fn hunt(arguments: &Arguments) -> bool {
     // A panic is a finding, and printed as one.
     std::panic::set_hook(Box::new(|_| {}));
-    let all = arguments.mutant.as_ref().map_or(kfs_core::Mutant::ALL, std::slice::from_ref);
-    let through = kfs_sim::mutants::hunt(all, arguments.seeds, arguments.threads, |hunt| println!("{hunt}"));
+    let all = arguments.mutant.map_or_else(kfs_sim::mutants::findable, |mutant| vec![mutant]);
+    let through = kfs_sim::mutants::hunt(&all, arguments.seeds, arguments.threads, |hunt| println!("{hunt}"));
     println!("{} mutants, {} of them found; not found: {through:?}", all.len(), all.len() - through.len());
     through.is_empty()
 }

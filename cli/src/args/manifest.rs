@@ -13,6 +13,31 @@ pub(crate) struct ManifestArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ManifestCommand {
     Kafscale(KafscaleManifestArgs),
+    Log(LogManifestArgs),
+}
+
+/// Write log.manifest, by which readers open a long log in a few requests.
+///
+/// Each partition has its own. It names the log's segments, so that a reader need not search for an offset or for the end. It is a
+/// hint, and nothing is read wrongly or missed by an old one. Logs of less than 1,000 segments are read without. Run it again
+/// from time to time, and after each kfs merge.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  kfs manifest log orders/0
+  kfs manifest log 'orders*' audit --dry-run")]
+pub(crate) struct LogManifestArgs {
+    /// The logs: topic/partition, or a topic with all its partitions. * stands for any characters and ? for one.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Leave these out, by the same rules.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude: Vec<String>,
+    /// Say what would be written, and succeed.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON, for each partition a line for the plan and one for what was done.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Write manifest.json, which KafScale's SQL processor reads in place of listing the bucket.

@@ -212,6 +212,11 @@ impl PartitionId {
         self.key(ObjectName::LogJson)
     }
 
+    /// The key of the manifest that names the log's segments.
+    pub fn log_manifest_key(&self) -> String {
+        self.key(ObjectName::LogManifest)
+    }
+
     /// The key of the marker that a claimant writes.
     pub fn claim_json_key(&self) -> String {
         self.key(ObjectName::Claim)
@@ -243,6 +248,8 @@ pub enum ObjectName {
     TimeIndex(i64),
     /// `log.json`
     LogJson,
+    /// `log.manifest`
+    LogManifest,
     /// `claim.json`
     Claim,
     /// `log-start-{offset}`
@@ -255,6 +262,9 @@ impl ObjectName {
     pub fn parse(name: &str) -> Option<Self> {
         if name == "log.json" {
             return Some(ObjectName::LogJson);
+        }
+        if name == "log.manifest" {
+            return Some(ObjectName::LogManifest);
         }
         if name == "claim.json" {
             return Some(ObjectName::Claim);
@@ -285,6 +295,7 @@ impl fmt::Display for ObjectName {
             ObjectName::Index(base) => write!(f, "segment-{base:020}.index"),
             ObjectName::TimeIndex(base) => write!(f, "segment-{base:020}.kfst"),
             ObjectName::LogJson => f.write_str("log.json"),
+            ObjectName::LogManifest => f.write_str("log.manifest"),
             ObjectName::Claim => f.write_str("claim.json"),
             ObjectName::LogStart(offset) => write!(f, "log-start-{offset:020}"),
         }

@@ -48,6 +48,7 @@ mod kafscale_manifest;
 mod keys;
 mod limits;
 mod log_json;
+mod log_manifest;
 mod malformed;
 mod record;
 mod segment;
@@ -74,6 +75,7 @@ pub use keys::{BackupName, DEFAULT_NAMESPACE, Namespace, ObjectName, PartitionId
 pub use limits::{CrcCheck, Limits, MAX_DECOMPRESSED_BATCH};
 pub use log_json::LogIdentity;
 pub(crate) use log_json::MAX_LOG_JSON_LEN;
+pub use log_manifest::{LogManifest, LogManifestBuilder, NamedVersion};
 pub use malformed::Malformed;
 pub use record::{Header, Headers, IntoRecords, OwnedRecord, Record, RecordIter, Records};
 pub(crate) use segment::add_times;

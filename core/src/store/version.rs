@@ -51,6 +51,11 @@ impl Version {
         self.e_tag.as_deref().map(bare)
     }
 
+    /// The ETag as the store gave it: what a version is made of again.
+    pub(crate) fn raw_e_tag(&self) -> Option<&str> {
+        self.e_tag.as_deref()
+    }
+
     /// What the store calls the object's generation (GCS) or version id (S3, Azure); `None` where the store did not say
     /// (listings).
     pub fn generation(&self) -> Option<&str> {

@@ -28,6 +28,7 @@ fn every_name_reads_back_as_itself() {
             ObjectName::Index(offset),
             ObjectName::TimeIndex(offset),
             ObjectName::LogJson,
+            ObjectName::LogManifest,
             ObjectName::Claim,
             ObjectName::LogStart(offset),
         ];

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes of a known segment, about: its base, its version, an ETag on the heap.
-const ENTRY_BYTES: usize = 112;
-
 /// What all catalogs of a bucket hold, and how much they should at most.
 #[derive(Debug)]
 pub(crate) struct CatalogBudget {
@@ -41,10 +38,14 @@ impl Share {
         self.budget.as_ref().is_some_and(|budget| budget.used() > budget.limit)
     }
 
-    /// Counts the segments that the catalog holds now.
-    pub(super) fn count(&mut self, segments: usize) {
+    /// The most bytes that one manifest may have; none are read for a catalog without a budget.
+    pub(super) fn most_of_manifest(&self) -> usize {
+        self.budget.as_ref().map_or(0, |budget| budget.limit / 2)
+    }
+
+    /// Counts the bytes that the catalog holds now.
+    pub(super) fn count(&mut self, bytes: usize) {
         let Some(budget) = &self.budget else { return };
-        let bytes = segments * ENTRY_BYTES;
         budget.used.fetch_add(bytes, Ordering::Relaxed);
         budget.used.fetch_sub(self.counted, Ordering::Relaxed);
         self.counted = bytes;

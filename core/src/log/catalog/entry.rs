@@ -1,5 +1,8 @@
 //! What a catalog holds.
 
+use std::sync::Arc;
+
+use crate::format::LogManifest;
 use crate::mutant::mutant;
 use crate::store::Version;
 
@@ -93,4 +96,40 @@ pub(crate) struct Covered<'a> {
     pub(crate) segments: &'a [SegmentRef],
     /// Whether it covers everything above, and not only up to the last segment found.
     pub(crate) to_end: bool,
+}
+
+/// The manifest, as far as it was listed and read.
+#[derive(Debug, Default)]
+pub(super) struct KnownManifest {
+    /// The version that a listing of the log's start showed.
+    pub(super) listed: Option<Version>,
+    /// That version is of no more use, or is held.
+    pub(super) tried: bool,
+    pub(super) held: Option<Arc<LogManifest>>,
+}
+
+/// A segment as a manifest names it.
+#[derive(Clone, Debug)]
+pub(crate) struct NamedSegment {
+    pub(crate) base: i64,
+    pub(crate) version: Version,
+    /// The base of the segment after it.
+    pub(crate) next: i64,
+}
+
+impl KnownManifest {
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// Bytes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.as_ref().map_or(0, |manifest| manifest.size())
+    }
+
+    /// Gives room. It is read again when it is needed.
+    pub(super) fn let_go(&mut self) {
+        self.tried = self.tried && self.held.is_none();
+        self.held = None;
+    }
 }

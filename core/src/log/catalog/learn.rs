@@ -82,7 +82,7 @@ impl Catalog {
         if self.bases.len() > most {
             self.trim_to(focus, most.min(MAX_SEGMENTS / 2));
         }
-        self.share.count(self.bases.len());
+        self.count();
     }
 
     /// Keeps a quarter at the tail, and half around `focus`. The link over the gap goes.

@@ -7,6 +7,7 @@
 mod budget;
 mod entry;
 mod learn;
+mod manifest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +15,17 @@ use std::time::Duration;
 
 pub(crate) use self::budget::CatalogBudget;
 use self::budget::Share;
-use self::entry::{CatalogEnd, Greatest, KnownSegment};
-pub(crate) use self::entry::{Covered, KnownLog, SegmentRef, StartInfo};
+use self::entry::{CatalogEnd, Greatest, KnownManifest, KnownSegment};
+pub(crate) use self::entry::{Covered, KnownLog, NamedSegment, SegmentRef, StartInfo};
 use crate::format::{FOOTER_LEN, HEADER_LEN};
 use crate::store::Version;
 
 /// The most segments that one catalog holds, about 100 bytes each. Beyond it the parts far from the
 /// last lookup are dropped; they are listed again when needed.
 pub(crate) const MAX_SEGMENTS: usize = 1 << 18;
+
+/// Bytes of a known segment, about: its base, its version, an ETag on the heap.
+const ENTRY_BYTES: usize = 112;
 
 /// A catalog that is asked to give room keeps this many segments.
 const KEPT: usize = 64;
@@ -54,6 +58,8 @@ pub(crate) struct Catalog {
     greatest: BTreeMap<i64, Greatest>,
     /// Which log this is.
     log: Option<KnownLog>,
+    /// What its manifest says, which is never mixed with what is known.
+    manifest: KnownManifest,
     share: Share,
     /// When it last grew.
     used: Duration,
@@ -259,6 +265,11 @@ impl Catalog {
         self.start = Some(start);
     }
 
+    /// When the listing was sent that told it.
+    pub(crate) fn start_asked(&self) -> Duration {
+        self.start_asked
+    }
+
     /// Which log this is, if that was learned.
     pub(crate) fn log(&self) -> Option<KnownLog> {
         self.log.clone()
@@ -384,13 +395,19 @@ impl Catalog {
         self.share.is_over()
     }
 
+    /// Counts what it holds among the bytes of all.
+    fn count(&mut self) {
+        self.share.count(self.bases.len().saturating_mul(ENTRY_BYTES).saturating_add(self.manifest.bytes()));
+    }
+
     /// When it last grew, if it has something to give.
     pub(crate) fn spare(&self) -> Option<Duration> {
-        (self.bases.len() > KEPT * 2).then_some(self.used)
+        (self.bases.len() > KEPT * 2 || self.manifest.is_held()).then_some(self.used)
     }
 
     /// Gives room: keeps little more than the tail.
     pub(crate) fn shed(&mut self) {
+        self.manifest.let_go();
         self.trim(self.newest().unwrap_or(0), KEPT);
     }
 }

@@ -4,7 +4,7 @@
 pub(super) const PAGE_SEGMENTS: i64 = 500;
 
 /// What a look is for, and between which bounds it lies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Aim {
     /// The greatest base known that is at or below the goal.
     pub(super) low: Option<i64>,
@@ -46,6 +46,26 @@ impl Aim {
         Aim { low: None, high: offset, above: Above::Unknown, step: ProbeStep::Near(2), stride: 0, density: 1 }
     }
 
+    /// Whether the goal is the newest segment.
+    pub(super) fn is_newest(&self) -> bool {
+        self.high == i64::MAX
+    }
+
+    /// Whether a page from the lower bound shows the goal, as far as can be told.
+    pub(super) fn is_near(&self) -> bool {
+        let distance = self.distance();
+        (distance <= PAGE_SEGMENTS) || (self.above != Above::Nothing && distance / 2 <= self.page_span() / 2)
+    }
+
+    fn distance(&self) -> i64 {
+        self.high.saturating_sub(self.low.unwrap_or(0))
+    }
+
+    /// Offsets that a page covers, about.
+    fn page_span(&self) -> i64 {
+        self.density.saturating_mul(PAGE_SEGMENTS)
+    }
+
     /// The last probe found nothing below the goal.
     pub(super) fn overshot(&mut self) {
         self.step = match (self.step, self.above) {
@@ -62,11 +82,11 @@ impl Aim {
         // The first page of a look starts at the log's start.
         let Some(low) = self.low else { return -1 };
         // Listing on from the lower bound always pays for itself. It is also best when the goal is near.
-        let distance = self.high.saturating_sub(low);
+        let distance = self.distance();
         if !can_probe || distance <= PAGE_SEGMENTS {
             return low;
         }
-        let page_span = self.density.saturating_mul(PAGE_SEGMENTS);
+        let page_span = self.page_span();
         let middle = low.saturating_add(distance / 2);
         let at = match self.step {
             ProbeStep::Double => {

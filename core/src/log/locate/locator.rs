@@ -11,19 +11,33 @@ use crate::log::progress::Progress;
 use crate::log::state::PartitionState;
 use crate::store::{StoreReader, Version};
 
+/// What became of asking the manifest.
+pub(super) enum Hinted {
+    /// The goal is found.
+    Found,
+    /// The segment that serves the offset is named, and the caller reads it by its version.
+    Named,
+    /// The look goes on.
+    Nothing,
+}
+
 pub(super) struct Locator<'a> {
-    state: &'a PartitionState,
+    pub(super) state: &'a PartitionState,
     /// The store with the bound on requests of looks.
-    store: &'a StoreReader,
+    pub(super) store: &'a StoreReader,
     newest_before: Option<i64>,
     /// Listings sent.
-    spent: u64,
+    pub(super) spent: u64,
     /// Different segments seen.
     pub(super) seen: u64,
     /// The first page ended with the index of a segment that the page did not reach.
     foretold: u64,
     /// Everything seen, to count each segment once.
     found: Catalog,
+    /// A segment of at most so many bytes that the manifest names needs no listing: the caller reads it by its version.
+    pub(super) most_named: Option<u64>,
+    /// The manifest was asked where to look.
+    pub(super) has_asked: bool,
     pub(super) start: Option<StartInfo>,
     pub(super) log_json: Option<Version>,
     pub(super) first: Option<SegmentRef>,
@@ -40,6 +54,8 @@ impl<'a> Locator<'a> {
             seen: 0,
             foretold: 0,
             found: Catalog::default(),
+            most_named: None,
+            has_asked: false,
             start: None,
             log_json: None,
             first: None,
@@ -94,8 +110,10 @@ impl<'a> Locator<'a> {
         self.found.learn(&page.covered(after), None, now);
         self.seen = self.seen.saturating_add(self.found.len().saturating_sub(known) as u64);
         if after < 0 {
-            // An index sorts before its segment. If the page ends between the two, the segment is there all the same.
-            self.foretold = u64::from(page.segments.last().is_some_and(|s| Some(s.base) < keys.last_index));
+            // An index sorts before its segment. If the page ends between the two, the segment is there all the same. The
+            // manifest took the place of such an index.
+            let is_cut = page.segments.last().is_some_and(|s| Some(s.base) < keys.last_index);
+            self.foretold = u64::from(is_cut || (keys.manifest.is_some() && !page.to_end));
             self.start = Some(keys.start());
             self.first = page.segments.first().cloned();
         }
@@ -110,6 +128,7 @@ impl<'a> Locator<'a> {
             catalog.learn(&keys.page.covered(after), self.newest_before, now);
             if after < 0 {
                 catalog.set_start(keys.start(), now);
+                catalog.set_manifest_listed(keys.manifest.clone());
             }
             catalog.is_over()
         });
@@ -150,12 +169,17 @@ impl<'a> Locator<'a> {
         above.is_some() || page.to_end || at_most.base == aim.high
     }
 
-    /// Lists until the goal is found, and lets the catalog know.
+    /// Lists until the goal is found, and lets the catalog know. The manifest may show a short way.
     pub(super) async fn run(&mut self, aim: &mut Aim) -> Result<()> {
         let mut progress = Progress::new(i128::MIN);
         loop {
             let narrowed = i128::from(aim.low.unwrap_or(-1)) - i128::from(aim.high);
             progress.step(narrowed, &self.state.id)?;
+            match self.ask_manifest(aim).await? {
+                Hinted::Found => break,
+                Hinted::Named => return Ok(()),
+                Hinted::Nothing => {}
+            }
             let after = aim.next_after(self.first.as_ref().map(|s| s.base), self.can_probe());
             let page = self.page(after).await?;
             if self.take(aim, after, &page) {

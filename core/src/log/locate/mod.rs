@@ -11,6 +11,7 @@
 //! pay lists on from the lower bound instead, which always pays for itself.
 
 mod aim;
+mod hints;
 mod locator;
 mod page;
 
@@ -125,7 +126,19 @@ pub(crate) async fn look_at_log(state: &PartitionState) -> Result<()> {
 /// Asks the store where the offset lies, so that the catalog knows it. With `fresh`, what is known
 /// of the neighbourhood is not believed.
 pub(crate) async fn locate(state: &PartitionState, offset: i64, fresh: bool) -> Result<()> {
+    locate_with(Locator::new(state, state.store()), offset, fresh).await
+}
+
+/// The same for a fetch that begins at an offset, and reads a segment of at most so many bytes that the manifest names
+/// ([`Catalog::hinted`]) by its version: then the catalog need not know of it.
+pub(crate) async fn locate_or_name(state: &PartitionState, offset: i64, most: u64) -> Result<()> {
     let mut locator = Locator::new(state, state.store());
+    locator.most_named = Some(most);
+    locate_with(locator, offset, false).await
+}
+
+async fn locate_with(mut locator: Locator<'_>, offset: i64, fresh: bool) -> Result<()> {
+    let state = locator.state;
     let mut aim = Aim::at_most(offset);
     let known = state.with_catalog(|catalog| catalog.start().is_some());
     if known && fresh {

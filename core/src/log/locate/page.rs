@@ -37,6 +37,7 @@ pub(super) struct ListedKeys {
     /// The greatest log start mark.
     mark: Option<i64>,
     pub(super) log_json: Option<Version>,
+    pub(super) manifest: Option<Version>,
     /// The base of the last index.
     pub(super) last_index: Option<i64>,
     /// How many listings were sent.
@@ -86,6 +87,7 @@ pub(super) async fn list(state: &PartitionState, store: &StoreReader, after: i64
                 }
                 Some(ObjectName::LogStart(offset)) => keys.mark = keys.mark.max(Some(offset)),
                 Some(ObjectName::LogJson) => keys.log_json = Some(object.version),
+                Some(ObjectName::LogManifest) => keys.manifest = Some(object.version),
                 Some(ObjectName::Index(base)) => keys.last_index = Some(base),
                 _ => {}
             }

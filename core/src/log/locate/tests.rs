@@ -186,3 +186,5 @@ async fn a_panic_while_the_catalog_is_held_stops_nobody_else() {
     locate(state, 10, false).await.unwrap();
     assert_eq!(find_tail(state, state.store()).await.unwrap().newest.map(|s| s.base), Some(10));
 }
+
+mod manifest;

@@ -12,7 +12,7 @@ use super::walk::{ReadFault, Served};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::Malformed;
-use crate::log::catalog::Lookup;
+use crate::log::catalog::{Catalog, Lookup, NamedSegment};
 use crate::log::identity::not_found;
 use crate::log::progress::Progress;
 use crate::mutant::mutant;
@@ -33,21 +33,7 @@ impl ReaderCore {
             }
             let position = job.position();
             progress.step(position, &self.state.id)?;
-            let found = self.state.with_catalog(|catalog| {
-                let start = catalog.start()?;
-                Some(match catalog.lookup(position) {
-                    Lookup::In { base, version, next } => {
-                        let at = match self.held(job, base, version) {
-                            Ok(span) => Located::Held { span, next },
-                            Err(want) => Located::Segment { base, version: version.clone(), want },
-                        };
-                        (start, at)
-                    }
-                    Lookup::End { end } => (start, Located::End(end)),
-                    Lookup::Below | Lookup::Unknown => (start, Located::Unknown),
-                    Lookup::Empty => (start, Located::Empty),
-                })
-            });
+            let found = self.state.with_catalog(|catalog| Some((catalog.start()?, self.find(job, catalog))));
             let Some((start, at)) = found else { return Ok(FetchStep::Need(Need::Locate { fresh: false })) };
             if let Some(log_start) = start.log_start().filter(|log_start| position < *log_start) {
                 if job.gather.is_empty() {
@@ -80,6 +66,40 @@ impl ReaderCore {
                 }
             }
         }
+    }
+
+    /// Where the fetch goes on, by what is known, and for its first segment by the log's manifest.
+    fn find(&self, job: &mut FetchJob, catalog: &Catalog) -> Located {
+        let lookup = catalog.lookup(job.position());
+        let named = match lookup {
+            Lookup::Unknown if self.takes_hints(job) => catalog.hinted(job.position(), self.source.most_whole()),
+            _ => None,
+        };
+        job.by_hint = named.is_some();
+        if let Some(NamedSegment { base, version, next }) = named {
+            return self.found(job, base, &version, Some(next));
+        }
+        match lookup {
+            Lookup::In { base, version, next } => self.found(job, base, version, next),
+            Lookup::End { end } => Located::End(end),
+            Lookup::Below | Lookup::Unknown => Located::Unknown,
+            Lookup::Empty => Located::Empty,
+        }
+    }
+
+    fn found(&self, job: &mut FetchJob, base: i64, version: &Version, next: Option<i64>) -> Located {
+        match self.held(job, base, version) {
+            Ok(span) => Located::Held { span, next },
+            Err(want) => Located::Segment { base, version: version.clone(), want },
+        }
+    }
+
+    /// Whether the fetch may begin with a segment that the log's manifest names. One that goes on where the last one ended
+    /// lists, because its reader is going to need what follows, too. A replica may still have what the manifest names,
+    /// though the store has it no longer.
+    pub(super) fn takes_hints(&self, job: &FetchJob) -> bool {
+        let begins = job.position() == job.start && (job.by_hint || !self.spot().goes_on(job.start));
+        begins && !job.distrusts_hints && !self.state.store().has_replica()
     }
 
     /// Serves from a span; `None` when the fetch goes on elsewhere.
@@ -121,6 +141,11 @@ impl ReaderCore {
                 span.set_faithful();
                 job.span = Some(span);
                 Ok(None)
+            }
+            Served::Doubt | Served::Fault(_) if job.by_hint => {
+                // What is wrong with a segment is said of those that a listing shows.
+                self.state.with_catalog(|catalog| catalog.drop_hints());
+                Ok(Some(FetchStep::Need(Need::Locate { fresh: false })))
             }
             Served::Doubt if !job.gather.is_empty() => Ok(Some(FetchStep::Done)),
             Served::Doubt => Ok(Some(FetchStep::Need(Need::Confirm(span)))),

@@ -28,6 +28,10 @@ pub(super) struct FetchJob {
     pub(super) start: i64,
     /// That is where the reader's last fetch ended.
     pub(super) goes_on: bool,
+    /// What it reads is named by the log's manifest alone.
+    pub(super) by_hint: bool,
+    /// The manifest named what could not be read.
+    pub(super) distrusts_hints: bool,
     pub(super) options: FetchOptions,
     pub(super) hole: Option<Hole>,
     pub(super) skipped: Vec<Error>,
@@ -92,6 +96,8 @@ impl FetchJob {
             ahead: Vec::new(),
             start: offset,
             goes_on: false,
+            by_hint: false,
+            distrusts_hints: false,
             options,
             hole: None,
             skipped: Vec::new(),

@@ -85,8 +85,13 @@ impl BlockSource {
     /// Whether a segment of this size is read by one GET, without its index. Of one of a few blocks that
     /// saves a request and a round trip, for a few blocks more.
     pub(crate) fn is_read_whole(&self, size: u64) -> bool {
-        let most = self.block.saturating_mul(WHOLE_BLOCKS).min(MAX_RANGE).min(self.state.bucket.blocks.limit() / 8);
-        size <= self.block || size <= most
+        size <= self.most_whole()
+    }
+
+    /// The most bytes of a segment that is read by one GET.
+    pub(crate) fn most_whole(&self) -> u64 {
+        let few = self.block.saturating_mul(WHOLE_BLOCKS).min(MAX_RANGE).min(self.state.bucket.blocks.limit() / 8);
+        few.max(self.block)
     }
 
     /// Whether a segment of this size is one block, and read by a GET that takes a round trip.

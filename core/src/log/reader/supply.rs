@@ -17,9 +17,9 @@ use crate::format::{IndexEntry, SegmentFooter};
 use crate::log::cache::BatchStart;
 use crate::log::catalog::SegmentRef;
 use crate::log::identity::{another_log, confirm_log};
-use crate::log::locate::{locate, look_at_tail};
+use crate::log::locate::{locate, locate_or_name, look_at_tail};
 use crate::mutant::mutant;
-use crate::store::{Identity, Version};
+use crate::store::{Identity, Version, may_pass};
 
 /// After this many segments in a row that the next key found, a listing says what else there is, so that a
 /// backlog is read many segments at a time.
@@ -59,6 +59,7 @@ impl ReaderCore {
                         self.hold(job, span);
                         Ok(())
                     }
+                    Err(error) if job.by_hint => self.misled(job, &error).await,
                     Err(error) if has_changed(&error) => self.changed(job, base, error).await,
                     Err(error) => Err(error),
                 }
@@ -114,11 +115,13 @@ impl ReaderCore {
     async fn load(&self, job: &mut FetchJob, base: i64, version: &Version, want: Want) -> Result<BlockSpan> {
         let ahead = self.ahead(job);
         let with = self.read_with(job, base, version, ahead);
-        let wanted = self.source.load(base, version, want, job.gather.room(), ahead);
+        let once = self.source.once();
+        // What only the manifest names is not waited for.
+        let source = if job.by_hint { &once } else { &self.source };
+        let wanted = source.load(base, version, want, job.gather.room(), ahead);
         if with.is_empty() {
             return wanted.await;
         }
-        let once = self.source.once();
         let each = with.iter().map(|segment| {
             let whole = usize::try_from(segment.version.size()).unwrap_or(usize::MAX);
             once.load(segment.base, &segment.version, Want::Offset(segment.base), whole, 0)
@@ -132,12 +135,32 @@ impl ReaderCore {
     async fn look(&self, job: &mut FetchJob, fresh: bool) -> Result<()> {
         job.count_look(&self.state.id)?;
         job.listed = true;
-        locate(&self.state, job.position(), fresh).await?;
+        match !fresh && self.takes_hints(job) {
+            true => locate_or_name(&self.state, job.position(), self.source.most_whole()).await?,
+            false => locate(&self.state, job.position(), fresh).await?,
+        }
         if fresh {
             job.fresh_at = Some(job.position());
         }
         // A listing that reached the end needs no next-key GET after it.
         job.tail_known |= self.state.with_catalog(|catalog| catalog.looked()).is_some_and(|looked| looked >= job.began);
+        Ok(())
+    }
+
+    /// What the manifest names could not be read: it may be older than what the log holds now. A listing tells more, unless the
+    /// log was made again since its start was listed.
+    async fn misled(&self, job: &mut FetchJob, error: &Error) -> Result<()> {
+        job.distrusts_hints = true;
+        let asked = self.state.with_catalog(|catalog| {
+            // What may pass says nothing about the manifest.
+            if !may_pass(error) {
+                catalog.drop_hints();
+            }
+            catalog.start_asked()
+        });
+        if has_changed(error) && asked < job.began {
+            confirm_log(&self.state, self.state.store()).await?;
+        }
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use crate::log::state::PartitionState;
 pub(super) struct Rest {
     /// Log start marks, least first.
     marks: Vec<String>,
-    /// `claim.json` and `log.json`, in this order.
+    /// `log.manifest`, `claim.json` and `log.json`, in this order.
     names: Vec<String>,
     pub(super) foreign: u64,
 }
@@ -29,6 +29,7 @@ impl Rest {
             for object in page.objects {
                 match object.key.strip_prefix(&prefix).and_then(ObjectName::parse) {
                     Some(ObjectName::LogStart(_)) => rest.marks.push(object.key.clone()),
+                    Some(ObjectName::LogManifest) => rest.names.insert(0, object.key.clone()),
                     Some(ObjectName::Claim | ObjectName::LogJson) => rest.names.push(object.key.clone()),
                     Some(ObjectName::Segment(_) | ObjectName::Index(_) | ObjectName::TimeIndex(_)) => {}
                     None => rest.foreign = rest.foreign.saturating_add(1),

@@ -1,9 +1,9 @@
 //! What a manifest says of one segment, and where that comes from.
 
-use super::listing::SegmentBeside;
 use super::previous::PreviousManifest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::{FOOTER_LEN, Limits, SegmentFooter, TIME_INDEX_LEN, TimeIndex};
+use crate::log::maintain::listing::SegmentBeside;
 use crate::log::reader::{SegmentTimes, times_of_records};
 use crate::log::scan_budget::ScanBudget;
 use crate::log::state::PartitionState;

@@ -1,7 +1,6 @@
 //! Writing what KafScale's SQL processor reads in place of a listing (docs/kafscale.md, "The manifest for SQL").
 
 mod facts;
-mod listing;
 mod previous;
 mod report;
 mod walk;

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::listing::SegmentBeside;
 use crate::error::{ErrorKind, Result};
 use crate::format::{KafscaleEntry, PartitionId};
 use crate::log::bucket::Bucket;
+use crate::log::maintain::listing::SegmentBeside;
 use crate::log::retry::patiently;
 use crate::store::ReadRange;
 

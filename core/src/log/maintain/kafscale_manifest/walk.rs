@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::facts::{Fact, FactReader, FactSource, SegmentFacts};
-use super::listing::{PartitionListing, SegmentBeside};
 use super::previous::PreviousManifest;
 use crate::error::{Error, Result};
 use crate::format::KafscaleEntry;
+use crate::log::maintain::listing::{PartitionListing, SegmentBeside};
 use crate::log::state::PartitionState;
 
 /// Segments of a partition that are looked at at the same time.

@@ -84,6 +84,23 @@ async fn a_log_is_deleted_in_three_calls_and_made_again_from_the_start() {
 }
 
 #[tokio::test]
+async fn the_manifest_goes_before_log_json() {
+    let world = World::made().await;
+    let plan = world.partition.plan_manifest().await.unwrap();
+    assert_eq!(plan.to_string(), format!("{PREFIX}log.manifest: 6 of 6 segments in {} bytes", plan.bytes));
+    let report = world.partition.write_manifest(&plan).await.unwrap();
+    assert_eq!((report.named, report.bytes), (6, plan.bytes));
+    world.clock.advance(BOUND);
+    world.delete_wholly().await;
+    assert!(world.names().await.is_empty());
+    let deleted: Vec<_> =
+        world.faults.log().iter().filter(|r| r.request.op == Op::Delete).map(|r| r.request.key.clone()).collect();
+    let place = |name: &str| deleted.iter().position(|key| key.ends_with(name)).unwrap();
+    assert!(place("log.manifest") < place("log.json"), "{deleted:?}");
+    assert_eq!(world.partition.plan_manifest().await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn the_log_without_a_segment_is_deleted_too() {
     let world = World::made().await;
     let empty = World { partition: world.bucket.partition("u", 3).unwrap(), ..world };

@@ -6,6 +6,7 @@ mod corrupt;
 mod extremes;
 mod fetch;
 mod index;
+mod manifest;
 mod many_small;
 mod mapped;
 mod remade;

@@ -1,10 +1,10 @@
 //! The keys of a partition from its first one on, in one pass.
 
+use super::entries::PAGE_KEYS;
 use crate::error::Result;
 use crate::format::ObjectName;
-use crate::log::maintain::entries::PAGE_KEYS;
 use crate::log::state::PartitionState;
-use crate::store::ObjectInfo;
+use crate::store::{ObjectInfo, Version};
 
 /// A segment and what stands beside it.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(super) struct PartitionListing {
     held: Option<SegmentBeside>,
     /// The greatest log start mark. It is known before the first segment: marks sort first.
     pub(super) mark: Option<i64>,
+    /// The version of `log.json`, which sorts before the first segment.
+    pub(super) log_json: Option<Version>,
     /// There is `log.json`, a mark or a segment.
     pub(super) exists: bool,
 }
@@ -36,7 +38,8 @@ impl PartitionListing {
     pub(super) fn of(state: &PartitionState) -> Self {
         let prefix = state.id.prefix();
         let after = format!("{prefix}log-start-");
-        PartitionListing { prefix, after, is_complete: false, index: None, held: None, mark: None, exists: false }
+        let (index, held, mark, log_json) = Default::default();
+        PartitionListing { prefix, after, is_complete: false, index, held, mark, log_json, exists: false }
     }
 
     /// The next segments, which may be none; `None` at the end.
@@ -53,7 +56,7 @@ impl PartitionListing {
                 Some(ObjectName::LogStart(offset)) => {
                     (self.mark, self.exists) = (self.mark.max(Some(offset)), true);
                 }
-                Some(ObjectName::LogJson) => self.exists = true,
+                Some(ObjectName::LogJson) => (self.log_json, self.exists) = (Some(object.version), true),
                 Some(ObjectName::Index(base)) => self.index = Some(base),
                 Some(ObjectName::TimeIndex(base)) => {
                     if let Some(held) = self.held.as_mut().filter(|held| held.base == base) {
