@@ -6,6 +6,7 @@ mod delete;
 mod kafscale_manifest;
 mod maintainer;
 mod merge;
+mod merge_for_kafscale;
 mod retention;
 
 use std::collections::HashMap;

@@ -1,44 +1,11 @@
 //! What a KafScale broker can serve of the log.
-//!
-//! Its index search is rebuilt here from its description. In a third to half of the gaps of an index with
-//! five entries or more it gives the first entry; the answer then ends at the fetch size from there, and the
-//! wanted batch is not in it.
 
 use super::*;
 use crate::format::SparseIndex;
+use crate::log::fixtures::kafscale_position;
 
 /// What Kafka's consumers fetch of a partition at most, by default (`max.partition.fetch.bytes`).
 const FETCH: u64 = 1 << 20;
-
-/// The position at which KafScale begins to read for an offset.
-fn searched(entries: &[(i64, u64)], target: i64) -> u64 {
-    let (first, last) = (entries[0], entries[entries.len() - 1]);
-    if target <= first.0 {
-        return first.1;
-    }
-    if target >= last.0 {
-        return last.1;
-    }
-    let (mut low, mut high) = (0_usize, entries.len() - 1);
-    while low <= high {
-        let middle = (low + high) / 2;
-        let entry = entries[middle];
-        if entry.0 == target {
-            return entry.1;
-        }
-        if entry.0 < target {
-            if middle < high && entries[middle + 1].0 > target {
-                return entry.1;
-            }
-            low = middle + 1;
-        } else if middle == 0 {
-            break;
-        } else {
-            high = middle - 1;
-        }
-    }
-    first.1
-}
 
 /// The offsets of a log whose batch is not wholly in KafScale's answer, and how many offsets there are.
 async fn unservable(world: &World, fetch: u64) -> (Vec<i64>, usize) {
@@ -50,7 +17,7 @@ async fn unservable(world: &World, fetch: u64) -> (Vec<i64>, usize) {
             let end = at.position + at.batch.bytes().len() as u64;
             for offset in at.batch.base_offset()..at.batch.next_offset() {
                 offsets += 1;
-                let from = searched(&entries, offset);
+                let from = kafscale_position(&entries, offset);
                 if at.position < from || end > from + fetch {
                     missed.push(offset);
                 }
@@ -77,11 +44,11 @@ async fn log_of(options: WriterOptions, sizes: &[usize], in_append: usize, count
 #[test]
 fn the_search_is_kafscales() {
     let entries: Vec<_> = (0..10).map(|i| (i * 100, i as u64)).collect();
-    let found: Vec<_> = (0..10).map(|i| searched(&entries, i * 100 + 50)).collect();
+    let found: Vec<_> = (0..10).map(|i| kafscale_position(&entries, i * 100 + 50)).collect();
     // Right in most gaps, the first entry in the others, the last entry beyond it.
     assert!(found.iter().enumerate().all(|(i, at)| *at == i as u64 || *at == 0), "{found:?}");
     assert!(found[1..].contains(&0) && found[9] == 9, "{found:?}");
-    assert!((0..10).all(|i| searched(&entries, i * 100) == i as u64));
+    assert!((0..10).all(|i| kafscale_position(&entries, i * 100) == i as u64));
 }
 
 #[tokio::test(start_paused = true)]
