@@ -196,12 +196,13 @@ FROM ?= 0
 
 KILLS ?= 1000
 
-torture: servers ## Simulates many seeds, kills a writer, a server and maintenance KILLS times each, merges 10,000 segments: `make torture SEEDS=n FROM=k`
+torture: servers ## Simulates many seeds, kills a writer, a server and maintenance KILLS times each, merges 10,000 segments, copies 1 GiB: `make torture SEEDS=n FROM=k`
 	$(CARGO) run --quiet --locked -p kfs-sim -- --from $(FROM) --seeds $(SEEDS)
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test kill
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-tests --test killed_server
 	KFS_KILL_ROUNDS=$(KILLS) $(CARGO) test --quiet --locked -p kfs-cli --test maintenance_killed
 	KFS_MERGE_SEGMENTS=10000 $(CARGO) test --quiet --locked -p kfs-tests --test merge_many
+	KFS_COPY_BYTES=1073741824 $(CARGO) test --quiet --locked -p kfs-cli --test copy_killed
 
 nightly: torture mutants aarch64 known-wrong bench ## What is too slow for CI: SEEDS seeds, KILLS kills, every mutant, aarch64, a wrong S3 server, the benchmarks
 

@@ -78,6 +78,7 @@ const ROWS: &[Row] = &[
     Row { name: "scan 1 GiB from S3", unit: Megabytes, demands: &[AtLeastOfFloor(0.9)] },
     Row { name: "upload 512 MiB to S3", unit: Megabytes, demands: &[AtLeast(100.0)] },
     Row { name: "download 512 MiB from S3", unit: Megabytes, demands: &[AtLeast(100.0)] },
+    Row { name: "copy 1 GiB between directories", unit: Megabytes, demands: &[AtLeastOfFloor(0.5)] },
     Row { name: "wake 100 fetches of 1,000 partitions", unit: Microseconds, demands: &[Below(1000.0)] },
     Row {
         name: "10,000 idle partitions, each",

@@ -13,7 +13,6 @@ use crate::context::Context;
 use crate::copy::Copying;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Out, Table};
-use crate::select::{is_called, selected};
 use crate::units::show_bytes;
 use crate::{plan, times};
 
@@ -38,7 +37,7 @@ fn second_bucket(context: &Context, into: Option<&str>, namespace: kfs_core::for
 async fn create(context: &Context, args: BackupCreateArgs) -> Outcome {
     let source = context.bucket(BucketOptions::default())?;
     let target = second_bucket(context, args.into.as_deref(), context.namespace().clone())?;
-    let sources = selected(context, &source, &args.names, &args.exclude).await?;
+    let sources = context.within(source.find_partitions(&args.names, &args.exclude)).await??;
     let mut options = BackupOptions::default().at_once(args.at_once);
     options.segment_size = args.segment_size.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
     let planned = context.within(target.plan_backup(&args.name, &sources, &options)).await??;
@@ -147,12 +146,12 @@ async fn restore(context: &Context, args: BackupRestoreArgs) -> Outcome {
 /// The partitions of a backup that go by one of these names; without names all.
 fn sources_in(backup: &Backup, names: &[String]) -> Outcome<Vec<Partition>> {
     let ids = backup.partitions().iter().map(|backed| &backed.partition);
-    if let Some(missing) = names.iter().find(|name| !ids.clone().any(|id| is_called(id, name))) {
+    if let Some(missing) = names.iter().find(|name| !ids.clone().any(|id| id.is_called(name))) {
         let message = format!("nothing in the backup {} is called {missing}", backup.name());
         let hint = "`kfs backup list --json` says what is in the backups";
         return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint).into());
     }
-    let wanted = ids.filter(|id| names.is_empty() || names.iter().any(|name| is_called(id, name)));
+    let wanted = ids.filter(|id| names.is_empty() || names.iter().any(|name| id.is_called(name)));
     wanted.map(|id| Ok(backup.partition(id)?)).collect()
 }
 

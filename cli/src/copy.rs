@@ -10,7 +10,6 @@ use crate::args::CopyArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output::{self, Out};
-use crate::select::selected;
 
 pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
     let source = context.bucket(BucketOptions::default())?;
@@ -33,7 +32,7 @@ pub(crate) async fn run(context: &Context, args: CopyArgs) -> Outcome {
         json: args.json,
     };
     loop {
-        let sources = selected(context, &source, &args.names, &args.exclude).await?;
+        let sources = context.within(source.find_partitions(&args.names, &args.exclude)).await??;
         let failed = copying.all(sources).await?;
         match failed {
             Some(failure) => return Err(failure),

@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 use crate::args::DeleteArgs;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::select::selected;
 use crate::{output, plan};
 
 pub(crate) async fn run(context: &Context, args: DeleteArgs) -> Outcome {
     let bucket = context.bucket(BucketOptions::default())?;
     let mut plans = Vec::new();
-    for partition in selected(context, &bucket, &args.names, &[]).await? {
+    for partition in context.within(bucket.find_partitions(&args.names, &[])).await?? {
         match context.within(partition.plan_delete(args.now)).await? {
             Ok(plan) => plans.push((partition, plan)),
             // A folder of the topic with what is no log.

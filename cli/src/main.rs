@@ -45,7 +45,6 @@ mod plan;
 mod portion;
 mod repair;
 mod segment_file;
-mod select;
 mod target;
 mod times;
 mod units;

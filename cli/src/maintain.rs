@@ -11,7 +11,6 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Out};
 use crate::plan;
-use crate::select::is_called;
 
 pub(crate) async fn run(context: &Context, args: MaintainArgs) -> Outcome {
     let policy = PolicyFile::read(&args.policy)?;
@@ -115,7 +114,7 @@ async fn partitions(
     let mut of = Vec::new();
     for topic in context.within(bucket.topics()).await?? {
         for partition in context.within(bucket.partitions(topic.as_str())).await?? {
-            let applies = |names: &[String]| names.iter().any(|name| is_called(partition.id(), name));
+            let applies = |names: &[String]| names.iter().any(|name| partition.id().is_called(name));
             let rule = policy.rules.iter().find(|rule| applies(&rule.names) && !applies(&rule.exclude));
             if let Some(rule) = rule {
                 of.push((partition, rule.policy.clone()));

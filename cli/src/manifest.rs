@@ -11,7 +11,6 @@ use crate::args::{KafscaleManifestArgs, LogManifestArgs, ManifestCommand};
 use crate::context::Context;
 use crate::failure::{Failure, Outcome, usage};
 use crate::output::{self, Out};
-use crate::select::selected;
 
 pub(crate) async fn run(context: &Context, command: ManifestCommand) -> Outcome {
     match command {
@@ -22,7 +21,7 @@ pub(crate) async fn run(context: &Context, command: ManifestCommand) -> Outcome 
 
 async fn log(context: &Context, args: &LogManifestArgs) -> Outcome {
     let bucket = context.bucket(BucketOptions::default())?;
-    for partition in selected(context, &bucket, &args.names, &args.exclude).await? {
+    for partition in context.within(bucket.find_partitions(&args.names, &args.exclude)).await?? {
         let bar = output::spinner();
         bar.set_message("listing segments");
         let plan = context.within(partition.plan_manifest()).await;
@@ -46,7 +45,7 @@ async fn kafscale(context: &Context, args: &KafscaleManifestArgs) -> Outcome {
     if !args.names.is_empty() || !args.exclude.is_empty() {
         let all = ["*".to_owned()];
         let named = if args.names.is_empty() { &all[..] } else { &args.names };
-        let partitions = selected(context, &bucket, named, &args.exclude).await?;
+        let partitions = context.within(bucket.find_partitions(named, &args.exclude)).await??;
         options.partitions = Some(partitions.iter().map(|partition| partition.id().clone()).collect());
     }
     let bar = output::spinner();

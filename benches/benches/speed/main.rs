@@ -2,6 +2,7 @@
 //! its name.
 
 mod append;
+mod copy;
 mod crc;
 mod decode;
 mod directory;
@@ -32,6 +33,7 @@ const ROWS: &[(&str, Benchmark)] = &[
     ("scan hot 16 KiB batches", directory::scan),
     ("locate a segment among 100,000", locate::locate),
     ("durable append to a directory", durable::append),
+    ("copy 1 GiB between directories", copy::directories),
     ("wake 100 fetches of 1,000 partitions", wake::wake),
 ];
 

@@ -56,6 +56,7 @@ mod segment_builder;
 mod segment_frame;
 mod time_index;
 mod varint;
+mod wildcard;
 
 pub use batch::{Batch, Batches, batches};
 pub use batch_builder::{BatchBuilder, BatchOptions, NewHeader, NewRecord};
@@ -83,3 +84,4 @@ pub use segment::{BatchAt, Segment, SegmentBatches};
 pub use segment_builder::{BuiltSegment, MAX_SEGMENT_LEN, SegmentBuilder};
 pub use segment_frame::{FOOTER_LEN, HEADER_LEN, SegmentFooter, SegmentHeader};
 pub use time_index::{TIME_INDEX_LEN, TimeIndex};
+pub(crate) use wildcard::matches;

@@ -12,6 +12,7 @@ mod kafscale;
 mod locate;
 pub(crate) mod log_source;
 pub(crate) mod maintain;
+mod names;
 mod options;
 mod partition;
 mod pieces;

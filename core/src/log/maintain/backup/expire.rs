@@ -64,7 +64,7 @@ pub(super) async fn plan(bucket: &Bucket, retention: &BackupRetention) -> Result
     backups.sort_by_key(|backup| Reverse(backup.modified_ms));
     let now_ms = match younger_than {
         Some(_) if !backups.is_empty() => {
-            bucket.partition_of(backups_clock(bucket)?).state().allow_writing().await?;
+            bucket.0.allow_writing(&bucket.0.retries).await?;
             let time = StoreTime::ask_of(&bucket.0, &bucket.0.retries).await?;
             time.now_ms(bucket.runtime().clock().elapsed())
         }
@@ -95,17 +95,11 @@ pub(super) async fn plan(bucket: &Bucket, retention: &BackupRetention) -> Result
     Ok(plan)
 }
 
-/// A partition of the bucket, by which the check of the bucket is asked for.
-fn backups_clock(bucket: &Bucket) -> Result<crate::format::PartitionId> {
-    let topic = crate::format::Topic::new("backups")?;
-    crate::format::PartitionId::new(bucket.options().namespace.clone(), topic, 0)
-}
-
 /// Removes a backup: first it says that it is no longer whole, and last it is forgotten.
 pub(super) async fn remove(bucket: &Bucket, name: &BackupName) -> Result<()> {
     let Some(backup) = Backup::find(bucket, name).await? else { return Ok(()) };
     let (objects, key) = (Objects::in_bucket(&bucket.0), BackupDocument::key(name));
-    bucket.partition_of(backups_clock(bucket)?).state().allow_writing().await?;
+    bucket.0.allow_writing(&bucket.0.retries).await?;
     if backup.stage() != BackupStage::Expiring {
         let document = BackupDocument { stage: BackupStage::Expiring, ..backup.document };
         objects.put("removing a backup", &key, document.encode()).await?;

@@ -121,9 +121,9 @@ async fn carry_out(partition: &Partition, now: bool) -> Result<DeleteReport> {
         // Readers of this process learn of it at once.
         state.watermarks.learn(Some(end), end, state.now_ms());
     }
-    let time = StoreTime::ask(state).await?;
-    let (ages, up_to) = (Some(time).filter(|_| !now), deletion.claim.filter(|_| !now));
-    match Sweep::new(state, ages, up_to).run(&mut report).await? {
+    // What is deleted at once has no age to wait for.
+    let (time, up_to) = if now { (None, None) } else { (Some(StoreTime::ask(state).await?), deletion.claim) };
+    match Sweep::new(state, time, up_to).run(&mut report).await? {
         Swept::All => {}
         Swept::Young(wait) => {
             report.wait = Some(wait);
@@ -131,8 +131,8 @@ async fn carry_out(partition: &Partition, now: bool) -> Result<DeleteReport> {
         }
         Swept::Beyond(base) => return Err(lives_on(state, base).await?),
     }
-    if !now {
-        report.wait = await_bound(state, &deletion, &time, report.segments > 0).await?;
+    if let Some(time) = &time {
+        report.wait = await_bound(state, &deletion, time, report.segments > 0).await?;
         if report.wait.is_some() {
             return Ok(report);
         }
