@@ -90,7 +90,8 @@ fn step_json(step: &MaintenanceStep) -> Value {
         MaintenanceStep::Deleted(_) => "deleted",
         MaintenanceStep::Retained(_) => "retained",
         MaintenanceStep::Merged(_) => "merged",
-        MaintenanceStep::ManifestWritten(_) => "manifest",
+        MaintenanceStep::LogManifestWritten(_) => "log_manifest",
+        MaintenanceStep::ManifestWritten(_) => "kafscale_manifest",
         MaintenanceStep::Failed { .. } => "failed",
         MaintenanceStep::PutOff(_) => "put_off",
         _ => "other",
@@ -99,6 +100,7 @@ fn step_json(step: &MaintenanceStep) -> Value {
         MaintenanceStep::Deleted(report) => Some(&report.partition),
         MaintenanceStep::Retained(report) => Some(&report.partition),
         MaintenanceStep::Merged(report) => Some(&report.partition),
+        MaintenanceStep::LogManifestWritten(report) => Some(&report.partition),
         MaintenanceStep::Failed { partition, .. } => partition.as_ref(),
         _ => None,
     };

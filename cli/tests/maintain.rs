@@ -26,7 +26,7 @@ fn logs() -> Bucket {
 }
 
 const POLICY: &str = r#"{"rules": [
-    {"names": ["t"], "retain": {"max_bytes": "150B"}},
+    {"names": ["t"], "retain": {"max_bytes": "150B"}, "log_manifest": true},
     {"names": ["*"], "exclude": ["v"], "merge": {"target_size": "4KiB", "min_size": "0B", "grace": "15m"}}
 ]}"#;
 
@@ -52,7 +52,12 @@ fn a_round_does_what_the_first_rule_of_each_partition_says() {
     let done = bucket.run(&format!("{maintain} --yes --json")).ok();
     let steps: Vec<serde_json::Value> = done.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let steps: Vec<_> = steps.iter().map(|step| (step["step"].as_str(), step["partition"].as_str())).collect();
-    assert_eq!(steps, [(Some("retained"), Some("t/0")), (Some("merged"), Some("u/0"))], "{done}");
+    assert_eq!(
+        steps,
+        [("retained", "t/0"), ("log_manifest", "t/0"), ("merged", "u/0")].map(|(a, b)| (Some(a), Some(b))),
+        "{done}"
+    );
+    assert!(bucket.path().join("default/t/0/log.manifest").exists());
     assert_eq!(bucket.files("t/0", "kfs").len(), 2);
     assert_eq!(bucket.run("cat u/0 --from earliest").ok(), "a\nb\nc\nd\ne\n");
     assert_eq!(bucket.run(&format!("{maintain} --yes")).ok(), "", "nothing is left to do");
@@ -68,6 +73,7 @@ fn rounds_go_on_until_the_command_is_stopped() {
     let mut lines = BufReader::new(child.0.stdout.take().expect("its output")).lines();
     let mut next = || lines.next().expect("a line").expect("text");
     assert!(next().contains("t/0: the log starts at 3"));
+    assert!(next().contains("t/0/log.manifest was written"));
     assert!(next().contains("u/0: 4 segments were merged into 1"));
     // A later round sees what came meanwhile.
     bucket.run("delete t --yes").ok();

@@ -197,14 +197,15 @@ pub(crate) struct CopyArgs {
     "rules": [
       {"names": ["orders", "audit-*"], "exclude": ["audit-eu"],
        "retain": {"max_age": "7d", "max_bytes": "10GiB"},
-       "merge": {"target_size": "64MiB", "grace": "24h"}},
+       "merge": {"target_size": "64MiB", "grace": "24h"}, "log_manifest": true},
       {"names": ["*"], "merge": {"preset": "kafscale"}}
     ],
     "kafscale_manifest": true,
     "max_requests": 100000
   }
 retain takes max_age and max_bytes, as kfs retain does. merge takes target_size, min_size, grace, index_interval, time_index and
-preset, as kfs merge does. With kafscale_manifest the manifest of KafScale's SQL processor is kept. A round begins nothing new
+preset, as kfs merge does. With log_manifest the log's manifest is written after segments were merged or removed, as kfs manifest log
+does. With kafscale_manifest the manifest of KafScale's SQL processor is kept. A round begins nothing new
 after max_requests, and the next one goes on there.
 
 Examples:

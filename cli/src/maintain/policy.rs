@@ -39,6 +39,8 @@ struct RuleFields {
     exclude: Vec<String>,
     retain: Option<RetainFields>,
     merge: Option<MergeFields>,
+    #[serde(default)]
+    log_manifest: bool,
 }
 
 #[derive(Deserialize)]
@@ -88,11 +90,11 @@ impl TryFrom<RuleFields> for Rule {
     type Error = String;
 
     fn try_from(fields: RuleFields) -> Result<Self, String> {
-        let RuleFields { names, exclude, retain, merge } = fields;
+        let RuleFields { names, exclude, retain, merge, log_manifest } = fields;
         if names.is_empty() {
             return Err("a rule names no partitions".to_owned());
         }
-        let mut policy = MaintenancePolicy::default();
+        let mut policy = MaintenancePolicy::default().log_manifest(log_manifest);
         if let Some(RetainFields { max_age, max_bytes }) = retain {
             if max_age.is_none() && max_bytes.is_none() {
                 return Err("retain has neither max_age nor max_bytes".to_owned());

@@ -247,13 +247,15 @@ impl Copying<'_> {
 
     async fn put_whole(&mut self, info: &SegmentInfo, segment: &Segment) -> Result<()> {
         let interval = self.interval(info).await?;
-        let times = segment.time_range(&Limits::default()).ok().flatten();
+        // That decodes all records.
+        let has_times = info.time_index_size.is_some();
+        let times = if has_times { segment.time_range(&Limits::default()).ok().flatten() } else { None };
         self.put(CopiedSegment {
             base: segment.base_offset(),
             next_offset: segment.next_offset(),
             chunks: vec![segment.bytes().clone()],
             index: segment.index(interval).encode(),
-            times: times.filter(|_| info.time_index_size.is_some()),
+            times,
         })
         .await
     }

@@ -9,6 +9,7 @@ pub use self::steps::{MaintenancePolicy, MaintenanceStep, PlannedMaintenance};
 use self::steps::moves;
 use super::delete::DeleteReport;
 use super::kafscale_manifest::KafscaleManifestOptions;
+use super::log_manifest::LogManifestReport;
 use super::log_start::LogStartPlan;
 use super::merge::{MergePolicy, MergeReport};
 use crate::error::{Error, ErrorKind, Result};
@@ -192,26 +193,44 @@ async fn look(
     }
 }
 
-/// Removes what retention found, and then merges: what goes is not merged first.
+/// Removes what retention found, and then merges: what goes is not merged first. If that changed anything, it is told to readers.
 async fn carry_out(
     partition: &Partition,
     policy: &MaintenancePolicy,
     plan: Option<&LogStartPlan>,
     told: &mut impl FnMut(&MaintenanceStep),
 ) {
+    let mut changed = false;
     if let Some(plan) = plan {
         match partition.set_log_start(plan).await {
-            Ok(report) => told(&MaintenanceStep::Retained(report)),
+            Ok(report) => {
+                changed |= report.segments > 0;
+                told(&MaintenanceStep::Retained(report));
+            }
             Err(error) => fail(partition, "removing segments below the log start", error, told),
         }
     }
     if let Some(merge) = &policy.merge {
         match merged(partition, merge).await {
             Ok(None) => {}
-            Ok(Some(report)) => told(&MaintenanceStep::Merged(report)),
+            Ok(Some(report)) => {
+                changed |= report.segments > 0 || report.leftovers > 0;
+                told(&MaintenanceStep::Merged(report));
+            }
             Err(error) => fail(partition, "merging", error, told),
         }
     }
+    if changed && policy.log_manifest {
+        match log_manifest(partition).await {
+            Ok(report) => told(&MaintenanceStep::LogManifestWritten(report)),
+            Err(error) => fail(partition, "writing the log's manifest", error, told),
+        }
+    }
+}
+
+async fn log_manifest(partition: &Partition) -> Result<LogManifestReport> {
+    let plan = partition.plan_manifest().await?;
+    partition.write_manifest(&plan).await
 }
 
 async fn plan_one(

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::super::delete::DeleteReport;
 use super::super::kafscale_manifest::KafscaleManifestReport;
+use super::super::log_manifest::LogManifestReport;
 use super::super::log_start::{LogStartPlan, LogStartReport};
 use super::super::merge::{MergePlan, MergePolicy, MergeReport};
 use super::super::retention::RetentionPolicy;
@@ -21,10 +22,12 @@ pub struct MaintenancePolicy {
     pub retention: Option<RetentionPolicy>,
     /// How small segments are merged. `None` for not at all.
     pub merge: Option<MergePolicy>,
+    /// Write [the log's manifest](crate::Partition::write_manifest) after segments were merged or removed. The default is `false`.
+    pub log_manifest: bool,
 }
 
 impl MaintenancePolicy {
-    setters! { retention: some RetentionPolicy, merge: some MergePolicy }
+    setters! { retention: some RetentionPolicy, merge: some MergePolicy, log_manifest: bool }
 }
 
 /// What a round would do, of a partition that needs something. It prints as a sentence.
@@ -62,6 +65,8 @@ pub enum MaintenanceStep {
     Retained(LogStartReport),
     /// Segments were merged, or what earlier merges left was removed.
     Merged(MergeReport),
+    /// The log's manifest was written.
+    LogManifestWritten(LogManifestReport),
     /// The manifest for KafScale's SQL processor was written.
     ManifestWritten(KafscaleManifestReport),
     /// A step failed. The others of the round go on.
@@ -83,6 +88,7 @@ impl fmt::Display for MaintenanceStep {
             MaintenanceStep::Deleted(report) => report.fmt(f),
             MaintenanceStep::Retained(report) => report.fmt(f),
             MaintenanceStep::Merged(report) => report.fmt(f),
+            MaintenanceStep::LogManifestWritten(report) => report.fmt(f),
             MaintenanceStep::ManifestWritten(report) => report.fmt(f),
             MaintenanceStep::Failed { partition: Some(partition), doing, error } => {
                 write!(f, "{partition}: {doing} failed: {error:#}")

@@ -37,9 +37,12 @@ async fn a_round_retains_merges_and_says_what_it_did() {
     assert_eq!(world.bases().await, [20, 30, 40, 50]);
     assert!(world.round(&mut maintainer, &of).await.is_empty(), "nothing is left to do");
     world.clock.advance(Duration::from_secs(901) + BOUND);
+    let of = [(world.partition.clone(), policy().log_manifest(true))];
     let said = world.round(&mut maintainer, &of).await;
-    assert!(said.len() == 1 && said[0].contains("2 segments with"), "{said:?}");
+    assert!(said.len() == 2 && said[0].contains("2 segments with"), "{said:?}");
     assert_eq!(world.bases().await, [20, 50]);
+    assert!(said[1].starts_with("default/t/0/log.manifest was written: it names 2 segments"), "{said:?}");
+    assert!(world.round(&mut maintainer, &of).await.is_empty(), "nothing changed that a manifest could tell");
 }
 
 #[tokio::test]
