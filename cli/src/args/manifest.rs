@@ -19,8 +19,8 @@ pub(crate) enum ManifestCommand {
 /// Write log.manifest, by which readers open a long log in a few requests.
 ///
 /// Each partition has its own. It names the log's segments, so that a reader need not search for an offset or for the end. It is a
-/// hint, and nothing is read wrongly or missed by an old one. Logs of less than 1,000 segments are read without. Run it again
-/// from time to time, and after each kfs merge.
+/// hint: an old one makes readers ask once or twice more, and never changes what they read. Readers of a log of fewer than
+/// 1,000 segments do not use it. Run this command again from time to time, and after each kfs merge.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   kfs manifest log orders/0
